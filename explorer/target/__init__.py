@@ -1,0 +1,1 @@
+"""Open a kernel: live, vmcore, QEMU guest, physical memory image."""
