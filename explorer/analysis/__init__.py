@@ -1,0 +1,1 @@
+"""What a snapshot means. Pure functions over the model."""

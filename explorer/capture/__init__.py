@@ -1,0 +1,1 @@
+"""From an open kernel to a snapshot. One module per kernel concept."""

@@ -1,0 +1,219 @@
+"""Capture: one open kernel becomes one :class:`~explorer.model.Snapshot`.
+
+Reads the kernel once, in bulk, in this order: tasks, fs_structs, namespaces, paths, what kernel threads run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+import drgn
+
+from explorer import __version__
+from explorer.model import Capture, Kernel, Snapshot, Source, kernel_text
+
+from .fs import FsReader, RawFs
+from .generation import WellKnown, find_well_known, read_boot_time_ns, read_cmdline
+from .kthreads import KthreadReader
+from .layout import Layout, probe_layout
+from .mounts import MountTable
+from .paths import PathResolver
+from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
+from .records import RecordBuilder
+from .symbols import SymbolTable
+from .tasks import RawTask, TaskReader
+
+__all__ = ("CaptureProgress", "CaptureRequest", "CaptureStats", "capture_snapshot")
+
+#: Told what is being read, how many of it so far, and of how many (``None``: unknown).
+CaptureProgress = Callable[[str, int, int | None], None]
+
+_SETTLE_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureRequest:
+    """An open kernel, and what the snapshot shall say of how it was opened."""
+
+    prog: drgn.Program
+    symbols: SymbolTable
+    source: Source
+    types: Literal["btf", "dwarf"]
+    release: str
+    build_id: str | None
+    consistent: bool
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class CaptureStats:
+    """What a capture cost."""
+
+    reads: int = 0
+    bytes_read: int = 0
+    tasks: int = 0
+    seconds: float = 0.0
+
+
+def capture_snapshot(
+    request: CaptureRequest, progress: CaptureProgress | None = None, stats: CaptureStats | None = None
+) -> Snapshot:
+    """Read everything and make the snapshot.
+
+    What cannot be read is ``None`` in the snapshot, with an entry in its ``errors``.
+
+    :raises LookupError: if the kernel's types lack something a capture cannot do without
+    """
+    return _Capture(request, progress or (lambda what, done, total: None)).run(stats or CaptureStats())
+
+
+class _Capture:
+    """The state of one capture."""
+
+    def __init__(self, request: CaptureRequest, progress: CaptureProgress) -> None:
+        self.request = request
+        self.progress = progress
+        self.errors = ErrorLog()
+        self.reader = MemoryReader(request.prog)
+        self.layout: Layout = probe_layout(request.prog)
+        self.mounts = MountTable(self.reader, self.layout, self.errors)
+        self.live = not request.consistent
+        self.task_reader = TaskReader(
+            request.prog, self.reader, self.layout, request.symbols, self.errors, self.live
+        )
+        self.fs_reader = FsReader(self.reader, self.layout, self.live)
+        self.fs_structs: dict[int, RawFs | None] = {}
+        self.namespace_of: dict[int, int | None] = {}
+
+    def run(self, stats: CaptureStats) -> Snapshot:
+        started, taken_at = time.perf_counter(), datetime.now(UTC)
+        known = find_well_known(self.reader, self.layout, self.request.symbols, self.errors)
+        tasks = self.task_reader.read_all(lambda count: self.progress("tasks", count, None))
+        self.progress("tasks", len(tasks), len(tasks))
+        self._read_fs_structs(tasks, known)
+        if self.live:
+            self._settle(tasks)
+        self._read_namespaces(tasks)
+        snapshot = self._build(tasks, known, taken_at)
+        stats.reads, stats.bytes_read = self.reader.reads, self.reader.bytes_read
+        stats.tasks = len(tasks)
+        stats.seconds = snapshot.capture.duration_s = round(time.perf_counter() - started, 6)
+        return snapshot
+
+    def _read_fs_structs(self, tasks: dict[int, RawTask], known: WellKnown) -> None:
+        """Every fs_struct that a task or a well-known pointer points at."""
+        for well_known in (known.init_fs, known.userspace_init_fs):
+            if well_known is not None:
+                self._read_fs(well_known)
+        for done, task in enumerate(tasks.values()):
+            for pointer in (task.fs, task.real_fs):
+                if pointer and pointer not in self.fs_structs:
+                    self._read_fs(pointer)
+            if done % 4096 == 4095:
+                self.progress("fs_structs", done, len(tasks))
+
+    def _read_fs(self, address: int) -> None:
+        self.fs_structs[address] = None
+        with self.errors.guard(f"fs_struct 0x{address:x}", "fs_struct"):
+            self.fs_structs[address] = self.fs_reader.read_fs(address)
+
+    def _settle(self, tasks: dict[int, RawTask]) -> None:
+        """On a live kernel: look at every task again, now that its fs_struct has been read.
+
+        A task that owns another fs_struct by now is taken as it is now; one that has gone is dropped and said
+        so. Without this, an fs_struct could be shown that was freed between the two reads.
+        """
+        unsettled = list(tasks)
+        for _ in range(_SETTLE_ROUNDS):
+            unsettled = [address for address in unsettled if self._moved(tasks, address)]
+            if not unsettled:
+                return
+        for address in unsettled:
+            self.errors.add(tasks[address].name, "fs", f"it changed in each of {_SETTLE_ROUNDS} reads")
+
+    def _moved(self, tasks: dict[int, RawTask], address: int) -> bool:
+        before = tasks[address]
+        try:
+            now = self.task_reader.read_task(address)
+        except ReadError as error:
+            now, why = None, str(error)
+        else:
+            why = "it exited while the kernel was read"
+        if now is None or (now.pid, now.start_time) != (before.pid, before.start_time):
+            del tasks[address]
+            self.errors.add(before.name, "task", why)
+            return False
+        if (now.fs, now.real_fs) == (before.fs, before.real_fs):
+            return False
+        tasks[address] = now
+        for pointer in (now.fs, now.real_fs):
+            if pointer:
+                self._read_fs(pointer)
+        return True
+
+    def _read_namespaces(self, tasks: dict[int, RawTask]) -> None:
+        """The mount namespaces of all tasks, and of every mount that a root or a pwd is on."""
+        for task in tasks.values():
+            if task.nsproxy and task.nsproxy not in self.namespace_of:
+                self.namespace_of[task.nsproxy] = None
+                with self.errors.guard(task.name, "nsproxy.mnt_ns"):
+                    namespace = self.reader.read_u64(task.nsproxy + self.layout.nsproxy_mnt_ns)
+                    self.namespace_of[task.nsproxy] = namespace
+                    self.mounts.load_namespace(namespace)
+        for fs in self.fs_structs.values():
+            if fs is None:
+                continue
+            for vfsmount in (fs.root_mnt, fs.pwd_mnt):
+                with self.errors.guard(f"fs_struct 0x{fs.address:x}", "mount"):
+                    mount = self.mounts.read_mount(self.mounts.from_vfsmount(vfsmount))
+                    if is_kernel_pointer(mount.mnt_ns):
+                        self.mounts.load_namespace(mount.mnt_ns)
+
+    def _build(self, tasks: dict[int, RawTask], known: WellKnown, taken_at: datetime) -> Snapshot:
+        request = self.request
+        builder = RecordBuilder(
+            layout=self.layout,
+            mounts=self.mounts,
+            paths=PathResolver(self.reader, self.layout, self.mounts),
+            kthreads=KthreadReader(self.reader, self.layout, request.symbols, self.errors),
+            reader=self.reader,
+            errors=self.errors,
+        )
+        init_task = tasks.get(request.symbols.symbol_address("init_task") or 0)
+        init_ns = self.namespace_of.get(init_task.nsproxy) if init_task is not None else None
+        builder.set_context(tasks, self.fs_structs, self.namespace_of, known, init_task)
+        boot_ns = read_boot_time_ns(request.prog, self.errors)
+        cmdline = read_cmdline(self.reader, request.symbols, self.errors)
+        return Snapshot(
+            capture=Capture(
+                tool_version=__version__,
+                taken_at=taken_at.isoformat(timespec="milliseconds"),
+                source=request.source,
+                types=request.types,
+                duration_s=0.0,
+                consistent=request.consistent,
+                notes=request.notes,
+            ),
+            kernel=Kernel(
+                release=request.release,
+                build_id=request.build_id,
+                generation=known.generation,
+                init_fs=known.init_fs,
+                userspace_init_fs=known.userspace_init_fs,
+                knullfs=builder.knullfs,
+                init_mnt_ns=init_ns,
+                boot_time=None
+                if boot_ns is None
+                else datetime.fromtimestamp(boot_ns / 1e9, UTC).isoformat(timespec="milliseconds"),
+                cmdline=None if cmdline is None else kernel_text(cmdline),
+            ),
+            tasks=builder.build_tasks(),
+            fs_structs=builder.build_fs_structs(),
+            mounts=builder.build_mounts(),
+            mount_namespaces=builder.build_namespaces(),
+            errors=self.errors.finish(),
+        )

@@ -1,0 +1,92 @@
+"""Which generation of filesystem state a kernel has, and where its well-known objects are.
+
+Detected by what the kernel has, never by its version string: ``nullfs_fs_type`` came with the nullfs under
+the rootfs (7.0), ``userspace_init_fs`` with the isolation; a kernel of the RFC's first version has it as a
+static ``struct fs_struct``, released ones as a pointer, beside ``task_struct.real_fs``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import drgn
+from drgn.helpers.linux.timekeeping import ktime_get_coarse_boottime_ns, ktime_get_coarse_real_ns
+
+from explorer.model import Generation
+
+from .layout import Layout
+from .reader import ErrorLog, MemoryReader, is_kernel_pointer
+from .symbols import SymbolTable
+
+__all__ = ("WellKnown", "find_well_known", "read_boot_time_ns", "read_cmdline")
+
+_MAX_CMDLINE = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class WellKnown:
+    """Addresses everything else is compared with; ``None`` where the kernel has no such thing."""
+
+    generation: Generation
+    init_fs: int | None
+    userspace_init_fs: int | None
+    """The ``fs_struct`` itself, whether it is static or pointed at. ``None`` also before it is published."""
+    knullfs: int | None
+    """``struct vfsmount *`` of the private nullfs."""
+
+
+def find_well_known(
+    reader: MemoryReader, layout: Layout, symbols: SymbolTable, errors: ErrorLog
+) -> WellKnown:
+    """Detect the generation. What cannot be read is in the error log and ``None``."""
+    generation = Generation.LEGACY
+    userspace_init_fs = None
+    variable = symbols.symbol_address("userspace_init_fs")
+    if variable is not None:
+        generation = Generation.ISOLATED if layout.has_real_fs else Generation.RFC_V1
+        if generation is Generation.RFC_V1:
+            userspace_init_fs = variable
+        else:
+            userspace_init_fs = _read_pointer(reader, errors, variable, "userspace_init_fs")
+    elif symbols.symbol_address("nullfs_fs_type") is not None:
+        generation = Generation.NULLFS_ROOTFS
+    knullfs_variable = symbols.symbol_address("knullfs")
+    return WellKnown(
+        generation=generation,
+        init_fs=symbols.symbol_address("init_fs"),
+        userspace_init_fs=userspace_init_fs,
+        knullfs=None
+        if knullfs_variable is None
+        else _read_pointer(reader, errors, knullfs_variable, "knullfs"),
+    )
+
+
+def _read_pointer(reader: MemoryReader, errors: ErrorLog, variable: int, name: str) -> int | None:
+    """A pointer variable; NULL (early in boot) is ``None``, garbage an error entry."""
+    with errors.guard("kernel", name):
+        value = reader.read_u64(variable)
+        if is_kernel_pointer(value):
+            return value
+        if value:
+            errors.add("kernel", name, f"0x{value:x} is no kernel pointer")
+    return None
+
+
+def read_cmdline(reader: MemoryReader, symbols: SymbolTable, errors: ErrorLog) -> bytes | None:
+    """The command line that /proc/cmdline shows (``saved_command_line``)."""
+    variable = symbols.symbol_address("saved_command_line")
+    if variable is None:
+        errors.add("kernel", "cmdline", "the kernel's symbol table has no saved_command_line")
+        return None
+    with errors.guard("kernel", "cmdline"):
+        return reader.read_c_string(reader.read_u64(variable), _MAX_CMDLINE)
+    return None
+
+
+def read_boot_time_ns(prog: drgn.Program, errors: ErrorLog) -> int | None:
+    """When the kernel booted: nanoseconds since 1970, by its own wall clock (``getboottime64()``)."""
+    try:
+        return int(ktime_get_coarse_real_ns(prog)) - int(ktime_get_coarse_boottime_ns(prog))
+    except (drgn.FaultError, LookupError, AttributeError, ValueError) as error:
+        errors.add("kernel", "boot_time", str(error))
+        return None

@@ -1,0 +1,97 @@
+"""What kernel threads run: ``struct kthread`` and, for workers of a workqueue, ``struct worker``.
+
+Mirrors kernel/kthread.c (``to_kthread()``) and kernel/workqueue.c (``print_worker_info()``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from explorer.model import Kthread, TaskKind, kernel_text
+
+from .layout import Layout
+from .reader import ErrorLog, MemoryReader, ReadError
+from .symbols import SymbolTable, function_name
+from .tasks import RawTask
+
+__all__ = ("KthreadReader",)
+
+_MAX_NAME = 256
+
+
+@dataclass(frozen=True, slots=True)
+class KthreadInfo:
+    """A kernel thread's kind, which only its thread function tells, and what it runs."""
+
+    kind: TaskKind
+    kthread: Kthread
+
+
+class KthreadReader:
+    """Reads kthreads of one kernel. Functions and workqueue names are looked up once each."""
+
+    def __init__(self, reader: MemoryReader, layout: Layout, symbols: SymbolTable, errors: ErrorLog) -> None:
+        self._reader = reader
+        self._layout = layout
+        self._symbols = symbols
+        self._errors = errors
+        self._worker_thread = symbols.symbol_address("worker_thread")
+        self._rescuer_thread = symbols.symbol_address("rescuer_thread")
+        self._functions: dict[int, str | None] = {}
+        self._workqueues: dict[int, str] = {}
+
+    def read_kthread(self, task: RawTask) -> KthreadInfo | None:
+        """What a ``PF_KTHREAD`` task is; ``None`` if its ``struct kthread`` is missing or unreadable."""
+        if not task.worker_private:
+            return None  # the idle task of a CPU on old kernels has no struct kthread
+        decoder = self._layout.kthread
+        try:
+            data = self._reader.read(task.worker_private + decoder.base, decoder.span)
+        except ReadError as error:
+            self._errors.add(task.name, "kthread", str(error))
+            return None
+        threadfn, private, full_name = decoder.decode(data)
+        values = dict.fromkeys(Kthread.model_fields)
+        values["threadfn"] = self._function(threadfn)
+        if full_name:
+            with self._errors.guard(task.name, "kthread.full_name"):
+                values["full_name"] = kernel_text(self._reader.read_c_string(full_name, _MAX_NAME))
+        kind = self._kind(threadfn)
+        if kind is not TaskKind.KTHREAD and private:
+            with self._errors.guard(task.name, "worker"):
+                self._read_worker(private, kind, values)
+        return KthreadInfo(kind, Kthread.build(values))
+
+    def _kind(self, threadfn: int) -> TaskKind:
+        # threadfn is NULL for kthreadd: it must not equal a symbol that is missing.
+        if threadfn and threadfn == self._worker_thread:
+            return TaskKind.KWORKER
+        if threadfn and threadfn == self._rescuer_thread:
+            return TaskKind.RESCUER
+        return TaskKind.KTHREAD
+
+    def _read_worker(self, worker: int, kind: TaskKind, values: dict[str, str | None]) -> None:
+        decoder = self._layout.worker
+        data = self._reader.read(worker + decoder.base, decoder.span)
+        current_func, current_pwq, last_func, desc, rescue_wq = decoder.decode(data)
+        values["current_func"] = self._function(current_func)
+        values["last_func"] = self._function(last_func)
+        values["desc"] = kernel_text(desc.split(b"\0", 1)[0]) or None
+        if current_pwq:
+            wq = self._reader.read_u64(current_pwq + self._layout.pwq_wq)
+            values["workqueue"] = self._workqueue(wq)
+        elif kind is TaskKind.RESCUER and rescue_wq:
+            values["workqueue"] = self._workqueue(rescue_wq)
+
+    def _function(self, address: int) -> str | None:
+        if address not in self._functions:
+            self._functions[address] = function_name(self._symbols, address)
+        return self._functions[address]
+
+    def _workqueue(self, address: int) -> str:
+        if address not in self._workqueues:
+            name = self._layout.workqueue_name
+            self._workqueues[address] = kernel_text(
+                self._reader.read_c_string(address + name.offset, _MAX_NAME)
+            )
+        return self._workqueues[address]

@@ -1,0 +1,309 @@
+"""Where the members of kernel structures lie in the kernel being read.
+
+The one place where kernel versions differ: every other module of the capture reads as if there were one
+kernel. Members are probed, never versions. A :class:`Decoder` turns the bytes of one structure, read at once,
+into a tuple of plain values, with offsets and widths computed once from the kernel's own types.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import drgn
+
+__all__ = ("Decoder", "Layout", "LayoutError", "Member", "find_member", "make_decoder", "probe_layout")
+
+
+class LayoutError(LookupError):
+    """The kernel lacks a member this program cannot do without; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member found: byte offset in the outermost structure, and its type without typedefs."""
+
+    offset: int
+    type: drgn.Type
+
+
+def _strip(type_: drgn.Type) -> drgn.Type:
+    while type_.kind is drgn.TypeKind.TYPEDEF:
+        type_ = type_.type
+    return type_
+
+
+def find_member(type_: drgn.Type, *designators: str) -> Member | None:
+    """The first of several spellings of a member that the structure has.
+
+    :param designators: dotted paths such as ``"seq.seqcount.sequence"``; anonymous members are looked through
+    :return: ``None`` when the structure has none of them
+    """
+    for designator in designators:
+        current, offset = _strip(type_), 0
+        for name in designator.split("."):
+            if current.kind not in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION):
+                break
+            if not current.has_member(name):
+                break
+            member = current.member(name)
+            offset += member.bit_offset // 8
+            current = _strip(member.type)
+        else:
+            return Member(offset, current)
+    return None
+
+
+_INTEGERS = {(1, True): "b", (1, False): "B", (2, True): "h", (2, False): "H"}
+_INTEGERS |= {(4, True): "i", (4, False): "I", (8, True): "q", (8, False): "Q"}
+
+
+def _format_of(type_: drgn.Type) -> str:
+    if type_.kind is drgn.TypeKind.POINTER:
+        return "Q"
+    if type_.kind is drgn.TypeKind.ARRAY:
+        return f"{drgn.sizeof(type_)}s"
+    if type_.kind is drgn.TypeKind.BOOL:
+        return "?"
+    if type_.kind is drgn.TypeKind.ENUM:
+        return _INTEGERS[drgn.sizeof(type_), False]
+    if type_.kind is drgn.TypeKind.INT:
+        return _INTEGERS[drgn.sizeof(type_), type_.is_signed]
+    raise LayoutError(f"a member of type {type_.type_name()} is no plain value")
+
+
+class Decoder:
+    """Decodes one structure from one read.
+
+    Read ``span`` bytes from ``address + base`` and hand them to :meth:`decode`: a tuple comes back with one
+    value for every field asked for, in the order asked; ``None`` for a member this kernel has not.
+    """
+
+    __slots__ = ("_pick", "_struct", "base", "name", "size", "span")
+
+    def __init__(self, type_: drgn.Type, found: Sequence[Member | None]) -> None:
+        present = sorted((m.offset, i) for i, m in enumerate(found) if m is not None)
+        if not present:
+            raise LayoutError(f"{type_.type_name()} has none of the members wanted")
+        self.name = type_.type_name()
+        self.size = drgn.sizeof(type_)
+        self.base = present[0][0]
+        code, at = "<", self.base
+        slot_of: dict[int, int] = {}
+        for slot, (offset, index) in enumerate(present):
+            member = found[index]
+            assert member is not None
+            if offset < at:
+                raise LayoutError(f"members of {type_.type_name()} overlap")
+            code += f"{offset - at}x{_format_of(member.type)}"
+            at = offset + drgn.sizeof(member.type)
+            slot_of[index] = slot
+        self._struct = struct.Struct(code)
+        self.span = self._struct.size
+        missing = len(present)
+        slots = [slot_of.get(index, missing) for index in range(len(found))]
+        self._pick = itemgetter(*slots) if len(slots) > 1 else lambda values: (values[slots[0]],)
+
+    def decode(self, data: bytes) -> tuple[Any, ...]:
+        """The values of one structure; raises :class:`struct.error` when ``data`` is shorter than span."""
+        picked: tuple[Any, ...] = self._pick((*self._struct.unpack_from(data), None))
+        return picked
+
+
+#: A field wanted: spellings in order of preference; a leading "?" marks one that a kernel may lack.
+Wanted = str | tuple[str, ...]
+
+
+def make_decoder(prog: drgn.Program, type_name: str, *wanted: Wanted) -> Decoder:
+    """A decoder of ``struct type_name`` for the members wanted.
+
+    :raises LayoutError: if a member without a leading ``?`` is missing
+    """
+    type_ = prog.type(f"struct {type_name}")
+    found: list[Member | None] = []
+    for spelling in wanted:
+        designators = (spelling,) if isinstance(spelling, str) else spelling
+        optional = designators[0].startswith("?")
+        member = find_member(type_, *(d.removeprefix("?") for d in designators))
+        if member is None and not optional:
+            raise LayoutError(f"this kernel's struct {type_name} has no {' or '.join(designators)}")
+        found.append(member)
+    return Decoder(type_, found)
+
+
+def _offset(prog: drgn.Program, type_name: str, *designators: str) -> int:
+    member = find_member(prog.type(f"struct {type_name}"), *designators)
+    if member is None:
+        raise LayoutError(f"this kernel's struct {type_name} has no {' or '.join(designators)}")
+    return member.offset
+
+
+def _optional_offset(prog: drgn.Program, type_name: str, *designators: str) -> int | None:
+    member = find_member(prog.type(f"struct {type_name}"), *designators)
+    return None if member is None else member.offset
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Every layout the capture needs, probed once per open kernel."""
+
+    task: Decoder
+    """flags, pid, tgid, comm, fs, real_fs, tasks.next, tasks.prev, thread_node.next, thread_node.prev,
+    signal, real_parent, nsproxy, state, exit_state, worker_private, start_time, nameidata"""
+    task_tasks: int
+    task_thread_node: int
+    signal_thread_head: int
+    nsproxy_mnt_ns: int
+    fs_struct: Decoder
+    """users, seq, umask, in_exec, root.mnt, root.dentry, pwd.mnt, pwd.dentry"""
+    dentry: Decoder
+    """d_parent, name length, name pointer, inline name, d_hash.pprev, d_op"""
+    dentry_inline_name: int
+    dentry_operations_dname: int
+    mount: Decoder
+    """mnt_parent, mnt_mountpoint, mnt_root, mnt_sb, mnt_flags, mnt_devname, mnt_ns, mnt_id, mnt_id_unique,
+    overmount, rb_right, rb_left, mnt_list.next"""
+    mount_vfsmount: int
+    mount_node: int | None
+    """Offset of ``mnt_node`` (rb-tree of a namespace's mounts, since 6.8); ``None`` where it is a list."""
+    mount_list: int
+    has_overmount: bool
+    mnt_namespace: Decoder
+    """inum, root, rb-tree root, list.next, anonymous marker"""
+    namespace_list: int | None
+    anonymous_when: int
+    """The value of the anonymous marker that means an anonymous namespace."""
+    super_block: Decoder
+    """s_magic, s_type, s_subtype"""
+    fstype_name: int
+    kthread: Decoder
+    """threadfn, data, full_name"""
+    worker: Decoder
+    """current_func, current_pwq, last_func, desc, rescue_wq"""
+    pwq_wq: int
+    workqueue_name: Member
+    nameidata_flags: int
+    has_real_fs: bool
+
+
+def _task_decoder(prog: drgn.Program) -> Decoder:
+    return make_decoder(
+        prog,
+        "task_struct",
+        "flags",
+        "pid",
+        "tgid",
+        "comm",
+        "fs",
+        "?real_fs",  # 7.3: "fs: add real_fs"; what the task owns
+        "tasks.next",
+        "tasks.prev",
+        "thread_node.next",
+        "thread_node.prev",
+        "signal",
+        "real_parent",
+        "nsproxy",
+        "__state",
+        "exit_state",
+        "worker_private",
+        "start_time",
+        "nameidata",
+    )
+
+
+def _mount_decoder(prog: drgn.Program) -> Decoder:
+    return make_decoder(
+        prog,
+        "mount",
+        "mnt_parent",
+        "mnt_mountpoint",
+        "mnt.mnt_root",
+        "mnt.mnt_sb",
+        "mnt.mnt_flags",
+        "mnt_devname",
+        "mnt_ns",
+        "mnt_id",
+        "?mnt_id_unique",  # 6.8
+        "?overmount",  # 6.16
+        "?mnt_node.rb_right",  # 6.8: mounts of a namespace in an rb-tree; a list before
+        "?mnt_node.rb_left",
+        "mnt_list.next",
+    )
+
+
+def probe_layout(prog: drgn.Program) -> Layout:
+    """Probe the kernel's types.
+
+    :raises LayoutError: if the kernel lacks something indispensable
+    :raises LookupError: if a whole type is missing
+    """
+    mount = prog.type("struct mount")
+    namespace = prog.type("struct mnt_namespace")
+    mount_node = _optional_offset(prog, "mount", "mnt_node")
+    # 7.x says so in a flag; before that an anonymous namespace is one without a sequence number.
+    flagged = namespace.has_member("is_anon")
+    return Layout(
+        task=_task_decoder(prog),
+        task_tasks=_offset(prog, "task_struct", "tasks"),
+        task_thread_node=_offset(prog, "task_struct", "thread_node"),
+        signal_thread_head=_offset(prog, "signal_struct", "thread_head"),
+        nsproxy_mnt_ns=_offset(prog, "nsproxy", "mnt_ns"),
+        fs_struct=make_decoder(
+            prog,
+            "fs_struct",
+            ("users.counter", "users.refcount.refs.counter", "users"),
+            ("seq.seqcount.seqcount.sequence", "seq.seqcount.sequence"),  # seqlock_t since 6.17
+            "umask",
+            "in_exec",
+            "root.mnt",
+            "root.dentry",
+            "pwd.mnt",
+            "pwd.dentry",
+        ),
+        dentry=make_decoder(
+            prog,
+            "dentry",
+            "d_parent",
+            "d_name.len",
+            "d_name.name",
+            ("d_shortname.string", "d_shortname", "d_iname"),  # union shortname_store since 6.14
+            "d_hash.pprev",
+            "d_op",
+        ),
+        dentry_inline_name=_offset(prog, "dentry", "d_shortname", "d_iname"),
+        dentry_operations_dname=_offset(prog, "dentry_operations", "d_dname"),
+        mount=_mount_decoder(prog),
+        mount_vfsmount=_offset(prog, "mount", "mnt"),
+        mount_node=mount_node,
+        mount_list=_offset(prog, "mount", "mnt_list"),
+        has_overmount=mount.has_member("overmount"),
+        mnt_namespace=make_decoder(
+            prog,
+            "mnt_namespace",
+            "ns.inum",
+            "root",
+            "?mounts.rb_node" if mount_node is not None else "?no_such_member",
+            "?list.next",
+            "is_anon" if flagged else ("?seq", "?seq_origin"),
+        ),
+        namespace_list=_optional_offset(prog, "mnt_namespace", "list") if mount_node is None else None,
+        anonymous_when=1 if flagged else 0,
+        super_block=make_decoder(prog, "super_block", "s_magic", "s_type", "s_subtype"),
+        fstype_name=_offset(prog, "file_system_type", "name"),
+        kthread=make_decoder(prog, "kthread", "threadfn", "data", "?full_name"),
+        worker=make_decoder(prog, "worker", "current_func", "current_pwq", "last_func", "desc", "rescue_wq"),
+        pwq_wq=_offset(prog, "pool_workqueue", "wq"),
+        workqueue_name=_workqueue_name(prog),
+        nameidata_flags=_offset(prog, "nameidata", "flags"),
+        has_real_fs=prog.type("struct task_struct").has_member("real_fs"),
+    )
+
+
+def _workqueue_name(prog: drgn.Program) -> Member:
+    member = find_member(prog.type("struct workqueue_struct"), "name")
+    if member is None:
+        raise LayoutError("this kernel's struct workqueue_struct has no name")
+    return member

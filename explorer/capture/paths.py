@@ -1,0 +1,123 @@
+"""Path text of a ``struct path``, as the kernel's ``d_path()`` gives it from the top of the mount tree.
+
+Mirrors ``d_path()`` and ``prepend_path()`` of fs/d_path.c, with the reader's root at the top of whatever
+mount tree the path is in. So nothing is ever "(unreachable)": the kernel writes that (in getcwd(), not in
+d_path) for a path that the *reader's* root does not reach, and a snapshot has no reader.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .layout import Layout
+from .mounts import MountTable, RawMount
+from .reader import MemoryReader, ReadError, is_kernel_pointer
+
+__all__ = ("PathResolver",)
+
+_MAX_COMPONENTS = 65_536
+_MAX_NAME = 255  # NAME_MAX
+
+
+class _Dentry(NamedTuple):
+    parent: int
+    name: bytes
+    unhashed: bool
+    has_dname: bool
+
+
+class PathResolver:
+    """Resolves paths of one kernel; every dentry is read once, every prefix is walked once."""
+
+    def __init__(self, reader: MemoryReader, layout: Layout, mounts: MountTable) -> None:
+        self._reader = reader
+        self._layout = layout
+        self._mounts = mounts
+        self._dentries: dict[int, _Dentry] = {}
+        self._operations: dict[int, bool] = {}
+        self._prefixes: dict[tuple[int, int], bytes] = {}
+        self._texts: dict[tuple[int, int], bytes] = {}
+
+    def path_text(self, mount: int, dentry: int) -> bytes:
+        """The path of ``dentry`` on ``mount`` (a ``struct mount``).
+
+        :raises ReadError: if a dentry or mount on the way cannot be read, or the way runs in a circle
+        """
+        key = (mount, dentry)
+        known = self._texts.get(key)
+        if known is None:
+            known = self._texts[key] = self._d_path(mount, dentry)
+        return known
+
+    def mountpoint_text(self, mount: RawMount) -> bytes:
+        """Where a mount is mounted: the path of its root, however the filesystem names itself."""
+        return self._prepend_path(mount.address, mount.root) or b"/"
+
+    def _d_path(self, mount: int, dentry: int) -> bytes:
+        here = self._dentry(dentry)
+        is_root = here.parent == dentry
+        fstype = self._mounts.superblock(self._mounts.read_mount(mount))
+        if here.has_dname and fstype is not None and fstype.fstype == b"failfs":
+            # failfs_dname(): the filesystem names itself, on its root too.
+            return b"failfs:/"
+        text = self._prepend_path(mount, dentry) or b"/"
+        if here.unhashed and not is_root:  # d_unlinked()
+            text += b" (deleted)"
+        return text
+
+    def _prepend_path(self, mount: int, dentry: int) -> bytes:
+        """The path without a trailing slash: empty for the top of a mount tree."""
+        trail: list[tuple[tuple[int, int], bytes]] = []
+        prefix = b""
+        seen: set[tuple[int, int]] = set()
+        while True:
+            key = (mount, dentry)
+            known = self._prefixes.get(key)
+            if known is not None:
+                prefix = known
+                break
+            if key in seen or len(trail) > _MAX_COMPONENTS:
+                raise ReadError(f"the path from dentry 0x{dentry:x} upwards runs in a circle")
+            seen.add(key)
+            raw = self._mounts.read_mount(mount)
+            if dentry == raw.root:
+                if raw.parent == mount or not is_kernel_pointer(raw.parent):
+                    break
+                mount, dentry = raw.parent, raw.mountpoint
+                trail.append((key, b""))
+                continue
+            here = self._dentry(dentry)
+            if here.parent == dentry:
+                break  # prepend_path() returns 3 here: the path escaped from its mount
+            trail.append((key, b"/" + here.name))
+            dentry = here.parent
+        for step, component in reversed(trail):
+            prefix += component
+            self._prefixes[step] = prefix
+        return prefix
+
+    def _dentry(self, address: int) -> _Dentry:
+        known = self._dentries.get(address)
+        if known is None:
+            known = self._dentries[address] = self._read_dentry(address)
+        return known
+
+    def _read_dentry(self, address: int) -> _Dentry:
+        decoder = self._layout.dentry
+        data = self._reader.read(address + decoder.base, decoder.span)
+        parent, length, name_pointer, inline, pprev, operations = decoder.decode(data)
+        if length > _MAX_NAME:
+            raise ReadError(f"dentry 0x{address:x} has a name of {length} bytes")
+        if name_pointer == address + self._layout.dentry_inline_name and length <= len(inline):
+            name = inline[:length]
+        else:
+            name = self._reader.read(name_pointer, length)
+        return _Dentry(parent, name, not pprev, self._has_dname(operations))
+
+    def _has_dname(self, operations: int) -> bool:
+        if not operations:
+            return False
+        if operations not in self._operations:
+            dname = self._reader.read_u64(operations + self._layout.dentry_operations_dname)
+            self._operations[operations] = dname != 0
+        return self._operations[operations]

@@ -1,0 +1,274 @@
+"""From raw structures to the records of a snapshot."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from explorer.analysis.placement import (
+    NULL_FS_MAGIC,
+    PlacementContext,
+    classify_owner,
+    classify_path,
+    is_isolating,
+)
+from explorer.model import (
+    FsStruct,
+    Generation,
+    Kthread,
+    Mount,
+    MountNamespace,
+    PathRef,
+    Task,
+    TaskKind,
+    kernel_text,
+)
+
+from .fs import RawFs
+from .generation import WellKnown
+from .kthreads import KthreadReader
+from .layout import Layout
+from .mounts import MountTable, RawMount
+from .paths import PathResolver
+from .reader import ErrorLog, MemoryReader, is_kernel_pointer
+from .tasks import RawTask, state_letter
+
+__all__ = ("RecordBuilder",)
+
+# include/linux/sched.h
+_PF_IDLE = 0x2
+_PF_IO_WORKER = 0x10
+_PF_USER_WORKER = 0x4000
+_PF_KTHREAD = 0x200000
+#: fs/namei.c of the RFC's first version: this lookup starts at userspace_init_fs.
+_LOOKUP_IN_INIT = 1 << 29
+
+
+class RecordBuilder:
+    """Builds the sorted arrays of a snapshot: ``set_context`` first, tasks, fs_structs, then mounts."""
+
+    def __init__(
+        self,
+        *,
+        layout: Layout,
+        mounts: MountTable,
+        paths: PathResolver,
+        kthreads: KthreadReader,
+        reader: MemoryReader,
+        errors: ErrorLog,
+    ) -> None:
+        self._layout = layout
+        self._mounts = mounts
+        self._paths = paths
+        self._kthreads = kthreads
+        self._reader = reader
+        self._errors = errors
+        self._records: dict[int, Mount] = {}
+
+    def set_context(
+        self,
+        tasks: dict[int, RawTask],
+        fs_structs: dict[int, RawFs | None],
+        namespace_of: dict[int, int | None],
+        known: WellKnown,
+        init_task: RawTask | None,
+    ) -> None:
+        """What the records are decided against: who shares what, where init's root is, what isolates."""
+        self._tasks = tasks
+        self._fs_structs = fs_structs
+        self._namespace_of = namespace_of
+        self._known = known
+        self._sharers = Counter(owned for task in tasks.values() if (owned := _owned_fs(task)))
+        self.knullfs = None if known.knullfs is None else self._mounts.from_vfsmount(known.knullfs)
+        namespaces = self.build_namespaces()
+        self._context = PlacementContext(
+            isolation_mount=self._isolation_mount(init_task),
+            init_root=self._init_root(),
+            namespaces={namespace.address: namespace for namespace in namespaces},
+        )
+
+    def _isolation_mount(self, init_task: RawTask | None) -> int | None:
+        """``knullfs``; where there is no such variable, the nullfs that init_task's root is on."""
+        if self.knullfs is not None:
+            return self.knullfs
+        if init_task is None or not is_isolating(self._known.generation):
+            return None
+        fs = self._fs_structs.get(_owned_fs(init_task) or 0)
+        if fs is None:
+            return None
+        with self._errors.guard("kernel", "isolation mount"):
+            mount = self._mounts.read_mount(self._mounts.from_vfsmount(fs.root_mnt))
+            superblock = self._mounts.superblock(mount)
+            if superblock is not None and superblock.magic == NULL_FS_MAGIC:
+                return mount.address
+        return None
+
+    def _init_root(self) -> tuple[int, int] | None:
+        """Mount and dentry of init's root: where ``userspace_init_fs`` points, PID 1's own before that."""
+        address = self._known.userspace_init_fs
+        if address is None:
+            init = next((task for task in self._tasks.values() if task.pid == 1), None)
+            address = None if init is None else _owned_fs(init)
+        fs = self._fs_structs.get(address or 0)
+        return None if fs is None else (self._mounts.from_vfsmount(fs.root_mnt), fs.root_dentry)
+
+    def build_tasks(self) -> list[Task]:
+        """All tasks, by pid, then address."""
+        ordered = sorted(self._tasks.values(), key=lambda task: (task.pid, task.address))
+        return [self._task(raw) for raw in ordered]
+
+    def _task(self, raw: RawTask) -> Task:
+        kind, kthread = self._kind(raw)
+        parent = self._tasks.get(raw.real_parent)
+        owned = _owned_fs(raw)
+        known = self._known
+        return Task.build(
+            {
+                "address": raw.address,
+                "pid": raw.pid,
+                "tgid": raw.tgid,
+                "ppid": parent.tgid if parent is not None else self._parent_tgid(raw),
+                "comm": kernel_text(raw.comm.split(b"\0", 1)[0]),
+                "kind": kind,
+                "state": state_letter(raw.state, raw.exit_state),
+                "flags": raw.flags,
+                "fs": raw.fs or None,
+                "real_fs": raw.real_fs or None,
+                "borrowing": self._is_borrowing(raw),
+                "owner": classify_owner(
+                    owned, self._sharers[owned or 0], known.init_fs, known.userspace_init_fs
+                ),
+                "mnt_ns": self._namespace_of.get(raw.nsproxy) if raw.nsproxy else None,
+                "start_time": raw.start_time,
+                "kthread": kthread,
+            }
+        )
+
+    def _parent_tgid(self, raw: RawTask) -> int:
+        """The parent is not among the tasks found (it was reaped, or the list is damaged)."""
+        with self._errors.guard(f"task {raw.pid} (0x{raw.address:x})", "real_parent"):
+            decoder = self._layout.task
+            data = self._reader.read(raw.real_parent + decoder.base, decoder.span)
+            return RawTask(raw.real_parent, *decoder.decode(data)).tgid
+        return 0
+
+    def _kind(self, raw: RawTask) -> tuple[TaskKind, Kthread | None]:
+        if raw.flags & _PF_IDLE or raw.pid == 0:
+            return TaskKind.IDLE, None
+        if raw.tgid == 1:
+            return TaskKind.INIT, None
+        if raw.flags & _PF_KTHREAD:
+            info = self._kthreads.read_kthread(raw)
+            return (TaskKind.KTHREAD, None) if info is None else (info.kind, info.kthread)
+        if raw.flags & (_PF_IO_WORKER | _PF_USER_WORKER):
+            return TaskKind.IO_WORKER, None
+        parent = self._tasks.get(raw.real_parent)
+        if parent is not None and parent.flags & _PF_KTHREAD:
+            return TaskKind.USERMODEHELPER, None
+        return TaskKind.USER, None
+
+    def _is_borrowing(self, raw: RawTask) -> bool:
+        """Inside ``scoped_with_init_fs()``; before ``real_fs``, walking a path with ``LOOKUP_IN_INIT``."""
+        if raw.real_fs is not None:
+            return raw.fs != raw.real_fs and raw.fs == self._known.userspace_init_fs
+        if self._known.generation is Generation.RFC_V1 and raw.nameidata:
+            with self._errors.guard(f"task {raw.pid} (0x{raw.address:x})", "nameidata.flags"):
+                flags = self._reader.read_u32(raw.nameidata + self._layout.nameidata_flags)
+                return bool(flags & _LOOKUP_IN_INIT)
+        return False
+
+    def build_fs_structs(self) -> list[FsStruct]:
+        """All fs_structs, by address. One that could not be read still says who shares it."""
+        return [self._fs(address, self._fs_structs[address]) for address in sorted(self._fs_structs)]
+
+    def _fs(self, address: int, raw: RawFs | None) -> FsStruct:
+        where = f"fs_struct 0x{address:x}"
+        values = dict.fromkeys(FsStruct.model_fields)
+        values |= {"address": address, "sharers": self._sharers[address], "unstable": False}
+        if raw is not None:
+            values |= {
+                "users": raw.users,
+                "umask": f"{raw.umask:04o}",
+                "in_exec": raw.in_exec,
+                "seq": raw.seq,
+                "unstable": raw.unstable,
+                "root": self._path(f"{where} root", raw.root_mnt, raw.root_dentry),
+                "pwd": self._path(f"{where} pwd", raw.pwd_mnt, raw.pwd_dentry),
+            }
+            if raw.unstable:
+                self._errors.add(where, "root and pwd", "it changed at every attempt to read it")
+        return FsStruct.build(values)
+
+    def _path(self, where: str, vfsmount: int, dentry: int) -> PathRef | None:
+        if not is_kernel_pointer(vfsmount) or not is_kernel_pointer(dentry):
+            self._errors.add(where, "path", f"mnt 0x{vfsmount:x}, dentry 0x{dentry:x}: no kernel pointers")
+            return None
+        address = self._mounts.from_vfsmount(vfsmount)
+        values = dict.fromkeys(PathRef.model_fields) | {"mount": address, "dentry": dentry}
+        with self._errors.guard(where, "mount"):
+            mount = self._mounts.read_mount(address)
+            record = self._mount(mount)
+            values["fstype"] = record.fstype
+            values["placement"] = classify_path(record, dentry, mount.root, self._context)
+        if values["fstype"] is not None:
+            with self._errors.guard(where, "path"):
+                values["path"] = kernel_text(self._paths.path_text(address, dentry))
+        return PathRef.build(values)
+
+    def build_mounts(self) -> list[Mount]:
+        """All mounts met, by address: those of every namespace seen, and what roots and pwds point at."""
+        if self.knullfs is not None:
+            with self._errors.guard("kernel", "knullfs"):
+                self._mounts.read_mount(self.knullfs)
+        done: set[int] = set()
+        while len(done) < len(self._mounts.mounts):  # a parent may turn up while a path is walked
+            for address in [address for address in self._mounts.mounts if address not in done]:
+                self._mount(self._mounts.mounts[address])
+                done.add(address)
+        return [self._records[address] for address in sorted(self._records)]
+
+    def _mount(self, raw: RawMount) -> Mount:
+        known = self._records.get(raw.address)
+        if known is not None:
+            return known
+        where = f"mount {raw.id} (0x{raw.address:x})"
+        superblock = self._mounts.superblock(raw)
+        values = {
+            "address": raw.address,
+            "id": raw.id,
+            "unique_id": raw.unique_id,
+            "parent": raw.parent if raw.parent != raw.address else None,
+            "mnt_ns": raw.mnt_ns if is_kernel_pointer(raw.mnt_ns) else None,
+            "superblock": raw.superblock,
+            "fstype": None if superblock is None else kernel_text(superblock.fstype),
+            "magic": None if superblock is None else superblock.magic,
+            "source": None,
+            "mountpoint": None,
+            "flags": raw.flags & 0xFFFFFFFF,
+            "overmount": self._mounts.overmount(raw),
+            "attachment": self._mounts.attachment(raw),
+        }
+        if raw.devname:
+            with self._errors.guard(where, "source"):
+                values["source"] = kernel_text(self._mounts.string(raw.devname))
+        with self._errors.guard(where, "mountpoint"):
+            values["mountpoint"] = kernel_text(self._paths.mountpoint_text(raw))
+        record = self._records[raw.address] = Mount.build(values)
+        return record
+
+    def build_namespaces(self) -> list[MountNamespace]:
+        """All mount namespaces seen, by address."""
+        return [
+            MountNamespace(
+                address=address,
+                inum=raw.inum,
+                root=raw.root if is_kernel_pointer(raw.root) else None,
+                visible_root=self._mounts.visible_root(raw),
+                nr_mounts=len(raw.mounts),
+            )
+            for address, raw in sorted(self._mounts.namespaces.items())
+        ]
+
+
+def _owned_fs(task: RawTask) -> int | None:
+    """``real_fs`` where the kernel has it, else ``fs``; ``None`` for NULL."""
+    return (task.fs if task.real_fs is None else task.real_fs) or None

@@ -1,0 +1,111 @@
+"""Cut a vmcore down to the pages a full capture touches.
+
+The original is opened a second time as a kernel whose physical memory we serve ourselves, page by page, and
+remember which pages were asked for, page tables included. What was touched is written as a small ELF vmcore that
+drgn opens like any other. Nothing may come from a cache here: what is not read is not in the slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+import drgn
+from drgn.helpers.linux.printk import get_dmesg
+
+from explorer.model import Snapshot
+from explorer.target.drgn_calls import drgn_errors
+from explorer.target.elfcore import write_vmcore
+from explorer.target.kernel import OpenKernel
+from explorer.target.types import KernelTypes, attach_types
+
+from .capture import CaptureProgress, CaptureRequest, capture_snapshot
+
+__all__ = ("Slice", "record_slice")
+
+_PAGE = 4096
+_PHYSICAL_SPACE = 1 << 52
+#: Without KASLR of memory regions, four levels of page tables: arch/x86/include/asm/page_64_types.h
+_DIRECT_MAP_DEFAULT = 0xFFFF888000000000
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A recorded slice: what was touched, and what it showed."""
+
+    pages: dict[int, bytes]
+    """Page by physical address."""
+    vmcoreinfo: bytes
+    direct_map: int
+    """Virtual address of physical address 0 (``page_offset_base``)."""
+    snapshot: Snapshot
+
+    def write(self, out: BinaryIO) -> int:
+        """Write the slice as an ELF vmcore; returns its size in bytes."""
+        return write_vmcore(out, self.vmcoreinfo, self._segments())
+
+    def _segments(self) -> Iterator[tuple[int, int, bytes]]:
+        for address, page in self.pages.items():
+            yield address, self.direct_map + address, page
+
+
+class _PageRecorder:
+    """Serves physical memory of another program, a page at a time, and keeps every page served."""
+
+    def __init__(self, source: drgn.Program) -> None:
+        self._source = source
+        self.pages: dict[int, bytes] = {}
+
+    def read(self, address: int, count: int, offset: int, physical: bool) -> bytes:
+        """The signature of ``Program.add_memory_segment()``'s callback."""
+        first, last = address & -_PAGE, (address + count - 1) & -_PAGE
+        if first == last:
+            return self._page(first)[address - first : address - first + count]
+        data = b"".join(self._page(page) for page in range(first, last + _PAGE, _PAGE))
+        return data[address - first : address - first + count]
+
+    def _page(self, address: int) -> bytes:
+        page = self.pages.get(address)
+        if page is None:
+            page = self.pages[address] = self._source.read(address, _PAGE, True)
+        return page
+
+
+def record_slice(kernel: OpenKernel, progress: CaptureProgress) -> Slice:
+    """Capture ``kernel`` once more through a recorder.
+
+    :raises TargetError: if it cannot be read
+    """
+    recorder = _PageRecorder(kernel.prog)
+    vmcoreinfo = kernel.program.vmcoreinfo.raw
+    prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
+    with drgn_errors(f"{kernel.source.target}: cannot be opened a second time"):
+        prog.add_memory_segment(0, _PHYSICAL_SPACE, recorder.read, physical=True)
+        prog.set_linux_kernel_custom(vmcoreinfo, is_live=False)
+    mode: Literal["btf"] = "btf"
+    types = attach_types(prog, mode=mode, use_cache=False, progress=lambda what: progress(what, 0, None))
+    request = CaptureRequest(
+        prog=prog,
+        symbols=types,
+        source=kernel.source,
+        types=mode,
+        release=kernel.program.vmcoreinfo.osrelease,
+        build_id=types.build_id or None,
+        consistent=kernel.program.consistent,
+        notes=list(kernel.notes),
+    )
+    snapshot = capture_snapshot(request, progress)
+    _touch_more(prog)
+    return Slice(recorder.pages, vmcoreinfo, _direct_map(prog, types), snapshot)
+
+
+def _touch_more(prog: drgn.Program) -> None:
+    """The kernel's log belongs into a slice, although a capture of today does not read all of it."""
+    with drgn_errors("the kernel's log cannot be read"):
+        get_dmesg(prog)
+
+
+def _direct_map(prog: drgn.Program, types: KernelTypes) -> int:
+    address = types.symbol_address("page_offset_base")
+    return _DIRECT_MAP_DEFAULT if address is None else int(prog.read_u64(address))

@@ -1,0 +1,284 @@
+"""Every task: ``init_task``'s list of processes, their threads, and the idle task of every possible CPU.
+
+One read covers every member wanted of a ``task_struct``, the list pointers among them, so that the walk
+itself costs nothing. Mirrors ``for_each_process_thread()`` and ``idle_task()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import drgn
+from drgn.helpers.linux.pid import for_each_task
+
+from .layout import Layout, find_member
+from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
+from .symbols import SymbolTable
+
+__all__ = ("RawTask", "TaskReader", "state_letter")
+
+#: PID_MAX_LIMIT on 64 bits: no kernel has more threads.
+_MAX_TASKS = 4 * 1024 * 1024
+_MAX_CPUS = 8192
+_LIVE_ATTEMPTS = 8
+
+Progress = Callable[[int], None]
+
+
+class RawTask(NamedTuple):
+    """The members of a ``task_struct`` as they were read; pointers as numbers, NULL as 0."""
+
+    address: int
+    flags: int
+    pid: int
+    tgid: int
+    comm: bytes
+    fs: int
+    real_fs: int | None
+    tasks_next: int
+    tasks_prev: int
+    thread_next: int
+    thread_prev: int
+    signal: int
+    real_parent: int
+    nsproxy: int
+    state: int
+    exit_state: int
+    worker_private: int
+    start_time: int
+    nameidata: int
+
+    @property
+    def name(self) -> str:
+        """How error entries call it."""
+        return f"task {self.pid} (0x{self.address:x})"
+
+
+class _ListBroken(Exception):
+    """The walk cannot go on; the message says where it broke."""
+
+
+class _ListChanged(Exception):
+    """A live list moved underfoot; the walk must start again."""
+
+
+class TaskReader:
+    """Reads the tasks of one kernel.
+
+    :param live: the kernel runs while it is read: a list that changed underfoot is walked again
+    """
+
+    def __init__(
+        self,
+        prog: drgn.Program,
+        reader: MemoryReader,
+        layout: Layout,
+        symbols: SymbolTable,
+        errors: ErrorLog,
+        live: bool,
+    ) -> None:
+        self._prog = prog
+        self._reader = reader
+        self._layout = layout
+        self._symbols = symbols
+        self._errors = errors
+        self._live = live
+        self._progress: Progress = lambda count: None
+        self.found: dict[int, RawTask] = {}
+
+    def read_task(self, address: int) -> RawTask:
+        """One task. :raises ReadError: if it cannot be read"""
+        decoder = self._layout.task
+        data = self._reader.read(address + decoder.base, decoder.span)
+        return RawTask(address, *decoder.decode(data))
+
+    def read_all(self, progress: Progress | None = None) -> dict[int, RawTask]:
+        """Every task by address; what could not be reached is in the error log."""
+        if progress is not None:
+            self._progress = progress
+        init_task = self._symbols.symbol_address("init_task")
+        if init_task is None:
+            self._errors.add("tasks", "all", "the kernel's symbol table has no init_task")
+            return self.found
+        broken = self._walk_forward(init_task)
+        if broken:
+            self._errors.add("tasks", "list", broken)
+            self._walk_backward(init_task)
+            self._walk_pids()
+        self._read_idle_tasks()
+        return self.found
+
+    def _walk_forward(self, init_task: int) -> str | None:
+        """Walk the list of processes; returns why it broke off, or ``None``."""
+        reason = "it changed underfoot"
+        for _ in range(_LIVE_ATTEMPTS if self._live else 1):
+            self.found.clear()
+            try:
+                for task in self._processes(init_task):
+                    self._add_threads(task)
+                return None
+            except _ListChanged:
+                continue
+            except (_ListBroken, ReadError) as error:
+                reason = str(error)
+        return reason
+
+    def _processes(self, init_task: int) -> Iterator[RawTask]:
+        """init_task, then every thread group leader behind it."""
+        offset = self._layout.task_tasks
+        task = self.read_task(init_task)
+        yield task
+        while True:
+            address = task.tasks_next - offset
+            if address == init_task:
+                return
+            if address in self.found:
+                raise _ListBroken(f"the list of tasks runs in a circle at {task.name}")
+            if not is_kernel_pointer(task.tasks_next):
+                raise _ListBroken(f"tasks.next of {task.name} is 0x{task.tasks_next:x}")
+            following = self.read_task(address)
+            if following.tasks_prev - offset != task.address and not self._prev_is_explained(following, task):
+                raise _ListBroken(f"tasks.prev behind {task.name} does not point back")
+            task = following
+            yield task
+
+    def _prev_is_explained(self, following: RawTask, task: RawTask) -> bool:
+        """On a live kernel ``task`` may have been unlinked since: then the next one points before it."""
+        if not self._live:
+            return False
+        if following.tasks_prev == task.tasks_prev:
+            return True
+        raise _ListChanged
+
+    def _add(self, task: RawTask) -> None:
+        if len(self.found) >= _MAX_TASKS:
+            raise _ListBroken(f"more than {_MAX_TASKS} tasks")
+        self.found[task.address] = task
+        count = len(self.found)
+        if count % 1024 == 0:
+            self._progress(count)
+
+    def _add_threads(self, leader: RawTask) -> None:
+        """The leader and the rest of its thread group (``signal->thread_head``)."""
+        self._add(leader)
+        head = leader.signal + self._layout.signal_thread_head
+        if leader.thread_next == head and leader.thread_prev == head:
+            return
+        if not is_kernel_pointer(leader.signal):
+            # An exiting leader has lost its signal_struct; it is alone then.
+            return
+        try:
+            self._walk_threads(leader, head)
+        except ReadError as error:
+            if self._live:
+                raise _ListChanged from error
+            self._errors.add(leader.name, "threads", str(error))
+
+    def _walk_threads(self, leader: RawTask, head: int) -> None:
+        offset = self._layout.task_thread_node
+        node = leader.thread_next
+        passed_head = False
+        while True:
+            if node == head:
+                if passed_head:
+                    return
+                passed_head = True
+                node = self._reader.read_u64(head)
+                continue
+            address = node - offset
+            if address == leader.address:
+                return
+            if address in self.found:
+                raise ReadError(f"the list of threads runs in a circle at 0x{address:x}")
+            thread = self.read_task(address)
+            if thread.signal != leader.signal:
+                raise ReadError(f"0x{address:x} is in the list of threads, but not of this process")
+            self._add(thread)
+            node = thread.thread_next
+
+    def _walk_backward(self, init_task: int) -> None:
+        """From the other end of a broken list, as far as it goes: what lies behind the damage."""
+        offset = self._layout.task_tasks
+        try:
+            task = self.read_task(init_task)
+            self.found.setdefault(init_task, task)
+            for _ in range(_MAX_TASKS):
+                address = task.tasks_prev - offset
+                if address in self.found:
+                    return
+                task = self.read_task(address)
+                self._add_threads(task)
+        except (_ListBroken, _ListChanged, ReadError) as error:
+            self._errors.add("tasks", "list, walked backwards", str(error) or "it changed underfoot")
+
+    def _walk_pids(self) -> None:
+        """What neither end of the broken list reaches is still in the table of pids."""
+        found = 0
+        try:
+            for pid_task in for_each_task(self._prog):
+                address = pid_task.value_()
+                found += 1
+                if found > _MAX_TASKS:
+                    raise ReadError("the table of pids does not end")
+                if address not in self.found:
+                    with self._errors.guard(f"task 0x{address:x}", "task_struct"):
+                        self._add(self.read_task(address))
+        except (drgn.FaultError, LookupError, ReadError, _ListBroken) as error:
+            self._errors.add("tasks", "table of pids", str(error))
+
+    def _read_idle_tasks(self) -> None:
+        """``cpu_rq(cpu)->idle`` of every possible CPU; that of CPU 0 is init_task."""
+        try:
+            for address in self._idle_addresses():
+                if address and address not in self.found:
+                    with self._errors.guard(f"idle task 0x{address:x}", "task_struct"):
+                        self.found[address] = self.read_task(address)
+        except (ReadError, LookupError) as error:
+            self._errors.add("idle tasks", "list of CPUs", str(error))
+
+    def _idle_addresses(self) -> Iterator[int]:
+        runqueues = self._required("runqueues")
+        offsets = self._required("__per_cpu_offset")
+        idle = find_member(self._prog.type("struct rq"), "idle")
+        if idle is None:
+            raise LookupError("struct rq has no idle")
+        for cpu in self._possible_cpus():
+            per_cpu = self._reader.read_u64(offsets + 8 * cpu)
+            with self._errors.guard(f"CPU {cpu}", "idle task"):
+                yield self._reader.read_u64((runqueues + per_cpu + idle.offset) & (1 << 64) - 1)
+
+    def _possible_cpus(self) -> Iterator[int]:
+        # nr_cpu_ids is a variable only where more than one CPU is possible.
+        address = self._symbols.symbol_address("nr_cpu_ids")
+        count = self._reader.read_u32(address) if address is not None else _MAX_CPUS
+        mask_size = drgn.sizeof(self._prog.type("struct cpumask"))
+        mask = int.from_bytes(self._reader.read(self._required("__cpu_possible_mask"), mask_size), "little")
+        if not 0 < count <= _MAX_CPUS:
+            raise ReadError(f"nr_cpu_ids is {count}")
+        return (cpu for cpu in range(min(count, mask_size * 8)) if mask >> cpu & 1)
+
+    def _required(self, name: str) -> int:
+        address = self._symbols.symbol_address(name)
+        if address is None:
+            raise LookupError(f"the kernel's symbol table has no {name}")
+        return address
+
+
+# include/linux/sched.h and fs/proc/array.c, unchanged in their values from 6.1 to 7.3.
+_TASK_REPORT = 0x7F
+_TASK_IDLE = 0x402  # TASK_UNINTERRUPTIBLE | TASK_NOLOAD
+_TASK_RTLOCK_WAIT = 0x1000
+_TASK_FROZEN = 0x8000
+_UNINTERRUPTIBLE = 0x2
+_STATE_LETTERS = "RSDTtXZPI"
+
+
+def state_letter(state: int, exit_state: int) -> str:
+    """The letter that /proc/PID/stat shows; mirrors ``__task_state_index()`` of include/linux/sched.h."""
+    report = (state | exit_state) & _TASK_REPORT
+    if state == _TASK_IDLE:
+        return "I"
+    if state & (_TASK_RTLOCK_WAIT | _TASK_FROZEN):
+        report = _UNINTERRUPTIBLE
+    return _STATE_LETTERS[report.bit_length()]

@@ -1,0 +1,139 @@
+"""The ``nullfs-explorer`` command."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from explorer import __version__
+
+__all__ = ("ExitCode", "main")
+
+#: Subcommand -> module of this package that defines it, under the same name: imported when it is used.
+_COMMANDS = {
+    "doctor": "doctor",
+    "schema": "snapshot",
+    "slice": "slice",
+    "snapshot": "snapshot",
+    "tasks": "tasks",
+}
+_HELP = {
+    "doctor": "Say what this machine offers, and what to do about each lack.",
+    "schema": "Print the JSON Schema of a snapshot.",
+    "slice": "Cut a vmcore down to the pages a capture needs.",
+    "snapshot": "Export everything about a kernel's fs_structs as JSON, JSON Lines or CSV.",
+    "tasks": "Show where every task lives: a table.",
+}
+
+
+class ExitCode:
+    """What the exit code says."""
+
+    OK = 0
+    USAGE = 2
+    """The command line is wrong, or its output cannot be written where it says."""
+    TARGET = 3
+    """The target cannot be opened."""
+    ERRORS = 4
+    """Captured with errors; the output is written."""
+
+
+class LazyGroup(click.Group):
+    """Lists its commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"explorer.cli.{_COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _HELP[name]) for name in self.list_commands(ctx)])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="TARGET is live, a vmcore, qemu:SOCKET, physmem:FILE, sample, or a saved snapshot. "
+    "Exit codes: 0 done, 2 wrong usage or output not writable, 3 target cannot be opened, "
+    "4 captured with errors (the output is written).",
+)
+@click.version_option(__version__, prog_name="nullfs-explorer")
+def cli() -> None:
+    """Which task of a Linux kernel lives where: in nullfs, in userspace_init_fs, or elsewhere.
+
+    Reads a live, crash-dumped or QEMU-hosted x86_64 kernel, without debug info.
+    """
+
+
+def _one_line(error: BaseException) -> str:
+    from explorer.model import escape_text
+
+    return escape_text(" ".join(str(error).split()))
+
+
+def _known_errors() -> dict[type[BaseException], int]:
+    """Exceptions whose message is written for the user, and their exit codes; imported on the way out."""
+    from explorer.output.files import OutputError
+    from explorer.output.snapshots import SnapshotError
+    from explorer.target.errors import TargetError
+
+    return {
+        TargetError: ExitCode.TARGET,
+        SnapshotError: ExitCode.TARGET,
+        OutputError: ExitCode.USAGE,
+    }
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command and exit: one clear line on stderr for an error, never a traceback without --debug."""
+    debug = "--debug" in (sys.argv[1:] if args is None else args)
+    try:
+        result: Any = cli.main(args, prog_name="nullfs-explorer", standalone_mode=False)
+        _flush()
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:  # noqa: BLE001  # the last line of defence: reported, never swallowed
+        sys.exit(_report(error, debug))
+    sys.exit(result if isinstance(result, int) else ExitCode.OK)
+
+
+def _flush() -> None:
+    """Errors of buffered output (a full disk behind ``>``) belong to this command, not to interpreter exit."""
+    sys.stdout.flush()
+
+
+def _report(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    for kind, code in _known_errors().items():
+        if isinstance(error, kind):
+            click.echo(f"nullfs-explorer: {_one_line(error)}", err=True)
+            return code
+    if isinstance(error, OSError):
+        click.echo(f"nullfs-explorer: cannot write the output: {_one_line(error)}", err=True)
+        return ExitCode.USAGE
+    hint = "" if debug else "; run again with --debug and report what it prints"
+    click.echo(
+        f"nullfs-explorer: a fault of this program: {type(error).__name__}: {_one_line(error)}{hint}",
+        err=True,
+    )
+    return ExitCode.TARGET

@@ -1,0 +1,50 @@
+"""``slice``: a small vmcore from a large one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .snapshot import warn_of_errors
+from .targets import ProgressLine, TargetArguments, target_options
+
+__all__ = ("slice_command",)
+
+
+@click.command("slice")
+@target_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="MINI",
+    required=True,
+    help="The small vmcore; .zst compresses. Mode 0600.",
+)
+def slice_command(arguments: TargetArguments, output: Path) -> int:
+    """Write a small ELF vmcore with only the pages of TARGET that a full capture touches.
+
+    It opens in this tool and in plain drgn, and gives the same snapshot as TARGET.
+    """
+    from explorer.capture.slice import record_slice
+    from explorer.output.files import check_writable, open_output
+    from explorer.target.kernel import open_kernel
+
+    arguments.name()
+    check_writable(output)
+    spec = arguments.spec()
+    progress = ProgressLine()
+    try:
+        with open_kernel(spec, arguments.open_options(), progress) as kernel:
+            piece = record_slice(kernel, progress)
+            with open_output(output) as out:
+                size = piece.write(out)
+    finally:
+        progress.clear()
+    click.echo(
+        f"{output}: {len(piece.pages)} pages, {size / 1e6:.1f} MB before compression, "
+        f"{len(piece.snapshot.tasks)} tasks",
+        err=True,
+    )
+    return warn_of_errors(piece.snapshot)

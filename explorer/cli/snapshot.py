@@ -1,0 +1,82 @@
+"""``snapshot``: export; ``schema``: what the export looks like."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from .main import ExitCode
+from .targets import TargetArguments, read_snapshot, target_options
+
+if TYPE_CHECKING:
+    from explorer.model import Snapshot
+
+__all__ = ("schema_command", "snapshot_command")
+
+
+@click.command("snapshot")
+@target_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write here instead of to standard output; .zst compresses. Mode 0600.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["json", "jsonl", "csv"]),
+    help="Default: by the name of FILE, else json.",
+)
+def snapshot_command(arguments: TargetArguments, output: Path | None, format_: str | None) -> int:
+    """Export everything about TARGET's tasks, fs_structs, mounts and namespaces."""
+    from explorer.output.files import check_writable, open_output
+
+    arguments.name()
+    if output is not None:
+        check_writable(output)
+    snapshot = read_snapshot(arguments)
+    with open_output(output) as out:
+        _write(snapshot, out, format_ or _format_of(output))
+    return warn_of_errors(snapshot)
+
+
+def _format_of(output: Path | None) -> str:
+    if output is None:
+        return "json"
+    suffix = Path(output.name.removesuffix(".zst")).suffix.removeprefix(".")
+    return suffix if suffix in ("jsonl", "csv") else "json"
+
+
+def _write(snapshot: Snapshot, out: BinaryIO, format_: str) -> None:
+    from explorer.output.csvfile import write_csv
+    from explorer.output.snapshots import write_json, write_jsonl
+
+    {"json": write_json, "jsonl": write_jsonl, "csv": write_csv}[format_](snapshot, out)
+
+
+def warn_of_errors(snapshot: Snapshot) -> int:
+    """Exit code 4, and a line that says why, if values are missing."""
+    if not snapshot.errors:
+        return ExitCode.OK
+    from explorer.model import escape_text
+
+    first = snapshot.errors[0]
+    click.echo(
+        f"nullfs-explorer: {len(snapshot.errors)} values could not be read; the first: "
+        f"{escape_text(first.where)}: {escape_text(first.what)}: {escape_text(first.why)}",
+        err=True,
+    )
+    return ExitCode.ERRORS
+
+
+@click.command("schema")
+def schema_command() -> None:
+    """Print the JSON Schema of a snapshot."""
+    from explorer.output.snapshots import snapshot_schema
+
+    click.echo(json.dumps(snapshot_schema(), indent=2))

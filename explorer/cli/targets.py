@@ -1,0 +1,226 @@
+"""The options that name a target, shared by all commands, and the way from them to a snapshot."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+import click
+
+if TYPE_CHECKING:
+    from explorer.capture.capture import CaptureStats
+    from explorer.model import Snapshot
+    from explorer.target.kernel import OpenKernel, OpenOptions
+    from explorer.target.spec import TargetSpec
+
+__all__ = ("TargetArguments", "read_snapshot", "target_options")
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_FILE = click.Path(path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetArguments:
+    """What the user said about the target."""
+
+    target: str | None
+    core: str | None
+    kernel: bool
+    qemu: str | None
+    symbols: tuple[Path, ...]
+    types: Literal["btf", "dwarf"] | None
+    vmcoreinfo: Path | None
+    ram_below_4g: int | None
+    force: bool
+    cache: bool
+    stats: bool
+
+    def name(self) -> str:
+        """The one target named. :raises click.UsageError: if there is none, or more than one"""
+        named = [
+            name
+            for name in (
+                self.target,
+                self.core,
+                "live" if self.kernel else None,
+                None if self.qemu is None else f"qemu:{self.qemu}",
+            )
+            if name is not None
+        ]
+        if not named:
+            raise click.UsageError("Missing TARGET: live, a vmcore, qemu:SOCKET, physmem:FILE or sample.")
+        if len(named) > 1:
+            raise click.UsageError(f"One target at a time, not {' and '.join(named)}.")
+        return named[0]
+
+    def spec(self) -> TargetSpec:
+        from explorer.target.detect import detect_target
+
+        return detect_target(self.name())
+
+    def open_options(self) -> OpenOptions:
+        from explorer.target.errors import TargetError
+        from explorer.target.kernel import OpenOptions
+
+        vmcoreinfo = None
+        if self.vmcoreinfo is not None:
+            try:
+                vmcoreinfo = self.vmcoreinfo.read_bytes()
+            except OSError as error:
+                raise TargetError(f"--vmcoreinfo {self.vmcoreinfo}: {error.strerror}") from error
+        return OpenOptions(
+            symbols=self.symbols,
+            types=self.types,
+            vmcoreinfo=vmcoreinfo,
+            ram_below_4g=self.ram_below_4g,
+            force=self.force,
+            use_cache=self.cache,
+        )
+
+
+class _Size(click.ParamType[int]):
+    """Bytes, with an optional K, M or G."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(value[-1:].upper(), 1)
+        digits = value if factor == 1 else value[:-1]
+        if not digits.isdecimal():
+            self.fail(f"{value!r} is no size such as 2G, 3072M or 2147483648", param, ctx)
+        return int(digits) * factor
+
+
+_OPTIONS = (
+    click.argument("target", required=False),
+    click.option("-c", "--core", metavar="FILE", help="A vmcore (same as naming it as TARGET)."),
+    click.option("-k", "--kernel", is_flag=True, help="The running kernel (same as TARGET live)."),
+    click.option("--qemu", metavar="SOCKET|HOST:PORT", help="A guest's QMP socket (same as qemu:…)."),
+    click.option(
+        "-s",
+        "--symbols",
+        multiple=True,
+        type=_FILE,
+        metavar="FILE",
+        help="A vmlinux with debug info (DWARF).",
+    ),
+    click.option(
+        "--types",
+        type=click.Choice(["btf", "dwarf"]),
+        help="Where types come from. Default: dwarf with -s, else the kernel's own BTF.",
+    ),
+    click.option("--vmcoreinfo", type=_FILE, metavar="FILE", help="VMCOREINFO, where the target has none."),
+    click.option(
+        "--ram-below-4g", type=_Size(), help="physmem: RAM below the hole under 4 GiB, if it is not guessed."
+    ),
+    click.option("--force", is_flag=True, help="Use symbols whose BUILD-ID differs."),
+    click.option("--cache/--no-cache", default=True, help="Keep types and symbols for the next time."),
+    click.option("--stats", is_flag=True, help="Say on stderr what the capture cost."),
+    click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
+)
+
+
+def target_options(function: _F) -> _F:
+    """Adds TARGET and its options; the command gets them as one :class:`TargetArguments`."""
+
+    @functools.wraps(function)
+    def wrapper(**values: Any) -> Any:
+        arguments = TargetArguments(
+            **{name: values.pop(name) for name in TargetArguments.__dataclass_fields__}
+        )
+        return function(arguments, **values)
+
+    for option in reversed(_OPTIONS):
+        wrapper = option(wrapper)
+    return cast("_F", wrapper)
+
+
+class ProgressLine:
+    """One line on stderr that says what is being done; nothing where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+        self._dirty = False
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        if not self._shown:
+            return
+        from explorer.model import escape_text
+
+        text = escape_text(what)
+        if total:
+            text += f" {min(100, done * 100 // total)}%"
+        elif done:
+            text += f" {done}"
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+        self._dirty = True
+
+    def clear(self) -> None:
+        """Take the line away before anything else is printed."""
+        if self._dirty:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._dirty = False
+
+
+def read_snapshot(arguments: TargetArguments) -> Snapshot:
+    """The snapshot of a target: captured from a kernel, or loaded from a file.
+
+    :raises TargetError: if the target cannot be opened
+    :raises SnapshotError: if it is a snapshot file that cannot be read
+    """
+    spec = arguments.spec()
+    if spec.kind == "snapshot":
+        from explorer.output.snapshots import load_snapshot
+
+        assert spec.path is not None
+        return load_snapshot(spec.path)
+    from explorer.capture.capture import CaptureStats
+    from explorer.target.kernel import open_kernel
+
+    progress, stats = ProgressLine(), CaptureStats()
+    try:
+        with open_kernel(spec, arguments.open_options(), progress) as kernel:
+            snapshot = capture_kernel(kernel, progress, stats)
+    finally:
+        progress.clear()
+    if arguments.stats:
+        _print_stats(stats)
+    return snapshot
+
+
+def capture_kernel(kernel: OpenKernel, progress: ProgressLine, stats: CaptureStats | None = None) -> Snapshot:
+    """Capture an open kernel. :raises TargetError: if its types lack what a capture needs"""
+    from explorer.capture.capture import CaptureRequest, capture_snapshot
+    from explorer.target.errors import TargetError
+
+    request = CaptureRequest(
+        prog=kernel.prog,
+        symbols=kernel.types,
+        source=kernel.source,
+        types=kernel.types.mode,
+        release=kernel.program.vmcoreinfo.osrelease,
+        build_id=kernel.types.build_id or None,
+        consistent=kernel.program.consistent,
+        notes=kernel.notes,
+    )
+    try:
+        return capture_snapshot(request, progress, stats)
+    except LookupError as error:
+        raise TargetError(f"{kernel.source.target}: cannot be captured: {error.args[0]}") from error
+
+
+def _print_stats(stats: CaptureStats) -> None:
+    per_task = stats.seconds / stats.tasks * 1e6 if stats.tasks else 0.0
+    click.echo(
+        f"{stats.tasks} tasks in {stats.seconds * 1000:.1f} ms ({per_task:.1f} µs a task), "
+        f"{stats.reads} reads, {stats.bytes_read / 1e6:.2f} MB",
+        err=True,
+    )

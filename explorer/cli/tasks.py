@@ -1,0 +1,33 @@
+"""``tasks``: the task table."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import click
+
+from .snapshot import warn_of_errors
+from .targets import TargetArguments, read_snapshot, target_options
+
+__all__ = ("tasks_command",)
+
+
+@click.command("tasks")
+@target_options
+@click.option("--all", "-a", "all_tasks", is_flag=True, help="One row per task instead of per fs_struct.")
+@click.option(
+    "--width", type=click.IntRange(40), help="Columns; default: the terminal's, unlimited in a pipe."
+)
+def tasks_command(arguments: TargetArguments, all_tasks: bool, width: int | None) -> int:
+    """Show where every task of TARGET lives: one row per fs_struct, with its sharers folded."""
+    from explorer.output.table import fit
+    from explorer.output.tasks import render_summary, render_tasks, render_worlds
+
+    snapshot = read_snapshot(arguments)
+    if width is None and sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+    render = render_tasks if all_tasks else render_worlds
+    for line in [*render_summary(snapshot), "", *render(snapshot, width)]:
+        click.echo(line if width is None else fit(line, width))
+    return warn_of_errors(snapshot)

@@ -1,0 +1,117 @@
+"""The snapshot: everything that was read from one kernel at one time."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from .base import Address, KernelText, Record
+from .fs import FsStruct
+from .mount import Mount, MountNamespace
+from .task import Task
+
+__all__ = ("SCHEMA_VERSION", "Capture", "CaptureError", "Generation", "Kernel", "Snapshot", "Source")
+
+SCHEMA_VERSION = 1
+
+
+class Generation(StrEnum):
+    """How a kernel arranges init's and the kernel threads' filesystem state. Detected, never by version."""
+
+    LEGACY = "legacy"
+    """One ``init_fs`` for PID 1 and all kernel threads; no nullfs (up to 6.19)."""
+    NULLFS_ROOTFS = "nullfs-rootfs"
+    """nullfs under the rootfs; ``init_fs`` still shared with PID 1 (7.0 to 7.2)."""
+    RFC_V1 = "rfc-v1"
+    """Static ``struct fs_struct userspace_init_fs``; opt-in by ``LOOKUP_IN_INIT`` (never released)."""
+    ISOLATED = "isolated"
+    """``userspace_init_fs`` is a pointer, tasks have ``real_fs`` (7.3 on)."""
+
+
+class Source(Record):
+    kind: Literal["live", "vmcore", "qemu", "physmem"]
+    target: str
+    """The target as the user named it."""
+
+
+class Capture(Record):
+    """How and when the snapshot was made."""
+
+    tool_version: str
+    taken_at: str
+    """ISO 8601, UTC."""
+    source: Source
+    types: Literal["btf", "dwarf"]
+    duration_s: float
+    consistent: bool
+    """False if the kernel ran while it was read."""
+    notes: list[str] = Field(default_factory=list)
+    """What the user should know about how it was read."""
+
+
+class Kernel(Record):
+    release: KernelText
+    build_id: str | None
+    generation: Generation
+    init_fs: Address | None
+    """Address of ``init_fs``."""
+    userspace_init_fs: Address | None
+    """The ``fs_struct`` of userspace's init; ``None`` where the kernel has none."""
+    knullfs: Address | None
+    """The private nullfs ``struct mount``; ``None`` where the kernel has none."""
+    init_mnt_ns: Address | None
+    boot_time: str | None
+    """ISO 8601, UTC, by the kernel's own wall clock."""
+    cmdline: KernelText | None
+
+
+class CaptureError(Record):
+    """Something that could not be read. One of these for every value that is missing because of a fault."""
+
+    where: KernelText
+    what: str
+    why: str
+
+
+class Snapshot(Record):
+    """One kernel at one time, normalised: every object once, pointed at by address.
+
+    Arrays are sorted: tasks by pid, then address; the others by address.
+    """
+
+    model_config = ConfigDict(extra="ignore", ignored_types=(cached_property,))
+
+    schema_version: int = SCHEMA_VERSION
+    capture: Capture
+    kernel: Kernel
+    tasks: list[Task]
+    fs_structs: list[FsStruct]
+    mounts: list[Mount]
+    mount_namespaces: list[MountNamespace]
+    plugins: dict[str, Any] = Field(default_factory=dict)
+    errors: list[CaptureError]
+
+    @cached_property
+    def fs_by_address(self) -> dict[int, FsStruct]:
+        return {fs.address: fs for fs in self.fs_structs}
+
+    @cached_property
+    def mount_by_address(self) -> dict[int, Mount]:
+        return {mount.address: mount for mount in self.mounts}
+
+    @cached_property
+    def namespace_by_address(self) -> dict[int, MountNamespace]:
+        return {ns.address: ns for ns in self.mount_namespaces}
+
+    @cached_property
+    def sharers_by_fs(self) -> dict[int, list[Task]]:
+        """Tasks by the ``fs_struct`` they own, in the snapshot's order."""
+        sharers: dict[int, list[Task]] = {}
+        for task in self.tasks:
+            owned = task.owned_fs
+            if owned is not None:
+                sharers.setdefault(owned, []).append(task)
+        return sharers

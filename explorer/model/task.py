@@ -1,0 +1,96 @@
+"""A task (``struct task_struct``) and what a kernel thread runs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from .base import Address, HexInt, KernelText, Record
+
+__all__ = ("Kthread", "Owner", "Task", "TaskKind")
+
+
+class TaskKind(StrEnum):
+    """What sort of task this is; decided from ``task_struct.flags``, pid and parent, never from its name."""
+
+    INIT = "init"
+    """A thread of PID 1."""
+    USER = "user"
+    KTHREAD = "kthread"
+    """``PF_KTHREAD``, and none of the special ones below."""
+    KWORKER = "kworker"
+    """A worker of a workqueue's pool (``worker_thread``)."""
+    RESCUER = "rescuer"
+    """The rescuer of one workqueue (``rescuer_thread``)."""
+    IDLE = "idle"
+    """``swapper/N``: one per possible CPU, pid 0."""
+    IO_WORKER = "io_worker"
+    """io_uring's and vhost's threads inside a user process (``PF_IO_WORKER``, ``PF_USER_WORKER``)."""
+    USERMODEHELPER = "usermodehelper"
+    """A user process started by the kernel: its parent is a kernel thread, and it is not PID 1."""
+
+
+class Owner(StrEnum):
+    """Whose ``fs_struct`` a task holds (``real_fs`` where the kernel has it, else ``fs``)."""
+
+    INIT_FS = "init_fs"
+    USERSPACE_INIT_FS = "userspace_init_fs"
+    SHARED = "shared"
+    """Shared with other tasks, and neither of the two above."""
+    PRIVATE = "private"
+    NONE = "none"
+    """No ``fs_struct``: the task has exited."""
+
+
+class Kthread(Record):
+    """What a kernel thread runs, from its ``struct kthread`` and, for workers, ``struct worker``.
+
+    Functions are named as kallsyms names them, with `` [module]`` behind those of a module, or ``None``.
+    """
+
+    threadfn: KernelText | None
+    """``kthread.threadfn``; ``None`` for kthreadd itself and for per-CPU idle tasks."""
+    full_name: KernelText | None
+    """``kthread.full_name``: the name before ``comm`` cut it to 15 bytes."""
+    workqueue: KernelText | None
+    """Name of the workqueue of the work item being run (``worker.current_pwq->wq->name``), or of the
+    workqueue that a rescuer serves. A worker that is idle belongs to no workqueue."""
+    current_func: KernelText | None
+    """The work function being run, ``None`` when idle."""
+    last_func: KernelText | None
+    """The work function run last."""
+    desc: KernelText | None
+    """``worker.desc``: usually the name of the workqueue served last."""
+
+
+class Task(Record):
+    """One thread, as ``struct task_struct`` has it. Pids are those of the initial pid namespace."""
+
+    address: Address
+    pid: int
+    """The thread's own id (``task_struct.pid``)."""
+    tgid: int
+    ppid: int
+    """``real_parent->tgid``."""
+    comm: KernelText
+    kind: TaskKind
+    state: str
+    """One letter, as ``/proc/PID/stat`` shows it: R S D T t X Z P I."""
+    flags: HexInt
+    """``PF_*`` bits."""
+    fs: Address | None
+    """``task_struct.fs``: what path lookups use now."""
+    real_fs: Address | None
+    """``task_struct.real_fs``: what the task owns. ``None`` also where the kernel has no such member."""
+    borrowing: bool
+    """The task is looking paths up through ``userspace_init_fs`` without owning it."""
+    owner: Owner
+    mnt_ns: Address | None
+    """``nsproxy->mnt_ns``; ``None`` after exit."""
+    start_time: int
+    """``task_struct.start_time``: nanoseconds of CLOCK_MONOTONIC since boot."""
+    kthread: Kthread | None
+
+    @property
+    def owned_fs(self) -> int | None:
+        """The ``fs_struct`` the task holds a reference to."""
+        return self.real_fs if self.real_fs is not None else self.fs

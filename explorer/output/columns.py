@@ -1,0 +1,164 @@
+"""The columns of a task: declared once, used by the tables, the CSV export and the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from explorer.analysis.accounting import expected_users
+from explorer.model import FsStruct, PathRef, Snapshot, Task, escape_text, hex_address
+
+__all__ = (
+    "COLUMNS",
+    "Column",
+    "TaskRow",
+    "path_label",
+    "pwd_label",
+    "runs_label",
+    "task_rows",
+    "users_label",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """A task with what it points at."""
+
+    task: Task
+    fs: FsStruct | None
+    snapshot: Snapshot
+
+
+def task_rows(snapshot: Snapshot) -> list[TaskRow]:
+    """One row a task, in the snapshot's order."""
+    by_address = snapshot.fs_by_address
+    return [TaskRow(task, by_address.get(task.owned_fs or 0), snapshot) for task in snapshot.tasks]
+
+
+def path_label(path: PathRef | None, snapshot: Snapshot) -> str:
+    """``rootfs#2:/jail``: filesystem, mount id and path, because the path alone is ``/`` for nearly all."""
+    if path is None:
+        return "?"
+    mount = snapshot.mount_by_address.get(path.mount)
+    identity = "?" if path.fstype is None else escape_text(path.fstype)
+    if mount is not None:
+        identity += f"#{mount.id}"
+    text = "?" if path.path is None else escape_text(path.path)
+    return f"{identity}:{text}"
+
+
+def pwd_label(fs: FsStruct, snapshot: Snapshot) -> str:
+    """``same`` where root and pwd are one place; the path alone where they are on one mount."""
+    root, pwd = fs.root, fs.pwd
+    if root is None or pwd is None or pwd.path is None:
+        return path_label(pwd, snapshot)
+    if (root.mount, root.dentry) == (pwd.mount, pwd.dentry):
+        return "same"
+    return escape_text(pwd.path) if root.mount == pwd.mount else path_label(pwd, snapshot)
+
+
+def users_label(fs: FsStruct, snapshot: Snapshot) -> str:
+    """``59=59``: the kernel's count and what was found; ``60≠59`` where they differ."""
+    expected = expected_users(fs, snapshot)
+    if fs.users is None:
+        return f"?/{expected}"
+    return f"{fs.users}{'=' if fs.users == expected else '≠'}{expected}"
+
+
+def runs_label(task: Task) -> str:
+    """What a kernel thread runs: work function and queue, thread function, or what it ran last."""
+    kthread = task.kthread
+    if kthread is None:
+        return ""
+    if kthread.current_func:
+        queue = f" on {escape_text(kthread.workqueue)}" if kthread.workqueue else ""
+        return f"{escape_text(kthread.current_func)}{queue}"
+    if kthread.last_func:
+        return f"idle, last {escape_text(kthread.last_func)}"
+    return escape_text(kthread.threadfn or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One fact about a task."""
+
+    name: str
+    """As scripts know it: the CSV header."""
+    title: str
+    """As people read it."""
+    text: Callable[[TaskRow], str]
+    """Escaped: safe on a terminal."""
+    numeric: bool = False
+
+
+def _hex(address: int | None) -> str:
+    return "" if address is None else hex_address(address)
+
+
+def _path_column(which: str, part: str) -> Callable[[TaskRow], str]:
+    def text(row: TaskRow) -> str:
+        path: PathRef | None = getattr(row.fs, which) if row.fs is not None else None
+        value = None if path is None else getattr(path, part)
+        return "" if value is None else escape_text(str(value))
+
+    return text
+
+
+def _mount_id(which: str) -> Callable[[TaskRow], str]:
+    def text(row: TaskRow) -> str:
+        path: PathRef | None = getattr(row.fs, which) if row.fs is not None else None
+        mount = None if path is None else row.snapshot.mount_by_address.get(path.mount)
+        return "" if mount is None else str(mount.id)
+
+    return text
+
+
+def _fs_field(name: str) -> Callable[[TaskRow], str]:
+    def text(row: TaskRow) -> str:
+        value = None if row.fs is None else getattr(row.fs, name)
+        return "" if value is None else str(value)
+
+    return text
+
+
+def _namespace(row: TaskRow) -> str:
+    namespace = row.snapshot.namespace_by_address.get(row.task.mnt_ns or 0)
+    return "" if namespace is None else str(namespace.inum)
+
+
+def _kthread_field(name: str) -> Callable[[TaskRow], str]:
+    def text(row: TaskRow) -> str:
+        value = None if row.task.kthread is None else getattr(row.task.kthread, name)
+        return "" if value is None else escape_text(value)
+
+    return text
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("pid", "PID", lambda row: str(row.task.pid), numeric=True),
+    Column("tgid", "TGID", lambda row: str(row.task.tgid), numeric=True),
+    Column("ppid", "PPID", lambda row: str(row.task.ppid), numeric=True),
+    Column("comm", "NAME", lambda row: escape_text(row.task.comm)),
+    Column("kind", "KIND", lambda row: row.task.kind.value),
+    Column("state", "S", lambda row: escape_text(row.task.state)),
+    Column("owner", "OWNER", lambda row: row.task.owner.value),
+    Column("borrowing", "BORROWING", lambda row: "yes" if row.task.borrowing else "no"),
+    Column("fs", "FS", lambda row: _hex(row.task.fs)),
+    Column("real_fs", "REAL_FS", lambda row: _hex(row.task.real_fs)),
+    Column("users", "USERS", _fs_field("users"), numeric=True),
+    Column("sharers", "SHARERS", _fs_field("sharers"), numeric=True),
+    Column("umask", "UMASK", _fs_field("umask")),
+    Column("root_placement", "ROOT IN", _path_column("root", "placement")),
+    Column("root_fstype", "ROOT FS", _path_column("root", "fstype")),
+    Column("root_mount_id", "ROOT MNT", _mount_id("root"), numeric=True),
+    Column("root_path", "ROOT", _path_column("root", "path")),
+    Column("pwd_placement", "PWD IN", _path_column("pwd", "placement")),
+    Column("pwd_fstype", "PWD FS", _path_column("pwd", "fstype")),
+    Column("pwd_mount_id", "PWD MNT", _mount_id("pwd"), numeric=True),
+    Column("pwd_path", "PWD", _path_column("pwd", "path")),
+    Column("mnt_ns", "MNT_NS", _namespace, numeric=True),
+    Column("threadfn", "THREADFN", _kthread_field("threadfn")),
+    Column("workqueue", "WORKQUEUE", _kthread_field("workqueue")),
+    Column("current_func", "CURRENT_FUNC", _kthread_field("current_func")),
+    Column("address", "TASK", lambda row: _hex(row.task.address)),
+)

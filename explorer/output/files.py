@@ -1,0 +1,92 @@
+"""Files that are whole or not there: written aside, then renamed; readable by their owner only."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import zstandard
+
+__all__ = ("OutputError", "check_writable", "open_output")
+
+_ZSTD_LEVEL = 6
+
+
+class OutputError(Exception):
+    """The output cannot be written; the message is one line that says why and what to do."""
+
+
+def check_writable(path: Path) -> None:
+    """Fail before the long work, not after it. :raises OutputError: if nothing can be written there"""
+    directory = path.parent
+    if path.is_dir():
+        raise OutputError(f"{path} is a directory: name a file in it")
+    if not directory.is_dir():
+        raise OutputError(f"{directory} is not a directory: make it first, or write somewhere else")
+    if _is_special(path):
+        return
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise OutputError(f"{directory} is not writable for you: write somewhere else")
+
+
+def _is_special(path: Path) -> bool:
+    """A device, FIFO or the like: written to, never replaced."""
+    return path.exists() and not path.is_file()
+
+
+@contextmanager
+def open_output(path: Path | None) -> Iterator[BinaryIO]:
+    """A binary stream to ``path``, or to standard output for ``None``; zstd if the name ends in ``.zst``.
+
+    The file appears under its name, mode 0600, only when the block ends without an exception; until then the
+    bytes are in a temporary file beside it. Devices and FIFOs are written to directly.
+
+    :raises OutputError: for anything the operating system refuses, a full disk included
+    """
+    if path is None:
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    check_writable(path)
+    try:
+        if _is_special(path):
+            with path.open("wb") as device, _compressed(device, path) as out:
+                yield out
+        else:
+            # Through a symbolic link: the file it names is replaced, not the link.
+            with _replacing(path.resolve()) as file, _compressed(file, path) as out:
+                yield out
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _compressed(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+    if path.suffix != ".zst":
+        yield file
+        return
+    with zstandard.ZstdCompressor(level=_ZSTD_LEVEL).stream_writer(file, closefd=False) as packed:
+        yield packed
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the name ``path`` when all of it is on the disk, and leaves nothing if it fails."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+    temporary: Path | None = Path(name)  # mkstemp() makes it 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+        temporary = None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

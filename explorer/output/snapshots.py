@@ -1,0 +1,126 @@
+"""Snapshots as JSON and JSON Lines, and back.
+
+Text that is not UTF-8 is written as the lone surrogates that it is in the model (``"\\udcff"`` for the byte
+0xff): plain JSON, lossless, and what Python's ``json`` gives back. Everything outside ASCII is escaped, so
+that no reader's terminal is at the mercy of a task's name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import zstandard
+from pydantic import BaseModel, ValidationError
+
+from explorer.model import SCHEMA_VERSION, Snapshot
+
+__all__ = ("SnapshotError", "load_snapshot", "parse_snapshot", "snapshot_schema", "write_json", "write_jsonl")
+
+#: Nobody has 4 GiB of snapshot: 100,000 tasks are about 60 MB. A bomb has.
+_MAX_JSON = 4 << 30
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_ARRAYS = ("tasks", "fs_structs", "mounts", "mount_namespaces", "errors")
+_CHUNK = 512
+
+
+class SnapshotError(Exception):
+    """A file is no snapshot this version can read; the message is one line that says why."""
+
+
+def _encode(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+
+
+def write_json(snapshot: Snapshot, out: BinaryIO) -> None:
+    """One JSON document, one record a line: made for ``diff`` and ``grep`` as much as for parsers."""
+    out.write(f'{{"schema_version":{snapshot.schema_version}'.encode())
+    for name in ("capture", "kernel"):
+        out.write(f',\n"{name}":{_encode(getattr(snapshot, name).model_dump(mode="json"))}'.encode())
+    for name in _ARRAYS:
+        out.write(f',\n"{name}":['.encode())
+        for index, lines in enumerate(_lines(getattr(snapshot, name))):
+            out.write(("," if index else "").encode() + b"\n" + ",\n".join(lines).encode())
+        out.write(b"\n]")
+    out.write(f',\n"plugins":{_encode(snapshot.plugins)}\n}}\n'.encode())
+
+
+def _lines(records: list[BaseModel]) -> Iterator[list[str]]:
+    for start in range(0, len(records), _CHUNK):
+        yield [_encode(record.model_dump(mode="json")) for record in records[start : start + _CHUNK]]
+
+
+def write_jsonl(snapshot: Snapshot, out: BinaryIO) -> None:
+    """JSON Lines: a header (``"type":"snapshot"``), then one object a line, its ``type`` first.
+
+    Types: snapshot, task, fs_struct, mount, mount_namespace, error, plugin.
+    """
+    header = {
+        "type": "snapshot",
+        "schema_version": snapshot.schema_version,
+        "capture": snapshot.capture.model_dump(mode="json"),
+        "kernel": snapshot.kernel.model_dump(mode="json"),
+    }
+    out.write(_encode(header).encode() + b"\n")
+    for name in _ARRAYS:
+        for record in getattr(snapshot, name):
+            line = {"type": name.removesuffix("s")} | record.model_dump(mode="json")
+            out.write(_encode(line).encode() + b"\n")
+    for plugin, facts in sorted(snapshot.plugins.items()):
+        out.write(_encode({"type": "plugin", "name": plugin, "facts": facts}).encode() + b"\n")
+
+
+def load_snapshot(path: Path) -> Snapshot:
+    """Read a snapshot file, compressed with zstd or not.
+
+    :raises SnapshotError: if it cannot be read, or is no snapshot
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(len(_ZSTD_MAGIC))
+            file.seek(0)
+            if data == _ZSTD_MAGIC:
+                with zstandard.ZstdDecompressor().stream_reader(file) as unpacked:
+                    data = unpacked.read(_MAX_JSON + 1)
+            else:
+                data = file.read(_MAX_JSON + 1)
+    except OSError as error:
+        raise SnapshotError(f"cannot read {path}: {error.strerror}") from error
+    except zstandard.ZstdError as error:
+        raise SnapshotError(f"{path} is damaged: {error}") from error
+    if len(data) > _MAX_JSON:
+        raise SnapshotError(f"{path} holds more than {_MAX_JSON >> 30} GiB of JSON: not a snapshot")
+    return parse_snapshot(data, str(path))
+
+
+def parse_snapshot(data: bytes, name: str) -> Snapshot:
+    """Parse the JSON of a snapshot; ``name`` is what an error message calls it.
+
+    :raises SnapshotError: if it is no snapshot, or one of a newer schema
+    """
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise SnapshotError(f"{name} is not JSON, or cut off: {error}") from error
+    if not isinstance(document, dict) or not isinstance(version := document.get("schema_version"), int):
+        raise SnapshotError(f"{name} is JSON, but no snapshot: it has no schema_version")
+    if version > SCHEMA_VERSION or version < 1:
+        raise SnapshotError(
+            f"{name} has schema version {version}; this version reads up to {SCHEMA_VERSION}: update the tool"
+        )
+    try:
+        return Snapshot.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SnapshotError(
+            f"{name} is no valid snapshot: {where}: {first['msg']} ({error.error_count()} errors in all)"
+        ) from error
+
+
+def snapshot_schema() -> dict[str, Any]:
+    """The JSON Schema of a snapshot file."""
+    schema = Snapshot.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema

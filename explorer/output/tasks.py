@@ -1,0 +1,166 @@
+"""The task table: one row per fs_struct with its sharers folded, or one row per task."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from explorer.analysis.accounting import reconcile
+from explorer.model import (
+    FsStruct,
+    Generation,
+    Owner,
+    Placement,
+    Snapshot,
+    Task,
+    TaskKind,
+    escape_text,
+    hex_address,
+)
+
+from .columns import TaskRow, path_label, pwd_label, runs_label, task_rows, users_label
+from .table import TableColumn, render_table
+
+__all__ = ("render_summary", "render_tasks", "render_worlds")
+
+_WORLD_ORDER = (
+    Placement.NULLFS,
+    Placement.INIT_ROOT,
+    Placement.CHROOT,
+    Placement.NS_ROOT,
+    Placement.NULLFS_NS_ROOT,
+    Placement.DETACHED,
+    Placement.FAILFS,
+    Placement.INTERNAL,
+)
+_KIND_PLURAL = {
+    TaskKind.INIT: "threads of PID 1",
+    TaskKind.USER: "user tasks",
+    TaskKind.KTHREAD: "kthreads",
+    TaskKind.KWORKER: "kworkers",
+    TaskKind.RESCUER: "rescuers",
+    TaskKind.IDLE: "idle",
+    TaskKind.IO_WORKER: "io workers",
+    TaskKind.USERMODEHELPER: "usermodehelpers",
+}
+_NAMES_SHOWN = 4
+
+_NORMAL = {
+    Generation.LEGACY: "Before nullfs: PID 1 and all kthreads share init_fs.",
+    Generation.NULLFS_ROOTFS: "nullfs lies under the rootfs; PID 1 and all kthreads still share init_fs.",
+    Generation.RFC_V1: "RFC v1: kthreads live in nullfs; userspace_init_fs is a static fs_struct.",
+    Generation.ISOLATED: "Kthreads live in nullfs; PID 1 owns userspace_init_fs.",
+}
+
+
+def render_summary(snapshot: Snapshot) -> list[str]:
+    """What was read, and what is normal on such a kernel: a few lines to stand above any table."""
+    capture, kernel = snapshot.capture, snapshot.kernel
+    lines = [
+        f"Linux {escape_text(kernel.release)}   {escape_text(capture.source.target)}   "
+        f"types: {capture.types.upper()}   {len(snapshot.tasks)} tasks in {capture.duration_s:.2f} s",
+        f"{kernel.generation.value}: {_NORMAL[kernel.generation]}",
+    ]
+    unbalanced = [reference for reference in reconcile(snapshot) if not reference.balanced]
+    if unbalanced:
+        lines.append(f"{len(unbalanced)} fs_structs whose users differ from the holders found (≠)")
+    if not capture.consistent:
+        lines.append("The kernel ran while it was read: rows may be of slightly different moments.")
+    if snapshot.errors:
+        lines.append(f"{len(snapshot.errors)} values could not be read: see errors in the snapshot.")
+    return lines
+
+
+def _names(tasks: list[Task]) -> str:
+    return ", ".join(escape_text(task.comm) for task in tasks)
+
+
+def _who(tasks: list[Task]) -> str:
+    """Names where they are few, counts by kind where they are many; whoever borrows is always named."""
+    if not tasks:
+        return "nobody found"
+    if len(tasks) <= _NAMES_SHOWN:
+        text = _names(tasks)
+    else:
+        counts = Counter(task.kind for task in tasks)
+        text = ", ".join(f"{count} {_KIND_PLURAL[kind]}" for kind, count in counts.most_common())
+    borrowers = [task for task in tasks if task.borrowing]
+    if borrowers:
+        text += f"; borrowing userspace_init_fs: {_names(borrowers)}"
+    return text
+
+
+def _world(fs: FsStruct) -> tuple[int, str]:
+    placement = None if fs.root is None else fs.root.placement
+    if placement is None:
+        return len(_WORLD_ORDER), "?"
+    return _WORLD_ORDER.index(placement), placement.value
+
+
+def render_worlds(snapshot: Snapshot, width: int | None) -> list[str]:
+    """One row per fs_struct: where its root is, whether the books balance, and who shares it."""
+    columns = (
+        TableColumn("ROOT IN"),
+        TableColumn("FS_STRUCT"),
+        TableColumn("USERS"),
+        TableColumn("ROOT", least=12),
+        TableColumn("PWD", least=8),
+        TableColumn("UMASK"),
+        TableColumn("WHO", least=16),
+    )
+    names = {snapshot.kernel.init_fs: "init_fs", snapshot.kernel.userspace_init_fs: "userspace_init_fs"}
+    rows = []
+    ordered = sorted(snapshot.fs_structs, key=lambda fs: (_world(fs)[0], -fs.sharers, fs.address))
+    for fs in ordered:
+        rows.append(
+            (
+                _world(fs)[1],
+                names.get(fs.address) or hex_address(fs.address),
+                users_label(fs, snapshot),
+                path_label(fs.root, snapshot),
+                pwd_label(fs, snapshot),
+                fs.umask or "?",
+                _who(snapshot.sharers_by_fs.get(fs.address, [])),
+            )
+        )
+    exited = [task for task in snapshot.tasks if task.owner is Owner.NONE]
+    if exited:
+        rows.append(("none", "-", "-", "-", "-", "-", f"exited: {_names(exited[:_NAMES_SHOWN])}"))
+        if len(exited) > _NAMES_SHOWN:
+            rows[-1] = (*rows[-1][:-1], f"{len(exited)} exited")
+    return render_table(columns, rows, width)
+
+
+def render_tasks(snapshot: Snapshot, width: int | None) -> list[str]:
+    """One row per task, by pid."""
+    columns = (
+        TableColumn("PID", numeric=True),
+        TableColumn("NAME", least=8),
+        TableColumn("KIND"),
+        TableColumn("S"),
+        TableColumn("OWNER", least=7),
+        TableColumn("USERS"),
+        TableColumn("ROOT", least=12),
+        TableColumn("PWD", least=8),
+        TableColumn("UMASK"),
+        TableColumn("RUNS", least=10),
+    )
+    return render_table(columns, [_task_cells(row) for row in task_rows(snapshot)], width)
+
+
+def _task_cells(row: TaskRow) -> tuple[str, ...]:
+    task, fs = row.task, row.fs
+    runs = runs_label(task)
+    if task.borrowing:
+        runs = f"{runs} ▶ borrowing userspace_init_fs".lstrip()
+    return (
+        str(task.pid),
+        escape_text(task.comm),
+        task.kind.value,
+        escape_text(task.state),
+        task.owner.value,
+        "-" if fs is None else users_label(fs, row.snapshot),
+        "-" if fs is None else path_label(fs.root, row.snapshot),
+        "-" if fs is None else pwd_label(fs, row.snapshot),
+        "-" if fs is None else fs.umask or "?",
+        runs,
+    )
