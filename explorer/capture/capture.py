@@ -15,6 +15,7 @@ import drgn
 
 from explorer import __version__
 from explorer.model import Capture, Kernel, Snapshot, Source, kernel_text
+from explorer.target.kernel import OpenKernel
 
 from .fs import FsReader, RawFs
 from .generation import WellKnown, find_well_known, read_boot_time_ns, read_cmdline
@@ -47,6 +48,20 @@ class CaptureRequest:
     build_id: str | None
     consistent: bool
     notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def from_kernel(cls, kernel: OpenKernel) -> CaptureRequest:
+        """What an open kernel says of itself."""
+        return cls(
+            prog=kernel.prog,
+            symbols=kernel.types,
+            source=kernel.source,
+            types=kernel.types.mode,
+            release=kernel.program.vmcoreinfo.osrelease,
+            build_id=kernel.types.build_id or None,
+            consistent=kernel.program.consistent,
+            notes=list(kernel.notes),
+        )
 
 
 @dataclass(slots=True)

@@ -7,9 +7,10 @@ drgn opens like any other. Nothing may come from a cache here: what is not read 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import drgn
 from drgn.helpers.linux.printk import get_dmesg
@@ -83,17 +84,9 @@ def record_slice(kernel: OpenKernel, progress: CaptureProgress) -> Slice:
     with drgn_errors(f"{kernel.source.target}: cannot be opened a second time"):
         prog.add_memory_segment(0, _PHYSICAL_SPACE, recorder.read, physical=True)
         prog.set_linux_kernel_custom(vmcoreinfo, is_live=False)
-    mode: Literal["btf"] = "btf"
-    types = attach_types(prog, mode=mode, use_cache=False, progress=lambda what: progress(what, 0, None))
-    request = CaptureRequest(
-        prog=prog,
-        symbols=types,
-        source=kernel.source,
-        types=mode,
-        release=kernel.program.vmcoreinfo.osrelease,
-        build_id=types.build_id or None,
-        consistent=kernel.program.consistent,
-        notes=list(kernel.notes),
+    types = attach_types(prog, mode="btf", use_cache=False, progress=lambda what: progress(what, 0, None))
+    request = dataclasses.replace(
+        CaptureRequest.from_kernel(kernel), prog=prog, symbols=types, types=types.mode
     )
     snapshot = capture_snapshot(request, progress)
     _touch_more(prog)

@@ -201,18 +201,8 @@ def capture_kernel(kernel: OpenKernel, progress: ProgressLine, stats: CaptureSta
     from explorer.capture.capture import CaptureRequest, capture_snapshot
     from explorer.target.errors import TargetError
 
-    request = CaptureRequest(
-        prog=kernel.prog,
-        symbols=kernel.types,
-        source=kernel.source,
-        types=kernel.types.mode,
-        release=kernel.program.vmcoreinfo.osrelease,
-        build_id=kernel.types.build_id or None,
-        consistent=kernel.program.consistent,
-        notes=kernel.notes,
-    )
     try:
-        return capture_snapshot(request, progress, stats)
+        return capture_snapshot(CaptureRequest.from_kernel(kernel), progress, stats)
     except LookupError as error:
         raise TargetError(f"{kernel.source.target}: cannot be captured: {error.args[0]}") from error
 
