@@ -31,7 +31,11 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The types of kernels are cached in a directory of the test run's own."""
     directory = tmp_path_factory.mktemp("xdg-cache")
+    users = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     with pytest.MonkeyPatch.context() as patch:
+        # Kernels stay where they are: they are fetched once for all runs.
+        if "NULLFS_EXPLORER_LAB" not in os.environ:
+            patch.setenv("NULLFS_EXPLORER_LAB", f"{users}/nullfs-explorer-lab")
         patch.setenv("XDG_CACHE_HOME", str(directory))
         yield directory
 

@@ -209,7 +209,7 @@ def _task_decoder(prog: drgn.Program) -> Decoder:
         "__state",
         "exit_state",
         "worker_private",
-        "start_time",
+        "start_boottime",
         "nameidata",
     )
 

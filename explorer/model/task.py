@@ -87,7 +87,7 @@ class Task(Record):
     mnt_ns: Address | None
     """``nsproxy->mnt_ns``; ``None`` after exit."""
     start_time: int
-    """``task_struct.start_time``: nanoseconds of CLOCK_MONOTONIC since boot."""
+    """``task_struct.start_boottime``: nanoseconds since boot, suspend included; /proc/PID/stat has it in ticks."""
     kthread: Kthread | None
 
     @property

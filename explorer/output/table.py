@@ -11,6 +11,7 @@ __all__ = ("TableColumn", "fit", "render_table")
 
 _GAP = "  "
 _ELLIPSIS = "…"
+_LONGEST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ def _widths(columns: Sequence[TableColumn], rows: Sequence[Sequence[str]], width
     for row in rows:
         widths = [max(have, display_width(cell)) for have, cell in zip(widths, row, strict=True)]
     if width is None:
-        return widths
+        caps = [_LONGEST if column.least else have for have, column in zip(widths, columns, strict=True)]
+        return [min(have, cap) for have, cap in zip(widths, caps, strict=True)]
     surplus = sum(widths) + len(_GAP) * (len(columns) - 1) - width
     while surplus > 0:
         room = [
@@ -65,7 +67,8 @@ def render_table(
 ) -> list[str]:
     """Lines of a table with a header; cells must be escaped already.
 
-    :param width: columns of the terminal; ``None``: nothing is cut (for files and pipes)
+    :param width: columns of the terminal; ``None`` (for files and pipes): only what would make a column absurd,
+        such as a path of four thousand bytes, is cut
     """
     widths = _widths(columns, rows, width)
     lines = []

@@ -1,0 +1,105 @@
+"""From the word on the command line to what it names; a file is judged by its content, not by its name."""
+
+from __future__ import annotations
+
+import re
+import stat
+from importlib.resources import files
+from pathlib import Path
+
+from explorer.target.containers import COMPRESSED, Format, open_file, peek
+from explorer.target.elfcore import check_elf_header
+from explorer.target.errors import TargetError
+from explorer.target.spec import TargetSpec
+
+__all__ = ("detect_target", "sample_path")
+
+_TCP = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^/.:\[\]][^/:\[\]]*|):[0-9]{1,5}")
+#: Known formats that this tool does not read, and what to do about it.
+_UNSUPPORTED = (
+    (b"BZh", "compressed with bzip2: decompress it first"),
+    (b"\x04\x22\x4d\x18", "compressed with lz4: decompress it first"),
+    (b"\x89LZO", "compressed with lzop: decompress it first"),
+    (b"PK\x03\x04", "a zip archive: unpack it first"),
+    (b"QEVM", "a QEMU migration stream (savevm): restore it and use dump-guest-memory"),
+    (b"QFI\xfb", "a qcow2 disk image, not a memory dump"),
+    (b"PAGEDU64", "a Windows crash dump"),
+)
+
+
+def detect_target(text: str) -> TargetSpec:
+    """What ``text`` names: ``live``, ``sample``, ``qemu:SOCKET``, ``qemu:HOST:PORT``, ``physmem:FILE``, a
+    file.
+
+    Raises :class:`TargetError` if it names nothing that can be opened.
+    """
+    if text == "live":
+        return TargetSpec("live", text)
+    if text == "sample":
+        return TargetSpec("sample", text, path=sample_path())
+    scheme, _, rest = text.partition(":")
+    if scheme == "qemu" and rest:
+        return TargetSpec("qemu", text, address=_qemu_address(rest))
+    if scheme == "physmem" and rest:
+        with open_file(Path(rest)) as file:
+            if not file.read(1):
+                raise TargetError(f"{rest}: the file is empty")
+        return TargetSpec("physmem", text, path=Path(rest))
+    if not text or "\0" in text:
+        raise TargetError("an empty target; say live, sample, qemu:SOCKET, physmem:FILE, or name a file")
+    return _detect_file(text)
+
+
+def sample_path() -> Path:
+    """The vmcore that comes with the package, for a first look without root or a crash."""
+    samples = Path(str(files("explorer") / "samples"))
+    found = sorted(samples.glob("*.elf.zst"))
+    if not found:
+        raise TargetError(
+            "this installation has no sample dump (explorer/samples is empty): install it again"
+        )
+    return found[-1]
+
+
+def _qemu_address(rest: str) -> str:
+    """A socket path, or ``host:port`` where it cannot be a path that exists."""
+    if _TCP.fullmatch(rest) and not Path(rest).exists():
+        if not 1 <= int(rest.rpartition(":")[2]) <= 65535:
+            raise TargetError(f"qemu:{rest}: a port is a number from 1 to 65535")
+        return rest
+    return rest
+
+
+def _detect_file(text: str) -> TargetSpec:
+    path = Path(text)
+    try:
+        if stat.S_ISSOCK(path.stat().st_mode):
+            return TargetSpec("qemu", text, address=text)
+    except OSError:
+        pass  # open_file() says what is wrong with it
+    with open_file(path) as file:
+        outer, inner, head = peek(file, text)
+    if inner is Format.SNAPSHOT:
+        return TargetSpec("snapshot", text, path=path)
+    if inner is Format.ELF:
+        check_elf_header(head, text)
+    if inner in (Format.ELF, Format.KDUMP, Format.FLATTENED):
+        return TargetSpec("vmcore", text, path=path)
+    raise TargetError(f"{text}: {_why_not(outer, inner, head)}")
+
+
+def _why_not(outer: Format, inner: Format, head: bytes) -> str:
+    inside = f"inside its {outer.value} compression, " if outer is not inner else ""
+    if inner is Format.EMPTY:
+        return f"{inside}the file is empty"
+    if inner in COMPRESSED:
+        return f"compressed twice ({outer.value}, then {inner.value}): decompress it once by hand"
+    for magic, what in _UNSUPPORTED:
+        if head.startswith(magic):
+            return inside + what
+    if head.lstrip().startswith(b"{"):
+        return f"{inside}JSON, but not a snapshot (no schema_version)"
+    return (
+        f"{inside}neither an ELF or kdump crash dump nor a snapshot; "
+        "if it is raw physical memory, say physmem:FILE"
+    )

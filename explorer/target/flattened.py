@@ -1,0 +1,87 @@
+"""makedumpfile's flattened format: a dump written to a pipe, as (offset, size, data) records.
+
+``makedumpfile -F`` and QEMU's ``dump-guest-memory -z/-l/-s`` write it. A 4096-byte header is followed by
+records of two big-endian 64-bit numbers and data, until one with offset -1. drgn wants the dump that the
+records describe.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import BinaryIO
+
+from explorer.target.containers import check_disk, disk_error, temporary_file
+from explorer.target.errors import TargetError
+from explorer.target.spec import Progress, no_progress
+
+__all__ = ("SIGNATURE", "reassemble")
+
+SIGNATURE = b"makedumpfile\0\0\0\0"
+_HEADER = struct.Struct(">16sqq")
+_HEADER_SIZE = 4096
+_TYPE, _VERSION = 1, 1
+_RECORD = struct.Struct(">qq")
+_END = -1
+#: 128 TiB: no dump reaches further.
+_MAX_OFFSET = 1 << 47
+_CHUNK = 4 << 20
+_STEP = 64 << 20
+
+
+def reassemble(file: BinaryIO, name: str, progress: Progress = no_progress) -> BinaryIO:
+    """Put the records of a flattened dump where they belong, in an unlinked, sparse temporary file.
+
+    The result is byte for byte that of ``makedumpfile -R``. Raises :class:`TargetError` if the dump is
+    truncated or damaged, or does not fit on the disk.
+    """
+    total = os.fstat(file.fileno()).st_size
+    file.seek(0)
+    header = file.read(_HEADER_SIZE)
+    if len(header) < _HEADER_SIZE:
+        raise TargetError(f"{name}: truncated: a flattened dump has a header of {_HEADER_SIZE} bytes")
+    signature, kind, version = _HEADER.unpack_from(header)
+    if signature != SIGNATURE or kind != _TYPE or version != _VERSION:
+        raise TargetError(f"{name}: a flattened dump of an unknown kind (type {kind}, version {version})")
+    plain = temporary_file()
+    try:
+        _copy_records(file, plain.fileno(), name, total, progress)
+    except OSError as error:
+        plain.close()
+        raise disk_error(name, error) from error
+    except BaseException:
+        plain.close()
+        raise
+    return plain
+
+
+def _copy_records(file: BinaryIO, fd: int, name: str, total: int, progress: Progress) -> None:
+    position = _HEADER_SIZE
+    reported = 0
+    while True:
+        record = file.read(_RECORD.size)
+        if len(record) < _RECORD.size:
+            raise TargetError(
+                f"{name}: truncated: the flattened dump ends at byte {total} without its end mark"
+            )
+        offset, size = _RECORD.unpack(record)
+        if offset == _END:
+            progress(f"reassembling {name}", total, total)
+            return
+        if offset < 0 or size < 0 or offset + size > _MAX_OFFSET:
+            raise TargetError(
+                f"{name}: damaged: a record at byte {position} of {size} bytes for offset {offset}"
+            )
+        position += _RECORD.size + size
+        if position > total:
+            raise TargetError(
+                f"{name}: truncated: a record of the flattened dump reaches byte {position}, "
+                f"but the file ends at {total}; copy it again"
+            )
+        for start in range(0, size, _CHUNK):
+            data = file.read(min(_CHUNK, size - start))
+            os.pwrite(fd, data, offset + start)
+        if position - reported >= _STEP:
+            reported = position
+            check_disk()
+            progress(f"reassembling {name}", position, total)

@@ -1,0 +1,237 @@
+"""Open what the user named: from a :class:`TargetSpec` to a drgn ``Program`` that reads a Linux kernel."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Literal
+
+import drgn
+
+from explorer.target.containers import COMPRESSED, Format, decompress, open_file, sniff
+from explorer.target.detect import detect_target
+from explorer.target.drgn_calls import (
+    capture_log,
+    drgn_errors,
+    fault_user_half,
+    new_program,
+    own_vmcoreinfo,
+    physical_reader,
+    with_libkdumpfile,
+)
+from explorer.target.elfcore import read_elf_core, segment_reader
+from explorer.target.errors import TargetError
+from explorer.target.flattened import reassemble
+from explorer.target.kdump import read_kdump_header
+from explorer.target.pagetable import FOUND, find_kernel
+from explorer.target.physmem import open_physmem
+from explorer.target.qemu import open_qemu
+from explorer.target.spec import Progress, TargetSpec, no_progress
+from explorer.target.vmcoreinfo import VmcoreInfo
+
+__all__ = ("OpenProgram", "detect_target", "open_program")
+
+_KCORE = Path("/proc/kcore")
+_ANY_VMCOREINFO = b"OSRELEASE=6.12.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff81000000\n"
+_INCOMPLETE = "makedumpfile marked this dump incomplete (it ran out of space): some memory is missing"
+
+
+@dataclass
+class OpenProgram:
+    """A kernel, open for reading. One thread at a time may use ``prog``."""
+
+    prog: drgn.Program
+    kind: Literal["live", "vmcore", "qemu", "physmem"]
+    #: As the user wrote it.
+    target: str
+    vmcoreinfo: VmcoreInfo
+    #: False if the kernel may run while it is read.
+    consistent: bool
+    #: What the user should know about how it is read, one sentence each.
+    notes: list[str] = field(default_factory=list)
+    closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
+
+    def close(self) -> None:
+        """Let go of files and sockets; ``prog`` is of no use afterwards."""
+        while self.closers:
+            self.closers.pop()()
+
+    def __enter__(self) -> OpenProgram:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_program(
+    spec: TargetSpec,
+    *,
+    vmcoreinfo: bytes | None = None,
+    ram_below_4g: int | None = None,
+    progress: Progress | None = None,
+) -> OpenProgram:
+    """Open a kernel. Raises :class:`TargetError` for whatever keeps it from being read.
+
+    :param vmcoreinfo: VMCOREINFO text (``--vmcoreinfo FILE``) that replaces the target's own.
+    :param ram_below_4g: bytes of a physical memory image that lie below 4 GiB (``--ram-below-4g``).
+    """
+    report = progress or no_progress
+    given = VmcoreInfo.parse(_text_of(vmcoreinfo)) if vmcoreinfo is not None else None
+    if spec.kind == "live":
+        return _open_live(spec, given)
+    if spec.kind in ("vmcore", "sample") and spec.path is not None:
+        return _open_vmcore(spec, spec.path, given, report)
+    if spec.kind == "qemu" and spec.address is not None:
+        guest = open_qemu(spec.address, given, report)
+        return OpenProgram(
+            guest.prog, "qemu", spec.text, guest.vmcoreinfo, not guest.running, guest.notes, [guest.release]
+        )
+    if spec.kind == "physmem" and spec.path is not None:
+        image = open_physmem(spec.path, given, ram_below_4g, report)
+        return OpenProgram(
+            image.prog, "physmem", spec.text, image.vmcoreinfo, True, image.notes, [image.release]
+        )
+    if spec.kind == "snapshot":
+        raise TargetError(f"{spec.text}: a saved snapshot, not a kernel")
+    raise TargetError(f"{spec.text}: cannot be opened")
+
+
+def _text_of(data: bytes) -> bytes:
+    """The text within what ``--vmcoreinfo`` may be given: the text itself, or the ELF note around it."""
+    return data[max(data.find(b"OSRELEASE="), 0) :].split(b"\0", 1)[0]
+
+
+def _open_live(spec: TargetSpec, given: VmcoreInfo | None) -> OpenProgram:
+    machine = os.uname().machine
+    if machine != "x86_64":
+        raise TargetError(f"the running kernel is {machine}; only x86_64 is supported")
+    try:
+        with _KCORE.open("rb") as file:
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except FileNotFoundError as error:
+        raise TargetError(
+            "/proc/kcore is missing: the running kernel lacks CONFIG_PROC_KCORE, or /proc"
+        ) from error
+    except PermissionError as error:
+        if os.geteuid() == 0:
+            raise TargetError(
+                "/proc/kcore is closed even to root: kernel lockdown (Secure Boot), "
+                "or a container without CAP_SYS_RAWIO"
+            ) from error
+        raise TargetError("reading the running kernel needs root: try sudo") from error
+    except OSError as error:
+        raise TargetError(f"/proc/kcore: {error.strerror}") from error
+    if not regular:
+        raise TargetError("/proc/kcore is masked, as in a container: run on the host, or unmask it")
+    prog = new_program(given)
+    with capture_log(), drgn_errors("the running kernel cannot be read"):
+        prog.set_kernel()
+    return OpenProgram(prog, "live", spec.text, given or own_vmcoreinfo(prog, "the running kernel"), False)
+
+
+def _open_vmcore(spec: TargetSpec, path: Path, given: VmcoreInfo | None, progress: Progress) -> OpenProgram:
+    name = spec.text
+    notes: list[str] = []
+    file = _plain_file(path, name, notes, progress)
+    try:
+        if sniff(os.pread(file.fileno(), 4096, 0)) is Format.ELF:
+            info = _elf_vmcoreinfo(file, name, given, notes, progress)
+        else:
+            info = _kdump_vmcoreinfo(file, name, given, notes, progress)
+        prog = new_program(info)
+        with capture_log(), drgn_errors(f"{name}: cannot be opened as a vmcore"):
+            # drgn owns the descriptor from here on, and closes it when it fails.
+            prog.set_core_dump(os.dup(file.fileno()))
+            fault_user_half(prog)
+        return OpenProgram(prog, "vmcore", name, info or own_vmcoreinfo(prog, name), True, notes)
+    finally:
+        file.close()
+
+
+def _plain_file(path: Path, name: str, notes: list[str], progress: Progress) -> BinaryIO:
+    """An ELF or kdump file one can seek in; what is compressed or flattened goes to a temporary file."""
+    file = open_file(path)
+    form = sniff(os.pread(file.fileno(), 4096, 0))
+    for step in (_decompressed, _reassembled):
+        with_notes = step(file, form, name, progress)
+        if with_notes is None:
+            continue
+        file.close()
+        file, note = with_notes
+        notes.append(note)
+        form = sniff(os.pread(file.fileno(), 4096, 0))
+    if form not in (Format.ELF, Format.KDUMP):
+        file.close()
+        raise TargetError(f"{name}: neither an ELF nor a kdump-compressed dump")
+    return file
+
+
+def _decompressed(file: BinaryIO, form: Format, name: str, progress: Progress) -> tuple[BinaryIO, str] | None:
+    if form not in COMPRESSED:
+        return None
+    plain = decompress(file, form, name, progress)
+    return plain, f"decompressed {_size(plain)} to a temporary file"
+
+
+def _reassembled(file: BinaryIO, form: Format, name: str, progress: Progress) -> tuple[BinaryIO, str] | None:
+    if form is not Format.FLATTENED:
+        return None
+    plain = reassemble(file, name, progress)
+    return plain, f"reassembled a flattened dump of {_size(plain)} into a temporary file"
+
+
+def _size(file: BinaryIO) -> str:
+    size = os.fstat(file.fileno()).st_size
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def _elf_vmcoreinfo(
+    file: BinaryIO, name: str, given: VmcoreInfo | None, notes: list[str], progress: Progress
+) -> VmcoreInfo | None:
+    """What drgn has to be told about an ELF vmcore; ``None`` if its own note will do."""
+    core = read_elf_core(file, name)
+    if core.incomplete:
+        notes.append(_INCOMPLETE)
+    if given is not None:
+        return given
+    if core.vmcoreinfo is not None:
+        VmcoreInfo.parse(core.vmcoreinfo)
+        return None
+    if not core.from_qemu and not any(part.physical_address for part in core.segments):
+        raise TargetError(f"{name}: the core dump of a process, not of a kernel")
+    ranges = ((part.physical_address, part.physical_address + part.file_size) for part in core.segments)
+    info, address = find_kernel(segment_reader(file, core), ranges, name, progress)
+    notes.append(FOUND.format(address))
+    return info
+
+
+def _kdump_vmcoreinfo(
+    file: BinaryIO, name: str, given: VmcoreInfo | None, notes: list[str], progress: Progress
+) -> VmcoreInfo | None:
+    """What drgn has to be told about a kdump-compressed dump; ``None`` if its own VMCOREINFO will do."""
+    if not with_libkdumpfile():
+        raise TargetError(
+            f"{name}: kdump-compressed, and this drgn was built without libkdumpfile: "
+            "install the drgn wheel, or convert the dump to ELF with makedumpfile -E"
+        )
+    header = read_kdump_header(file, name)
+    if header.incomplete:
+        notes.append(_INCOMPLETE)
+    if given is not None:
+        return given
+    if header.vmcoreinfo is not None:
+        VmcoreInfo.parse(header.vmcoreinfo.split(b"\0", 1)[0])
+        return None
+    # Any VMCOREINFO makes libkdumpfile open it; physical memory can be read whatever it says.
+    prog = new_program(VmcoreInfo.parse(_ANY_VMCOREINFO))
+    with capture_log(), drgn_errors(f"{name}: cannot be opened as a kdump"):
+        prog.set_core_dump(os.dup(file.fileno()))
+    info, address = find_kernel(physical_reader(prog), [(0, header.max_mapnr << 12)], name, progress)
+    notes.append(FOUND.format(address))
+    return info

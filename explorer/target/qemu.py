@@ -1,0 +1,152 @@
+"""A QEMU guest, read by drgn through its QMP socket.
+
+With ``-device vmcoreinfo`` (and ``qemu_fw_cfg`` loaded in the guest) QEMU can say what the kernel is;
+without it, and always over TCP, VMCOREINFO is looked for in the guest's memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import drgn
+
+from explorer.target.drgn_calls import (
+    capture_log,
+    drgn_errors,
+    fault_user_half,
+    new_program,
+    own_vmcoreinfo,
+    physical_reader,
+)
+from explorer.target.errors import TargetError
+from explorer.target.pagetable import FOUND, find_kernel
+from explorer.target.qmp import QmpConnection, connect, parse_ram_ranges
+from explorer.target.spec import Progress
+from explorer.target.vmcoreinfo import VmcoreInfo
+
+__all__ = ("QemuGuest", "open_qemu")
+
+#: How drgn's log begins when it has decided how to read (libdrgn/qemu_machine_protocol.c).
+_DIRECT = "QEMU process memory reading enabled"
+_NOT_DIRECT = "QEMU process memory reading disabled: "
+
+
+@dataclass
+class QemuGuest:
+    """An attached guest."""
+
+    prog: drgn.Program
+    vmcoreinfo: VmcoreInfo
+    #: False if the guest was stopped when it was attached.
+    running: bool
+    notes: list[str]
+    #: Hangs up, so that QEMU takes the next client.
+    release: Callable[[], None]
+
+
+@dataclass
+class _Attached:
+    prog: drgn.Program
+    release: Callable[[], None]
+    #: drgn reads the memory of the QEMU process, and does not ask the monitor for each kilobyte.
+    direct: bool
+    why_not: str
+
+
+def open_qemu(address: str, given: VmcoreInfo | None, progress: Progress) -> QemuGuest:
+    """Attach to the guest behind a QMP socket (a path, or ``host:port``).
+
+    Raises :class:`TargetError` if it cannot be attached, or runs no Linux kernel (yet).
+    """
+    name = f"qemu:{address}"
+    found: tuple[VmcoreInfo, int] | None = None
+    with QmpConnection(address) as qmp:
+        running, ram = _query(qmp, name)
+        if given is None and qmp.over_tcp:
+            found = _search_slowly(qmp, ram, name, progress)
+    attached = _attach(address, given or (found[0] if found else None))
+    try:
+        if given is None and found is None and not _is_linux(attached.prog):
+            if attached.direct:
+                found = find_kernel(physical_reader(attached.prog), ram, name, progress)
+            else:
+                attached.release()
+                with QmpConnection(address) as qmp:
+                    found = _search_slowly(qmp, ram, name, progress)
+                attached = _attach(address, found[0])
+        info = given or (found[0] if found else own_vmcoreinfo(attached.prog, name))
+        if not _is_linux(attached.prog):
+            with capture_log(), drgn_errors(f"{name}: cannot be read as a Linux kernel"):
+                attached.prog.set_linux_kernel_custom(info.raw, is_live=True)
+        fault_user_half(attached.prog)
+    except BaseException:
+        attached.release()
+        raise
+    notes = [_how_it_reads(attached)] + ([FOUND.format(found[1])] if found else [])
+    return QemuGuest(attached.prog, info, running, notes, attached.release)
+
+
+def _query(qmp: QmpConnection, name: str) -> tuple[bool, list[tuple[int, int]]]:
+    """Whether the guest runs, and where its RAM is."""
+    target = qmp.execute("query-target")
+    arch = target.get("arch") if isinstance(target, dict) else target
+    if arch != "x86_64":
+        raise TargetError(f"{name}: a guest of architecture {arch}; only x86_64 is supported")
+    status = qmp.execute("query-status")
+    running = bool(status.get("running", True)) if isinstance(status, dict) else True
+    ram = parse_ram_ranges(qmp.monitor("info mtree -f"))
+    if not ram:
+        raise TargetError(f"{name}: QEMU names no RAM of the guest (info mtree -f)")
+    return running, ram
+
+
+def _search_slowly(
+    qmp: QmpConnection, ram: list[tuple[int, int]], name: str, progress: Progress
+) -> tuple[VmcoreInfo, int]:
+    """Search through the monitor, at some 10 MB/s."""
+    return find_kernel(qmp.read_physical, ram, name, progress)
+
+
+def _attach(address: str, info: VmcoreInfo | None) -> _Attached:
+    sock = connect(address)
+    release = _releaser(sock)
+    prog = new_program(info)
+    try:
+        with capture_log() as log, drgn_errors(f"qemu:{address}: drgn cannot attach"):
+            # drgn owns the descriptor from here on, and closes it when it fails.
+            prog.set_qemu_qmp(os.dup(sock.fileno()))
+    except BaseException:
+        release()
+        raise
+    direct = any(message.startswith(_DIRECT) for message in log)
+    if sock.family != socket.AF_UNIX:
+        why_not = "over TCP; a unix socket on this machine is some 75 times faster"
+    else:
+        reasons = [message.removeprefix(_NOT_DIRECT) for message in log if message.startswith(_NOT_DIRECT)]
+        why_not = f"{''.join(reasons[:1]) or 'no access to the QEMU process'}; run as root or as QEMU's user"
+    return _Attached(prog, release, direct, why_not)
+
+
+def _releaser(sock: socket.socket) -> Callable[[], None]:
+    """Hang up at once, even if somebody still holds the Program (a shutdown reaches every duplicate)."""
+
+    def release() -> None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
+
+    return release
+
+
+def _is_linux(prog: drgn.Program) -> bool:
+    return bool(prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL)
+
+
+def _how_it_reads(attached: _Attached) -> str:
+    if attached.direct:
+        return "reads guest memory directly"
+    return f"slow path: reads guest memory through the QEMU monitor ({attached.why_not})"

@@ -1,0 +1,34 @@
+"""What the user asked to look at, before anything is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+__all__ = ("Progress", "TargetKind", "TargetSpec", "no_progress")
+
+TargetKind = Literal["live", "vmcore", "qemu", "physmem", "sample", "snapshot"]
+
+
+class Progress(Protocol):
+    """Called during long work: what is being done, and how many bytes of how many (``None``: unknown)."""
+
+    def __call__(self, what: str, done: int, total: int | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """One target, as named on the command line; :func:`explorer.target.detect.detect_target` makes it."""
+
+    kind: TargetKind
+    #: As the user wrote it: a snapshot shows it as ``source.target``.
+    text: str
+    #: The file (vmcore, physmem, sample, snapshot), or ``None``.
+    path: Path | None = None
+    #: The QMP socket path or ``host:port`` (qemu), or ``None``.
+    address: str | None = None
+
+
+def no_progress(what: str, done: int, total: int | None) -> None:
+    """The :class:`Progress` of a caller who does not want to know."""

@@ -1,0 +1,13 @@
+"""What goes wrong in the lab itself: no network, no compiler, a guest that dies."""
+
+from __future__ import annotations
+
+__all__ = ("GuestDiedError", "LabError")
+
+
+class LabError(Exception):
+    """The lab cannot do its work; the message is one line that says what is wrong and what to do."""
+
+
+class GuestDiedError(LabError):
+    """The guest ended, or said nothing, before it was ready."""

@@ -1,0 +1,269 @@
+"""A kernel running in QEMU under software emulation, driven over its serial console and QMP."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from tests.kernels.lab.console import Console
+from tests.kernels.lab.control import Control
+from tests.kernels.lab.errors import GuestDiedError, LabError
+from tests.kernels.lab.initramfs import build_initramfs
+from tests.kernels.lab.kernels import Kernel, get_kernel
+from tests.kernels.lab.oracle import Oracle, parse_oracle
+from tests.kernels.lab.scenarios import Scenario, find_scenario
+
+__all__ = ("Guest", "GuestOptions")
+
+_BOOT_ATTEMPTS = 3
+_READY_TIMEOUT_S = 240.0
+_ORACLE_TIMEOUT_S = 240.0
+_START_TIMEOUT_S = 30.0
+_END_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class GuestOptions:
+    """How to run a guest.
+
+    ``memory_mb``: None for what the scenario needs. ``append``: more kernel command line. ``vmcoreinfo``: give QEMU
+    the device through which the guest publishes VMCOREINFO. ``filler_mb``: dead weight in the initramfs.
+    ``memory_file``: keep the guest's memory in a file (``Guest.memory_path``), a raw image of physical memory.
+    ``paused``: start with the CPUs stopped (``cont()`` runs them). ``wait``: let ``boot()`` return only when the
+    scenario is made.
+    """
+
+    memory_mb: int | None = None
+    smp: int = 1
+    append: str = ""
+    vmcoreinfo: bool = True
+    filler_mb: int = 0
+    memory_file: bool = False
+    paused: bool = False
+    wait: bool = True
+
+
+def _qemu_command(kernel: Kernel, scenario: Scenario, options: GuestOptions, directory: Path) -> list[str]:
+    memory = f"{options.memory_mb or scenario.memory_mb}M"
+    append = f"console=ttyS0 loglevel=4 panic=-1 nx.scenario={scenario.name} {options.append}".strip()
+    command = [
+        # QEMU must not outlive the tests, whatever ends them
+        *("setpriv", "--pdeathsig", "KILL", "--"),
+        *("qemu-system-x86_64", "-nodefaults", "-nographic", "-no-reboot"),
+        *("-accel", "tcg,thread=single", "-cpu", "Nehalem", "-smp", str(options.smp), "-m", memory),
+        *("-kernel", str(kernel.vmlinuz), "-initrd", str(directory / "initrd"), "-append", append),
+        *("-chardev", f"socket,id=console,path={directory / 'console'}", "-serial", "chardev:console"),
+        *("-qmp", f"unix:{directory / 'tool'},server=on,wait=off"),
+        *("-qmp", f"unix:{directory / 'control'},server=on,wait=off"),
+    ]
+    if options.memory_file:
+        backend = f"memory-backend-file,id=ram,size={memory},mem-path={directory / 'ram'},share=on"
+        command += ["-object", backend, "-M", "q35,memory-backend=ram"]
+    else:
+        command += ["-M", "q35"]
+    if options.vmcoreinfo:
+        command += ["-device", "vmcoreinfo"]
+    if options.paused:
+        command.append("-S")
+    return command
+
+
+class Guest:
+    """One running guest; a context manager that leaves no process and no file behind.
+
+    ``retries`` says why earlier boots of this guest failed; ``states`` and ``skipped`` are what its scenario
+    printed: state -> pid, and state -> the errno with which this kernel refused it.
+    """
+
+    def __init__(self, kernel: Kernel, scenario: Scenario, options: GuestOptions) -> None:
+        self.kernel = kernel
+        self.scenario = scenario
+        self.options = options
+        self.retries: tuple[str, ...] = ()
+        self.states: dict[str, int] = {}
+        self.skipped: dict[str, int] = {}
+        # an AF_UNIX path has at most 107 bytes: $TMPDIR may be too long
+        self.directory = Path(tempfile.mkdtemp(prefix="nxlab-", dir="/tmp"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: Control | None = None
+        self._is_ready = False
+        self.console = Console(self.directory / "console")
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def boot(
+        cls, kernel: Kernel | str, scenario: str = "healthy", options: GuestOptions | None = None
+    ) -> Guest:
+        """Boot ``kernel`` (or the newest of a line) into ``scenario``.
+
+        QEMU's emulation is not always faithful: a guest that dies before its scenario is ready is booted again,
+        up to three times in all, with a warning for each.
+
+        :raises GuestDiedError: it died every time.
+        :raises LabError: QEMU does not start, or the scenario could not be made.
+        """
+        options = options or GuestOptions()
+        found = get_kernel(kernel) if isinstance(kernel, str) else kernel
+        retries: list[str] = []
+        while True:
+            guest = cls(found, find_scenario(scenario), options)
+            guest.retries = tuple(retries)
+            if not options.wait or options.paused:
+                return guest
+            try:
+                guest.wait_ready()
+                return guest
+            except GuestDiedError as error:
+                guest.close()
+                retries.append(str(error))
+                if len(retries) == _BOOT_ATTEMPTS:
+                    raise
+                warnings.warn(f"{found.release} {scenario}: booting again: {error}", stacklevel=2)
+            except BaseException:
+                guest.close()
+                raise
+
+    def _start(self) -> None:
+        initrd = build_initramfs(self.kernel, self.scenario, self.options.filler_mb)
+        (self.directory / "initrd").write_bytes(initrd)
+        command = _qemu_command(self.kernel, self.scenario, self.options, self.directory)
+        with (self.directory / "stderr").open("wb") as stderr:
+            try:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, start_new_session=True
+                )
+            except FileNotFoundError as error:
+                raise LabError(f"the lab needs {error.filename}") from None
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self.console.accept(0.2):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                said = (self.directory / "stderr").read_text(errors="replace").strip()
+                raise LabError(f"QEMU does not start: {said or 'it says nothing'}")
+        self._control = self._connect(deadline)
+
+    def _connect(self, deadline: float) -> Control:
+        while True:
+            try:
+                return Control(self.directory / "control")
+            except (FileNotFoundError, ConnectionRefusedError):
+                if time.monotonic() > deadline:
+                    raise LabError("QEMU opens no QMP socket") from None
+                time.sleep(0.05)
+
+    @property
+    def control(self) -> Control:
+        """The harness's own QMP connection."""
+        if self._control is None:
+            raise LabError("the guest is closed")
+        return self._control
+
+    @property
+    def pid(self) -> int:
+        """QEMU's pid."""
+        if self._process is None:
+            raise LabError("the guest is closed")
+        return self._process.pid
+
+    @property
+    def qmp_socket(self) -> Path:
+        """A second QMP socket, free for the tool under test."""
+        return self.directory / "tool"
+
+    @property
+    def memory_path(self) -> Path:
+        """The guest's memory as a file (``GuestOptions.memory_file``); file offset = physical address below 2 GB."""
+        return self.directory / "ram"
+
+    def wait_ready(self, timeout_s: float = _READY_TIMEOUT_S) -> None:
+        """Wait until the scenario is made.
+
+        :raises GuestDiedError: the guest ended, or was silent for ``timeout_s`` seconds.
+        :raises LabError: the scenario says that a part of it failed.
+        """
+        if self._is_ready:
+            return
+        self.console.read_until(rb"NX READY", timeout_s)
+        log = bytes(self.console.log)
+        failed = re.findall(rb"^NX FAIL (.*?)\r?$", log, re.MULTILINE)
+        if failed:
+            raise LabError(
+                f"{self.scenario.name} on {self.kernel.release} failed: {b', '.join(failed).decode()}"
+            )
+        for target, word in ((self.states, rb"STATE"), (self.skipped, rb"SKIP")):
+            found = re.findall(rb"^NX " + word + rb" (\S+) (\d+)\r?$", log, re.MULTILINE)
+            target.update((name.decode(), int(number)) for name, number in found)
+        self._is_ready = True
+
+    def oracle(self) -> Oracle:
+        """What the guest's kernel says of every task now; the guest must be running.
+
+        :raises LabError: the listing is cut or something else is printed into it.
+        """
+        self.wait_ready()
+        start = len(self.console.log)
+        self.console.send("oracle")
+        self.console.read_until(rb"NX ORACLE END \d+", _ORACLE_TIMEOUT_S, start)
+        text = bytes(self.console.log[start:]).decode("ascii", errors="backslashreplace")
+        return parse_oracle(text)
+
+    def stop(self) -> None:
+        """Stop the guest's CPUs: from then on nothing in it changes."""
+        self.control.command("stop")
+
+    def cont(self) -> None:
+        """Let the guest's CPUs run on."""
+        self.control.command("cont")
+
+    def dump(self, path: Path, format: str = "elf", *, paging: bool = False) -> None:
+        """Write a dump with QEMU's ``dump-guest-memory``; the kdump formats come flattened.
+
+        ``format``: elf, kdump-zlib, kdump-lzo or kdump-snappy. ``paging`` gives an ELF dump virtual addresses.
+        The file is complete when it has its name.
+        """
+        partial = path.with_name(path.name + ".part")
+        arguments: dict[str, object] = {"paging": paging, "protocol": f"file:{partial.absolute()}"}
+        if format != "elf":
+            arguments["format"] = format
+        self.control.command("dump-guest-memory", **arguments)
+        partial.rename(path)
+
+    def pmemsave(self, path: Path, start: int, size: int) -> None:
+        """Write ``size`` bytes of physical memory from address ``start`` on."""
+        self.control.command("pmemsave", val=start, size=size, filename=str(path.absolute()))
+
+    def close(self) -> None:
+        """End the guest: over QMP if it listens, else by its pid. Its files go too."""
+        if self._control is not None:
+            with contextlib.suppress(LabError):  # it is gone already, which is what is wanted
+                self._control.command("quit")
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            try:
+                self._process.wait(_END_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        self.console.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> Guest:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

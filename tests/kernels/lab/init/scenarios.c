@@ -1,0 +1,55 @@
+/* The scenarios: one function each. SKIP is for what this kernel cannot do; FAIL is a fault of the lab. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "lab.h"
+
+static void make_healthy(void)
+{
+	state_of("plain-a", 0, NULL, NULL);
+	state_of("plain-b", 0, NULL, NULL);
+}
+
+static void make_lively(void)
+{
+	make_healthy();
+	make_lively_fs();
+	make_lively_names();
+	make_lively_mounts();
+	make_lively_kernel(); /* last: from then on /proc/sys/kernel/core_pattern and modprobe are traps */
+}
+
+static int enter_dir(const char *dir)
+{
+	return chdir(dir) ? -errno : 0;
+}
+
+/* A sibling that holds PID 1's own fs_struct. */
+static void make_shared_init(void)
+{
+	make_healthy();
+	state_of("init-share", CLONE_FS, NULL, NULL);
+}
+
+/* PID 1 leaves userspace_init_fs to a sibling: what the kernel says VFS: Pid 1 stopped sharing about. */
+static void make_abandoned(void)
+{
+	must(make_dir("/srv"), "srv");
+	state_of("in-srv", 0, enter_dir, "/srv");
+	make_shared_init();
+	if (unshare(CLONE_FS))
+		printf("NX FAIL unshare %d\n", errno);
+}
+
+const struct scenario scenarios[] = {
+	{ "healthy", make_healthy },
+	{ "lively", make_lively },
+	{ "shared-init", make_shared_init },
+	{ "abandoned", make_abandoned },
+	/* unpack: a healthy guest after a big initramfs; the harness stops it while the kernel unpacks */
+	{ "unpack", make_healthy },
+	{ NULL, NULL },
+};

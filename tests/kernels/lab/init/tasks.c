@@ -1,0 +1,194 @@
+/* Children that make one state each and then sleep for ever. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lab.h"
+
+#define WAIT_STEPS 200
+
+void set_comm(const char *comm)
+{
+	prctl(PR_SET_NAME, comm, 0, 0, 0);
+}
+
+void sleep_for_ever(void)
+{
+	for (;;)
+		pause();
+}
+
+static void report(int fd, int err)
+{
+	if (write(fd, &err, sizeof(err)) != sizeof(err))
+		_exit(2);
+	close(fd);
+}
+
+/* The pid of a child that made its state, or -1 with errno. */
+static pid_t await_report(pid_t pid, int fd)
+{
+	int err = -EPIPE; /* a child that died first */
+
+	if (read(fd, &err, sizeof(err)) != sizeof(err))
+		err = -EPIPE;
+	close(fd);
+	if (!err)
+		return pid;
+	waitpid(pid, NULL, 0);
+	errno = -err;
+	return -1;
+}
+
+/* clone(2) without a new stack, as fork does: only the flags differ. */
+pid_t spawn(const char *comm, unsigned long clone_flags, state_fn make, const char *arg)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC))
+		return -1;
+	fflush(stdout);
+	pid = syscall(SYS_clone, clone_flags | SIGCHLD, 0, 0, 0, 0);
+	if (pid == 0) {
+		int err;
+
+		close(fds[0]);
+		set_comm(comm);
+		err = make ? make(arg) : 0;
+		report(fds[1], err);
+		if (err)
+			_exit(1);
+		sleep_for_ever();
+	}
+	close(fds[1]);
+	if (pid < 0) {
+		close(fds[0]);
+		return -1;
+	}
+	return await_report(pid, fds[0]);
+}
+
+/* For a state that never returns: the child reports first, then blocks. The caller waits for what it must see. */
+pid_t spawn_blocking(const char *comm, state_fn block, const char *arg)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC))
+		return -1;
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		close(fds[0]);
+		set_comm(comm);
+		report(fds[1], 0);
+		block(arg);
+		_exit(3);
+	}
+	close(fds[1]);
+	if (pid < 0) {
+		close(fds[0]);
+		return -1;
+	}
+	return await_report(pid, fds[0]);
+}
+
+/*
+ * Tells the harness which task is in which state. EINVAL and ENOSYS are how a kernel says that it has no such thing:
+ * SKIP. Any other errno is a fault of the lab.
+ */
+void state(const char *name, pid_t pid)
+{
+	if (pid > 0)
+		printf("NX STATE %s %d\n", name, pid);
+	else if (errno == EINVAL || errno == ENOSYS)
+		printf("NX SKIP %s %d\n", name, errno);
+	else
+		printf("NX FAIL %s %d\n", name, errno);
+}
+
+pid_t state_of(const char *comm, unsigned long clone_flags, state_fn make, const char *arg)
+{
+	pid_t pid = spawn(comm, clone_flags, make, arg);
+
+	state(comm, pid);
+	return pid;
+}
+
+static void short_sleep(void)
+{
+	const struct timespec step = { .tv_nsec = 50 * 1000 * 1000 };
+
+	nanosleep(&step, NULL);
+}
+
+/* The state letter of /proc/PID/stat, or '\0' for a task that is not there. */
+char task_state(pid_t pid)
+{
+	char path[64], buf[512];
+	char *end;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (read_file(path, buf, sizeof(buf)) < 0)
+		return '\0';
+	end = strrchr(buf, ')'); /* the comm may hold anything, a ')' too */
+	return end && end[1] ? end[2] : '\0';
+}
+
+bool wait_for_state(pid_t pid, char wanted)
+{
+	for (int i = 0; i < WAIT_STEPS; i++) {
+		if (task_state(pid) == wanted)
+			return true;
+		short_sleep();
+	}
+	errno = ETIMEDOUT;
+	return false;
+}
+
+static pid_t find_comm(const char *comm)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	pid_t found = -1;
+
+	while (proc && found < 0 && (entry = readdir(proc))) {
+		char path[300], buf[64];
+
+		if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		if (read_file(path, buf, sizeof(buf)) <= 0)
+			continue;
+		buf[strcspn(buf, "\n")] = '\0';
+		if (!strcmp(buf, comm))
+			found = atoi(entry->d_name);
+	}
+	if (proc)
+		closedir(proc);
+	return found;
+}
+
+pid_t wait_for_comm(const char *comm)
+{
+	for (int i = 0; i < WAIT_STEPS; i++) {
+		pid_t pid = find_comm(comm);
+
+		if (pid > 0)
+			return pid;
+		short_sleep();
+	}
+	errno = ETIMEDOUT;
+	return -1;
+}

@@ -1,0 +1,179 @@
+"""Kernels ready to boot: unpacked once into the lab's cache, with their modules."""
+
+from __future__ import annotations
+
+import functools
+import lzma
+import re
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.kernels.lab.cache import cache_dir, locked, replace_dir, scratch_dir
+from tests.kernels.lab.errors import LabError
+from tests.kernels.lab.packages import Apt, PackageSet, extract
+
+__all__ = ("LINES", "Kernel", "get_kernel", "release_key")
+
+LINES = ("6.1", "6.12", "7.2", "7.3")
+_RESOLVE_MAX_AGE_S = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel of the cache: ``line`` "7.3", ``release`` as uname prints it."""
+
+    line: str
+    release: str
+    directory: Path
+
+    @property
+    def vmlinuz(self) -> Path:
+        """The bootable image."""
+        return self.directory / "vmlinuz"
+
+    @property
+    def vmlinux(self) -> Path | None:
+        """The image with DWARF, when it was asked for (``get_kernel(..., debug=True)``)."""
+        path = self.directory / "vmlinux"
+        return path if path.exists() else None
+
+    def find_module(self, name: str) -> Path | None:
+        """The file of module ``name``, or None when this kernel has no such module (it may be built in)."""
+        return self._modules.get(name.replace("-", "_"))
+
+    @functools.cached_property
+    def _modules(self) -> dict[str, Path]:
+        files = (self.directory / "modules").rglob("*.ko*")
+        return {file.name.split(".ko")[0].replace("-", "_"): file for file in files}
+
+    def read_module(self, name: str) -> bytes:
+        """The module as ``finit_module(2)`` takes it: not compressed.
+
+        :raises LabError: there is none, or it is packed in a way the lab does not know.
+        """
+        path = self.find_module(name)
+        if path is None:
+            raise LabError(f"kernel {self.release} has no module {name}")
+        data = path.read_bytes()
+        if path.suffix == ".xz":
+            return lzma.decompress(data)
+        if path.suffix != ".ko":
+            raise LabError(f"the lab cannot unpack {path.name}")
+        return data
+
+    def with_dependencies(self, names: tuple[str, ...]) -> list[str]:
+        """``names`` and what they depend on, in the order to load them; what the kernel has built in is left out.
+
+        Dependencies come from each module's own ``.modinfo``: Debian's packages carry no ``modules.dep``.
+        """
+        order: list[str] = []
+
+        def add(name: str, depth: int) -> None:
+            if depth > 16:
+                raise LabError(f"modules of kernel {self.release} depend on each other in a circle at {name}")
+            if name in order or self.find_module(name) is None:
+                return
+            for dependency in _module_depends(self.read_module(name)):
+                add(dependency, depth + 1)
+            order.append(name)
+
+        for name in names:
+            add(name.replace("-", "_"), 0)
+        return order
+
+
+def _module_depends(data: bytes) -> list[str]:
+    match = re.search(rb"\0depends=([^\0]*)\0", data)
+    return [name.replace("-", "_") for name in match[1].decode().split(",") if name] if match else []
+
+
+def release_key(release: str) -> tuple[int, ...]:
+    """Sorts releases of one line by their numbers: 6.1.0-9 before 6.1.0-50."""
+    return tuple(int(number) for number in re.findall(r"\d+", release))
+
+
+def _line_dir(line: str) -> Path:
+    return cache_dir() / "kernels" / line
+
+
+def _cached(line: str) -> Kernel | None:
+    found = [path for path in _line_dir(line).glob("*") if (path / "vmlinuz").exists()]
+    newest = max(found, key=lambda path: release_key(path.name), default=None)
+    return Kernel(line, newest.name, newest) if newest else None
+
+
+def _unpack(apt: Apt, line: str, found: PackageSet) -> Kernel:
+    final = _line_dir(line) / found.release
+    if (final / "vmlinuz").exists():
+        return Kernel(line, found.release, final)
+    with scratch_dir() as scratch:
+        made = scratch / "kernel"
+
+        def wanted(path: str) -> Path | None:
+            name = Path(path).name
+            if name in ("vmlinuz", f"vmlinuz-{found.release}"):
+                return made / "vmlinuz"
+            _, marker, module = path.partition(f"lib/modules/{found.release}/kernel/")
+            return made / "modules" / module if marker else None
+
+        for package in found.packages:
+            extract(apt.download(package), wanted)
+        if not (made / "vmlinuz").exists():
+            raise LabError(f"no vmlinuz in {', '.join(package.name for package in found.packages)}")
+        replace_dir(made, final)
+    return Kernel(line, found.release, final)
+
+
+def _unpack_vmlinux(apt: Apt, kernel: Kernel) -> None:
+    deb = apt.download(apt.find_debug_package(kernel.release))
+    with scratch_dir() as scratch:
+        made = scratch / "vmlinux"
+
+        def wanted(path: str) -> Path | None:
+            name = Path(path).name
+            is_image = name in ("vmlinux", f"vmlinux-{kernel.release}") and not made.exists()
+            return made if is_image else None
+
+        extract(deb, wanted)
+        if not made.exists():
+            raise LabError(f"no vmlinux in {deb.name}")
+        made.rename(kernel.directory / "vmlinux")
+
+
+def get_kernel(line: str, *, debug: bool = False) -> Kernel:
+    """The newest kernel of ``line`` that Debian has, fetched at most once a day; ``debug`` adds its ``vmlinux``.
+
+    Without a network, the newest one in the cache is used, with a warning.
+
+    :raises LabError: it can neither be fetched nor found in the cache.
+    """
+    if line not in LINES:
+        raise LabError(f"no kernel line {line}; there are {', '.join(LINES)}")
+    with locked(f"kernel-{line}"):
+        stamp = _line_dir(line) / "resolved"
+        kernel = _cached(line)
+        fresh = stamp.exists() and time.time() - stamp.stat().st_mtime < _RESOLVE_MAX_AGE_S
+        if kernel is None or not fresh:
+            kernel = _fetch_newest(line, kernel)
+            stamp.touch()
+        if debug and kernel.vmlinux is None:
+            with locked("apt"):
+                apt = Apt()
+                apt.update()
+                _unpack_vmlinux(apt, kernel)
+        return kernel
+
+
+def _fetch_newest(line: str, cached: Kernel | None) -> Kernel:
+    try:
+        with locked("apt"):
+            apt = Apt()
+            apt.update()
+            return _unpack(apt, line, apt.resolve(line))
+    except LabError as error:
+        if cached is None:
+            raise
+        warnings.warn(f"using {cached.release} from the cache: {error}", stacklevel=3)
+        return cached

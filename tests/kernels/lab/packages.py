@@ -1,0 +1,208 @@
+"""Debian's kernel packages: which one is a kernel line's newest, and what is in it.
+
+Nothing is installed: apt works on lists, a cache and sources of its own below the lab's cache directory, so the
+machine's package state is neither read nor written.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from tests.kernels.lab.cache import cache_dir
+from tests.kernels.lab.errors import LabError
+from tests.kernels.lab.sources import Mirror, find_mirror
+
+__all__ = (
+    "SUITES",
+    "Apt",
+    "Package",
+    "PackageSet",
+    "choose_newest",
+    "extract",
+    "kernel_package_names",
+)
+
+SUITES = ("bookworm", "trixie", "trixie-backports", "sid")
+_LISTS_MAX_AGE_S = 24 * 3600
+_APT_TIMEOUT_S = 900
+
+
+@dataclass(frozen=True)
+class Package:
+    """A binary package that the archive has."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True)
+class PackageSet:
+    """What makes one kernel: ``release`` as uname prints it, and the packages that hold it."""
+
+    release: str
+    packages: tuple[Package, ...]
+
+
+def kernel_package_names(line: str, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The cloud kernels of ``line`` ("6.12") among ``names``: release -> the packages that hold it.
+
+    Up to 6.18 one ``linux-image-*``; from 6.19 on ``linux-binary-*`` and ``linux-modules-*`` of one release.
+    Unsigned, debug and other flavours are not the kernel that people run.
+    """
+    known = set(names)
+    pattern = re.compile(rf"linux-(image|binary)-({re.escape(line)}\.\d[0-9a-z.+~-]*-cloud-amd64)")
+    found: dict[str, tuple[str, ...]] = {}
+    for name in sorted(known):
+        match = pattern.fullmatch(name)
+        if match is None:
+            continue
+        kind, release = match.groups()
+        modules = f"linux-modules-{release}"
+        if kind == "binary" and modules in known:
+            found[release] = (name, modules)
+        elif kind == "image" and f"linux-binary-{release}" not in known:
+            found[release] = (name,)  # from 6.19 on an image is an empty package that depends on the two
+    return found
+
+
+def _compare_versions(a: str, b: str) -> int:
+    """Debian's own order of versions (``~`` sorts before the end), which no string comparison gives."""
+    for operator, order in (("lt", -1), ("gt", 1)):
+        if subprocess.run(["dpkg", "--compare-versions", a, operator, b], check=False).returncode == 0:
+            return order
+    return 0
+
+
+def choose_newest(sets: Iterable[PackageSet]) -> PackageSet | None:
+    """The set whose first package has the highest version, or None of none."""
+    key = functools.cmp_to_key(_compare_versions)
+    return max(sets, key=lambda found: key(found.packages[0].version), default=None)
+
+
+class Apt:
+    """apt with its own directories and the suites of ``SUITES``, from the machine's own mirror."""
+
+    def __init__(self, mirror: Mirror | None = None) -> None:
+        self.root = cache_dir() / "apt"
+        self.debs = cache_dir() / "debs"
+        for directory in (self.root / "lists/partial", self.root / "cache/archives/partial", self.debs):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._write_sources(mirror or find_mirror())
+
+    def _write_sources(self, mirror: Mirror) -> None:
+        fields = ["Types: deb", f"URIs: {mirror.uri}", "Suites: " + " ".join(SUITES), "Components: main"]
+        if mirror.signed_by:
+            fields.append(f"Signed-By: {mirror.signed_by}")
+        parts = self.root / "sources.list.d"
+        parts.mkdir(exist_ok=True)
+        (parts / "lab.sources").write_text("\n".join(fields) + "\n")
+
+    def _run(self, *command: str, cwd: Path | None = None) -> str:
+        options = {
+            "Dir::State::lists": self.root / "lists",
+            "Dir::State::status": "/dev/null",
+            "Dir::Cache": self.root / "cache",
+            "Dir::Etc::sourcelist": "/dev/null",
+            "Dir::Etc::sourceparts": self.root / "sources.list.d",
+            "APT::Architecture": "amd64",
+            "APT::Sandbox::User": "root",  # the cache may be where the user _apt cannot write
+            "Acquire::Languages": "none",
+            "Acquire::Retries": "2",
+        }
+        arguments = [command[0]]
+        for name, value in options.items():
+            arguments += ["-o", f"{name}={value}"]
+        try:
+            done = subprocess.run(
+                [*arguments, *command[1:]],
+                cwd=cwd,
+                capture_output=True,
+                text=True,
+                timeout=_APT_TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise LabError(f"{' '.join(command)}: {error}") from error
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise LabError(f"{' '.join(command)} failed: {last}")
+        return done.stdout
+
+    def update(self) -> None:
+        """Fetch the package lists, unless those here are less than a day old.
+
+        :raises LabError: the mirror does not answer.
+        """
+        stamp = self.root / "updated"
+        if stamp.exists() and time.time() - stamp.stat().st_mtime < _LISTS_MAX_AGE_S:
+            return
+        self._run("apt-get", "-qq", "-o", "APT::Update::Error-Mode=any", "update")
+        stamp.touch()
+
+    def _package(self, name: str) -> Package:
+        shown = self._run("apt-cache", "show", "--no-all-versions", name)
+        version = re.search(r"^Version: (\S+)$", shown, re.MULTILINE)
+        if version is None:
+            raise LabError(f"apt-cache show {name} prints no version")
+        return Package(name, version[1])
+
+    def resolve(self, line: str) -> PackageSet:
+        """The newest cloud kernel of ``line`` in any suite.
+
+        :raises LabError: no suite has one (any more).
+        """
+        names = self._run("apt-cache", "pkgnames", "linux-").split()
+        newest = choose_newest(
+            PackageSet(release, tuple(self._package(name) for name in packages))
+            for release, packages in kernel_package_names(line, names).items()
+        )
+        if newest is None:
+            raise LabError(f"no suite of {', '.join(SUITES)} has a cloud kernel {line}")
+        return newest
+
+    def download(self, package: Package) -> Path:
+        """The package's file; apt checks one that is already here by its hash and fetches it only if it differs.
+
+        :raises LabError: it cannot be fetched.
+        """
+        self._run("apt-get", "-qq", "download", f"{package.name}={package.version}", cwd=self.debs)
+        found = sorted(self.debs.glob(f"{package.name}_{package.version.replace(':', '%3a')}_*.deb"))
+        if not found:
+            raise LabError(f"apt-get download {package.name} left no file in {self.debs}")
+        return found[-1]
+
+    def find_debug_package(self, release: str) -> Package:
+        """The package with the ``vmlinux`` of ``release``."""
+        return self._package(f"linux-image-{release}-dbg")
+
+
+def extract(deb: Path, wanted: Callable[[str], Path | None]) -> int:
+    """Write the regular files of ``deb`` that ``wanted`` gives a target for; how many there were.
+
+    The archive is read as a stream, so that a 2 GB debug package costs one file.
+    """
+    count = 0
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as process:
+        stream = cast("IO[bytes]", process.stdout)
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
+            for member in archive:
+                target = wanted(member.name.removeprefix("./")) if member.isfile() else None
+                content = archive.extractfile(member) if target is not None else None
+                if target is None or content is None:
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as file:
+                    while block := content.read(1 << 20):
+                        file.write(block)
+                count += 1
+    if process.returncode:
+        raise LabError(f"dpkg-deb cannot read {deb.name}: remove it and fetch it again")
+    return count

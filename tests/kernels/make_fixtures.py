@@ -1,0 +1,50 @@
+"""Make the embedded sample and the test fixtures anew: slices of the lively scenario on every kernel line.
+
+``python -m tests.kernels.make_fixtures [RFC_V1_DUMP]``; the rfc-v1 layout is in no released kernel, so its dump
+has to be given.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from explorer.capture.slice import record_slice
+from explorer.output.files import open_output
+from explorer.target.detect import detect_target
+from explorer.target.kernel import open_kernel
+from tests.conftest import FIXTURES
+from tests.kernels.lab import Guest
+
+_LINES = {"isolated": "7.3", "nullfs-rootfs": "7.2", "legacy-6.12": "6.12", "legacy-6.1": "6.1"}
+_MAX_SIZE = 4 << 20
+
+
+def slice_to(target: str, path: Path) -> None:
+    """Cut ``target`` into ``path``; a slice that is too large for the repository is an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open_kernel(detect_target(target)) as kernel:
+        piece = record_slice(kernel, lambda what, done, total: None)
+    if piece.snapshot.errors:
+        raise SystemExit(f"{target}: {piece.snapshot.errors[0]}")
+    with open_output(path) as out:
+        piece.write(out)
+    path.chmod(0o644)  # it is data of the repository, not somebody's secret
+    size = path.stat().st_size
+    print(f"{path}: {len(piece.snapshot.tasks)} tasks, {size / 1e6:.1f} MB")
+    if size > _MAX_SIZE:
+        raise SystemExit(f"{path} is larger than {_MAX_SIZE} bytes")
+
+
+def main(arguments: list[str]) -> None:
+    """Make all of them."""
+    for layout, line in _LINES.items():
+        with Guest.boot(line, "lively") as guest:
+            guest.stop()
+            slice_to(f"qemu:{guest.qmp_socket}", FIXTURES[layout])
+    for dump in arguments:
+        slice_to(dump, FIXTURES["rfc-v1"])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,110 @@
+"""The symbol table: lookups by name and address, with and without relocation, and through a drgn program."""
+
+from __future__ import annotations
+
+import pytest
+from drgn import Architecture, Platform, Program, Symbol, SymbolBinding, SymbolKind
+from hypothesis import given
+from hypothesis import strategies as st
+
+from explorer.target.kallsyms import SymbolTable, vmcoreinfo_symbol
+
+STEXT = 0xFFFF_FFFF_8100_0000
+GLOBAL, LOCAL = SymbolBinding.GLOBAL, SymbolBinding.LOCAL
+
+
+def symbol(name: str, address: int, binding: SymbolBinding = LOCAL) -> Symbol:
+    return Symbol(name, address, 0, binding, SymbolKind.FUNC)
+
+
+SYMBOLS = [
+    symbol("runqueues", 0x2C980),
+    symbol("last_percpu", 0x30000),
+    symbol("_text", STEXT - 0x200, GLOBAL),
+    symbol("_stext", STEXT, GLOBAL),
+    symbol("alias", STEXT),
+    symbol("init_fs", STEXT + 0x2000, GLOBAL),
+    symbol("show", STEXT + 0x1000),
+    symbol("show", STEXT + 0x1800),
+    symbol("_end", STEXT + 0x3000, GLOBAL),
+]
+TABLE = SymbolTable.build(STEXT, SYMBOLS)
+
+
+def test_a_name_has_all_its_addresses() -> None:
+    assert [found.address for found in TABLE.find("show")] == [STEXT + 0x1000, STEXT + 0x1800]
+    assert TABLE.find("sho") == TABLE.find("showx") == TABLE.find("") == []
+
+
+def test_a_size_is_the_distance_to_the_next_symbol() -> None:
+    assert [TABLE.find(name)[0].size for name in ("init_fs", "alias", "_end")] == [0x1000, 0x1000, 0]
+
+
+def test_the_last_per_cpu_symbol_does_not_reach_up_to_the_kernel() -> None:
+    assert TABLE.find("last_percpu")[0].size == 0
+    assert TABLE.at(0x31000) is None
+
+
+def test_an_address_inside_a_symbol_finds_it_and_a_global_one_among_aliases() -> None:
+    found = TABLE.at(STEXT + 0x1900)
+    assert found is not None
+    assert (found.name, found.address) == ("show", STEXT + 0x1800)
+    assert getattr(TABLE.at(STEXT + 5), "name", None) == "_stext"
+    assert TABLE.at(STEXT + 0x3000) is None
+    assert TABLE.at(0) is None
+    assert TABLE.at((1 << 64) - 1) is None
+
+
+def test_a_stored_table_is_relocated_except_its_per_cpu_symbols() -> None:
+    moved = SymbolTable(STEXT + 0x2FA0_0000, TABLE.sections)
+    assert moved.find("init_fs")[0].address == STEXT + 0x2FA0_2000
+    assert moved.find("_text")[0].address == STEXT + 0x2FA0_0000 - 0x200
+    assert moved.find("runqueues")[0].address == 0x2C980
+    assert getattr(moved.at(STEXT + 0x2FA0_2010), "name", None) == "init_fs"
+
+
+@pytest.mark.parametrize("section", list(TABLE.sections))
+def test_a_table_with_a_missing_or_short_array_is_refused(section: str) -> None:
+    without = {name: data for name, data in TABLE.sections.items() if name != section}
+    with pytest.raises(ValueError, match="symbol table"):
+        SymbolTable(STEXT, without)
+    if section != "sym_names":
+        with pytest.raises(ValueError, match="length"):
+            SymbolTable(STEXT, {**TABLE.sections, section: b""})
+
+
+def test_drgn_finds_symbols_through_the_table() -> None:
+    prog = Program(Platform(Architecture.X86_64))
+    prog.register_symbol_finder("table", TABLE, enable_index=0)
+    assert prog.symbol("init_fs").address == STEXT + 0x2000
+    assert prog.symbol(STEXT + 0x2008).name == "init_fs"
+    assert {found.address for found in prog.symbols("show")} == {STEXT + 0x1000, STEXT + 0x1800}
+    assert len(prog.symbols()) == len(SYMBOLS)
+    with pytest.raises(LookupError):
+        prog.symbol("missing")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text(min_size=1, max_size=4), st.integers(0, 1 << 20) | st.integers(STEXT, STEXT + 0x10000)
+        ),
+        max_size=40,
+    )
+)
+def test_every_symbol_is_found_again_by_name_and_address(pairs: list[tuple[str, int]]) -> None:
+    pairs = [(name.replace("\0", "0"), address) for name, address in pairs]
+    pairs = [(name, address) for name, address in pairs if name.isprintable()]
+    table = SymbolTable.build(STEXT, [symbol(name, address) for name, address in pairs])
+    for name, address in pairs:
+        assert address in [found.address for found in table.find(name)]
+        at = table.at(address)
+        assert at is None or at.address == address
+    assert sorted((found.name, found.address) for found in table.all()) == sorted(pairs)
+
+
+def test_vmcoreinfo_symbols_are_whole_lines() -> None:
+    text = "OSRELEASE=7.3\nSYMBOL(_stext)=ffffffff81000000\nXSYMBOL(init)=1\n"
+    assert vmcoreinfo_symbol(text, "_stext") == STEXT
+    assert vmcoreinfo_symbol(text, "init") is None
+    assert vmcoreinfo_symbol(text, ".stext") is None
