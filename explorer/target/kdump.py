@@ -31,8 +31,9 @@ _SUB_HEADER_SIZE = 104
 _INCOMPLETE = 0x8
 _DESCRIPTOR = struct.Struct("<QIIQ")
 _BITMAP_CHUNK = 4 << 20
-#: Descriptors from the end of the table that are compared with the size of the file.
-_CHECKED_DESCRIPTORS = 1 << 14
+#: Descriptors from the end of the table that are compared with the size of the file: 16 GB of pages, 1 s.
+_CHECKED_DESCRIPTORS = 1 << 22
+_DESCRIPTORS_CHUNK = 1 << 16
 _MAX_VMCOREINFO = 1 << 20
 
 
@@ -117,10 +118,13 @@ def _count_bits(fd: int, start: int, end: int) -> int:
 
 
 def _end_of_pages(fd: int, descriptors: int, pages: int) -> int:
-    """Where the last dumped pages end; pages of zeros share one copy near the start."""
-    first = max(0, pages - _CHECKED_DESCRIPTORS)
-    table = os.pread(fd, (pages - first) * _DESCRIPTOR.size, descriptors + first * _DESCRIPTOR.size)
-    return max((offset + size for offset, size, _, _ in _DESCRIPTOR.iter_unpack(table)), default=0)
+    """Where the last dumped page ends. A descriptor that points further crashes libkdumpfile."""
+    end = 0
+    for first in range(max(0, pages - _CHECKED_DESCRIPTORS), pages, _DESCRIPTORS_CHUNK):
+        count = min(_DESCRIPTORS_CHUNK, pages - first)
+        table = os.pread(fd, count * _DESCRIPTOR.size, descriptors + first * _DESCRIPTOR.size)
+        end = max(end, *(offset + size for offset, size, _, _ in _DESCRIPTOR.iter_unpack(table)))
+    return end
 
 
 def _vmcoreinfo(fd: int, version: int, offset: int, size: int) -> bytes | None:

@@ -12,10 +12,11 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import drgn
 
-from explorer.target.containers import open_file
+from explorer.target.containers import COMPRESSED, decompress, open_file, sniff
 from explorer.target.drgn_calls import capture_log, drgn_errors, new_program
 from explorer.target.errors import TargetError
 from explorer.target.pagetable import FOUND, describes_memory, direct_map_ranges
@@ -77,7 +78,14 @@ def open_physmem(
     """
     name = f"physmem:{path}"
     file = open_file(path)
+    notes: list[str] = []
     try:
+        form = sniff(os.pread(file.fileno(), _PAGE, 0))
+        if form in COMPRESSED:
+            packed = file
+            with packed:
+                file = decompress(packed, form, name, progress)
+            notes.append(f"decompressed {os.fstat(file.fileno()).st_size / 1e9:.1f} GB to a temporary file")
         size = os.fstat(file.fileno()).st_size // _PAGE * _PAGE
         if size == 0:
             raise TargetError(f"{name}: less than a page of memory")
@@ -87,12 +95,12 @@ def open_physmem(
         prog = new_program(info)
         with capture_log(), drgn_errors(f"{name}: cannot be opened"):
             for address, length, offset in layout.parts():
-                prog.add_memory_segment(address, length, _segment_read(file.fileno(), offset), True)
+                prog.add_memory_segment(address, length, _segment_read(file, offset), True)
             prog.set_linux_kernel_custom(info.raw, is_live=False)
     except BaseException:
         file.close()
         raise
-    return PhysmemImage(prog, info, [*note, str(layout)], file.close)
+    return PhysmemImage(prog, info, [*notes, *note, str(layout)], file.close)
 
 
 def _layouts(size: int, below_4g: int | None, name: str) -> list[_Layout]:
@@ -197,11 +205,11 @@ def _reader(fd: int, layout: _Layout) -> PhysicalRead:
     return read
 
 
-def _segment_read(fd: int, base: int) -> Callable[[int, int, int, bool], bytes]:
+def _segment_read(file: BinaryIO, base: int) -> Callable[[int, int, int, bool], bytes]:
     """What drgn calls for a segment. pread, not mmap: a file that shrinks must not kill the process."""
 
     def read(address: int, count: int, offset: int, physical: bool) -> bytes:
-        data = os.pread(fd, count, base + offset)
+        data = os.pread(file.fileno(), count, base + offset)
         if len(data) != count:
             raise drgn.FaultError("beyond the end of the image", address + len(data))
         return data

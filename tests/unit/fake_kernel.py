@@ -36,7 +36,9 @@ class FakeKernel:
         #: Pages of the image: the top table, then init_uts_ns, then VMCOREINFO, then further tables.
         self._next = self.base + 3 * PAGE
         self.page(self.base)
-        name = b"".join(s.encode().ljust(65, b"\0") for s in ("Linux", "fake", self.release, "#1 SMP", "x86_64", "(none)"))
+        name = b"".join(
+            s.encode().ljust(65, b"\0") for s in ("Linux", "fake", self.release, "#1 SMP", "x86_64", "(none)")
+        )
         self.page(self.base + PAGE)[: len(name)] = name
         self._map(self.text, self.base)
         for first, end in self.ram:

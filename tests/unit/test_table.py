@@ -24,7 +24,9 @@ def test_only_columns_that_may_be_cut_are_cut_and_the_table_fits() -> None:
 
 
 def test_nothing_is_cut_without_a_width() -> None:
-    assert "/a/very/long/path/indeed" in render_table(COLUMNS, [("a", "/a/very/long/path/indeed", "1")], None)[1]
+    assert (
+        "/a/very/long/path/indeed" in render_table(COLUMNS, [("a", "/a/very/long/path/indeed", "1")], None)[1]
+    )
 
 
 def test_wide_names_do_not_shift_the_columns_behind_them() -> None:

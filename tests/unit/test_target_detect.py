@@ -43,6 +43,7 @@ def refusal(text: str) -> str:
         (SNAPSHOT, "snapshot"),
         (b"\xef\xbb\xbf \n" + SNAPSHOT, "snapshot"),
     ],
+    ids=["elf", "kdump", "diskdump", "flattened", "snapshot", "snapshot-with-bom"],
 )
 @pytest.mark.parametrize("compress", [bytes, zstandard.compress, gzip.compress, lzma.compress])
 def test_the_content_decides_and_not_the_name(
@@ -108,6 +109,7 @@ def test_physmem_is_never_guessed_but_suggested(tmp_path: Path) -> None:
         (b"BZh91AY&SY", "bzip2"),
         (b"plain text\n", "neither"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_cannot_be_opened_is_named(tmp_path: Path, content: bytes, expected: str) -> None:
     path = tmp_path / "file"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from pathlib import Path
@@ -26,7 +27,7 @@ class Control:
         except OSError:
             self._socket.close()
             raise
-        self._file = self._socket.makefile("rwb")
+        self._file = self._socket.makefile("rb")
         self._receive()  # the greeting
         self.command("qmp_capabilities")
 
@@ -48,8 +49,7 @@ class Control:
         if arguments:
             request["arguments"] = {key.replace("_", "-"): value for key, value in arguments.items()}
         try:
-            self._file.write(json.dumps(request).encode() + b"\n")
-            self._file.flush()
+            self._socket.sendall(json.dumps(request).encode() + b"\n")
             for _ in range(_MAX_EVENTS):
                 message = self._receive()
                 if "error" in message:
@@ -62,5 +62,6 @@ class Control:
 
     def close(self) -> None:
         """Drop the connection; the guest goes on."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # a command that a dead QEMU never took
+            self._file.close()
         self._socket.close()

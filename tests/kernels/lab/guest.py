@@ -38,7 +38,8 @@ class GuestOptions:
     the device through which the guest publishes VMCOREINFO. ``filler_mb``: dead weight in the initramfs.
     ``memory_file``: keep the guest's memory in a file (``Guest.memory_path``), a raw image of physical memory.
     ``paused``: start with the CPUs stopped (``cont()`` runs them). ``wait``: let ``boot()`` return only when the
-    scenario is made.
+    scenario is made. ``disk``: a read-only image the guest sees as /dev/vda; with it comes a second serial line,
+    ``Guest.line``.
     """
 
     memory_mb: int | None = None
@@ -49,6 +50,7 @@ class GuestOptions:
     memory_file: bool = False
     paused: bool = False
     wait: bool = True
+    disk: Path | None = None
 
 
 def _qemu_command(kernel: Kernel, scenario: Scenario, options: GuestOptions, directory: Path) -> list[str]:
@@ -69,6 +71,9 @@ def _qemu_command(kernel: Kernel, scenario: Scenario, options: GuestOptions, dir
         command += ["-object", backend, "-M", "q35,memory-backend=ram"]
     else:
         command += ["-M", "q35"]
+    if options.disk is not None:
+        command += ["-drive", f"file={options.disk},if=virtio,format=raw,readonly=on"]
+        command += ["-chardev", f"socket,id=line,path={directory / 'line'}", "-serial", "chardev:line"]
     if options.vmcoreinfo:
         command += ["-device", "vmcoreinfo"]
     if options.paused:
@@ -96,6 +101,7 @@ class Guest:
         self._control: Control | None = None
         self._is_ready = False
         self.console = Console(self.directory / "console")
+        self.line = Console(self.directory / "line")
         try:
             self._start()
         except BaseException:
@@ -147,7 +153,7 @@ class Guest:
             except FileNotFoundError as error:
                 raise LabError(f"the lab needs {error.filename}") from None
         deadline = time.monotonic() + _START_TIMEOUT_S
-        while not self.console.accept(0.2):
+        while not self.console.accept(0.2) or (self.options.disk and not self.line.accept(0.2)):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 said = (self.directory / "stderr").read_text(errors="replace").strip()
                 raise LabError(f"QEMU does not start: {said or 'it says nothing'}")
@@ -218,6 +224,16 @@ class Guest:
         text = bytes(self.console.log[start:]).decode("ascii", errors="backslashreplace")
         return parse_oracle(text)
 
+    def run_tool(self, *arguments: str, timeout_s: float = 300.0) -> tuple[int, str]:
+        """Run the tool inside the guest (scenario "live"); its exit code and what it printed."""
+        # The guest opens its end of the line when the scenario is made: what was sent before is lost.
+        self.line.read_until(rb"NX LINE", timeout_s)
+        start = len(self.line.log)
+        self.line.send(" ".join(arguments))
+        match = self.line.read_until(rb"NX EXIT (\d+)", timeout_s, start)
+        printed = bytes(self.line.log[start:]).decode("utf-8", "surrogateescape")
+        return int(match[1]), printed[: printed.rindex("\nNX EXIT")]
+
     def stop(self) -> None:
         """Stop the guest's CPUs: from then on nothing in it changes."""
         self.control.command("stop")
@@ -258,6 +274,7 @@ class Guest:
                 self._process.wait()
             self._process = None
         self.console.close()
+        self.line.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def __enter__(self) -> Guest:

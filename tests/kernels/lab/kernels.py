@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import lzma
+import os
 import re
 import time
 import warnings
@@ -18,6 +19,7 @@ __all__ = ("LINES", "Kernel", "get_kernel", "release_key")
 
 LINES = ("6.1", "6.12", "7.2", "7.3")
 _RESOLVE_MAX_AGE_S = 24 * 3600
+_RETRY_AFTER_S = 3600
 
 
 @dataclass(frozen=True)
@@ -156,8 +158,7 @@ def get_kernel(line: str, *, debug: bool = False) -> Kernel:
         kernel = _cached(line)
         fresh = stamp.exists() and time.time() - stamp.stat().st_mtime < _RESOLVE_MAX_AGE_S
         if kernel is None or not fresh:
-            kernel = _fetch_newest(line, kernel)
-            stamp.touch()
+            kernel = _fetch_newest(line, kernel, stamp)
         if debug and kernel.vmlinux is None:
             with locked("apt"):
                 apt = Apt()
@@ -166,14 +167,20 @@ def get_kernel(line: str, *, debug: bool = False) -> Kernel:
         return kernel
 
 
-def _fetch_newest(line: str, cached: Kernel | None) -> Kernel:
+def _fetch_newest(line: str, cached: Kernel | None, stamp: Path) -> Kernel:
     try:
         with locked("apt"):
             apt = Apt()
             apt.update()
-            return _unpack(apt, line, apt.resolve(line))
+            newest = _unpack(apt, line, apt.resolve(line))
+        stamp.touch()
+        return newest
     except LabError as error:
         if cached is None:
             raise
         warnings.warn(f"using {cached.release} from the cache: {error}", stacklevel=3)
+        # not at every call: without a network each try can last minutes
+        stamp.touch()
+        retry_at = time.time() - _RESOLVE_MAX_AGE_S + _RETRY_AFTER_S
+        os.utime(stamp, (retry_at, retry_at))
         return cached

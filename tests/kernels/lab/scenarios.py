@@ -32,6 +32,7 @@ SCENARIOS = {
     for scenario in (
         Scenario("healthy"),
         Scenario("lively", modules=("fuse",)),  # a module in 6.1, built in from 6.12 on
+        Scenario("live", modules=("virtio_blk", "squashfs"), memory_mb=512),
         Scenario("shared-init"),
         Scenario("abandoned"),
         Scenario("unpack", memory_mb=512),

@@ -46,5 +46,6 @@ void make_lively_fs(void);
 void make_lively_names(void);
 void make_lively_mounts(void);
 void make_lively_kernel(void);
+void make_live_runner(void);
 
 #endif

@@ -27,6 +27,16 @@ static int enter_dir(const char *dir)
 	return chdir(dir) ? -errno : 0;
 }
 
+/* The tool itself runs in the guest, among tasks of every kind that stay. */
+static void make_live(void)
+{
+	make_healthy();
+	make_lively_fs();
+	make_lively_names();
+	make_lively_mounts();
+	make_live_runner();
+}
+
 /* A sibling that holds PID 1's own fs_struct. */
 static void make_shared_init(void)
 {
@@ -47,6 +57,7 @@ static void make_abandoned(void)
 const struct scenario scenarios[] = {
 	{ "healthy", make_healthy },
 	{ "lively", make_lively },
+	{ "live", make_live },
 	{ "shared-init", make_shared_init },
 	{ "abandoned", make_abandoned },
 	/* unpack: a healthy guest after a big initramfs; the harness stops it while the kernel unpacks */

@@ -1,0 +1,47 @@
+"""What every kernel test needs: a kernel that can be booted here, and guests that do not outlive their test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.kernels.lab import Guest, GuestOptions, Kernel, get_kernel
+from tests.kernels.lab.errors import LabError
+
+_TOOLS = ("apt-get", "dpkg-deb", "gcc", "qemu-system-x86_64", "setpriv")
+
+BootFunction = Callable[[str, str, GuestOptions | None], Guest]
+
+
+def cannot_run(reason: str) -> None:
+    """A kernel test that cannot run here is skipped; in CI it is a failure, or nobody would ever know."""
+    if os.environ.get("CI", "").lower() in ("true", "1"):
+        pytest.fail(f"kernel tests must run in CI: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def kernel_or_skip(line: str) -> Kernel:
+    """The newest kernel of ``line``."""
+    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    if missing:
+        cannot_run(f"not installed: {', '.join(missing)}")
+    try:
+        return get_kernel(line)
+    except LabError as error:
+        cannot_run(str(error))
+        raise
+
+
+@pytest.fixture
+def boot() -> Iterator[BootFunction]:
+    """Boots guests that are ended with the test: ``boot("7.3", "lively", None)``."""
+    with contextlib.ExitStack() as guests:
+
+        def boot_guest(line: str, scenario: str, options: GuestOptions | None) -> Guest:
+            return guests.enter_context(Guest.boot(kernel_or_skip(line), scenario, options))
+
+        yield boot_guest

@@ -1,0 +1,86 @@
+"""The tool inside a guest, on its live kernel: /proc/kcore, BTF and kallsyms, no debug info."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from explorer.model import Snapshot, TaskKind
+from explorer.output.snapshots import parse_snapshot
+from tests.kernels.compare import common_tasks, disagreements
+from tests.kernels.lab import Guest, GuestOptions, Oracle
+from tests.kernels.lab.errors import GuestDiedError
+from tests.kernels.lab.liveimage import build_live_image
+
+pytestmark = pytest.mark.kernel
+
+
+class Live:
+    """A guest that has the tool in it, and one capture of itself between two listings."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+        self.before: Oracle = guest.oracle()
+        self.code, printed = guest.run_tool("snapshot", "live", "--no-cache")
+        # The second serial line carries stderr too: what is not the document is progress.
+        document = printed[printed.index("{") : printed.rindex("}") + 1]
+        self.snapshot: Snapshot = parse_snapshot(document.encode(), "live")
+        self.after: Oracle = guest.oracle()
+
+
+_ATTEMPTS = 3
+
+
+@pytest.fixture(scope="module", params=["7.3", "6.12"])
+def live(request: pytest.FixtureRequest) -> Iterator[Live]:
+    """QEMU's emulation lets 6.12 die at work as it does at boot: such a guest is booted again, and it is said."""
+    with contextlib.ExitStack() as stack:
+        for attempt in range(1, _ATTEMPTS + 1):
+            guest = stack.enter_context(
+                Guest.boot(request.param, "live", GuestOptions(disk=build_live_image()))
+            )
+            try:
+                made = Live(guest)
+                break
+            except GuestDiedError as error:
+                stack.close()
+                if attempt == _ATTEMPTS:
+                    raise
+                warnings.warn(f"{request.param} live: booting again: {error}", stacklevel=1)
+        yield made
+
+
+def test_a_live_capture_agrees_with_the_guest_on_every_task_that_stayed(live: Live) -> None:
+    assert live.code == 0
+    # The reader itself lives only during the capture: it is in neither listing, and holds an fs_struct.
+    reader = {task.address for task in live.snapshot.tasks if task.comm == "python3"}
+    assert len(reader) == 1
+    live.snapshot.tasks[:] = [task for task in live.snapshot.tasks if task.address not in reader]
+    owned = {task.owned_fs for task in live.snapshot.tasks}
+    live.snapshot.fs_structs[:] = [fs for fs in live.snapshot.fs_structs if fs.address in owned]
+    assert disagreements(live.snapshot, live.before, live.after) == []
+    assert len(common_tasks(live.before, live.after)) > 80
+
+
+def test_a_live_capture_says_that_the_kernel_ran(live: Live) -> None:
+    assert live.snapshot.capture.consistent is False
+    assert live.snapshot.capture.source.kind == "live"
+    assert live.snapshot.capture.types == "btf"
+    assert [task for task in live.snapshot.tasks if task.kind is TaskKind.IDLE]
+
+
+def test_doctor_finds_everything_inside_the_guest(live: Live) -> None:
+    code, printed = live.guest.run_tool("doctor")
+    assert code == 0
+    for line in ("ok    root", "ok    kcore", "ok    BTF", "ok    kallsyms", "ok    drgn", "ok    sample"):
+        assert line in printed, printed
+
+
+def test_the_json_on_the_line_is_the_json_of_the_export(live: Live) -> None:
+    code, printed = live.guest.run_tool("schema")
+    assert code == 0
+    assert json.loads(printed)["title"] == "Snapshot"
