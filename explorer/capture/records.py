@@ -140,6 +140,9 @@ class RecordBuilder:
                 "mnt_ns": self._namespace_of.get(raw.nsproxy) if raw.nsproxy else None,
                 "start_time": raw.start_time,
                 "kthread": kthread,
+                "walk": None,
+                "waiting_s": None,
+                "stack": None,
             }
         )
 

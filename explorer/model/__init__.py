@@ -1,6 +1,8 @@
 """The vocabulary: what a snapshot of a kernel consists of. Imports nothing else of ours."""
 
+from .activity import KernelSetting, LoadedModule, StackFrame, UserModeHelper, Walk, Work, Workqueue
 from .base import Address, HexInt, KernelText, Record, hex_address
+from .finding import Finding, Reference, Severity
 from .fs import FsStruct, PathRef, Placement
 from .mount import Attachment, Mount, MountNamespace
 from .snapshot import SCHEMA_VERSION, Capture, CaptureError, Generation, Kernel, Snapshot, Source
@@ -13,22 +15,32 @@ __all__ = (
     "Attachment",
     "Capture",
     "CaptureError",
+    "Finding",
     "FsStruct",
     "Generation",
     "HexInt",
     "Kernel",
+    "KernelSetting",
     "KernelText",
     "Kthread",
+    "LoadedModule",
     "Mount",
     "MountNamespace",
     "Owner",
     "PathRef",
     "Placement",
     "Record",
+    "Reference",
+    "Severity",
     "Snapshot",
     "Source",
+    "StackFrame",
     "Task",
     "TaskKind",
+    "UserModeHelper",
+    "Walk",
+    "Work",
+    "Workqueue",
     "display_width",
     "escape_text",
     "hex_address",

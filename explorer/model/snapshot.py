@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from .activity import KernelSetting, LoadedModule, UserModeHelper, Workqueue
 from .base import Address, KernelText, Record
 from .fs import FsStruct
 from .mount import Mount, MountNamespace
@@ -91,7 +92,14 @@ class Snapshot(Record):
     fs_structs: list[FsStruct]
     mounts: list[Mount]
     mount_namespaces: list[MountNamespace]
+    workqueues: list[Workqueue] = Field(default_factory=list)
+    usermodehelpers: list[UserModeHelper] = Field(default_factory=list)
+    settings: list[KernelSetting] = Field(default_factory=list)
+    modules: list[LoadedModule] = Field(default_factory=list)
+    log: list[KernelText] = Field(default_factory=list)
+    """Lines of the kernel's log that are about filesystem state."""
     plugins: dict[str, Any] = Field(default_factory=dict)
+    """Plugin name -> its facts; ``{"state": "not loaded"}`` where its subsystem is not there."""
     errors: list[CaptureError]
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from .activity import StackFrame, Walk
 from .base import Address, HexInt, KernelText, Record
 
 __all__ = ("Kthread", "Owner", "Task", "TaskKind")
@@ -60,6 +61,10 @@ class Kthread(Record):
     """The work function run last."""
     desc: KernelText | None
     """``worker.desc``: usually the name of the workqueue served last."""
+    module: KernelText | None = None
+    """The module of the work function being run, or else of the thread function; ``None`` for vmlinux."""
+    running_s: float | None = None
+    """How long the present work item has been running; ``None`` when idle or not known."""
 
 
 class Task(Record):
@@ -89,6 +94,12 @@ class Task(Record):
     start_time: int
     """``task_struct.start_boottime``: nanoseconds since boot, suspend included; /proc/PID/stat has it in ticks."""
     kthread: Kthread | None
+    walk: Walk | None = None
+    """The path walk it is in."""
+    waiting_s: float | None = None
+    """How long ago it last ran, by the scheduler's clock; ``None`` while it runs."""
+    stack: list[StackFrame] | None = None
+    """Kernel stack of a task that borrows or walks a path; ``None`` without DWARF, and for all others."""
 
     @property
     def owned_fs(self) -> int | None:

@@ -22,7 +22,17 @@ __all__ = ("SnapshotError", "load_snapshot", "parse_snapshot", "snapshot_schema"
 #: Nobody has 4 GiB of snapshot: 100,000 tasks are about 60 MB. A bomb has.
 _MAX_JSON = 4 << 30
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_ARRAYS = ("tasks", "fs_structs", "mounts", "mount_namespaces", "errors")
+_ARRAYS = (
+    "tasks",
+    "fs_structs",
+    "mounts",
+    "mount_namespaces",
+    "workqueues",
+    "usermodehelpers",
+    "settings",
+    "modules",
+    "errors",
+)
 _CHUNK = 512
 
 
@@ -44,6 +54,7 @@ def write_json(snapshot: Snapshot, out: BinaryIO) -> None:
         for index, lines in enumerate(_lines(getattr(snapshot, name))):
             out.write(("," if index else "").encode() + b"\n" + ",\n".join(lines).encode())
         out.write(b"\n]")
+    out.write(f',\n"log":{_encode(snapshot.log)}'.encode())
     out.write(f',\n"plugins":{_encode(snapshot.plugins)}\n}}\n'.encode())
 
 
@@ -55,7 +66,8 @@ def _lines(records: list[BaseModel]) -> Iterator[list[str]]:
 def write_jsonl(snapshot: Snapshot, out: BinaryIO) -> None:
     """JSON Lines: a header (``"type":"snapshot"``), then one object a line, its ``type`` first.
 
-    Types: snapshot, task, fs_struct, mount, mount_namespace, error, plugin.
+    Types: snapshot, task, fs_struct, mount, mount_namespace, workqueue, usermodehelper, setting, module, error,
+    log, plugin.
     """
     header = {
         "type": "snapshot",
@@ -68,6 +80,8 @@ def write_jsonl(snapshot: Snapshot, out: BinaryIO) -> None:
         for record in getattr(snapshot, name):
             line = {"type": name.removesuffix("s")} | record.model_dump(mode="json")
             out.write(_encode(line).encode() + b"\n")
+    for text in snapshot.log:
+        out.write(_encode({"type": "log", "text": text}).encode() + b"\n")
     for plugin, facts in sorted(snapshot.plugins.items()):
         out.write(_encode({"type": "plugin", "name": plugin, "facts": facts}).encode() + b"\n")
 

@@ -1,0 +1,60 @@
+"""Run the rules and the plugins' audits over a snapshot."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from explorer.analysis.rule import AuditContext
+from explorer.analysis.rules import RULES
+from explorer.model import CaptureError, Finding, Severity, Snapshot
+from explorer.plugin import Plugin
+
+__all__ = ("AuditReport", "run_audit")
+
+
+@dataclass(slots=True)
+class AuditReport:
+    """What an audit found, worst first."""
+
+    findings: list[Finding]
+    errors: list[CaptureError] = field(default_factory=list)
+    """Plugins that raised: one entry each; nothing else is lost."""
+    tracebacks: list[str] = field(default_factory=list)
+
+    def worst(self) -> Severity | None:
+        return min(
+            (finding.severity for finding in self.findings), key=lambda found: found.rank, default=None
+        )
+
+
+def run_audit(snapshot: Snapshot, plugins: Sequence[Plugin] = (), only: Collection[str] = ()) -> AuditReport:
+    """All findings, by severity, then rule.
+
+    :param only: rule ids; empty: all
+    """
+    report = AuditReport([])
+    wanted = {rule_id.upper() for rule_id in only}
+    context = AuditContext(snapshot, plugins)
+    found = [finding for rule in RULES for finding in rule.run(context)]
+    for plugin in plugins:
+        found += _audit_plugin(plugin, snapshot, report)
+    report.findings = sorted(
+        (finding for finding in found if not wanted or finding.rule in wanted),
+        key=lambda finding: (finding.severity.rank, finding.rule, finding.title),
+    )
+    return report
+
+
+def _audit_plugin(plugin: Plugin, snapshot: Snapshot, report: AuditReport) -> Iterator[Finding]:
+    """A plugin is a stranger's code: whatever it raises is an entry in the report."""
+    raw = snapshot.plugins.get(plugin.name)
+    if raw is None or raw.get("state") != "loaded":
+        return
+    try:
+        yield from list(plugin.audit(snapshot, plugin.facts.model_validate(raw)))
+    except Exception as error:  # noqa: BLE001  # recorded, with its traceback
+        why = f"{type(error).__name__}: {error}"
+        report.errors.append(CaptureError(where=f"plugin {plugin.name}", what="audit", why=why))
+        report.tracebacks.append(traceback.format_exc())

@@ -1,0 +1,14 @@
+"""The audit rules, a file per subject. ``RULES`` is all of them, in the order in which they are listed."""
+
+from __future__ import annotations
+
+from explorer.analysis.rule import Rule
+
+__all__ = ("RULES", "find_rule")
+
+RULES: tuple[Rule, ...] = ()
+
+
+def find_rule(rule_id: str) -> Rule:
+    """The rule of that id, case-insensitively. :raises KeyError: if there is none"""
+    return {rule.id: rule for rule in RULES}[rule_id.upper()]

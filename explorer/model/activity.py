@@ -1,0 +1,94 @@
+"""What the kernel is doing with paths right now: walks, work items, helpers, settings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .base import Address, KernelText, Record
+from .fs import PathRef
+
+__all__ = ("KernelSetting", "LoadedModule", "StackFrame", "UserModeHelper", "Walk", "Work", "Workqueue")
+
+
+class Walk(Record):
+    """A path walk in progress: ``task_struct.nameidata``."""
+
+    path: KernelText | None
+    """``nd->name->name``."""
+    root: PathRef | None
+    """``nd->root``: where an absolute walk starts; ``None`` while it is not set."""
+    start: PathRef | None
+    """``nd->path``: where the walk has got to."""
+    in_init: bool
+    """``LOOKUP_IN_INIT`` is set (rfc-v1 only)."""
+
+
+class StackFrame(Record):
+    """One frame of a task's kernel stack, innermost first. Needs DWARF."""
+
+    function: KernelText
+    source: str | None
+    """``fs/coredump.c:841``."""
+    inlined: bool
+    opens_scope: bool
+    """The frame has the local variable of ``scoped_with_init_fs()``: it opened the borrow."""
+
+
+class Work(Record):
+    """A work item of a workqueue."""
+
+    func: KernelText
+    worker: Address | None
+    """The task that runs it; ``None`` if it waits."""
+    running_s: float | None
+    """For how long it has been running (``worker.current_start``, 7.x); ``None`` if it waits or is not known."""
+
+
+class Workqueue(Record):
+    """One ``struct workqueue_struct``."""
+
+    address: Address
+    name: KernelText
+    flags: int
+    """``WQ_*`` bits."""
+    running: list[Work]
+    inactive: list[Work]
+    """Held back by ``max_active``."""
+    pending: list[Work]
+    """In a pool's worklist, waiting for a worker."""
+
+
+class UserModeHelper(Record):
+    """A ``struct subprocess_info`` that a kworker waits for, or a helper process found by its parent."""
+
+    address: Address | None
+    """The ``subprocess_info``; ``None`` where only the process is left (core pipes)."""
+    path: KernelText | None
+    argv: list[KernelText]
+    waiting_worker: Address | None
+    """The kworker that waits for it."""
+    process: Address | None
+    """The helper's task."""
+    before_exec: bool
+    """The helper has not reached exec yet: it still looks like the kworker it came from."""
+
+
+class KernelSetting(Record):
+    """A path the kernel itself will open, and what it means under init's root."""
+
+    name: str
+    """``core_pattern``, ``modprobe_path``, ``fw_path`` …"""
+    value: KernelText | None
+    path: KernelText | None
+    """The path in the value that was looked up; ``None`` if it names none."""
+    found: Literal["yes", "no", "not cached", "not a path", "unknown"]
+    """Looked up in the dcache from init's root. ``no``: a negative dentry; ``not cached``: it may exist or not."""
+    target: PathRef | None
+
+
+class LoadedModule(Record):
+    """A loaded kernel module."""
+
+    name: KernelText
+    taints: str
+    """As in /proc/modules: ``OE`` …; empty for none."""

@@ -1,0 +1,64 @@
+"""What an audit finds: a named rule, how bad it is, what shows it, what it means and what to do."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from .base import Address, KernelText, Record
+
+__all__ = ("Finding", "Reference", "Severity")
+
+
+class Severity(StrEnum):
+    """How bad, worst first."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    INFO = "info"
+
+    @property
+    def rank(self) -> int:
+        """0 for critical, larger for what is less bad."""
+        return list(Severity).index(self)
+
+    def reaches(self, threshold: Severity) -> bool:
+        """Whether this is as bad as ``threshold``, or worse."""
+        return self.rank <= threshold.rank
+
+
+class Reference(Record):
+    """A pointer into the snapshot: evidence that can be followed."""
+
+    kind: Literal[
+        "task",
+        "fs_struct",
+        "mount",
+        "mount_namespace",
+        "workqueue",
+        "usermodehelper",
+        "setting",
+        "plugin",
+        "kernel",
+    ]
+    address: Address | None
+    """The object's address; ``None`` for a setting, a plugin or the kernel."""
+    label: KernelText
+    """What to call it in a sentence: ``kworker/0:1 (29)``, ``tmpfs#35``, ``core_pattern``."""
+
+
+class Finding(Record):
+    """One thing found. Kernel text in it is not escaped: whoever shows it escapes it."""
+
+    rule: str
+    """Stable id, such as ``NX-PID1-ABANDONED``."""
+    severity: Severity
+    title: KernelText
+    """One line about this case, with names."""
+    evidence: list[Reference]
+    explanation: str
+    """What it means, on this kernel."""
+    advice: str
+    """What to do."""
