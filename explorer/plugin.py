@@ -7,9 +7,14 @@ the kernel with drgn; ``audit`` is pure and runs on any snapshot, anywhere. A mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import ast
+import importlib.util
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from explorer.model import (
@@ -29,7 +34,23 @@ from explorer.model import (
 if TYPE_CHECKING:
     import drgn
 
-__all__ = ("Expectation", "Facts", "Plugin", "PluginKernel", "Speaks")
+__all__ = (
+    "GROUP",
+    "BrokenPlugin",
+    "Expectation",
+    "Facts",
+    "LoadedPlugins",
+    "Plugin",
+    "PluginKernel",
+    "PluginListing",
+    "Speaks",
+    "list_plugins",
+    "load_plugins",
+)
+
+#: The entry-point group in which plugins are found; the built-in ones are registered in it like a stranger's.
+GROUP = "explorer.plugins"
+_LISTED = ("title", "needs_modules", "needs_symbols")
 
 
 class Facts(Record):
@@ -92,7 +113,10 @@ class PluginKernel(Protocol):
     def generation(self) -> Generation: ...
 
     def has_module(self, *names: str) -> bool:
-        """Whether any of these modules is loaded, or built in."""
+        """Whether any of these modules is loaded."""
+
+    def has_symbol(self, name: str) -> bool:
+        """Whether vmlinux has this symbol."""
 
     def variable(self, module: str, name: str, type_name: str) -> drgn.Object:
         """A variable of ``module`` (or of vmlinux, if that is built in) as an object of ``type_name``.
@@ -125,7 +149,9 @@ class Plugin:
     audit: Callable[[Snapshot, Any], Iterator[Finding]]
     """What is wrong, given the facts (an instance of ``facts``, state ``loaded``)."""
     needs_modules: tuple[str, ...] = ()
-    """Any one of these must be loaded (or built in); empty: always there."""
+    """Any one of these must be loaded; empty: always there."""
+    built_in: str = ""
+    """A vmlinux symbol that shows that the modules are built in instead."""
     needs_symbols: tuple[str, ...] = ()
     """All of these must exist in vmlinux."""
     speaks_for: tuple[Speaks, ...] = ()
@@ -148,3 +174,121 @@ class Plugin:
         return Finding(
             rule=rule, severity=severity, title=title, evidence=evidence, explanation=means, advice=do
         )
+
+
+@dataclass(frozen=True, slots=True)
+class PluginListing:
+    """A plugin as its source declares it, without running it."""
+
+    name: str
+    origin: str
+    """The module or file it is in."""
+    title: str | None
+    """``None`` where the source could not be read: it may still load."""
+    needs_modules: tuple[str, ...] = ()
+    needs_symbols: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenPlugin:
+    """A plugin that could not be loaded."""
+
+    name: str
+    why: str
+    traceback: str
+
+
+@dataclass(slots=True)
+class LoadedPlugins:
+    """What could be loaded, by name, and what could not."""
+
+    plugins: list[Plugin] = field(default_factory=list)
+    errors: list[BrokenPlugin] = field(default_factory=list)
+
+
+def list_plugins(files: Sequence[Path] = ()) -> list[PluginListing]:
+    """All plugins by name, read from their sources: nothing is imported, so a broken one is listed too."""
+    found = [_list_source(point.name, point.value, _source_of(point)) for point in _entry_points()]
+    found += [_list_source(path.stem, str(path), path) for path in files]
+    return sorted(found, key=lambda listing: listing.name)
+
+
+def load_plugins(files: Sequence[Path] = ()) -> LoadedPlugins:
+    """Import every installed plugin, and those in ``files``; one that raises costs only itself."""
+    loaded = LoadedPlugins()
+    for point in _entry_points():
+        _load(loaded, point.name, lambda point=point: point.load())  # type: ignore[misc]
+    for path in files:
+        _load(loaded, path.stem, lambda path=path: _import_file(path))  # type: ignore[misc]
+    loaded.plugins.sort(key=lambda plugin: plugin.name)
+    return loaded
+
+
+def _entry_points() -> list[EntryPoint]:
+    return sorted(entry_points(group=GROUP), key=lambda point: point.name)
+
+
+def _load(loaded: LoadedPlugins, name: str, get: Callable[[], Any]) -> None:
+    try:
+        found = get()
+        plugin = found if isinstance(found, Plugin) else found.PLUGIN
+        if not isinstance(plugin, Plugin):
+            raise TypeError(f"PLUGIN is a {type(plugin).__name__}, not a Plugin")
+        if any(plugin.name == known.name for known in loaded.plugins):
+            raise ValueError(f"there is a plugin {plugin.name} already")
+    except Exception as error:  # noqa: BLE001  # a stranger's code: recorded with its traceback
+        why = f"{type(error).__name__}: {error}"
+        loaded.errors.append(BrokenPlugin(name, why, traceback.format_exc()))
+    else:
+        loaded.plugins.append(plugin)
+
+
+def _import_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"nullfs_explorer_plugin_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _source_of(point: EntryPoint) -> Path | None:
+    """The file an entry point's module is in, found without importing it or its package's other modules."""
+    spec = None
+    try:
+        spec = importlib.util.find_spec(point.module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin else None
+
+
+def _list_source(name: str, origin: str, path: Path | None) -> PluginListing:
+    """Read the literals of ``PLUGIN = Plugin(...)``."""
+    if path is None:
+        return PluginListing(name, origin, None)
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return PluginListing(name, origin, None)
+    values: dict[str, Any] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            if not any(isinstance(target, ast.Name) and target.id == "PLUGIN" for target in node.targets):
+                continue
+            for keyword in node.value.keywords:
+                if keyword.arg in (*_LISTED, "name"):
+                    values[keyword.arg] = _literal(keyword.value)
+    return PluginListing(
+        name=values.get("name") or name,
+        origin=origin,
+        title=values.get("title"),
+        needs_modules=tuple(values.get("needs_modules") or ()),
+        needs_symbols=tuple(values.get("needs_symbols") or ()),
+    )
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None

@@ -6,16 +6,18 @@ Reads the kernel once, in bulk, in this order: tasks, fs_structs, namespaces, pa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 import drgn
 
 from explorer import __version__
 from explorer.model import Capture, Kernel, Snapshot, Source, kernel_text
+from explorer.plugin import Plugin
 from explorer.target.kernel import OpenKernel
+from explorer.target.types import KernelTypes
 
 from .fs import FsReader, RawFs
 from .generation import WellKnown, find_well_known, read_boot_time_ns, read_cmdline
@@ -23,9 +25,9 @@ from .kthreads import KthreadReader
 from .layout import Layout, probe_layout
 from .mounts import MountTable
 from .paths import PathResolver
+from .plugins import PluginContext, run_plugins
 from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
 from .records import RecordBuilder
-from .symbols import SymbolTable
 from .tasks import RawTask, TaskReader
 
 __all__ = ("CaptureProgress", "CaptureRequest", "CaptureStats", "capture_snapshot")
@@ -41,16 +43,17 @@ class CaptureRequest:
     """An open kernel, and what the snapshot shall say of how it was opened."""
 
     prog: drgn.Program
-    symbols: SymbolTable
+    symbols: KernelTypes
     source: Source
     types: Literal["btf", "dwarf"]
     release: str
     build_id: str | None
     consistent: bool
     notes: list[str] = field(default_factory=list)
+    plugins: Sequence[Plugin] = ()
 
     @classmethod
-    def from_kernel(cls, kernel: OpenKernel) -> CaptureRequest:
+    def from_kernel(cls, kernel: OpenKernel, plugins: Sequence[Plugin] = ()) -> CaptureRequest:
         """What an open kernel says of itself."""
         return cls(
             prog=kernel.prog,
@@ -61,6 +64,7 @@ class CaptureRequest:
             build_id=kernel.types.build_id or None,
             consistent=kernel.program.consistent,
             notes=list(kernel.notes),
+            plugins=plugins,
         )
 
 
@@ -72,6 +76,8 @@ class CaptureStats:
     bytes_read: int = 0
     tasks: int = 0
     seconds: float = 0.0
+    tracebacks: list[str] = field(default_factory=list)
+    """Of plugins that raised; for ``--debug``."""
 
 
 def capture_snapshot(
@@ -83,14 +89,15 @@ def capture_snapshot(
 
     :raises LookupError: if the kernel's types lack something a capture cannot do without
     """
-    return _Capture(request, progress or (lambda what, done, total: None)).run(stats or CaptureStats())
+    return _Capture(request, progress or (lambda what, done, total: None), stats or CaptureStats()).run()
 
 
 class _Capture:
     """The state of one capture."""
 
-    def __init__(self, request: CaptureRequest, progress: CaptureProgress) -> None:
+    def __init__(self, request: CaptureRequest, progress: CaptureProgress, stats: CaptureStats) -> None:
         self.request = request
+        self.stats = stats
         self.progress = progress
         self.errors = ErrorLog()
         self.reader = MemoryReader(request.prog)
@@ -104,7 +111,8 @@ class _Capture:
         self.fs_structs: dict[int, RawFs | None] = {}
         self.namespace_of: dict[int, int | None] = {}
 
-    def run(self, stats: CaptureStats) -> Snapshot:
+    def run(self) -> Snapshot:
+        stats = self.stats
         started, taken_at = time.perf_counter(), datetime.now(UTC)
         known = find_well_known(self.reader, self.layout, self.request.symbols, self.errors)
         tasks = self.task_reader.read_all(lambda count: self.progress("tasks", count, None))
@@ -201,6 +209,7 @@ class _Capture:
         init_task = tasks.get(request.symbols.symbol_address("init_task") or 0)
         init_ns = self.namespace_of.get(init_task.nsproxy) if init_task is not None else None
         builder.set_context(tasks, self.fs_structs, self.namespace_of, known, init_task)
+        plugins = self._run_plugins(builder, known)
         boot_ns = read_boot_time_ns(request.prog, self.errors)
         cmdline = read_cmdline(self.reader, request.symbols, self.errors)
         return Snapshot(
@@ -230,5 +239,16 @@ class _Capture:
             fs_structs=builder.build_fs_structs(),
             mounts=builder.build_mounts(),
             mount_namespaces=builder.build_namespaces(),
+            plugins=plugins,
             errors=self.errors.finish(),
         )
+
+    def _run_plugins(self, builder: RecordBuilder, known: WellKnown) -> dict[str, Any]:
+        if not self.request.plugins:
+            return {}
+        context = PluginContext(
+            self.request.prog, self.request.symbols, known.generation, builder, None, self.errors
+        )
+        run = run_plugins(self.request.plugins, context, self.errors)
+        self.stats.tracebacks += run.tracebacks
+        return run.facts

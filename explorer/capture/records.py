@@ -194,14 +194,15 @@ class RecordBuilder:
                 "in_exec": raw.in_exec,
                 "seq": raw.seq,
                 "unstable": raw.unstable,
-                "root": self._path(f"{where} root", raw.root_mnt, raw.root_dentry),
-                "pwd": self._path(f"{where} pwd", raw.pwd_mnt, raw.pwd_dentry),
+                "root": self.path_ref(f"{where} root", raw.root_mnt, raw.root_dentry),
+                "pwd": self.path_ref(f"{where} pwd", raw.pwd_mnt, raw.pwd_dentry),
             }
             if raw.unstable:
                 self._errors.add(where, "root and pwd", "it changed at every attempt to read it")
         return FsStruct.build(values)
 
-    def _path(self, where: str, vfsmount: int, dentry: int) -> PathRef | None:
+    def path_ref(self, where: str, vfsmount: int, dentry: int) -> PathRef | None:
+        """A ``struct path``; ``None`` and an error entry if its pointers cannot be pointers."""
         if not is_kernel_pointer(vfsmount) or not is_kernel_pointer(dentry):
             self._errors.add(where, "path", f"mnt 0x{vfsmount:x}, dentry 0x{dentry:x}: no kernel pointers")
             return None

@@ -8,7 +8,7 @@ drgn opens like any other. Nothing may come from a cache here: what is not read 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -16,6 +16,7 @@ import drgn
 from drgn.helpers.linux.printk import get_dmesg
 
 from explorer.model import Snapshot
+from explorer.plugin import Plugin
 from explorer.target.drgn_calls import drgn_errors
 from explorer.target.elfcore import write_vmcore
 from explorer.target.kernel import OpenKernel
@@ -73,7 +74,7 @@ class _PageRecorder:
         return page
 
 
-def record_slice(kernel: OpenKernel, progress: CaptureProgress) -> Slice:
+def record_slice(kernel: OpenKernel, progress: CaptureProgress, plugins: Sequence[Plugin] = ()) -> Slice:
     """Capture ``kernel`` once more through a recorder.
 
     :raises TargetError: if it cannot be read
@@ -86,7 +87,7 @@ def record_slice(kernel: OpenKernel, progress: CaptureProgress) -> Slice:
         prog.set_linux_kernel_custom(vmcoreinfo, is_live=False)
     types = attach_types(prog, mode="btf", use_cache=False, progress=lambda what: progress(what, 0, None))
     request = dataclasses.replace(
-        CaptureRequest.from_kernel(kernel), prog=prog, symbols=types, types=types.mode
+        CaptureRequest.from_kernel(kernel, plugins), prog=prog, symbols=types, types=types.mode
     )
     snapshot = capture_snapshot(request, progress)
     _touch_more(prog)

@@ -17,6 +17,7 @@ __all__ = ("ExitCode", "main")
 #: Subcommand -> module of this package that defines it, under the same name: imported when it is used.
 _COMMANDS = {
     "doctor": "doctor",
+    "plugins": "plugins",
     "schema": "snapshot",
     "slice": "slice",
     "snapshot": "snapshot",
@@ -24,6 +25,7 @@ _COMMANDS = {
 }
 _HELP = {
     "doctor": "Say what this machine offers, and what to do about each lack.",
+    "plugins": "List the plugins, what each needs, and whether a target has it.",
     "schema": "Print the JSON Schema of a snapshot.",
     "slice": "Cut a vmcore down to the pages a capture needs.",
     "snapshot": "Export everything about a kernel's fs_structs as JSON, JSON Lines or CSV.",

@@ -37,7 +37,7 @@ def slice_command(arguments: TargetArguments, output: Path) -> int:
     progress = ProgressLine()
     try:
         with open_kernel(spec, arguments.open_options(), progress) as kernel:
-            piece = record_slice(kernel, progress)
+            piece = record_slice(kernel, progress, arguments.load_plugins().plugins)
             with open_output(output) as out:
                 size = piece.write(out)
     finally:

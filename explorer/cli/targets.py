@@ -14,6 +14,7 @@ import click
 if TYPE_CHECKING:
     from explorer.capture.capture import CaptureStats
     from explorer.model import Snapshot
+    from explorer.plugin import LoadedPlugins
     from explorer.target.kernel import OpenKernel, OpenOptions
     from explorer.target.spec import TargetSpec
 
@@ -38,10 +39,15 @@ class TargetArguments:
     force: bool
     cache: bool
     stats: bool
+    debug: bool
+    plugins: tuple[Path, ...]
 
-    def name(self) -> str:
-        """The one target named. :raises click.UsageError: if there is none, or more than one"""
-        named = [
+    def is_named(self) -> bool:
+        """Whether any target was named at all."""
+        return bool(self._named())
+
+    def _named(self) -> list[str]:
+        return [
             name
             for name in (
                 self.target,
@@ -51,6 +57,10 @@ class TargetArguments:
             )
             if name is not None
         ]
+
+    def name(self) -> str:
+        """The one target named. :raises click.UsageError: if there is none, or more than one"""
+        named = self._named()
         if not named:
             raise click.UsageError("Missing TARGET: live, a vmcore, qemu:SOCKET, physmem:FILE or sample.")
         if len(named) > 1:
@@ -80,6 +90,11 @@ class TargetArguments:
             force=self.force,
             use_cache=self.cache,
         )
+
+    def load_plugins(self) -> LoadedPlugins:
+        from explorer.plugin import load_plugins
+
+        return load_plugins(self.plugins)
 
 
 class _Size(click.ParamType[int]):
@@ -121,8 +136,16 @@ _OPTIONS = (
     ),
     click.option("--force", is_flag=True, help="Use symbols whose BUILD-ID differs."),
     click.option("--cache/--no-cache", default=True, help="Keep types and symbols for the next time."),
+    click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        type=_FILE,
+        metavar="FILE",
+        help="One more plugin: a Python file, run with your rights.",
+    ),
     click.option("--stats", is_flag=True, help="Say on stderr what the capture cost."),
-    click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
+    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
 )
 
 
@@ -188,23 +211,39 @@ def read_snapshot(arguments: TargetArguments) -> Snapshot:
     progress, stats = ProgressLine(), CaptureStats()
     try:
         with open_kernel(spec, arguments.open_options(), progress) as kernel:
-            snapshot = capture_kernel(kernel, progress, stats)
+            snapshot = capture_kernel(kernel, arguments.load_plugins(), progress, stats)
     finally:
         progress.clear()
     if arguments.stats:
         _print_stats(stats)
+    for trace in stats.tracebacks if arguments.debug else ():
+        click.echo(escape_lines(trace), err=True)
     return snapshot
 
 
-def capture_kernel(kernel: OpenKernel, progress: ProgressLine, stats: CaptureStats | None = None) -> Snapshot:
+def escape_lines(text: str) -> str:
+    """A traceback for the terminal: it may quote text from the kernel."""
+    from explorer.model import escape_text
+
+    return "\n".join(escape_text(line) for line in text.splitlines())
+
+
+def capture_kernel(
+    kernel: OpenKernel, plugins: LoadedPlugins, progress: ProgressLine, stats: CaptureStats
+) -> Snapshot:
     """Capture an open kernel. :raises TargetError: if its types lack what a capture needs"""
     from explorer.capture.capture import CaptureRequest, capture_snapshot
+    from explorer.model import CaptureError
     from explorer.target.errors import TargetError
 
     try:
-        return capture_snapshot(CaptureRequest.from_kernel(kernel), progress, stats)
+        snapshot = capture_snapshot(CaptureRequest.from_kernel(kernel, plugins.plugins), progress, stats)
     except LookupError as error:
         raise TargetError(f"{kernel.source.target}: cannot be captured: {error.args[0]}") from error
+    for broken in plugins.errors:
+        snapshot.errors.append(CaptureError(where=f"plugin {broken.name}", what="load", why=broken.why))
+        stats.tracebacks.append(broken.traceback)
+    return snapshot
 
 
 def _print_stats(stats: CaptureStats) -> None:

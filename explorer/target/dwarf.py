@@ -109,7 +109,7 @@ def load_dwarf(prog: Program, build_id: str, symbols: Sequence[Path], *, force: 
         if build_id and file.build_id != build_id and not force:
             raise TargetError(
                 f"{file.path} has build id {file.build_id or '(none)'}, but the kernel has {build_id}: "
-                "give the vmlinux of this very kernel, or force it"
+                "give the vmlinux of this very kernel, or say --force"
             )
     with capture_log(), drgn_errors("debug info cannot be loaded"):
         if force:

@@ -39,7 +39,7 @@ class GuestOptions:
     ``memory_file``: keep the guest's memory in a file (``Guest.memory_path``), a raw image of physical memory.
     ``paused``: start with the CPUs stopped (``cont()`` runs them). ``wait``: let ``boot()`` return only when the
     scenario is made. ``disk``: a read-only image the guest sees as /dev/vda; with it comes a second serial line,
-    ``Guest.line``.
+    ``Guest.line``. ``tcp``: one more QMP socket, on a port of the loopback (``Guest.tcp_port``).
     """
 
     memory_mb: int | None = None
@@ -51,6 +51,7 @@ class GuestOptions:
     paused: bool = False
     wait: bool = True
     disk: Path | None = None
+    tcp: bool = False
 
 
 def _qemu_command(kernel: Kernel, scenario: Scenario, options: GuestOptions, directory: Path) -> list[str]:
@@ -74,6 +75,8 @@ def _qemu_command(kernel: Kernel, scenario: Scenario, options: GuestOptions, dir
     if options.disk is not None:
         command += ["-drive", f"file={options.disk},if=virtio,format=raw,readonly=on"]
         command += ["-chardev", f"socket,id=line,path={directory / 'line'}", "-serial", "chardev:line"]
+    if options.tcp:
+        command += ["-qmp", "tcp:127.0.0.1:0,server=on,wait=off"]
     if options.vmcoreinfo:
         command += ["-device", "vmcoreinfo"]
     if options.paused:
@@ -186,6 +189,15 @@ class Guest:
     def qmp_socket(self) -> Path:
         """A second QMP socket, free for the tool under test."""
         return self.directory / "tool"
+
+    @property
+    def tcp_port(self) -> int:
+        """The port of the QMP socket on 127.0.0.1 (``GuestOptions.tcp``): QEMU chose it."""
+        for chardev in self.control.command("query-chardev"):
+            match = re.match(r"disconnected:tcp:127\.0\.0\.1:(\d+)", chardev["filename"])
+            if match:
+                return int(match[1])
+        raise LabError("QEMU listens on no TCP port")
 
     @property
     def memory_path(self) -> Path:

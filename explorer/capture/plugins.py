@@ -1,0 +1,140 @@
+"""Run the capture half of the plugins: each gets the kernel, and gives its facts or is an error entry."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import drgn
+
+from explorer.model import Generation, KernelSetting, PathRef, Reference, kernel_text
+from explorer.plugin import Facts, Plugin
+from explorer.target.types import KernelTypes
+
+from .reader import ErrorLog, ReadError
+from .records import RecordBuilder
+
+__all__ = ("PluginContext", "PluginRun", "run_plugins")
+
+_NOT_LOADED = {"state": "not loaded"}
+
+
+@dataclass(slots=True)
+class PluginRun:
+    """What came of the plugins."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    tracebacks: list[str] = field(default_factory=list)
+
+
+class PathLookup(Protocol):
+    """Looks absolute paths up from init's root."""
+
+    def look_up(self, name: str, path: bytes) -> KernelSetting: ...
+
+
+class PluginContext:
+    """The open kernel as a plugin sees it: :class:`explorer.plugin.PluginKernel`."""
+
+    def __init__(
+        self,
+        prog: drgn.Program,
+        types: KernelTypes,
+        generation: Generation,
+        builder: RecordBuilder,
+        lookup: PathLookup | None,
+        errors: ErrorLog,
+    ) -> None:
+        self.prog = prog
+        self.generation = generation
+        self.plugin = ""
+        self._types = types
+        self._builder = builder
+        self._lookup = lookup
+        self._errors = errors
+        self._modules = {module.name: module for module in types.modules.modules()}
+
+    def has_module(self, *names: str) -> bool:
+        """Whether any of these modules is loaded."""
+        return any(name in self._modules for name in names)
+
+    def has_symbol(self, name: str) -> bool:
+        """Whether vmlinux has this symbol."""
+        return self._types.has_symbol(name)
+
+    def variable(self, module: str, name: str, type_name: str) -> drgn.Object:
+        """A variable of a module, or of vmlinux where that is built in, as an object of ``type_name``."""
+        address = self._variable_address(module, name)
+        return drgn.Object(self.prog, self.prog.type(type_name), address=address)
+
+    def _variable_address(self, module: str, name: str) -> int:
+        loaded = self._modules.get(module)
+        if loaded is not None:
+            for symbol in self._types.modules.symbols(loaded):
+                if symbol.name == name:
+                    return int(symbol.address)
+            raise LookupError(f"module {module} has no variable {name}")
+        address = self._types.symbol_address(name)
+        if address is None:
+            raise LookupError(f"neither a module {module} nor vmlinux has a variable {name}")
+        return address
+
+    def path_ref(self, path: drgn.Object) -> PathRef | None:
+        """A ``struct path``; ``None`` for an empty one. Large modules have their own copy of the type."""
+        mnt, dentry = path.mnt.value_(), path.dentry.value_()
+        if not mnt:
+            return None
+        return self._builder.path_ref(f"plugin {self.plugin}", mnt, dentry)
+
+    def task_ref(self, task: drgn.Object) -> Reference:
+        """A ``struct task_struct *``."""
+        comm = kernel_text(task.comm.string_())
+        return Reference(kind="task", address=task.value_(), label=f"{comm} ({task.pid.value_()})")
+
+    def look_up(self, name: str, path: bytes) -> KernelSetting:
+        """An absolute path, in the dcache from init's root."""
+        if self._lookup is None:
+            raise LookupError("paths cannot be looked up in this kernel")
+        return self._lookup.look_up(name, path)
+
+    def bounded(self, items: Iterable[Any], what: str, limit: int = 100_000) -> Iterator[Any]:
+        """At most ``limit`` of the items."""
+        for count, item in enumerate(items):
+            if count >= limit:
+                self._errors.add(f"plugin {self.plugin}", what, f"more than {limit}: the rest is left out")
+                return
+            yield item
+
+
+def run_plugins(plugins: Sequence[Plugin], context: PluginContext, errors: ErrorLog) -> PluginRun:
+    """The facts of every plugin by name. One that raises is ``{"state": "failed"}`` and an error entry."""
+    run = PluginRun()
+    for plugin in plugins:
+        context.plugin = plugin.name
+        if not _is_there(plugin, context):
+            run.facts[plugin.name] = dict(_NOT_LOADED)
+            continue
+        try:
+            facts = plugin.collect(context)
+            if not isinstance(facts, Facts):
+                raise TypeError(f"collect() gave a {type(facts).__name__}, not Facts")
+            run.facts[plugin.name] = facts.model_dump(mode="json")
+        except (drgn.FaultError, ReadError) as error:
+            _failed(run, plugin, errors, str(error))
+        except Exception as error:  # noqa: BLE001  # a stranger's code: recorded with its traceback
+            _failed(run, plugin, errors, f"{type(error).__name__}: {error}")
+    return run
+
+
+def _is_there(plugin: Plugin, context: PluginContext) -> bool:
+    if plugin.needs_modules and not context.has_module(*plugin.needs_modules):
+        return bool(plugin.built_in) and context.has_symbol(plugin.built_in)
+    return all(context.has_symbol(symbol) for symbol in plugin.needs_symbols)
+
+
+def _failed(run: PluginRun, plugin: Plugin, errors: ErrorLog, why: str) -> None:
+    errors.add(f"plugin {plugin.name}", "collect", why)
+    run.facts[plugin.name] = {"state": "failed"}
+    run.tracebacks.append(traceback.format_exc())

@@ -1,0 +1,33 @@
+"""``plugins``: which subsystems are covered, what each needs, and whether a target has it."""
+
+from __future__ import annotations
+
+import click
+
+from .targets import TargetArguments, read_snapshot, target_options
+
+__all__ = ("plugins_command",)
+
+
+@click.command("plugins")
+@target_options
+def plugins_command(arguments: TargetArguments) -> None:
+    """List the plugins and what they need; with a TARGET, also whether it is there. Imports none of them."""
+    from explorer.model import escape_text
+    from explorer.output.table import TableColumn, render_table
+    from explorer.plugin import list_plugins
+
+    snapshot = read_snapshot(arguments) if arguments.is_named() else None
+    columns = [TableColumn("PLUGIN"), TableColumn("NEEDS"), TableColumn("TITLE")]
+    if snapshot is not None:
+        columns.insert(2, TableColumn("HERE"))
+    rows = []
+    for listing in list_plugins(arguments.plugins):
+        needs = [*(f"module {name}" for name in listing.needs_modules), *listing.needs_symbols]
+        row = [listing.name, " or ".join(needs) or "-", listing.title or f"unreadable: {listing.origin}"]
+        if snapshot is not None:
+            facts = snapshot.plugins.get(listing.name)
+            row.insert(2, "not captured" if facts is None else str(facts.get("state")))
+        rows.append([escape_text(cell) for cell in row])
+    for line in render_table(columns, rows, None):
+        click.echo(line)

@@ -1,0 +1,177 @@
+"""Roads to a guest's memory that need a guest of their own, and targets that must be refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from explorer.analysis.accounting import reconcile
+from explorer.model import Generation, Placement, TaskKind
+from tests.kernels.lab import Guest, GuestOptions, get_kernel
+from tests.kernels.test_capture import capture, facts
+
+pytestmark = pytest.mark.kernel
+
+
+@dataclass(frozen=True)
+class Undescribed:
+    """A stopped 7.3 guest without ``-device vmcoreinfo``, and dumps of it: VMCOREINFO is only in its memory."""
+
+    guest: Guest
+    directory: Path
+
+
+@pytest.fixture(scope="module")
+def undescribed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undescribed]:
+    directory = tmp_path_factory.mktemp("undescribed")
+    with Guest.boot("7.3", "healthy", GuestOptions(vmcoreinfo=False, smp=2, tcp=True)) as guest:
+        guest.stop()
+        guest.dump(directory / "elf")
+        guest.pmemsave(directory / "ram", 0, 256 << 20)
+        yield Undescribed(guest, directory)
+
+
+def test_a_guest_without_the_vmcoreinfo_device_is_read_over_every_road(undescribed: Undescribed) -> None:
+    over_socket = capture(f"qemu:{undescribed.guest.qmp_socket}")
+    assert over_socket.errors == []
+    assert all(reference.balanced for reference in reconcile(over_socket))
+    for target in (f"{undescribed.directory}/elf", f"physmem:{undescribed.directory}/ram"):
+        assert facts(capture(target)) == facts(over_socket), target
+
+
+def test_a_socket_is_said_to_be_read_directly_and_tcp_to_be_slow(undescribed: Undescribed) -> None:
+    over_socket = capture(f"qemu:{undescribed.guest.qmp_socket}")
+    over_tcp = capture(f"qemu:127.0.0.1:{undescribed.guest.tcp_port}")
+    assert any("direct" in note for note in over_socket.capture.notes)
+    assert any("slow" in note for note in over_tcp.capture.notes)
+    assert facts(over_tcp) == facts(over_socket)
+    assert over_tcp.capture.source.kind == "qemu"
+    assert over_tcp.capture.consistent
+
+
+def test_the_idle_tasks_of_all_cpus_are_found_so_that_the_books_balance(undescribed: Undescribed) -> None:
+    snapshot = capture(f"{undescribed.directory}/elf")
+    idle = [task.comm for task in snapshot.tasks if task.kind is TaskKind.IDLE]
+    assert sorted(idle) == ["swapper/0", "swapper/1"]
+    assert all(reference.balanced for reference in reconcile(snapshot))
+
+
+def test_a_vmcoreinfo_file_stands_in_for_a_missing_note(undescribed: Undescribed, tmp_path: Path) -> None:
+    memory = (undescribed.directory / "ram").read_bytes()
+    start = memory.index(b"OSRELEASE=7.3")
+    (tmp_path / "vmcoreinfo").write_bytes(memory[start : memory.index(b"\0", start)])
+    result = subprocess.run(
+        [sys.executable, "-m", "explorer", "tasks", undescribed.directory / "elf", "--vmcoreinfo",
+         tmp_path / "vmcoreinfo"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "isolated" in result.stdout
+
+
+def refused(*arguments: str | Path) -> str:
+    """The one line with which a target is refused, exit code 3."""
+    result = subprocess.run(
+        [sys.executable, "-m", "explorer", "snapshot", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 3, result.stderr
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    return result.stderr
+
+
+def test_a_vmlinux_of_another_build_is_refused_with_both_ids_unless_forced(undescribed: Undescribed) -> None:
+    vmlinux = get_kernel("7.3", debug=True).vmlinux
+    assert vmlinux is not None
+    other = Path(__file__).parent.parent / "data" / "linux-7.2.elf.zst"
+    said = refused(other, "-s", vmlinux)
+    wanted = capture(str(other)).kernel.build_id
+    found = capture(f"{undescribed.directory}/elf").kernel.build_id
+    assert wanted is not None
+    assert found is not None
+    assert wanted in said
+    assert found in said
+    assert "--force" in said
+
+
+def test_every_kind_of_truncated_dump_is_one_line(undescribed: Undescribed, tmp_path: Path) -> None:
+    whole = (undescribed.directory / "elf").read_bytes()
+    for size in (10, 100, 5000, len(whole) // 2, len(whole) - 5000):
+        (tmp_path / "cut").write_bytes(whole[:size])
+        assert "cut" in refused(tmp_path / "cut")
+
+
+def test_dwarf_that_nobody_has_is_one_line_that_says_where_to_get_it(undescribed: Undescribed) -> None:
+    assert "debug" in refused(undescribed.directory / "elf", "--types", "dwarf")
+
+
+def test_a_guest_that_vanishes_is_one_line_not_a_hang() -> None:
+    with Guest.boot("7.3", "healthy") as guest:
+        socket = guest.qmp_socket
+        tool = subprocess.Popen(
+            [sys.executable, "-c", _VANISHING, str(socket)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert tool.stdout is not None
+        assert tool.stdout.readline() == "open\n"
+        guest.close()
+        out, err = tool.communicate("go\n", timeout=60)
+    assert "Traceback" not in err, err
+    assert "errors" in out or "cannot" in out, (out, err)
+    assert "qemu" in refused(f"qemu:{socket}")
+
+
+#: Opens a guest, waits until it is gone, and captures.
+_VANISHING = """
+import sys
+from explorer.capture.capture import CaptureRequest, capture_snapshot
+from explorer.target.detect import detect_target
+from explorer.target.kernel import OpenOptions, open_kernel
+kernel = open_kernel(detect_target(f"qemu:{sys.argv[1]}"), OpenOptions(use_cache=False))
+print("open", flush=True)
+sys.stdin.readline()
+try:
+    snapshot = capture_snapshot(CaptureRequest.from_kernel(kernel))
+    print(len(snapshot.errors), "errors")
+except Exception as error:
+    print("cannot:", type(error).__name__, error)
+"""
+
+
+def test_an_abandoned_kernel_shows_init_alone_and_its_sharer_in_nullfs() -> None:
+    with Guest.boot("7.3", "abandoned") as guest:
+        guest.stop()
+        snapshot = capture(f"qemu:{guest.qmp_socket}")
+        sharer = next(task for task in snapshot.tasks if task.pid == guest.states["init-share"])
+    init = next(task for task in snapshot.tasks if task.pid == 1)
+    kernel = snapshot.kernel
+    assert kernel.generation is Generation.ISOLATED
+    assert init.owned_fs != kernel.userspace_init_fs
+    assert sharer.owned_fs == kernel.userspace_init_fs
+    left = snapshot.fs_by_address[kernel.userspace_init_fs or 0]
+    assert left.root is not None
+    assert left.root.placement is Placement.NULLFS
+    own = snapshot.fs_by_address[init.owned_fs or 0]
+    assert own.root is not None
+    assert own.root.placement is Placement.NS_ROOT
+    assert all(reference.balanced for reference in reconcile(snapshot))
+
+
+def test_physical_memory_with_a_hole_below_4_gib_is_read_without_being_told() -> None:
+    with Guest.boot("7.3", "healthy", GuestOptions(memory_mb=3072, memory_file=True)) as guest:
+        guest.stop()
+        over_socket = capture(f"qemu:{guest.qmp_socket}")
+        assert facts(capture(f"physmem:{guest.memory_path}")) == facts(over_socket)
