@@ -12,6 +12,7 @@ __all__ = (
     "COLUMNS",
     "Column",
     "TaskRow",
+    "name_label",
     "path_label",
     "pwd_label",
     "runs_label",
@@ -44,7 +45,14 @@ def path_label(path: PathRef | None, snapshot: Snapshot) -> str:
     if mount is not None:
         identity += f"#{mount.id}"
     text = "?" if path.path is None else escape_text(path.path)
+    # A filesystem that names itself (failfs:/) has said its type already.
+    text = text.removeprefix(f"{path.fstype}:")
     return f"{identity}:{text}"
+
+
+def name_label(task: Task) -> str:
+    """The task's name; one that is empty is visible as ``""``."""
+    return escape_text(task.comm) or '""'
 
 
 def pwd_label(fs: FsStruct, snapshot: Snapshot) -> str:

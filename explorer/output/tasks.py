@@ -17,7 +17,7 @@ from explorer.model import (
     hex_address,
 )
 
-from .columns import TaskRow, path_label, pwd_label, runs_label, task_rows, users_label
+from .columns import TaskRow, name_label, path_label, pwd_label, runs_label, task_rows, users_label
 from .table import TableColumn, render_table
 
 __all__ = ("render_summary", "render_tasks", "render_worlds")
@@ -71,7 +71,7 @@ def render_summary(snapshot: Snapshot) -> list[str]:
 
 
 def _names(tasks: list[Task]) -> str:
-    return ", ".join(escape_text(task.comm) for task in tasks)
+    return ", ".join(name_label(task) for task in tasks)
 
 
 def _who(tasks: list[Task]) -> str:
@@ -85,7 +85,7 @@ def _who(tasks: list[Task]) -> str:
         text = ", ".join(f"{count} {_KIND_PLURAL[kind]}" for kind, count in counts.most_common())
     borrowers = [task for task in tasks if task.borrowing]
     if borrowers:
-        text += f"; borrowing userspace_init_fs: {_names(borrowers)}"
+        text += " (borrowing)" if len(tasks) == 1 else f"; borrowing: {_names(borrowers)}"
     return text
 
 
@@ -109,7 +109,10 @@ def render_worlds(snapshot: Snapshot, width: int | None) -> list[str]:
     )
     names = {snapshot.kernel.init_fs: "init_fs", snapshot.kernel.userspace_init_fs: "userspace_init_fs"}
     rows = []
-    ordered = sorted(snapshot.fs_structs, key=lambda fs: (_world(fs)[0], -fs.sharers, fs.address))
+    ordered = sorted(
+        snapshot.fs_structs,
+        key=lambda fs: (_world(fs)[0], fs.address not in names, -fs.sharers, fs.address),
+    )
     for fs in ordered:
         rows.append(
             (
@@ -154,7 +157,7 @@ def _task_cells(row: TaskRow) -> tuple[str, ...]:
         runs = f"{runs} ▶ borrowing userspace_init_fs".lstrip()
     return (
         str(task.pid),
-        escape_text(task.comm),
+        name_label(task),
         task.kind.value,
         escape_text(task.state),
         task.owner.value,

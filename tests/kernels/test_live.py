@@ -80,6 +80,13 @@ def test_doctor_finds_everything_inside_the_guest(live: Live) -> None:
         assert line in printed, printed
 
 
+def test_an_ordinary_user_is_told_to_use_sudo_in_one_line(live: Live) -> None:
+    code, printed = live.guest.run_tool("@nobody", "snapshot", "live")
+    assert code == 3
+    assert len(printed.splitlines()) == 1, printed
+    assert "sudo" in printed
+
+
 def test_the_json_on_the_line_is_the_json_of_the_export(live: Live) -> None:
     code, printed = live.guest.run_tool("schema")
     assert code == 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import socket
 import stat
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import zstandard
 
 from tests.conftest import FIXTURES, Run
 
@@ -145,6 +148,43 @@ def test_a_file_that_is_no_target_is_one_line_and_exit_3(
     if content is not None:
         (tmp_path / "file").write_bytes(content)
     assert_one_clear_line(run("tasks", "file"), 3, "file", *words)
+
+
+@pytest.mark.parametrize("layout", ["rfc-v1", "isolated"])
+def test_a_kernel_without_btf_is_refused_with_the_remedy(run: Run, tmp_path: Path, layout: str) -> None:
+    with FIXTURES[layout].open("rb") as packed:
+        dump = zstandard.ZstdDecompressor().stream_reader(packed).read()
+    start = dump.index(b"\x9f\xeb\x01\x00\x18\x00\x00\x00")  # BTF: magic, version, flags, header length
+    (tmp_path / "no-btf.elf").write_bytes(dump[:start] + bytes(4096) + dump[start + 4096 :])
+    assert_one_clear_line(run("snapshot", "no-btf.elf", "--no-cache"), 3, "BTF", "-s")
+
+
+def test_a_dump_of_another_architecture_is_refused_by_name(run: Run, tmp_path: Path) -> None:
+    with FIXTURES["rfc-v1"].open("rb") as packed:
+        dump = bytearray(zstandard.ZstdDecompressor().stream_reader(packed).read())
+    dump[18:20] = (183).to_bytes(2, "little")  # e_machine = EM_AARCH64
+    (tmp_path / "arm.elf").write_bytes(dump)
+    assert_one_clear_line(run("snapshot", "arm.elf"), 3, "x86_64")
+
+
+def test_a_socket_that_nobody_serves_is_one_line(run: Run, tmp_path: Path) -> None:
+    dead = tmp_path / "dead"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(dead))
+    assert_one_clear_line(run("tasks", f"qemu:{dead}"), 3, "dead")
+    assert_one_clear_line(run("tasks", "qemu:127.0.0.1:1"), 3, "127.0.0.1:1")
+
+
+def test_the_shell_can_complete_commands() -> None:
+    environment = {"COMP_WORDS": "nullfs-explorer sn", "COMP_CWORD": "1"}
+    result = subprocess.run(
+        [Path(sys.executable).parent / "nullfs-explorer"],
+        env={**os.environ, **environment, "_NULLFS_EXPLORER_COMPLETE": "bash_complete"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout.split() == ["plain,snapshot"]
 
 
 def test_a_closed_pipe_is_no_error() -> None:

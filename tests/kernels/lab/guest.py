@@ -28,6 +28,8 @@ _READY_TIMEOUT_S = 240.0
 _ORACLE_TIMEOUT_S = 240.0
 _START_TIMEOUT_S = 30.0
 _END_TIMEOUT_S = 10.0
+_SHELL_TIMEOUT_S = 120.0
+_MAX_SHELL_LINE = 8000
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,22 @@ class Guest:
         self.console.read_until(rb"NX ORACLE END \d+", _ORACLE_TIMEOUT_S, start)
         text = bytes(self.console.log[start:]).decode("ascii", errors="backslashreplace")
         return parse_oracle(text)
+
+    def sh(self, line: str, timeout_s: float = _SHELL_TIMEOUT_S) -> tuple[int, str]:
+        """Run a line of shell in the guest (a scenario with ``busybox-static``); its exit status and its output.
+
+        What is left running in the background must have its output elsewhere: it would get between the lines.
+
+        :raises GuestDiedError: it does not end within ``timeout_s`` seconds.
+        """
+        self.wait_ready()
+        if "\n" in line or len(line) > _MAX_SHELL_LINE:
+            raise LabError(f"the guest takes one line of at most {_MAX_SHELL_LINE} characters")
+        start = len(self.console.log)
+        self.console.send(f"sh {line}")
+        match = self.console.read_until(rb"NX SH (\d+)", timeout_s, start)
+        printed = bytes(self.console.log[start:]).decode("utf-8", "surrogateescape")
+        return int(match[1]), printed[: printed.rindex("\nNX SH ")]
 
     def run_tool(self, *arguments: str, timeout_s: float = 300.0) -> tuple[int, str]:
         """Run the tool inside the guest (scenario "live"); its exit code and what it printed."""

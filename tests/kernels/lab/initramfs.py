@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from tests.kernels.lab.cache import cache_dir, locked, scratch_dir
 from tests.kernels.lab.errors import LabError
 from tests.kernels.lab.kernels import Kernel
 from tests.kernels.lab.scenarios import Scenario
+from tests.kernels.lab.userland import unpack_package
 
 __all__ = ("Entry", "build_init", "build_initramfs", "filler_archive", "newc_archive")
 
@@ -123,6 +125,24 @@ def _file_entries(files: dict[str, Path]) -> Iterator[Entry]:
         yield Entry("/".join(parts), stat.S_IFREG | (source.stat().st_mode & 0o777), source.read_bytes())
 
 
+def _package_entries(packages: tuple[str, ...]) -> Iterator[Entry]:
+    """What is in the packages; a directory or file that two have is taken from the first."""
+    made: set[str] = set()
+    for package in packages:
+        root = unpack_package(package)
+        for path in sorted(root.rglob("*")):  # a directory sorts before what is in it
+            name = str(path.relative_to(root))
+            if name in made:
+                continue
+            made.add(name)
+            if path.is_symlink():
+                yield Entry(name, stat.S_IFLNK | 0o777, os.fsencode(path.readlink()))
+            elif path.is_dir():
+                yield Entry(name, stat.S_IFDIR | 0o755)
+            else:
+                yield Entry(name, path.stat().st_mode, path.read_bytes())
+
+
 def build_initramfs(kernel: Kernel, scenario: Scenario, filler_mb: int = 0) -> bytes:
     """The archive that ``kernel`` boots into for ``scenario``; ``filler_mb`` of dead weight follow it."""
     entries = [
@@ -131,6 +151,7 @@ def build_initramfs(kernel: Kernel, scenario: Scenario, filler_mb: int = 0) -> b
         Entry("dev/console", stat.S_IFCHR | 0o600, rdev=(5, 1)),
         Entry("init", stat.S_IFREG | 0o755, build_init().read_bytes()),
         *_module_entries(kernel, scenario),
+        *_package_entries(scenario.packages),
         *_file_entries(scenario.files),
     ]
     archive = newc_archive(entries)

@@ -154,6 +154,17 @@ class Apt:
             raise LabError(f"apt-cache show {name} prints no version")
         return Package(name, version[1])
 
+    def find_package(self, name: str, suite: str) -> Package:
+        """``name`` as ``suite`` has it.
+
+        :raises LabError: it has none.
+        """
+        for row in self._run("apt-cache", "madison", name).splitlines():
+            found, version, source = (field.strip() for field in row.split("|"))
+            if found == name and f" {suite}/" in source:
+                return Package(name, version)
+        raise LabError(f"{suite} has no package {name}")
+
     def resolve(self, line: str) -> PackageSet:
         """The newest cloud kernel of ``line`` in any suite.
 

@@ -16,7 +16,9 @@ class Scenario:
 
     ``modules`` are loaded at boot with what they depend on (``qemu_fw_cfg`` always comes first); ``params`` gives
     a module its parameters; ``spare_modules`` only lie in ``/modules`` for the scenario to load by itself.
-    ``files``: path in the guest -> file of this machine.
+    ``packages``: Debian packages whose programs and libraries lie in the guest (no dependencies: name them all);
+    with ``busybox-static`` the guest can run shell (``Guest.sh``). ``files``: path in the guest -> file of this
+    machine.
     """
 
     name: str
@@ -24,8 +26,31 @@ class Scenario:
     spare_modules: tuple[str, ...] = ()
     params: dict[str, str] = field(default_factory=dict)
     memory_mb: int = 256
+    packages: tuple[str, ...] = ()
     files: dict[str, Path] = field(default_factory=dict)
 
+
+_FILES = Path(__file__).parent / "guestfiles"
+_KSMBD_MODULES = ("fuse", "smb_compress", "ksmbd", "dns_resolver", "cifs", "nls_utf8")
+_KSMBD_PACKAGES = (
+    *("busybox-static", "ksmbd-tools", "libc6", "libglib2.0-0", "libnl-3-200", "libnl-genl-3-200"),
+    "libpcre2-8-0",
+)
+_KSMBD_FILES = {
+    "/etc/passwd": _FILES / "passwd",
+    "/etc/group": _FILES / "group",
+    "/etc/ksmbd/ksmbdpwd.db": Path("/dev/null"),
+    "/etc/ksmbd/ksmbd.conf": _FILES / "ksmbd.conf",
+}
+_LIO_MODULES = (
+    *("fuse", "sd_mod", "configfs", "target_core_mod", "target_core_file", "target_core_iblock", "tcm_loop"),
+    "iscsi_target_mod",
+)
+_BTRFS_MODULES = ("fuse", "btrfs", "loop", "sd_mod", "scsi_debug")
+_BTRFS_PACKAGES = (
+    *("busybox-static", "btrfs-progs", "libblkid1", "libc6", "libext2fs2", "libcom-err2", "liblzo2-2"),
+    *("libudev1", "libuuid1", "libzstd1", "zlib1g"),
+)
 
 SCENARIOS = {
     scenario.name: scenario
@@ -36,6 +61,17 @@ SCENARIOS = {
         Scenario("shared-init"),
         Scenario("abandoned"),
         Scenario("unpack", memory_mb=512),
+        # Guests without states of their own: tests make them with Guest.sh
+        Scenario("shell", modules=("fuse",), packages=("busybox-static",)),
+        Scenario("ksmbd", modules=_KSMBD_MODULES, packages=_KSMBD_PACKAGES, files=_KSMBD_FILES, memory_mb=512),
+        Scenario("lio", modules=_LIO_MODULES, packages=("busybox-static",), memory_mb=512),
+        Scenario(
+            "btrfs",
+            modules=_BTRFS_MODULES,
+            packages=_BTRFS_PACKAGES,
+            params={"scsi_debug": "dev_size_mb=300"},
+            memory_mb=1024,
+        ),
     )
 }
 

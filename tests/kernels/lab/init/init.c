@@ -3,9 +3,10 @@
  * line (nx.scenario=NAME), says NX READY on the serial console, and then answers commands there:
  *
  *	oracle		what the kernel itself says of every task (oracle.c)
+ *	sh LINE		runs a line of shell (shell.c)
  *	poweroff	ends the guest
  *
- * It forks nothing after NX READY: two listings show the same PID 1.
+ * It forks nothing after NX READY unless told to: two listings show the same PID 1.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -75,12 +76,14 @@ static void make_scenario(const char *name)
 
 static void serve(void)
 {
-	char line[256];
+	static char line[8192];
 
 	while (fgets(line, sizeof(line), stdin)) {
 		line[strcspn(line, "\r\n")] = '\0';
 		if (!strcmp(line, "oracle"))
 			print_oracle();
+		else if (!strncmp(line, "sh ", 3))
+			run_shell(line + 3);
 		else if (!strcmp(line, "poweroff"))
 			reboot(RB_POWER_OFF);
 		else
@@ -91,11 +94,12 @@ static void serve(void)
 
 int main(int argc, char **argv)
 {
-	(void)argc;
 	/* The kernel runs this same file as its modprobe: a usermodehelper that never ends. */
 	if (getpid() != 1) {
 		const char *name = strrchr(argv[0], '/');
 
+		if (argc > 1 && !strncmp(argv[1], "lab-", 4))
+			return run_applet(argv + 1);
 		set_comm(name ? name + 1 : argv[0]);
 		sleep_for_ever();
 	}

@@ -41,6 +41,10 @@ void must(int err, const char *what);
 /* oracle.c: what the kernel itself says of every task */
 void print_oracle(void);
 
+/* shell.c, applets.c: what the harness has the guest do after NX READY */
+void run_shell(const char *line);
+int run_applet(char **argv);
+
 /* The scenarios that are more than a few lines */
 void make_lively_fs(void);
 void make_lively_names(void);
