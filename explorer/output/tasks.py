@@ -63,6 +63,8 @@ def render_summary(snapshot: Snapshot) -> list[str]:
     unbalanced = [reference for reference in reconcile(snapshot) if not reference.balanced]
     if unbalanced:
         lines.append(f"{len(unbalanced)} fs_structs whose users differ from the holders found (≠)")
+    if capture.notes:
+        lines.append(escape_text("; ".join(capture.notes)))
     if not capture.consistent:
         lines.append("The kernel ran while it was read: rows may be of slightly different moments.")
     if snapshot.errors:
