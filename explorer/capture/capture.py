@@ -19,16 +19,24 @@ from explorer.plugin import Plugin
 from explorer.target.kernel import OpenKernel
 from explorer.target.types import KernelTypes
 
+from .activity import KernelActivity
+from .clocks import JiffiesClock, SchedulerClocks
+from .dcache import DcacheLookup
 from .fs import FsReader, RawFs
 from .generation import WellKnown, find_well_known, read_boot_time_ns, read_cmdline
 from .kthreads import KthreadReader
 from .layout import Layout, probe_layout
+from .log import read_log
+from .modules import read_modules
 from .mounts import MountTable
 from .paths import PathResolver
 from .plugins import PluginContext, run_plugins
 from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
 from .records import RecordBuilder
+from .stacks import StackReader
+from .task_activity import TaskActivity
 from .tasks import RawTask, TaskReader
+from .walks import WalkReader
 
 __all__ = ("CaptureProgress", "CaptureRequest", "CaptureStats", "capture_snapshot")
 
@@ -196,22 +204,39 @@ class _Capture:
                     if is_kernel_pointer(mount.mnt_ns):
                         self.mounts.load_namespace(mount.mnt_ns)
 
+    def _task_activity(self) -> TaskActivity:
+        prog, errors = self.request.prog, self.errors
+        return TaskActivity(
+            walks=WalkReader(self.reader, self.layout, errors, self.live),
+            clocks=SchedulerClocks(prog, self.reader, self.task_reader.runqueues, errors),
+            stacks=StackReader(prog, errors) if self.request.types == "dwarf" else None,
+        )
+
     def _build(self, tasks: dict[int, RawTask], known: WellKnown, taken_at: datetime) -> Snapshot:
         request = self.request
+        jiffies = JiffiesClock(request.prog, self.reader, request.symbols, self.errors)
+        kthreads = KthreadReader(self.reader, self.layout, request.symbols, jiffies, self.errors)
         builder = RecordBuilder(
             layout=self.layout,
             mounts=self.mounts,
             paths=PathResolver(self.reader, self.layout, self.mounts),
-            kthreads=KthreadReader(self.reader, self.layout, request.symbols, self.errors),
+            kthreads=kthreads,
             reader=self.reader,
             errors=self.errors,
         )
         init_task = tasks.get(request.symbols.symbol_address("init_task") or 0)
         init_ns = self.namespace_of.get(init_task.nsproxy) if init_task is not None else None
-        builder.set_context(tasks, self.fs_structs, self.namespace_of, known, init_task)
-        plugins = self._run_plugins(builder, known)
-        boot_ns = read_boot_time_ns(request.prog, self.errors)
-        cmdline = read_cmdline(self.reader, request.symbols, self.errors)
+        builder.set_context(
+            tasks, self.fs_structs, self.namespace_of, known, init_task, self._task_activity()
+        )
+        activity = KernelActivity(request.prog, self.reader, request.symbols, self.errors, self.live)
+        lookup = activity.make_lookup(self.mounts, builder)
+        records = builder.build_tasks()
+        workqueues = activity.read_workqueues(kthreads.function, jiffies)
+        parents = {task.address: task.real_parent for task in tasks.values()}
+        helpers = activity.read_helpers(workqueues.busy, records, parents)
+        settings = activity.read_settings(lookup)
+        plugins = self._run_plugins(builder, known, lookup)
         return Snapshot(
             capture=Capture(
                 tool_version=__version__,
@@ -222,32 +247,45 @@ class _Capture:
                 consistent=request.consistent,
                 notes=request.notes,
             ),
-            kernel=Kernel(
-                release=request.release,
-                build_id=request.build_id,
-                generation=known.generation,
-                init_fs=known.init_fs,
-                userspace_init_fs=known.userspace_init_fs,
-                knullfs=builder.knullfs,
-                init_mnt_ns=init_ns,
-                boot_time=None
-                if boot_ns is None
-                else datetime.fromtimestamp(boot_ns / 1e9, UTC).isoformat(timespec="milliseconds"),
-                cmdline=None if cmdline is None else kernel_text(cmdline),
-            ),
-            tasks=builder.build_tasks(),
+            kernel=self._kernel(builder, known, init_ns),
+            tasks=records,
             fs_structs=builder.build_fs_structs(),
             mounts=builder.build_mounts(),
             mount_namespaces=builder.build_namespaces(),
+            workqueues=workqueues.workqueues,
+            usermodehelpers=helpers,
+            settings=settings,
+            modules=read_modules(request.symbols),
+            log=read_log(request.prog, self.reader, request.symbols, self.errors),
             plugins=plugins,
             errors=self.errors.finish(),
         )
 
-    def _run_plugins(self, builder: RecordBuilder, known: WellKnown) -> dict[str, Any]:
+    def _kernel(self, builder: RecordBuilder, known: WellKnown, init_ns: int | None) -> Kernel:
+        request = self.request
+        boot_ns = read_boot_time_ns(request.prog, self.errors)
+        cmdline = read_cmdline(self.reader, request.symbols, self.errors)
+        return Kernel(
+            release=request.release,
+            build_id=request.build_id,
+            generation=known.generation,
+            init_fs=known.init_fs,
+            userspace_init_fs=known.userspace_init_fs,
+            knullfs=builder.knullfs,
+            init_mnt_ns=init_ns,
+            boot_time=None
+            if boot_ns is None
+            else datetime.fromtimestamp(boot_ns / 1e9, UTC).isoformat(timespec="milliseconds"),
+            cmdline=None if cmdline is None else kernel_text(cmdline),
+        )
+
+    def _run_plugins(
+        self, builder: RecordBuilder, known: WellKnown, lookup: DcacheLookup | None
+    ) -> dict[str, Any]:
         if not self.request.plugins:
             return {}
         context = PluginContext(
-            self.request.prog, self.request.symbols, known.generation, builder, None, self.errors
+            self.request.prog, self.request.symbols, known.generation, builder, lookup, self.errors
         )
         run = run_plugins(self.request.plugins, context, self.errors)
         self.stats.tracebacks += run.tracebacks

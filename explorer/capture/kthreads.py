@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from explorer.model import Kthread, TaskKind, kernel_text
 
+from .clocks import JiffiesClock
 from .layout import Layout
 from .reader import ErrorLog, MemoryReader, ReadError
 from .symbols import SymbolTable, function_name
@@ -30,10 +31,18 @@ class KthreadInfo:
 class KthreadReader:
     """Reads kthreads of one kernel. Functions and workqueue names are looked up once each."""
 
-    def __init__(self, reader: MemoryReader, layout: Layout, symbols: SymbolTable, errors: ErrorLog) -> None:
+    def __init__(
+        self,
+        reader: MemoryReader,
+        layout: Layout,
+        symbols: SymbolTable,
+        jiffies: JiffiesClock,
+        errors: ErrorLog,
+    ) -> None:
         self._reader = reader
         self._layout = layout
         self._symbols = symbols
+        self._jiffies = jiffies
         self._errors = errors
         self._worker_thread = symbols.symbol_address("worker_thread")
         self._rescuer_thread = symbols.symbol_address("rescuer_thread")
@@ -51,8 +60,9 @@ class KthreadReader:
             self._errors.add(task.name, "kthread", str(error))
             return None
         threadfn, private, full_name = decoder.decode(data)
-        values = dict.fromkeys(Kthread.model_fields)
-        values["threadfn"] = self._function(threadfn)
+        values: dict[str, str | float | None] = dict.fromkeys(Kthread.model_fields)
+        values["threadfn"] = self.function(threadfn)
+        values["module"] = self._module(threadfn)
         if full_name:
             with self._errors.guard(task.name, "kthread.full_name"):
                 values["full_name"] = kernel_text(self._reader.read_c_string(full_name, _MAX_NAME))
@@ -70,12 +80,15 @@ class KthreadReader:
             return TaskKind.RESCUER
         return TaskKind.KTHREAD
 
-    def _read_worker(self, worker: int, kind: TaskKind, values: dict[str, str | None]) -> None:
+    def _read_worker(self, worker: int, kind: TaskKind, values: dict[str, str | float | None]) -> None:
         decoder = self._layout.worker
         data = self._reader.read(worker + decoder.base, decoder.span)
-        current_func, current_pwq, last_func, desc, rescue_wq = decoder.decode(data)
-        values["current_func"] = self._function(current_func)
-        values["last_func"] = self._function(last_func)
+        current_func, current_pwq, last_func, desc, rescue_wq, start = decoder.decode(data)
+        values["current_func"] = self.function(current_func)
+        values["last_func"] = self.function(last_func)
+        if current_func:
+            values["module"] = self._module(current_func)
+            values["running_s"] = self._jiffies.seconds_since(start)
         values["desc"] = kernel_text(desc.split(b"\0", 1)[0]) or None
         if current_pwq:
             wq = self._reader.read_u64(current_pwq + self._layout.pwq_wq)
@@ -83,7 +96,12 @@ class KthreadReader:
         elif kind is TaskKind.RESCUER and rescue_wq:
             values["workqueue"] = self._workqueue(rescue_wq)
 
-    def _function(self, address: int) -> str | None:
+    def _module(self, function: int) -> str | None:
+        found = self._symbols.symbol_at(function) if function else None
+        return None if found is None else found[2]
+
+    def function(self, address: int) -> str | None:
+        """A function by name, looked up once; ``None`` for NULL."""
         if address not in self._functions:
             self._functions[address] = function_name(self._symbols, address)
         return self._functions[address]

@@ -15,7 +15,16 @@ from typing import Any
 
 import drgn
 
-__all__ = ("Decoder", "Layout", "LayoutError", "Member", "find_member", "make_decoder", "probe_layout")
+__all__ = (
+    "Decoder",
+    "Layout",
+    "LayoutError",
+    "Member",
+    "find_member",
+    "make_decoder",
+    "member_offset",
+    "probe_layout",
+)
 
 
 class LayoutError(LookupError):
@@ -134,14 +143,15 @@ def make_decoder(prog: drgn.Program, type_name: str, *wanted: Wanted) -> Decoder
     return Decoder(type_, found)
 
 
-def _offset(prog: drgn.Program, type_name: str, *designators: str) -> int:
+def member_offset(prog: drgn.Program, type_name: str, *designators: str) -> int:
+    """Offset of a member in bytes. :raises LayoutError: if ``struct type_name`` has none of the spellings"""
     member = find_member(prog.type(f"struct {type_name}"), *designators)
     if member is None:
         raise LayoutError(f"this kernel's struct {type_name} has no {' or '.join(designators)}")
     return member.offset
 
 
-def _optional_offset(prog: drgn.Program, type_name: str, *designators: str) -> int | None:
+def _optionalmember_offset(prog: drgn.Program, type_name: str, *designators: str) -> int | None:
     member = find_member(prog.type(f"struct {type_name}"), *designators)
     return None if member is None else member.offset
 
@@ -152,7 +162,9 @@ class Layout:
 
     task: Decoder
     """flags, pid, tgid, comm, fs, real_fs, tasks.next, tasks.prev, thread_node.next, thread_node.prev,
-    signal, real_parent, nsproxy, state, exit_state, worker_private, start_time, nameidata"""
+    signal, real_parent, nsproxy, state, exit_state, worker_private, start_time, nameidata, on_cpu, cpu,
+    exec_start, last_arrival"""
+    task_nameidata: int
     task_tasks: int
     task_thread_node: int
     signal_thread_head: int
@@ -182,10 +194,12 @@ class Layout:
     kthread: Decoder
     """threadfn, data, full_name"""
     worker: Decoder
-    """current_func, current_pwq, last_func, desc, rescue_wq"""
+    """current_func, current_pwq, last_func, desc, rescue_wq, current_start"""
     pwq_wq: int
     workqueue_name: Member
-    nameidata_flags: int
+    nameidata: Decoder
+    """path.mnt, path.dentry, root.mnt, root.dentry, flags, name"""
+    filename_name: int
     has_real_fs: bool
 
 
@@ -211,6 +225,10 @@ def _task_decoder(prog: drgn.Program) -> Decoder:
         "worker_private",
         "start_boottime",
         "nameidata",
+        "?on_cpu",
+        "?thread_info.cpu",
+        "?se.exec_start",
+        "?sched_info.last_arrival",  # with CONFIG_SCHED_INFO only
     )
 
 
@@ -242,15 +260,16 @@ def probe_layout(prog: drgn.Program) -> Layout:
     """
     mount = prog.type("struct mount")
     namespace = prog.type("struct mnt_namespace")
-    mount_node = _optional_offset(prog, "mount", "mnt_node")
+    mount_node = _optionalmember_offset(prog, "mount", "mnt_node")
     # 7.x says so in a flag; before that an anonymous namespace is one without a sequence number.
     flagged = namespace.has_member("is_anon")
     return Layout(
         task=_task_decoder(prog),
-        task_tasks=_offset(prog, "task_struct", "tasks"),
-        task_thread_node=_offset(prog, "task_struct", "thread_node"),
-        signal_thread_head=_offset(prog, "signal_struct", "thread_head"),
-        nsproxy_mnt_ns=_offset(prog, "nsproxy", "mnt_ns"),
+        task_nameidata=member_offset(prog, "task_struct", "nameidata"),
+        task_tasks=member_offset(prog, "task_struct", "tasks"),
+        task_thread_node=member_offset(prog, "task_struct", "thread_node"),
+        signal_thread_head=member_offset(prog, "signal_struct", "thread_head"),
+        nsproxy_mnt_ns=member_offset(prog, "nsproxy", "mnt_ns"),
         fs_struct=make_decoder(
             prog,
             "fs_struct",
@@ -273,12 +292,12 @@ def probe_layout(prog: drgn.Program) -> Layout:
             "d_hash.pprev",
             "d_op",
         ),
-        dentry_inline_name=_offset(prog, "dentry", "d_shortname", "d_iname"),
-        dentry_operations_dname=_offset(prog, "dentry_operations", "d_dname"),
+        dentry_inline_name=member_offset(prog, "dentry", "d_shortname", "d_iname"),
+        dentry_operations_dname=member_offset(prog, "dentry_operations", "d_dname"),
         mount=_mount_decoder(prog),
-        mount_vfsmount=_offset(prog, "mount", "mnt"),
+        mount_vfsmount=member_offset(prog, "mount", "mnt"),
         mount_node=mount_node,
-        mount_list=_offset(prog, "mount", "mnt_list"),
+        mount_list=member_offset(prog, "mount", "mnt_list"),
         has_overmount=mount.has_member("overmount"),
         mnt_namespace=make_decoder(
             prog,
@@ -289,15 +308,27 @@ def probe_layout(prog: drgn.Program) -> Layout:
             "?list.next",
             "is_anon" if flagged else ("?seq", "?seq_origin"),
         ),
-        namespace_list=_optional_offset(prog, "mnt_namespace", "list") if mount_node is None else None,
+        namespace_list=_optionalmember_offset(prog, "mnt_namespace", "list") if mount_node is None else None,
         anonymous_when=1 if flagged else 0,
         super_block=make_decoder(prog, "super_block", "s_magic", "s_type", "s_subtype"),
-        fstype_name=_offset(prog, "file_system_type", "name"),
+        fstype_name=member_offset(prog, "file_system_type", "name"),
         kthread=make_decoder(prog, "kthread", "threadfn", "data", "?full_name"),
-        worker=make_decoder(prog, "worker", "current_func", "current_pwq", "last_func", "desc", "rescue_wq"),
-        pwq_wq=_offset(prog, "pool_workqueue", "wq"),
+        worker=make_decoder(
+            prog,
+            "worker",
+            "current_func",
+            "current_pwq",
+            "last_func",
+            "desc",
+            "rescue_wq",
+            "?current_start",  # 7.x
+        ),
+        pwq_wq=member_offset(prog, "pool_workqueue", "wq"),
         workqueue_name=_workqueue_name(prog),
-        nameidata_flags=_offset(prog, "nameidata", "flags"),
+        nameidata=make_decoder(
+            prog, "nameidata", "path.mnt", "path.dentry", "root.mnt", "root.dentry", "flags", "name"
+        ),
+        filename_name=member_offset(prog, "filename", "name"),
         has_real_fs=prog.type("struct task_struct").has_member("real_fs"),
     )
 

@@ -76,6 +76,10 @@ class MountTable:
         """``real_mount()``: the ``struct mount`` around a ``struct vfsmount``."""
         return vfsmount - self._layout.mount_vfsmount
 
+    def to_vfsmount(self, mount: int) -> int:
+        """The ``struct vfsmount`` inside a ``struct mount``."""
+        return mount + self._layout.mount_vfsmount
+
     def read_mount(self, address: int) -> RawMount:
         """One mount. :raises ReadError: if it cannot be read"""
         known = self.mounts.get(address)

@@ -20,6 +20,7 @@ from explorer.model import (
     PathRef,
     Task,
     TaskKind,
+    Walk,
     kernel_text,
 )
 
@@ -30,7 +31,9 @@ from .layout import Layout
 from .mounts import MountTable, RawMount
 from .paths import PathResolver
 from .reader import ErrorLog, MemoryReader, is_kernel_pointer
+from .task_activity import TaskActivity
 from .tasks import RawTask, state_letter
+from .walks import RawWalk
 
 __all__ = ("RecordBuilder",)
 
@@ -39,8 +42,6 @@ _PF_IDLE = 0x2
 _PF_IO_WORKER = 0x10
 _PF_USER_WORKER = 0x4000
 _PF_KTHREAD = 0x200000
-#: fs/namei.c of the RFC's first version: this lookup starts at userspace_init_fs.
-_LOOKUP_IN_INIT = 1 << 29
 
 
 class RecordBuilder:
@@ -71,18 +72,21 @@ class RecordBuilder:
         namespace_of: dict[int, int | None],
         known: WellKnown,
         init_task: RawTask | None,
+        activity: TaskActivity,
     ) -> None:
         """What the records are decided against: who shares what, where init's root is, what isolates."""
         self._tasks = tasks
         self._fs_structs = fs_structs
         self._namespace_of = namespace_of
         self._known = known
+        self._activity = activity
         self._sharers = Counter(owned for task in tasks.values() if (owned := _owned_fs(task)))
         self.knullfs = None if known.knullfs is None else self._mounts.from_vfsmount(known.knullfs)
+        self.init_root = self._init_root()
         namespaces = self.build_namespaces()
         self._context = PlacementContext(
             isolation_mount=self._isolation_mount(init_task),
-            init_root=self._init_root(),
+            init_root=self.init_root,
             namespaces={namespace.address: namespace for namespace in namespaces},
         )
 
@@ -121,6 +125,9 @@ class RecordBuilder:
         parent = self._tasks.get(raw.real_parent)
         owned = _owned_fs(raw)
         known = self._known
+        walk = self._activity.walks.read_walk(raw) if raw.nameidata else None
+        in_init = walk is not None and known.generation is Generation.RFC_V1 and walk.in_init
+        borrowing = self._is_borrowing(raw, in_init)
         return Task.build(
             {
                 "address": raw.address,
@@ -133,16 +140,16 @@ class RecordBuilder:
                 "flags": raw.flags,
                 "fs": raw.fs or None,
                 "real_fs": raw.real_fs or None,
-                "borrowing": self._is_borrowing(raw),
+                "borrowing": borrowing,
                 "owner": classify_owner(
                     owned, self._sharers[owned or 0], known.init_fs, known.userspace_init_fs
                 ),
                 "mnt_ns": self._namespace_of.get(raw.nsproxy) if raw.nsproxy else None,
                 "start_time": raw.start_time,
                 "kthread": kthread,
-                "walk": None,
-                "waiting_s": None,
-                "stack": None,
+                "walk": None if walk is None else self._walk(raw, walk, in_init),
+                "waiting_s": self._activity.clocks.waiting_s(raw),
+                "stack": self._activity.read_stack(raw) if borrowing or raw.nameidata else None,
             }
         )
 
@@ -169,15 +176,18 @@ class RecordBuilder:
             return TaskKind.USERMODEHELPER, None
         return TaskKind.USER, None
 
-    def _is_borrowing(self, raw: RawTask) -> bool:
+    def _is_borrowing(self, raw: RawTask, in_init: bool) -> bool:
         """Inside ``scoped_with_init_fs()``; before ``real_fs``, walking a path with ``LOOKUP_IN_INIT``."""
         if raw.real_fs is not None:
             return raw.fs != raw.real_fs and raw.fs == self._known.userspace_init_fs
-        if self._known.generation is Generation.RFC_V1 and raw.nameidata:
-            with self._errors.guard(f"task {raw.pid} (0x{raw.address:x})", "nameidata.flags"):
-                flags = self._reader.read_u32(raw.nameidata + self._layout.nameidata_flags)
-                return bool(flags & _LOOKUP_IN_INIT)
-        return False
+        return in_init
+
+    def _walk(self, task: RawTask, raw: RawWalk, in_init: bool) -> Walk:
+        """A path walk; ``nd->root`` is NULL until the walk needs it."""
+        root = self.path_ref(f"{task.name} walk", raw.root_mnt, raw.root_dentry) if raw.root_mnt else None
+        start = self.path_ref(f"{task.name} walk", raw.mnt, raw.dentry) if raw.mnt else None
+        path = None if raw.path is None else kernel_text(raw.path)
+        return Walk(path=path, root=root, start=start, in_init=in_init)
 
     def build_fs_structs(self) -> list[FsStruct]:
         """All fs_structs, by address. One that could not be read still says who shares it."""

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-__all__ = ("SymbolTable", "function_name")
+__all__ = ("ModuleLike", "ModuleList", "SymbolTable", "function_name")
+
+
+class ModuleLike(Protocol):
+    """A loaded module: its name, and its ``TAINT_*`` bits."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def taints(self) -> int: ...
+
+
+class ModuleList(Protocol):
+    """The loaded modules; what could not be read of them is in ``notes``."""
+
+    def modules(self) -> Sequence[ModuleLike]: ...
 
 
 class SymbolTable(Protocol):
     """Symbols of vmlinux and of loaded modules. :class:`explorer.target.types.KernelTypes` is one."""
+
+    @property
+    def modules(self) -> ModuleList: ...
 
     def symbol_address(self, name: str) -> int | None:
         """Address of a vmlinux symbol, per-CPU symbols unrelocated; ``None`` if there is none."""

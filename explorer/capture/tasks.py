@@ -48,6 +48,10 @@ class RawTask(NamedTuple):
     worker_private: int
     start_time: int
     nameidata: int
+    on_cpu: int | None
+    cpu: int | None
+    exec_start: int | None
+    last_arrival: int | None
 
     @property
     def name(self) -> str:
@@ -86,6 +90,8 @@ class TaskReader:
         self._live = live
         self._progress: Progress = lambda count: None
         self.found: dict[int, RawTask] = {}
+        self.runqueues: dict[int, int] = {}
+        """``cpu_rq(cpu)`` of every possible CPU; known once the idle tasks were read."""
 
     def read_task(self, address: int) -> RawTask:
         """One task. :raises ReadError: if it cannot be read"""
@@ -245,8 +251,9 @@ class TaskReader:
             raise LookupError("struct rq has no idle")
         for cpu in self._possible_cpus():
             per_cpu = self._reader.read_u64(offsets + 8 * cpu)
+            self.runqueues[cpu] = runqueue = (runqueues + per_cpu) & (1 << 64) - 1
             with self._errors.guard(f"CPU {cpu}", "idle task"):
-                yield self._reader.read_u64((runqueues + per_cpu + idle.offset) & (1 << 64) - 1)
+                yield self._reader.read_u64(runqueue + idle.offset)
 
     def _possible_cpus(self) -> Iterator[int]:
         # nr_cpu_ids is a variable only where more than one CPU is possible.

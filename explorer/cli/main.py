@@ -16,7 +16,10 @@ __all__ = ("ExitCode", "main")
 
 #: Subcommand -> module of this package that defines it, under the same name: imported when it is used.
 _COMMANDS = {
+    "diff": "diff",
     "doctor": "doctor",
+    "ko": "ko",
+    "open": "open",
     "plugins": "plugins",
     "schema": "snapshot",
     "slice": "slice",
@@ -24,7 +27,10 @@ _COMMANDS = {
     "tasks": "tasks",
 }
 _HELP = {
+    "diff": "Say what differs between two targets or snapshots.",
     "doctor": "Say what this machine offers, and what to do about each lack.",
+    "ko": "Say whether kernel modules look up paths, and borrow init's fs for it.",
+    "open": "Browse a target in the terminal app; the same as naming no command.",
     "plugins": "List the plugins, what each needs, and whether a target has it.",
     "schema": "Print the JSON Schema of a snapshot.",
     "slice": "Cut a vmcore down to the pages a capture needs.",
@@ -46,7 +52,13 @@ class ExitCode:
 
 
 class LazyGroup(click.Group):
-    """Lists its commands without importing them."""
+    """Lists its commands without importing them. Where the first word names none, the app is meant."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        if not args or (args[0] not in _COMMANDS and args[0] not in own):
+            args = ["open", *args]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -67,8 +79,8 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="TARGET is live, a vmcore, qemu:SOCKET, physmem:FILE, sample, or a saved snapshot. "
-    "Exit codes: 0 done, 2 wrong usage or output not writable, 3 target cannot be opened, "
-    "4 captured with errors (the output is written).",
+    "Exit codes: 0 done, 1 something was found (diff, ko), 2 wrong usage or output not writable, "
+    "3 target cannot be opened, 4 captured with errors (the output is written).",
 )
 @click.version_option(__version__, prog_name="nullfs-explorer")
 def cli() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = ("TargetArguments", "read_snapshot", "target_options")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
+_PROGRESS_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class TargetArguments:
     stats: bool
     debug: bool
     plugins: tuple[Path, ...]
+    progress_lines: bool
 
     def is_named(self) -> bool:
         """Whether any target was named at all."""
@@ -146,6 +149,7 @@ _OPTIONS = (
     ),
     click.option("--stats", is_flag=True, help="Say on stderr what the capture cost."),
     click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+    click.option("--progress-lines", is_flag=True, hidden=True, help="Progress for programs, on stderr."),
 )
 
 
@@ -165,14 +169,21 @@ def target_options(function: _F) -> _F:
 
 
 class ProgressLine:
-    """One line on stderr that says what is being done; nothing where stderr is no terminal."""
+    """One line on stderr that says what is being done; nothing where stderr is no terminal.
 
-    def __init__(self) -> None:
+    For the screen, which is no terminal either: ``progress<TAB>what<TAB>done<TAB>total``, a line each, not too often.
+    """
+
+    def __init__(self, lines: bool = False) -> None:
+        self._lines = lines
         self._shown = sys.stderr.isatty()
         self._dirty = False
+        self._last = ("", 0.0)
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
-        if not self._shown:
+        if self._lines:
+            self._write_line(what, done, total)
+        if self._lines or not self._shown:
             return
         from explorer.model import escape_text
 
@@ -184,6 +195,15 @@ class ProgressLine:
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
         self._dirty = True
+
+    def _write_line(self, what: str, done: int, total: int | None) -> None:
+        last, when = self._last
+        now = time.monotonic()
+        if what != last or done == total or now - when >= _PROGRESS_S:
+            self._last = (what, now)
+            name = what.replace("\t", " ").replace("\n", " ")
+            sys.stderr.write(f"progress\t{name}\t{done}\t{'' if total is None else total}\n")
+            sys.stderr.flush()
 
     def clear(self) -> None:
         """Take the line away before anything else is printed."""
@@ -208,7 +228,7 @@ def read_snapshot(arguments: TargetArguments) -> Snapshot:
     from explorer.capture.capture import CaptureStats
     from explorer.target.kernel import open_kernel
 
-    progress, stats = ProgressLine(), CaptureStats()
+    progress, stats = ProgressLine(arguments.progress_lines), CaptureStats()
     try:
         with open_kernel(spec, arguments.open_options(), progress) as kernel:
             snapshot = capture_kernel(kernel, arguments.load_plugins(), progress, stats)

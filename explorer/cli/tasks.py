@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from .snapshot import warn_of_errors
 from .targets import TargetArguments, read_snapshot, target_options
+from .where import where_option
+
+if TYPE_CHECKING:
+    from explorer.analysis.query import Query
 
 __all__ = ("tasks_command",)
 
@@ -16,11 +21,15 @@ __all__ = ("tasks_command",)
 @click.command("tasks")
 @target_options
 @click.option("--all", "-a", "all_tasks", is_flag=True, help="One row per task instead of per fs_struct.")
+@where_option
 @click.option(
     "--width", type=click.IntRange(40), help="Columns; default: the terminal's, unlimited in a pipe."
 )
-def tasks_command(arguments: TargetArguments, all_tasks: bool, width: int | None) -> int:
-    """Show where every task of TARGET lives: one row per fs_struct, with its sharers folded."""
+def tasks_command(arguments: TargetArguments, all_tasks: bool, where: Query | None, width: int | None) -> int:
+    """Show where every task of TARGET lives: one row per fs_struct, with its sharers folded.
+
+    With --where, the fs_structs of which a sharer matches, and how many of how many do.
+    """
     from explorer.output.table import fit
     from explorer.output.tasks import render_summary, render_tasks, render_worlds
 
@@ -28,6 +37,10 @@ def tasks_command(arguments: TargetArguments, all_tasks: bool, width: int | None
     if width is None and sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
     render = render_tasks if all_tasks else render_worlds
-    for line in [*render_summary(snapshot), "", *render(snapshot, width)]:
+    matches = None if where is None else where.bind(snapshot)
+    summary = render_summary(snapshot)
+    if matches is not None:
+        summary.append(f"{sum(map(matches, snapshot.tasks))} of {len(snapshot.tasks)} tasks match.")
+    for line in [*summary, "", *render(snapshot, width, matches)]:
         click.echo(line if width is None else fit(line, width))
     return warn_of_errors(snapshot)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from explorer.analysis.accounting import expected_users
 from explorer.model import FsStruct, PathRef, Snapshot, Task, escape_text, hex_address
 
 __all__ = (
     "COLUMNS",
+    "LABEL_COLUMNS",
     "Column",
+    "LabelColumn",
     "TaskRow",
+    "fs_label",
     "name_label",
     "path_label",
     "pwd_label",
     "runs_label",
+    "short_address",
     "task_rows",
     "users_label",
 )
@@ -169,4 +174,78 @@ COLUMNS: tuple[Column, ...] = (
     Column("workqueue", "WORKQUEUE", _kthread_field("workqueue")),
     Column("current_func", "CURRENT_FUNC", _kthread_field("current_func")),
     Column("address", "TASK", lambda row: _hex(row.task.address)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelColumn(Column):
+    """A column as people read it: labels that join several facts, sorted by what they stand for."""
+
+    sort: Callable[[TaskRow], Any] = lambda row: row.task.pid
+    """What rows are ordered by; comparable with the same column's of any other row."""
+
+
+def short_address(address: int | None) -> str:
+    """``…8275ebc0``: the part of an address in which two of the same kernel differ; "" for ``None``."""
+    return "" if address is None else f"…{address & 0xFFFFFFFF:08x}"
+
+
+def fs_label(address: int | None, snapshot: Snapshot) -> str:
+    """An ``fs_struct`` by its global name, else by its short address; ``-`` where there is none."""
+    if address is None:
+        return "-"
+    if address == snapshot.kernel.init_fs:
+        return "init_fs"
+    if address == snapshot.kernel.userspace_init_fs:
+        return "userspace_init_fs"
+    return short_address(address)
+
+
+def _of_fs(label: Callable[[FsStruct, Snapshot], str]) -> Callable[[TaskRow], str]:
+    return lambda row: "-" if row.fs is None else label(row.fs, row.snapshot)
+
+
+def _path_key(which: str) -> Callable[[TaskRow], Any]:
+    def key(row: TaskRow) -> Any:
+        path: PathRef | None = None if row.fs is None else getattr(row.fs, which)
+        if path is None:
+            return ("", "", 0)
+        return (path.fstype or "", path.path or "", path.mount)
+
+    return key
+
+
+def _runs(row: TaskRow) -> str:
+    runs = runs_label(row.task)
+    return f"▶ borrows userspace_init_fs  {runs}".rstrip() if row.task.borrowing else runs
+
+
+#: The columns of the screen's task table.
+LABEL_COLUMNS: tuple[LabelColumn, ...] = (
+    LabelColumn("comm", "NAME", lambda row: name_label(row.task), sort=lambda row: row.task.comm),
+    LabelColumn("pid", "PID", lambda row: str(row.task.pid), True, lambda row: row.task.pid),
+    LabelColumn("kind", "KIND", lambda row: row.task.kind.value, sort=lambda row: row.task.kind.value),
+    LabelColumn("state", "S", lambda row: escape_text(row.task.state), sort=lambda row: row.task.state),
+    LabelColumn(
+        "fs",
+        "FS_STRUCT",
+        lambda row: fs_label(row.task.owned_fs, row.snapshot),
+        sort=lambda row: row.task.owned_fs or 0,
+    ),
+    LabelColumn(
+        "users",
+        "USERS",
+        _of_fs(users_label),
+        sort=lambda row: -1 if row.fs is None or row.fs.users is None else row.fs.users,
+    ),
+    LabelColumn("root", "ROOT", _of_fs(lambda fs, snap: path_label(fs.root, snap)), sort=_path_key("root")),
+    LabelColumn("pwd", "PWD", _of_fs(pwd_label), sort=_path_key("pwd")),
+    LabelColumn(
+        "umask",
+        "UMASK",
+        _of_fs(lambda fs, _: fs.umask or "?"),
+        sort=lambda row: "" if row.fs is None else row.fs.umask or "",
+    ),
+    LabelColumn("owner", "OWNER", lambda row: row.task.owner.value, sort=lambda row: row.task.owner.value),
+    LabelColumn("runs", "RUNS", _runs, sort=_runs),
 )

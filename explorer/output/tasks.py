@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from explorer.analysis.accounting import reconcile
 from explorer.model import (
@@ -20,7 +21,10 @@ from explorer.model import (
 from .columns import TaskRow, name_label, path_label, pwd_label, runs_label, task_rows, users_label
 from .table import TableColumn, render_table
 
-__all__ = ("render_summary", "render_tasks", "render_worlds")
+__all__ = ("Matches", "render_summary", "render_tasks", "render_worlds")
+
+#: Which tasks to show; ``None`` for all.
+Matches = Callable[[Task], bool] | None
 
 _WORLD_ORDER = (
     Placement.NULLFS,
@@ -98,8 +102,21 @@ def _world(fs: FsStruct) -> tuple[int, str]:
     return _WORLD_ORDER.index(placement), placement.value
 
 
-def render_worlds(snapshot: Snapshot, width: int | None) -> list[str]:
-    """One row per fs_struct: where its root is, whether the books balance, and who shares it."""
+def _sharers(found: list[Task], matches: Matches) -> str:
+    """Who holds an fs_struct; with a filter, how many of them match, and who these are."""
+    if matches is None:
+        return _who(found)
+    matching = [task for task in found if matches(task)]
+    return (
+        _who(found) if len(matching) == len(found) else f"{len(matching)} of {len(found)}: {_who(matching)}"
+    )
+
+
+def render_worlds(snapshot: Snapshot, width: int | None, matches: Matches = None) -> list[str]:
+    """One row per fs_struct: where its root is, whether the books balance, and who shares it.
+
+    With a filter: only those of which a sharer matches.
+    """
     columns = (
         TableColumn("ROOT IN"),
         TableColumn("FS_STRUCT"),
@@ -116,6 +133,9 @@ def render_worlds(snapshot: Snapshot, width: int | None) -> list[str]:
         key=lambda fs: (_world(fs)[0], fs.address not in names, -fs.sharers, fs.address),
     )
     for fs in ordered:
+        sharers = snapshot.sharers_by_fs.get(fs.address, [])
+        if matches is not None and not any(map(matches, sharers)):
+            continue
         rows.append(
             (
                 _world(fs)[1],
@@ -124,10 +144,10 @@ def render_worlds(snapshot: Snapshot, width: int | None) -> list[str]:
                 path_label(fs.root, snapshot),
                 pwd_label(fs, snapshot),
                 fs.umask or "?",
-                _who(snapshot.sharers_by_fs.get(fs.address, [])),
+                _sharers(sharers, matches),
             )
         )
-    exited = [task for task in snapshot.tasks if task.owner is Owner.NONE]
+    exited = [task for task in snapshot.tasks if task.owner is Owner.NONE and (not matches or matches(task))]
     if exited:
         rows.append(("none", "-", "-", "-", "-", "-", f"exited: {_names(exited[:_NAMES_SHOWN])}"))
         if len(exited) > _NAMES_SHOWN:
@@ -135,8 +155,8 @@ def render_worlds(snapshot: Snapshot, width: int | None) -> list[str]:
     return render_table(columns, rows, width)
 
 
-def render_tasks(snapshot: Snapshot, width: int | None) -> list[str]:
-    """One row per task, by pid."""
+def render_tasks(snapshot: Snapshot, width: int | None, matches: Matches = None) -> list[str]:
+    """One row per task that matches, by pid."""
     columns = (
         TableColumn("PID", numeric=True),
         TableColumn("NAME", least=8),
@@ -149,7 +169,8 @@ def render_tasks(snapshot: Snapshot, width: int | None) -> list[str]:
         TableColumn("UMASK"),
         TableColumn("RUNS", least=10),
     )
-    return render_table(columns, [_task_cells(row) for row in task_rows(snapshot)], width)
+    rows = [_task_cells(row) for row in task_rows(snapshot) if matches is None or matches(row.task)]
+    return render_table(columns, rows, width)
 
 
 def _task_cells(row: TaskRow) -> tuple[str, ...]:

@@ -131,10 +131,13 @@ def peek(file: BinaryIO, name: str) -> tuple[Format, Format, bytes]:
     return outer, sniff(inner), inner
 
 
-def decompress(file: BinaryIO, outer: Format, name: str, progress: Progress = no_progress) -> BinaryIO:
+def decompress(
+    file: BinaryIO, outer: Format, name: str, progress: Progress = no_progress, limit: int | None = None
+) -> BinaryIO:
     """The content of a compressed file, in an unlinked temporary file.
 
-    Raises :class:`TargetError` if it is damaged or truncated, or does not fit on the disk.
+    Raises :class:`TargetError` if it is damaged or truncated, has more than ``limit`` bytes, or does not fit on the
+    disk.
     """
     total = os.fstat(file.fileno()).st_size
     plain = temporary_file()
@@ -142,6 +145,10 @@ def decompress(file: BinaryIO, outer: Format, name: str, progress: Progress = no
     zeros = bytes(_CHUNK)
     try:
         for chunk in _plain_chunks(file, outer, name):
+            if limit is not None and written + len(chunk) > limit:
+                raise TargetError(
+                    f"{name}: holds more than {limit >> 20} MB when decompressed: not what it says"
+                )
             # Dumps are full of zeros: leave holes for them.
             for start in range(0, len(chunk), _CHUNK):
                 block = chunk[start : start + _CHUNK]

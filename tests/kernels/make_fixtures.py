@@ -11,6 +11,7 @@ from pathlib import Path
 
 from explorer.capture.slice import record_slice
 from explorer.output.files import open_output
+from explorer.plugin import load_plugins
 from explorer.target.detect import detect_target
 from explorer.target.kernel import open_kernel
 from tests.conftest import FIXTURES
@@ -24,7 +25,7 @@ def slice_to(target: str, path: Path) -> None:
     """Cut ``target`` into ``path``; a slice that is too large for the repository is an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_kernel(detect_target(target)) as kernel:
-        piece = record_slice(kernel, lambda what, done, total: None)
+        piece = record_slice(kernel, lambda what, done, total: None, load_plugins().plugins)
     if piece.snapshot.errors:
         raise SystemExit(f"{target}: {piece.snapshot.errors[0]}")
     with open_output(path) as out:

@@ -15,31 +15,45 @@ from tests.kernels.lab.packages import Apt
 __all__ = ("USERLAND_SUITE", "unpack_package")
 
 USERLAND_SUITE = "bookworm"
-_PREFIXES = ("bin/", "sbin/", "lib/", "lib64/", "usr/bin/", "usr/sbin/", "usr/lib/", "usr/libexec/", "usr/share/misc/")
+_PREFIXES = (
+    "bin/",
+    "sbin/",
+    "lib/",
+    "lib64/",
+    "usr/bin/",
+    "usr/sbin/",
+    "usr/lib/",
+    "usr/libexec/",
+    "usr/share/misc/",
+)
 _LEFT_OUT = ("/gconv/", "/systemd/", "/locale/", "/initramfs-tools/", "/udev/")
 
 
 def _is_wanted(member: tarfile.TarInfo) -> bool:
     path = member.name.removeprefix("./")
-    return (member.isfile() or member.issym()) and path.startswith(_PREFIXES) and not any(
-        part in f"/{path}" for part in _LEFT_OUT
+    return (
+        (member.isfile() or member.issym())
+        and path.startswith(_PREFIXES)
+        and not any(part in f"/{path}" for part in _LEFT_OUT)
     )
 
 
 def _unpack(deb: Path, root: Path) -> None:
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as process:
-        with tarfile.open(fileobj=cast("IO[bytes]", process.stdout), mode="r|") as archive:
-            for member in archive:
-                if not _is_wanted(member):
-                    continue
-                target = root / member.name.removeprefix("./")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                content = archive.extractfile(member) if member.isfile() else None
-                if content is None:
-                    target.symlink_to(member.linkname)
-                else:
-                    target.write_bytes(content.read())
-                    target.chmod(stat.S_IMODE(member.mode))
+    with (
+        subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as process,
+        tarfile.open(fileobj=cast("IO[bytes]", process.stdout), mode="r|") as archive,
+    ):
+        for member in archive:
+            if not _is_wanted(member):
+                continue
+            target = root / member.name.removeprefix("./")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            content = archive.extractfile(member) if member.isfile() else None
+            if content is None:
+                target.symlink_to(member.linkname)
+            else:
+                target.write_bytes(content.read())
+                target.chmod(stat.S_IMODE(member.mode))
     if process.returncode:
         raise LabError(f"dpkg-deb cannot read {deb.name}: remove it and fetch it again")
 

@@ -1,0 +1,221 @@
+"""What changed from one snapshot to another: tasks, who shares what, mounts, namespaces, the kernel. Pure functions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from explorer.analysis.diff_mounts import diff_mounts, diff_namespaces
+from explorer.analysis.matching import is_same_boot, worker_group
+from explorer.analysis.side_by_side import SideBySide, changed_values
+from explorer.model import FsStruct, Snapshot, Task, TaskKind, hex_address
+from explorer.model.diff import (
+    Change,
+    DiffSide,
+    Regrouping,
+    SnapshotDiff,
+    TaskChange,
+    TaskLabel,
+    WorkerGroup,
+)
+
+__all__ = ("diff_snapshots",)
+
+_PF_KTHREAD = 0x200000
+
+
+def diff_snapshots(a: Snapshot, b: Snapshot) -> SnapshotDiff:
+    """Everything that differs in ``b``, seen from ``a``."""
+    pair = SideBySide(a, b, is_same_boot(a.kernel, b.kernel))
+    found = SnapshotDiff(
+        a=_side(a),
+        b=_side(b),
+        same_boot=pair.same_boot,
+        matched_by="pid and start time" if pair.same_boot else "name and kind",
+        differs=False,
+        kernel=list(_kernel(pair)),
+        came=[_label(pair, task, b) for task in pair.tasks.added],
+        went=[_label(pair, task, a) for task in pair.tasks.gone],
+        changed=list(_changed(pair)),
+        workers=[] if pair.same_boot else _workers(pair),
+        regrouped=_regrouped(pair),
+        mounts=diff_mounts(pair),
+        mount_namespaces=diff_namespaces(pair),
+    )
+    lists = (found.kernel, found.came, found.went, found.changed, found.regrouped, found.mounts)
+    found.differs = (
+        any(lists) or bool(found.mount_namespaces) or any(group.differs for group in found.workers)
+    )
+    return found
+
+
+def _side(snapshot: Snapshot) -> DiffSide:
+    capture, kernel = snapshot.capture, snapshot.kernel
+    return DiffSide(
+        target=capture.source.target,
+        taken_at=capture.taken_at,
+        release=kernel.release,
+        generation=kernel.generation.value,
+        boot_time=kernel.boot_time,
+        tasks=len(snapshot.tasks),
+        errors=len(snapshot.errors),
+    )
+
+
+def _owned(task: Task, snapshot: Snapshot) -> FsStruct | None:
+    return None if task.owned_fs is None else snapshot.fs_by_address.get(task.owned_fs)
+
+
+def _name(task: Task) -> str:
+    return f"{task.comm} ({task.pid})"
+
+
+# Tasks
+
+
+def _label(pair: SideBySide, task: Task, snapshot: Snapshot) -> TaskLabel:
+    fs = _owned(task, snapshot)
+    return TaskLabel(
+        address=task.address,
+        pid=task.pid,
+        comm=task.comm,
+        kind=task.kind,
+        owner=task.owner.value,
+        root=None if fs is None else pair.place(fs.root, snapshot),
+    )
+
+
+def _changed(pair: SideBySide) -> Iterator[TaskChange]:
+    for old, new in pair.tasks.both:
+        changes = list(_task_changes(pair, old, new))
+        if changes:
+            yield TaskChange(
+                before=_label(pair, old, pair.a), after=_label(pair, new, pair.b), changes=changes
+            )
+
+
+def _task_changes(pair: SideBySide, old: Task, new: Task) -> Iterator[Change]:
+    if pair.same_boot:  # across boots tasks are matched by name, but for numbers in it
+        yield from changed_values(("comm", old.comm, new.comm))
+    yield from changed_values(
+        ("kind", old.kind.value, new.kind.value),
+        ("owner", old.owner.value, new.owner.value),
+        ("borrowing", _yes(old.borrowing), _yes(new.borrowing)),
+    )
+    old_fs, new_fs = _owned(old, pair.a), _owned(new, pair.b)
+    if old_fs is not None and new_fs is not None:
+        yield from pair.path_change("root", old_fs.root, new_fs.root)
+        yield from pair.path_change("pwd", old_fs.pwd, new_fs.pwd)
+        yield from changed_values(("umask", old_fs.umask, new_fs.umask))
+        if pair.same_boot:
+            yield from changed_values(
+                ("fs_struct", pair.fs_name(old_fs.address, pair.a), pair.fs_name(new_fs.address, pair.b))
+            )
+    yield from pair.reference_change("mnt_ns", old.mnt_ns, new.mnt_ns)
+
+
+def _workers(pair: SideBySide) -> list[WorkerGroup]:
+    """kworkers of two boots, by sort of pool and where they live."""
+    homes: dict[str, tuple[Counter[str], Counter[str]]] = {}
+    for side, snapshot in enumerate((pair.a, pair.b)):
+        for task in snapshot.tasks:
+            if task.kind is TaskKind.KWORKER:
+                groups = homes.setdefault(worker_group(task), (Counter(), Counter()))
+                groups[side][_home(pair, task, snapshot)] += 1
+    return [
+        # A pool may have no worker at the moment: only workers that live elsewhere are a difference.
+        WorkerGroup(
+            name=name,
+            before=dict(sorted(before.items())),
+            after=dict(sorted(after.items())),
+            differs=bool(before and after and set(before) != set(after)),
+        )
+        for name, (before, after) in sorted(homes.items())
+    ]
+
+
+def _home(pair: SideBySide, task: Task, snapshot: Snapshot) -> str:
+    fs = _owned(task, snapshot)
+    if fs is None:
+        return task.owner.value
+    root, pwd = pair.place(fs.root, snapshot), pair.place(fs.pwd, snapshot)
+    return f"{task.owner.value}, root {root}, pwd {'same' if root == pwd else pwd}"
+
+
+# Who shares with whom
+
+
+def _regrouped(pair: SideBySide) -> list[Regrouping]:
+    """Compare who shares with whom, among the tasks that hold an ``fs_struct`` in both snapshots."""
+    old_groups: dict[int, list[int]] = {}
+    new_groups: dict[int, list[int]] = {}
+    held: list[tuple[int, Task]] = []
+    for old, new in pair.tasks.both:
+        if old.owned_fs is not None and new.owned_fs is not None:
+            old_groups.setdefault(old.owned_fs, []).append(len(held))
+            new_groups.setdefault(new.owned_fs, []).append(len(held))
+            held.append((old.owned_fs, new))
+    found = []
+    for address, members in new_groups.items():
+        sources = Counter(held[index][0] for index in members).most_common()
+        main = sources[0][0]
+        if len(sources) == 1 and len(old_groups[main]) == len(members):
+            continue
+        stayed = set(members)
+        found.append(
+            Regrouping(
+                fs=pair.fs_name(address, pair.b),
+                came_from=[pair.fs_name(source, pair.a) for source, _ in sources],
+                sharers=[_name(held[index][1]) for index in members],
+                joined=[_name(held[index][1]) for index in members if held[index][0] != main],
+                left=[_name(held[index][1]) for index in old_groups[main] if index not in stayed],
+            )
+        )
+    return found
+
+
+# The kernel
+
+
+def _kernel(pair: SideBySide) -> Iterator[Change]:
+    a, b = pair.a.kernel, pair.b.kernel
+    yield from changed_values(
+        ("release", a.release, b.release),
+        ("build_id", a.build_id, b.build_id),
+        ("generation", a.generation.value, b.generation.value),
+        ("cmdline", a.cmdline, b.cmdline),
+        ("PID 1 owns", _owner_of_init(pair.a), _owner_of_init(pair.b)),
+    )
+    for name in ("init_fs", "userspace_init_fs"):
+        yield from _kernel_fs(pair, name, getattr(a, name), getattr(b, name))
+
+
+def _kernel_fs(pair: SideBySide, name: str, old: int | None, new: int | None) -> Iterator[Change]:
+    """A well-known ``fs_struct``: where it points, its root, and whether others than kthreads hold it."""
+    if pair.same_boot or old is None or new is None:
+        yield from changed_values((name, _hex(old), _hex(new)))
+    if old is None or new is None:
+        return
+    before, after = pair.a.fs_by_address.get(old), pair.b.fs_by_address.get(new)
+    if before is not None and after is not None:
+        yield from pair.path_change(f"{name} root", before.root, after.root)
+        yield from pair.path_change(f"{name} pwd", before.pwd, after.pwd)
+        yield from changed_values((f"{name} umask", before.umask, after.umask))
+    yield from changed_values((f"{name} held by user tasks", _holders(old, pair.a), _holders(new, pair.b)))
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _hex(address: int | None) -> str | None:
+    return None if address is None else hex_address(address)
+
+
+def _owner_of_init(snapshot: Snapshot) -> str | None:
+    return next((task.owner.value for task in snapshot.tasks if task.pid == 1), None)
+
+
+def _holders(address: int, snapshot: Snapshot) -> str:
+    """How many tasks of userspace hold an ``fs_struct``."""
+    return str(sum(not task.flags & _PF_KTHREAD for task in snapshot.sharers_by_fs.get(address, [])))

@@ -1,0 +1,86 @@
+"""Mounts and mount namespaces that were added, are gone, or changed. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from explorer.analysis.matching import Pairs
+from explorer.analysis.side_by_side import SideBySide, changed_values, mount_name, namespace_name
+from explorer.model import Mount, MountNamespace, Snapshot
+from explorer.model.diff import Change, ObjectChange
+
+__all__ = ("diff_mounts", "diff_namespaces")
+
+#: ``MNT_USER_SETTABLE_MASK``: what mount options are; the other bits are the kernel's own state.
+_OPTIONS = {
+    0x1: "nosuid",
+    0x2: "nodev",
+    0x4: "noexec",
+    0x8: "noatime",
+    0x10: "nodiratime",
+    0x20: "relatime",
+    0x40: "ro",
+    0x80: "nosymfollow",
+}
+
+_T = TypeVar("_T", Mount, MountNamespace)
+
+
+def diff_mounts(pair: SideBySide) -> list[ObjectChange]:
+    """Mounts: place, parent, options, what lies on them, and what they hang on."""
+
+    def changes(old: Mount, new: Mount) -> Iterator[Change]:
+        yield from changed_values(
+            ("mountpoint", old.mountpoint, new.mountpoint),
+            ("attachment", old.attachment.value, new.attachment.value),
+            ("options", _options(old), _options(new)),
+        )
+        yield from pair.reference_change("mnt_ns", old.mnt_ns, new.mnt_ns)
+        yield from pair.reference_change("parent", old.parent, new.parent)
+        yield from pair.reference_change("overmount", old.overmount, new.overmount)
+
+    return _objects(pair, pair.mounts, mount_name, changes)
+
+
+def diff_namespaces(pair: SideBySide) -> list[ObjectChange]:
+    """Mount namespaces: their bottom mount and what ``/`` means in them."""
+
+    def changes(old: MountNamespace, new: MountNamespace) -> Iterator[Change]:
+        yield from pair.reference_change("root", old.root, new.root)
+        yield from pair.reference_change("visible_root", old.visible_root, new.visible_root)
+
+    return _objects(pair, pair.namespaces, namespace_name, changes)
+
+
+def _objects(
+    pair: SideBySide,
+    pairs: Pairs[_T],
+    name: Callable[[_T, Snapshot], str],
+    compare: Callable[[_T, _T], Iterator[Change]],
+) -> list[ObjectChange]:
+    found = [
+        ObjectChange(state="gone", name=name(old, pair.a), before=old.address, after=None)
+        for old in pairs.gone
+    ]
+    found += [
+        ObjectChange(state="added", name=name(new, pair.b), before=None, after=new.address)
+        for new in pairs.added
+    ]
+    for old, new in pairs.both:
+        changes = list(compare(old, new))
+        if changes:
+            found.append(
+                ObjectChange(
+                    state="changed",
+                    name=name(new, pair.b),
+                    before=old.address,
+                    after=new.address,
+                    changes=changes,
+                )
+            )
+    return found
+
+
+def _options(mount: Mount) -> str:
+    return ",".join(name for bit, name in _OPTIONS.items() if mount.flags & bit) or "rw"

@@ -1,0 +1,140 @@
+"""Which task, mount and namespace of one snapshot is which of another. Pure functions.
+
+On one boot, identity is the kernel's: a pid with its start time, a mount's id that is never used again, a namespace's
+number. Across boots there is none, and names stand in for it, numbered where they repeat.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from explorer.model import Attachment, Kernel, Mount, MountNamespace, Snapshot, Task, TaskKind
+
+__all__ = ("Pairs", "is_same_boot", "match_mounts", "match_namespaces", "match_tasks", "worker_group")
+
+#: The wall clock at boot is what now and uptime give; NTP moves the one against the other.
+_BOOT_TIME_TOLERANCE_S = 2.0
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs(Generic[_T]):
+    """Objects of two snapshots, matched; each list in its snapshot's order."""
+
+    both: list[tuple[_T, _T]]
+    gone: list[_T]
+    """Only in the first."""
+    added: list[_T]
+    """Only in the second."""
+
+
+def is_same_boot(a: Kernel, b: Kernel) -> bool:
+    """Whether both snapshots are of one boot of one kernel. If that cannot be told, they are not."""
+    if (a.build_id, a.release, a.init_fs) != (b.build_id, b.release, b.init_fs):
+        return False
+    if a.boot_time is None or b.boot_time is None:
+        return False
+    try:
+        apart = datetime.fromisoformat(a.boot_time) - datetime.fromisoformat(b.boot_time)
+        return abs(apart.total_seconds()) <= _BOOT_TIME_TOLERANCE_S
+    except (ValueError, TypeError):  # an edited snapshot: its boot time is no time, or has no time zone
+        return False
+
+
+def _numbered(items: Iterable[_T], key_of: Callable[[_T], Hashable]) -> dict[tuple[Hashable, int], _T]:
+    """Items by key and how many had the same key before."""
+    seen: Counter[Hashable] = Counter()
+    found = {}
+    for item in items:
+        key = key_of(item)
+        found[key, seen[key]] = item
+        seen[key] += 1
+    return found
+
+
+def _match(
+    before: Iterable[_T], after: Iterable[_T], keys: tuple[Callable[[_T], Hashable], Callable[[_T], Hashable]]
+) -> Pairs[_T]:
+    old, new = _numbered(before, keys[0]), _numbered(after, keys[1])
+    return Pairs(
+        both=[(item, new[key]) for key, item in old.items() if key in new],
+        gone=[item for key, item in old.items() if key not in new],
+        added=[item for key, item in new.items() if key not in old],
+    )
+
+
+def match_tasks(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[Task]:
+    """Match tasks; across boots, without kworkers (see :func:`worker_group`), and duplicates by pid order."""
+    if same_boot:
+
+        def identity(task: Task) -> Hashable:
+            # All idle tasks have pid 0 and no start time of their own.
+            return task.pid, task.start_time, task.comm if task.kind is TaskKind.IDLE else ""
+
+        return _match(a.tasks, b.tasks, (identity, identity))
+
+    def name(task: Task) -> Hashable:
+        full = None if task.kthread is None else task.kthread.full_name
+        # io_uring's and vhost's threads carry the pid of their process in their names.
+        comm = re.sub(r"[0-9]+", "N", task.comm) if task.kind is TaskKind.IO_WORKER else task.comm
+        return full or comm, task.kind
+
+    def lasting(snapshot: Snapshot) -> list[Task]:
+        return [task for task in snapshot.tasks if task.kind is not TaskKind.KWORKER]
+
+    return _match(lasting(a), lasting(b), (name, name))
+
+
+def worker_group(task: Task) -> str:
+    """The sort of a kworker: ``kworker/N``, ``kworker/uN``, ``kworker/NH``: its name without its numbers."""
+    name = re.match(r"kworker/(u?)[0-9]+:[0-9]+(H?)", task.comm)
+    return f"kworker/{name[1]}N{name[2]}" if name else re.sub(r"[0-9]+", "N", task.comm)
+
+
+def _namespace_key(snapshot: Snapshot, same_boot: bool) -> Callable[[MountNamespace], Hashable]:
+    if same_boot:
+        return lambda namespace: namespace.inum
+    dweller: dict[int, str] = {}
+    for task in snapshot.tasks:
+        if task.mnt_ns is not None and task.kind is not TaskKind.IDLE:
+            dweller.setdefault(task.mnt_ns, task.comm)
+    initial = snapshot.kernel.init_mnt_ns
+    return lambda namespace: (
+        "initial" if namespace.address == initial else ("of", dweller.get(namespace.address, ""))
+    )
+
+
+def match_namespaces(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[MountNamespace]:
+    """Match mount namespaces: by number, or by the first task that lives in each."""
+    return _match(
+        a.mount_namespaces, b.mount_namespaces, (_namespace_key(a, same_boot), _namespace_key(b, same_boot))
+    )
+
+
+def _mount_key(snapshot: Snapshot, same_boot: bool) -> Callable[[Mount], Hashable]:
+    if same_boot:
+        return lambda mount: mount.unique_id if mount.unique_id is not None else (mount.id, mount.superblock)
+    of_namespace = _namespace_key(snapshot, same_boot)
+    keys = {namespace.address: of_namespace(namespace) for namespace in snapshot.mount_namespaces}
+
+    def key(mount: Mount) -> Hashable:
+        where = keys.get(mount.mnt_ns or 0) if mount.attachment is Attachment.NAMESPACE else mount.attachment
+        return where, mount.mountpoint, mount.fstype, mount.source
+
+    return key
+
+
+def match_mounts(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[Mount]:
+    """Match mounts: by their id, or by namespace, place, type and source; stacked ones from the bottom."""
+
+    def in_order(snapshot: Snapshot) -> list[Mount]:
+        # Ids grow; addresses, by which the snapshot is sorted, mean nothing across boots.
+        return sorted(snapshot.mounts, key=lambda mount: (mount.unique_id or 0, mount.id))
+
+    return _match(in_order(a), in_order(b), (_mount_key(a, same_boot), _mount_key(b, same_boot)))

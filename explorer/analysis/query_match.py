@@ -1,0 +1,152 @@
+"""Decides queries: a query's tree becomes closures over one snapshot, quick enough for 100,000 tasks."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable
+from typing import Any
+
+from explorer.analysis.query_ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
+from explorer.analysis.query_fields import FIELDS, FREE_TEXT, Field, FieldType, Scope, shown
+from explorer.model import Snapshot, Task
+
+__all__ = ("NO", "NUMERIC", "YES", "Compiler", "Predicate", "parse_number", "text_matcher")
+
+Predicate = Callable[[Task], bool]
+
+YES = frozenset({"yes", "true", "1"})
+NO = frozenset({"no", "false", "0"})
+_ORDER: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    ":": operator.eq,
+}
+NUMERIC = frozenset({FieldType.NUMBER, FieldType.SECONDS, FieldType.OCTAL})
+_NUMBER_FORMS = {
+    FieldType.NUMBER: re.compile(r"-?[0-9]{1,20}|0[xX][0-9a-fA-F]{1,16}"),
+    FieldType.SECONDS: re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?"),
+    FieldType.OCTAL: re.compile(r"[0-7]{1,6}"),
+}
+
+
+def parse_number(kind: FieldType, text: str) -> int | float | None:
+    """The number that ``text`` writes for a field of type ``kind``; ``None`` if it writes none."""
+    if not _NUMBER_FORMS[kind].fullmatch(text):
+        return None
+    if kind is FieldType.SECONDS:
+        number = float(text)
+        return number if math.isfinite(number) else None
+    if kind is FieldType.OCTAL:
+        return int(text, 8)
+    return int(text, 16) if text[:2].lower() == "0x" else int(text)
+
+
+def text_matcher(sign: str, pattern: str) -> Callable[[str], bool]:
+    """What ``:``, ``!=`` (without its not) and ``~`` ask of one text. Linear in the text."""
+    if sign != "~":
+        if "*" not in pattern and "?" not in pattern:
+            return pattern.__eq__
+        return _Glob(pattern, starts=True, ends=True, ignore_case=False)
+    starts, ends = pattern.startswith("^"), pattern.endswith("$") and len(pattern) > 1
+    core = pattern[1 if starts else 0 : -1 if ends else None]
+    return _Glob(core, starts=starts, ends=ends, ignore_case=True)
+
+
+class _Glob:
+    """Shell wildcards: the leftmost match of each piece between stars is always good enough, so nothing backtracks."""
+
+    def __init__(self, pattern: str, *, starts: bool, ends: bool, ignore_case: bool) -> None:
+        flags = re.DOTALL | (re.IGNORECASE if ignore_case else 0)
+        texts = pattern.split("*")
+        self._lengths = [len(text) for text in texts]
+        self._pieces = [
+            re.compile("".join("." if char == "?" else re.escape(char) for char in text), flags)
+            for text in texts
+        ]
+        self._starts, self._ends = starts, ends
+
+    def __call__(self, text: str) -> bool:
+        position, last = 0, len(self._pieces) - 1
+        for index, (piece, length) in enumerate(zip(self._pieces, self._lengths, strict=True)):
+            if index == last and self._ends:
+                at = len(text) - length
+                if at < position or (index == 0 and self._starts and at != 0):
+                    return False
+                return piece.match(text, at) is not None
+            find = piece.match if index == 0 and self._starts else piece.search
+            found = find(text, position)
+            if found is None:
+                return False
+            position = found.end()
+        return True
+
+
+class Compiler:
+    """Turns a query's tree into closures over one snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def compile(self, node: Node) -> Predicate:
+        match node:
+            case Everything():
+                return lambda task: True
+            case Flag(name):
+                return self._remember(FIELDS[name], bool)
+            case Text(text):
+                return self._free_text(text)
+            case Comparison():
+                return self._comparison(node)
+            case Not(operand):
+                inner = self.compile(operand)
+                return lambda task: not inner(task)
+            case And(operands):
+                every = tuple(map(self.compile, operands))
+                return lambda task: all(predicate(task) for predicate in every)
+            case Or(operands):
+                some = tuple(map(self.compile, operands))
+                return lambda task: any(predicate(task) for predicate in some)
+
+    def _comparison(self, node: Comparison) -> Predicate:
+        field = FIELDS[node.field]
+        if node.operator == "!=":
+            equal = self._comparison(Comparison(node.field, ":", node.value))
+            return lambda task: not equal(task)
+        if field.type is FieldType.FLAG:
+            wanted = node.value.lower() in YES
+            return self._remember(field, lambda value: bool(value) is wanted)
+        if field.type in NUMERIC:
+            number, compare = parse_number(field.type, node.value), _ORDER[node.operator]
+            return self._remember(field, lambda value: value is not None and compare(value, number))
+        matches = text_matcher(node.operator, node.value)
+        return self._remember(field, lambda value: any(map(matches, shown(value))))
+
+    def _remember(self, field: Field, test: Callable[[Any], bool]) -> Predicate:
+        """Ask once for each ``fs_struct`` where the field is about that, and once for each value elsewhere."""
+        get, snapshot, known = field.get, self._snapshot, dict[Any, bool]()
+        if field.scope is Scope.FS:
+
+            def key_of(task: Task) -> Any:
+                return task.owned_fs
+        else:
+
+            def key_of(task: Task) -> Any:
+                return get(task, snapshot)
+
+        def predicate(task: Task) -> bool:
+            key = key_of(task)
+            answer = known.get(key)
+            if answer is None:
+                answer = known[key] = test(get(task, snapshot))
+            return answer
+
+        return predicate
+
+    def _free_text(self, text: str) -> Predicate:
+        matches = text_matcher("~", text)
+        contains = self._remember(FREE_TEXT, lambda value: any(map(matches, shown(value))))
+        return lambda task: str(task.pid) == text or contains(task)

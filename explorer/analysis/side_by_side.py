@@ -1,0 +1,98 @@
+"""Two snapshots side by side: which object is which, and what to call it. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from explorer.analysis.matching import Pairs, match_mounts, match_namespaces, match_tasks
+from explorer.model import Attachment, Mount, MountNamespace, PathRef, Snapshot, Task, hex_address
+from explorer.model.diff import Change
+
+__all__ = ("SideBySide", "changed_values", "mount_name", "namespace_name")
+
+
+def changed_values(*facts: tuple[str, str | None, str | None]) -> Iterator[Change]:
+    """The facts (what, before, after) that differ."""
+    for what, before, after in facts:
+        if before != after:
+            yield Change(what=what, before=before, after=after)
+
+
+def mount_name(mount: Mount, snapshot: Snapshot) -> str:
+    """``tmpfs /run (tmpfs, id 35 in mnt:[4026531832])``: type, place, source, and what it hangs on."""
+    namespace = snapshot.namespace_by_address.get(mount.mnt_ns or 0)
+    if mount.attachment is Attachment.NAMESPACE:
+        where = "in ?" if namespace is None else f"in {namespace_name(namespace, snapshot)}"
+    else:
+        where = mount.attachment.value
+    return (
+        f"{mount.fstype or '?'} {mount.mountpoint or '?'} ({mount.source or 'none'}, id {mount.id} {where})"
+    )
+
+
+def namespace_name(namespace: MountNamespace, snapshot: Snapshot) -> str:
+    """``mnt:[4026531832]``, as /proc/PID/ns/mnt shows it."""
+    return f"mnt:[{namespace.inum}]"
+
+
+@dataclass(slots=True)
+class SideBySide:
+    """Snapshots ``a`` (before) and ``b`` (after), their objects matched."""
+
+    a: Snapshot
+    b: Snapshot
+    same_boot: bool
+    tasks: Pairs[Task] = field(init=False)
+    mounts: Pairs[Mount] = field(init=False)
+    namespaces: Pairs[MountNamespace] = field(init=False)
+    partners: dict[int, int] = field(init=False)
+    """Address of a mount or namespace in ``a`` -> in ``b``."""
+
+    def __post_init__(self) -> None:
+        self.tasks = match_tasks(self.a, self.b, self.same_boot)
+        self.mounts = match_mounts(self.a, self.b, self.same_boot)
+        self.namespaces = match_namespaces(self.a, self.b, self.same_boot)
+        self.partners = {before.address: after.address for before, after in self.mounts.both}
+        self.partners |= {before.address: after.address for before, after in self.namespaces.both}
+
+    def place(self, path: PathRef | None, snapshot: Snapshot) -> str | None:
+        """``init-root rootfs:/srv``; with the mount's id where that means the same in both snapshots."""
+        if path is None:
+            return None
+        mount = snapshot.mount_by_address.get(path.mount) if self.same_boot else None
+        number = "" if mount is None else f"#{mount.id}"
+        placement = "?" if path.placement is None else path.placement.value
+        return f"{placement} {path.fstype or '?'}{number}:{path.path or '?'}"
+
+    def path_change(self, what: str, old: PathRef | None, new: PathRef | None) -> Iterator[Change]:
+        before, after = self.place(old, self.a), self.place(new, self.b)
+        if before == after and old is not None and new is not None and self.same_boot:
+            # Within one boot a place is its mount and dentry, whatever it is called.
+            if (old.mount, old.dentry) == (new.mount, new.dentry):
+                return
+            after = f"{after} (another one of that name)"
+        if before != after:
+            yield Change(what=what, before=before, after=after)
+
+    def fs_name(self, address: int, snapshot: Snapshot) -> str:
+        kernel = snapshot.kernel
+        names = {kernel.init_fs: "init_fs", kernel.userspace_init_fs: "userspace_init_fs"}
+        return names.get(address) or hex_address(address)
+
+    def reference_change(self, what: str, old: int | None, new: int | None) -> Iterator[Change]:
+        """A pointer to a mount namespace or mount: changed if the two are not the same object."""
+        if old is None and new is None:
+            return
+        partner = None if old is None else self.partners.get(old)
+        if partner is None or partner != new:
+            yield Change(what=what, before=self.object_name(old, self.a), after=self.object_name(new, self.b))
+
+    def object_name(self, address: int | None, snapshot: Snapshot) -> str | None:
+        if address is None:
+            return None
+        mount = snapshot.mount_by_address.get(address)
+        if mount is not None:
+            return mount_name(mount, snapshot)
+        namespace = snapshot.namespace_by_address.get(address)
+        return hex_address(address) if namespace is None else namespace_name(namespace, snapshot)

@@ -1,0 +1,109 @@
+"""The kernel's clocks at the time of the capture: the scheduler's, and jiffies.
+
+Mirrors ``update_rq_clock()`` of kernel/sched/core.c and ``update_se()`` of kernel/sched/fair.c: every scheduling class
+stores the runqueue's ``clock_task`` in ``se.exec_start`` whenever it accounts the running task, last of all when the
+task leaves the CPU.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import drgn
+
+from .layout import make_decoder
+from .reader import ErrorLog, MemoryReader, ReadError
+from .symbols import SymbolTable
+from .tasks import RawTask
+
+__all__ = ("JiffiesClock", "SchedulerClocks")
+
+_NTP_SCALE_SHIFT = 32  # include/linux/timex.h
+_MAX_HZ = 10_000
+_U64 = (1 << 64) - 1
+
+
+class _Clock(NamedTuple):
+    """Nanoseconds: ``rq.clock``, and the same without interrupts and stolen time."""
+
+    clock: int
+    clock_task: int
+    curr: int
+
+
+class SchedulerClocks:
+    """``rq.clock`` of every CPU.
+
+    An idle CPU's clock stands still, so that the latest one of all CPUs is taken for now; they count from one start.
+
+    :param runqueues: CPU -> address of its ``struct rq``
+    """
+
+    def __init__(
+        self, prog: drgn.Program, reader: MemoryReader, runqueues: dict[int, int], errors: ErrorLog
+    ) -> None:
+        self._clocks: dict[int, _Clock] = {}
+        self._now = 0
+        try:
+            decoder = make_decoder(prog, "rq", "clock", "clock_task", "curr")
+        except LookupError as error:
+            errors.add("scheduler", "clocks", str(error))
+            return
+        for cpu, address in runqueues.items():
+            with errors.guard(f"CPU {cpu}", "rq.clock"):
+                data = reader.read(address + decoder.base, decoder.span)
+                self._clocks[cpu] = clock = _Clock._make(decoder.decode(data))
+                self._now = max(self._now, clock.clock)
+
+    def waiting_s(self, task: RawTask) -> float | None:
+        """Seconds since the task last ran; ``None`` while it is on a CPU, and where that is not known."""
+        own = self._clocks.get(-1 if task.cpu is None else task.cpu)
+        if own is None or task.on_cpu or (task.on_cpu is None and own.curr == task.address):
+            return None
+        if task.exec_start:
+            waiting = own.clock_task + (self._now - own.clock) - task.exec_start
+        elif task.last_arrival:  # it moved to another CPU and has not run there: when it last began to run
+            waiting = self._now - task.last_arrival
+        else:
+            return None
+        return round(max(waiting, 0) / 1e9, 3)
+
+
+class JiffiesClock:
+    """``jiffies`` now, and how many make a second (``HZ`` is in no variable: a tick's length is)."""
+
+    def __init__(
+        self, prog: drgn.Program, reader: MemoryReader, symbols: SymbolTable, errors: ErrorLog
+    ) -> None:
+        self._now: int | None = None
+        self.hz: int | None = None
+        try:
+            address = symbols.symbol_address("jiffies")
+            if address is None:
+                raise LookupError("the kernel's symbol table has no jiffies")
+            self._now = reader.read_u64(address)
+            self.hz = _read_hz(prog)
+        except (LookupError, AttributeError, ReadError, drgn.FaultError) as error:
+            errors.add("kernel", "jiffies", str(error))
+
+    def seconds_since(self, start: int | None) -> float | None:
+        """Seconds since a value of ``jiffies``; ``None`` for one that is missing."""
+        if start is None or self._now is None or self.hz is None:
+            return None
+        elapsed = (self._now - start) & _U64
+        if elapsed > _U64 >> 1:  # it was set after we looked at jiffies
+            elapsed = 0
+        return round(elapsed / self.hz, 3)
+
+
+def _read_hz(prog: drgn.Program) -> int:
+    """``HZ``, from the length of a tick that ``ntp_tick_length()`` gives (within 0.05 % of the true one)."""
+    try:
+        timekeeper = prog["timekeeper_data"][prog["TIMEKEEPER_CORE"]].timekeeper  # 6.17
+    except LookupError:
+        timekeeper = prog["tk_core"].timekeeper
+    tick = int(timekeeper.ntp_tick.value_()) / (1 << _NTP_SCALE_SHIFT)
+    hz = round(1e9 / tick) if tick else 0
+    if not 0 < hz <= _MAX_HZ:
+        raise LookupError(f"a tick of {tick:.0f} ns is no tick")
+    return hz

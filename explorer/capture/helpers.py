@@ -1,0 +1,115 @@
+"""User mode helpers: programs the kernel has started, or is about to start.
+
+Mirrors kernel/umh.c: a kworker runs ``call_usermodehelper_exec_work()`` and, for ``UMH_WAIT_PROC``, stays in it until
+the helper has exited; its work item is the ``work`` of the ``struct subprocess_info``. Without that wait, only the
+helper itself is left, a child of kthreadd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import drgn
+
+from explorer.model import Task, TaskKind, UserModeHelper, kernel_text
+
+from .layout import Decoder, make_decoder, member_offset
+from .reader import ErrorLog, MemoryReader, is_kernel_pointer
+from .symbols import SymbolTable
+from .workqueues import BusyWorker
+
+__all__ = ("HelperLayout", "HelperReader", "probe_helpers")
+
+_PF_FORKNOEXEC = 0x40  # include/linux/sched.h
+_MAX_ARGUMENTS = 64
+_MAX_TEXT = 4096
+_POINTER = 8
+
+
+@dataclass(frozen=True, slots=True)
+class HelperLayout:
+    """What is read of a ``struct subprocess_info``."""
+
+    info: Decoder
+    """path, argv"""
+    work: int
+
+
+def probe_helpers(prog: drgn.Program) -> HelperLayout:
+    """Probe the kernel's types. :raises LookupError: if they lack something"""
+    return HelperLayout(
+        info=make_decoder(prog, "subprocess_info", "path", "argv"),
+        work=member_offset(prog, "subprocess_info", "work"),
+    )
+
+
+class HelperReader:
+    """Finds the helpers in flight."""
+
+    def __init__(
+        self, reader: MemoryReader, layout: HelperLayout, symbols: SymbolTable, errors: ErrorLog
+    ) -> None:
+        self._reader = reader
+        self._layout = layout
+        self._errors = errors
+        self._exec_work = symbols.symbol_address("call_usermodehelper_exec_work")
+
+    def read_helpers(
+        self, busy: Sequence[BusyWorker], tasks: Sequence[Task], parents: dict[int, int]
+    ) -> list[UserModeHelper]:
+        """Those a kworker waits for, by its address, then those that only left a process.
+
+        :param parents: task -> ``real_parent``
+        """
+        processes = [task for task in tasks if task.kind is TaskKind.USERMODEHELPER]
+        found: list[UserModeHelper] = []
+        claimed: set[int] = set()
+        for worker in sorted(busy, key=lambda worker: worker.task):
+            if not worker.func or worker.func != self._exec_work:
+                continue
+            process = next((task for task in processes if parents.get(task.address) == worker.task), None)
+            if process is not None:
+                claimed.add(process.address)
+            found.append(self._read(worker, process))
+        found += [
+            UserModeHelper(
+                address=None,
+                path=None,
+                argv=[],
+                waiting_worker=None,
+                process=task.address,
+                before_exec=bool(task.flags & _PF_FORKNOEXEC),
+            )
+            for task in processes
+            if task.address not in claimed
+        ]
+        return found
+
+    def _read(self, worker: BusyWorker, process: Task | None) -> UserModeHelper:
+        address = worker.work - self._layout.work
+        where = f"subprocess_info 0x{address:x}"
+        path: str | None = None
+        argv: list[str] = []
+        with self._errors.guard(where, "path and argv"):
+            decoder = self._layout.info
+            path_pointer, argv_pointer = decoder.decode(
+                self._reader.read(address + decoder.base, decoder.span)
+            )
+            path = self._text(path_pointer)
+            for index in range(_MAX_ARGUMENTS):
+                argument = self._reader.read_u64(argv_pointer + _POINTER * index)
+                if not is_kernel_pointer(argument):
+                    break
+                argv.append(self._text(argument))
+        return UserModeHelper(
+            address=address,
+            path=path,
+            argv=argv,
+            waiting_worker=worker.task,
+            process=None if process is None else process.address,
+            before_exec=process is not None and bool(process.flags & _PF_FORKNOEXEC),
+        )
+
+    def _text(self, address: int) -> str:
+        return kernel_text(self._reader.read_c_string(address, _MAX_TEXT))

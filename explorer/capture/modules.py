@@ -1,0 +1,27 @@
+"""The loaded kernel modules, with their taints as /proc/modules shows them."""
+
+from __future__ import annotations
+
+from explorer.model import LoadedModule
+
+from .symbols import SymbolTable
+
+__all__ = ("read_modules", "taint_letters")
+
+#: ``taint_flags[].c_true`` of kernel/panic.c, by bit; bit 0 is ``G`` only for a kernel as a whole.
+_TAINT_LETTERS = "PFSRMBUDAWCIOELKXTNJ"
+
+
+def taint_letters(taints: int) -> str:
+    """The letters of a module's taints, by bit; a bit that is newer than this program is ``?``."""
+    return "".join(
+        _TAINT_LETTERS[bit] if bit < len(_TAINT_LETTERS) else "?" for bit in range(64) if taints >> bit & 1
+    )
+
+
+def read_modules(symbols: SymbolTable) -> list[LoadedModule]:
+    """All loaded modules by name."""
+    return [
+        LoadedModule(name=module.name, taints=taint_letters(module.taints))
+        for module in sorted(symbols.modules.modules(), key=lambda module: module.name)
+    ]

@@ -1,0 +1,73 @@
+"""The path walk a task is in: ``task_struct.nameidata``.
+
+Mirrors fs/namei.c: ``set_nameidata()`` hangs a walk's state on the task, ``restore_nameidata()`` takes it off. It lies
+on the task's own stack.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .layout import Layout
+from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
+from .tasks import RawTask
+
+__all__ = ("RawWalk", "WalkReader")
+
+_PATH_MAX = 4096
+#: fs/namei.c of the RFC's first version: this lookup starts at userspace_init_fs.
+_LOOKUP_IN_INIT = 1 << 29
+
+
+class RawWalk(NamedTuple):
+    """A ``struct nameidata``; ``mnt`` and ``root_mnt`` are ``struct vfsmount *``, 0 while they are not set."""
+
+    mnt: int
+    dentry: int
+    root_mnt: int
+    root_dentry: int
+    flags: int
+    path: bytes | None
+
+    @property
+    def in_init(self) -> bool:
+        """``LOOKUP_IN_INIT``, on a kernel that has it: elsewhere the bit means something else."""
+        return bool(self.flags & _LOOKUP_IN_INIT)
+
+
+class WalkReader:
+    """Reads path walks. :param live: the kernel runs: a walk that has ended meanwhile is none"""
+
+    def __init__(self, reader: MemoryReader, layout: Layout, errors: ErrorLog, live: bool) -> None:
+        self._reader = reader
+        self._layout = layout
+        self._errors = errors
+        self._live = live
+
+    def read_walk(self, task: RawTask) -> RawWalk | None:
+        """The walk of a task whose ``nameidata`` is not NULL; ``None``, with an error entry, if unreadable."""
+        try:
+            walk = self._read(task.nameidata)
+        except ReadError as error:
+            if not self._has_ended(task):
+                self._errors.add(task.name, "nameidata", str(error))
+            return None
+        return None if self._has_ended(task) else walk
+
+    def _read(self, nameidata: int) -> RawWalk:
+        decoder = self._layout.nameidata
+        data = self._reader.read(nameidata + decoder.base, decoder.span)
+        mnt, dentry, root_mnt, root_dentry, flags, name = decoder.decode(data)
+        path = None
+        if is_kernel_pointer(name):
+            pointer = self._reader.read_u64(name + self._layout.filename_name)
+            path = self._reader.read_c_string(pointer, _PATH_MAX)
+        return RawWalk(mnt, dentry, root_mnt, root_dentry, flags, path)
+
+    def _has_ended(self, task: RawTask) -> bool:
+        if not self._live:
+            return False
+        try:
+            return self._reader.read_u64(task.address + self._layout.task_nameidata) != task.nameidata
+        except ReadError:
+            return True  # the task itself is gone

@@ -1,0 +1,56 @@
+"""``diff``: what differs between two targets or snapshots."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import click
+
+from .main import ExitCode
+from .snapshot import warn_of_errors
+from .targets import TargetArguments, read_snapshot, target_options
+
+__all__ = ("diff_command",)
+
+_DIFFERENT = 1
+
+
+@click.command("diff")
+@target_options
+@click.argument("other", required=False)
+@click.option(
+    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Default: text."
+)
+def diff_command(arguments: TargetArguments, other: str | None, format_: str) -> int:
+    """Say what differs in OTHER, seen from TARGET: tasks, who shares an fs_struct, mounts, namespaces, the kernel.
+
+    Each is any target or a saved snapshot; the options apply to both. On one boot tasks are matched by pid and start
+    time, across boots by name and kind. Exit codes: 0 no difference, 1 differences, 3 one cannot be opened,
+    4 values could not be read, so that differences may be missing.
+    """
+    from explorer.analysis.diff import diff_snapshots
+    from explorer.output.diff import diff_json, render_diff
+
+    first, second = _two(arguments, other)
+    a, b = read_snapshot(first), read_snapshot(second)
+    diff = diff_snapshots(a, b)
+    if format_ == "json":
+        click.echo(diff_json(diff))
+    else:
+        click.echo("\n".join(render_diff(diff)))
+    if ExitCode.ERRORS in (warn_of_errors(a), warn_of_errors(b)):
+        return ExitCode.ERRORS
+    return _DIFFERENT if diff.differs else ExitCode.OK
+
+
+def _two(arguments: TargetArguments, other: str | None) -> tuple[TargetArguments, TargetArguments]:
+    """The two targets named: by --core, --kernel or --qemu first, then by position."""
+    by_option = replace(arguments, target=None)
+    positional = [name for name in (arguments.target, other) if name is not None]
+    sides = [by_option] if by_option.is_named() else []
+    sides += [replace(arguments, target=name, core=None, kernel=False, qemu=None) for name in positional]
+    if len(sides) != 2:
+        raise click.UsageError("Two targets or snapshots are needed: TARGET and OTHER.")
+    for side in sides:
+        side.name()  # --core and --qemu together are one too many
+    return sides[0], sides[1]

@@ -1,0 +1,36 @@
+"""``--where``: the option that takes a query."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from explorer.analysis.query import Query
+
+__all__ = ("QueryType", "where_option")
+
+
+class QueryType(click.ParamType["Query"]):
+    """A query; a bad one ends the command before any target is opened, with a caret below what is wrong."""
+
+    name = "query"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Query:
+        from explorer.analysis.query import Query, QueryError, parse_query
+
+        if isinstance(value, Query):
+            return value
+        try:
+            return parse_query(value)
+        except QueryError as error:
+            self.fail(f"column {error.position + 1}\n\n{error.render()}", param, ctx)
+
+
+where_option = click.option(
+    "--where",
+    type=QueryType(),
+    metavar="QUERY",
+    help="Only tasks that match, such as 'kind:kthread not root:nullfs'.",
+)

@@ -1,0 +1,120 @@
+"""A diff of two snapshots, for people and for scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from explorer.model import escape_text
+from explorer.model.diff import (
+    Change,
+    DiffSide,
+    ObjectChange,
+    Regrouping,
+    SnapshotDiff,
+    TaskChange,
+    TaskLabel,
+    WorkerGroup,
+)
+
+__all__ = ("diff_json", "render_diff")
+
+_SIGNS = {"added": "+", "gone": "-", "changed": "~"}
+_MOST_NAMES = 6
+#: More tasks than these that changed in the same way become one entry.
+_MOST_ALIKE = 3
+
+
+def diff_json(diff: SnapshotDiff) -> str:
+    """The document of :class:`explorer.model.diff.SnapshotDiff`; everything outside ASCII is escaped."""
+    return json.dumps(diff.model_dump(mode="json"), indent=2)
+
+
+def render_diff(diff: SnapshotDiff) -> list[str]:
+    """Lines of text: ``+`` came, ``-`` went, ``~`` changed; sections without a difference are left out."""
+    lines = [_side("A", diff.a), _side("B", diff.b)]
+    boot = "The same boot" if diff.same_boot else "Different boots"
+    lines.append(f"{boot}: tasks are matched by {diff.matched_by}.")
+    counts = f"{len(diff.came)} came, {len(diff.went)} went, {len(diff.changed)} changed"
+    sections: list[tuple[str, Sequence[str]]] = [
+        ("Kernel", [f"  ~ {_change(change)}" for change in diff.kernel]),
+        (f"Tasks: {counts}", list(_tasks(diff))),
+        ("Kernel workers that live elsewhere", list(_workers(diff.workers))),
+        ("fs_structs regrouped", [line for group in diff.regrouped for line in _regrouping(group)]),
+        ("Mounts", list(_objects(diff.mounts))),
+        ("Mount namespaces", list(_objects(diff.mount_namespaces))),
+    ]
+    for title, body in sections:
+        if body:
+            lines += ["", title, *body]
+    if not diff.differs:
+        lines += ["", "No differences."]
+    if diff.a.errors or diff.b.errors:
+        lines += ["", f"Values that could not be read: {diff.a.errors} in A, {diff.b.errors} in B."]
+    return lines
+
+
+def _side(letter: str, side: DiffSide) -> str:
+    return (
+        f"{letter}  {escape_text(side.target)}: Linux {escape_text(side.release)} ({side.generation}), "
+        f"{side.tasks} tasks, taken {escape_text(side.taken_at)}"
+    )
+
+
+def _text(value: str | None) -> str:
+    return "none" if value is None else escape_text(value)
+
+
+def _change(change: Change) -> str:
+    return f"{escape_text(change.what)}: {_text(change.before)} → {_text(change.after)}"
+
+
+def _label(label: TaskLabel) -> str:
+    name = escape_text(label.comm) or '""'
+    return f"{label.pid} {name} ({label.kind.value})"
+
+
+def _tasks(diff: SnapshotDiff) -> Iterator[str]:
+    for sign, labels in (("+", diff.came), ("-", diff.went)):
+        for label in labels:
+            yield f"  {sign} {_label(label)}: owner {label.owner}, root {_text(label.root)}"
+    folded: dict[tuple[str, ...], list[TaskChange]] = {}
+    for changed in diff.changed:
+        folded.setdefault(tuple(map(_change, changed.changes)), []).append(changed)
+    for changes, group in folded.items():
+        if len(group) > _MOST_ALIKE:
+            names = [f"{changed.after.comm} ({changed.after.pid})" for changed in group]
+            yield f"  ~ {len(group)} tasks alike: {_names(names)}"
+            yield from (f"      {change}" for change in changes)
+            continue
+        for changed in group:
+            moved = changed.before.pid != changed.after.pid
+            yield f"  ~ {_label(changed.after)}{f', pid {changed.before.pid} in A' if moved else ''}"
+            yield from (f"      {change}" for change in changes)
+
+
+def _workers(groups: Iterable[WorkerGroup]) -> Iterator[str]:
+    for group in groups:
+        if group.differs:
+            yield f"  ~ {escape_text(group.name)}"
+            for sign, homes in (("-", group.before), ("+", group.after)):
+                yield from (f"      {sign} {count} in {escape_text(home)}" for home, count in homes.items())
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(map(escape_text, names[:_MOST_NAMES]))
+    return shown if len(names) <= _MOST_NAMES else f"{shown} and {len(names) - _MOST_NAMES} more"
+
+
+def _regrouping(group: Regrouping) -> Iterator[str]:
+    yield f"  ~ {escape_text(group.fs)}, in A {_names(group.came_from)}: shared by {_names(group.sharers)}"
+    if group.joined:
+        yield f"      joined: {_names(group.joined)}"
+    if group.left:
+        yield f"      left: {_names(group.left)}"
+
+
+def _objects(changes: Iterable[ObjectChange]) -> Iterator[str]:
+    for changed in changes:
+        yield f"  {_SIGNS[changed.state]} {escape_text(changed.name)}"
+        yield from (f"      {_change(change)}" for change in changed.changes)
