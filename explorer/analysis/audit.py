@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from explorer.analysis.rule import AuditContext
 from explorer.analysis.rules import RULES
-from explorer.model import CaptureError, Finding, Severity, Snapshot
+from explorer.model import CaptureError, Finding, Severity, Snapshot, Task
 from explorer.plugin import Plugin
 
-__all__ = ("AuditReport", "run_audit")
+__all__ = ("AuditReport", "run_audit", "select_findings")
 
 
 @dataclass(slots=True)
@@ -45,6 +45,26 @@ def run_audit(snapshot: Snapshot, plugins: Sequence[Plugin] = (), only: Collecti
         key=lambda finding: (finding.severity.rank, finding.rule, finding.title),
     )
     return report
+
+
+def select_findings(
+    findings: Sequence[Finding], snapshot: Snapshot, matches: Callable[[Task], bool]
+) -> list[Finding]:
+    """Findings that are about a task that matches: it is evidence itself, or owns an ``fs_struct`` that is.
+
+    What is about the kernel as a whole, or about nobody, is left out.
+    """
+    wanted = {task.address for task in snapshot.tasks if matches(task)}
+    held = {task.owned_fs for task in snapshot.tasks if task.address in wanted}
+    return [
+        finding
+        for finding in findings
+        if any(
+            (reference.kind == "task" and reference.address in wanted)
+            or (reference.kind == "fs_struct" and reference.address in held)
+            for reference in finding.evidence
+        )
+    ]
 
 
 def _audit_plugin(plugin: Plugin, snapshot: Snapshot, report: AuditReport) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from explorer.model import (
     Generation,
     KernelText,
     Mount,
+    MountNamespace,
     Reference,
     Severity,
     Snapshot,
@@ -18,8 +19,17 @@ from explorer.model import (
 )
 from explorer.plugin import Plugin
 
-__all__ = ("ALL_GENERATIONS", "ISOLATING", "AuditContext", "Case", "Rule", "fs_reference", "mount_reference",
-           "task_reference")  # fmt: skip
+__all__ = (
+    "ALL_GENERATIONS",
+    "ISOLATING",
+    "AuditContext",
+    "Case",
+    "Rule",
+    "fs_reference",
+    "mount_namespace_reference",
+    "mount_reference",
+    "task_reference",
+)
 
 ALL_GENERATIONS = frozenset(Generation)
 #: Generations in which kernel threads live apart from PID 1.
@@ -43,6 +53,10 @@ class Case:
     evidence: list[Reference]
     severity: Severity | None = None
     """``None``: the rule's own."""
+    explanation: str | None = None
+    """What it means in this case; ``None``: the rule's own."""
+    advice: str | None = None
+    """What to do in this case; ``None``: the rule's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +83,8 @@ class Rule:
                 severity=case.severity or self.severity,
                 title=case.title,
                 evidence=case.evidence,
-                explanation=self.explanation,
-                advice=self.advice,
+                explanation=case.explanation or self.explanation,
+                advice=case.advice or self.advice,
             )
 
 
@@ -80,6 +94,10 @@ def task_reference(task: Task) -> Reference:
 
 def fs_reference(fs: FsStruct, name: str | None = None) -> Reference:
     return Reference(kind="fs_struct", address=fs.address, label=name or f"fs_struct 0x{fs.address:x}")
+
+
+def mount_namespace_reference(namespace: MountNamespace) -> Reference:
+    return Reference(kind="mount_namespace", address=namespace.address, label=f"mnt:[{namespace.inum}]")
 
 
 def mount_reference(mount: Mount) -> Reference:

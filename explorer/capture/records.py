@@ -44,6 +44,9 @@ _PF_USER_WORKER = 0x4000
 _PF_KTHREAD = 0x200000
 
 
+_FS_FIELDS = tuple(FsStruct.model_fields)
+
+
 class RecordBuilder:
     """Builds the sorted arrays of a snapshot: ``set_context`` first, tasks, fs_structs, then mounts."""
 
@@ -64,6 +67,7 @@ class RecordBuilder:
         self._reader = reader
         self._errors = errors
         self._records: dict[int, Mount] = {}
+        self._path_refs: dict[tuple[int, int], PathRef] = {}
 
     def set_context(
         self,
@@ -194,25 +198,35 @@ class RecordBuilder:
         return [self._fs(address, self._fs_structs[address]) for address in sorted(self._fs_structs)]
 
     def _fs(self, address: int, raw: RawFs | None) -> FsStruct:
+        sharers = self._sharers[address]
+        if raw is None:
+            unread = dict.fromkeys(_FS_FIELDS)
+            return FsStruct.build(unread | {"address": address, "sharers": sharers, "unstable": False})
         where = f"fs_struct 0x{address:x}"
-        values = dict.fromkeys(FsStruct.model_fields)
-        values |= {"address": address, "sharers": self._sharers[address], "unstable": False}
-        if raw is not None:
-            values |= {
+        if raw.unstable:
+            self._errors.add(where, "root and pwd", "it changed at every attempt to read it")
+        return FsStruct.build(
+            {
+                "address": address,
                 "users": raw.users,
+                "sharers": sharers,
                 "umask": f"{raw.umask:04o}",
                 "in_exec": raw.in_exec,
                 "seq": raw.seq,
                 "unstable": raw.unstable,
-                "root": self.path_ref(f"{where} root", raw.root_mnt, raw.root_dentry),
-                "pwd": self.path_ref(f"{where} pwd", raw.pwd_mnt, raw.pwd_dentry),
+                "root": self.path_ref(where, raw.root_mnt, raw.root_dentry),
+                "pwd": self.path_ref(where, raw.pwd_mnt, raw.pwd_dentry),
             }
-            if raw.unstable:
-                self._errors.add(where, "root and pwd", "it changed at every attempt to read it")
-        return FsStruct.build(values)
+        )
 
     def path_ref(self, where: str, vfsmount: int, dentry: int) -> PathRef | None:
-        """A ``struct path``; ``None`` and an error entry if its pointers cannot be pointers."""
+        """A ``struct path``; ``None`` and an error entry if its pointers cannot be pointers.
+
+        A hundred thousand fs_structs hold a few dozen distinct paths: one record serves all of them.
+        """
+        known = self._path_refs.get((vfsmount, dentry))
+        if known is not None:
+            return known
         if not is_kernel_pointer(vfsmount) or not is_kernel_pointer(dentry):
             self._errors.add(where, "path", f"mnt 0x{vfsmount:x}, dentry 0x{dentry:x}: no kernel pointers")
             return None
@@ -226,7 +240,10 @@ class RecordBuilder:
         if values["fstype"] is not None:
             with self._errors.guard(where, "path"):
                 values["path"] = kernel_text(self._paths.path_text(address, dentry))
-        return PathRef.build(values)
+        path = PathRef.build(values)
+        if path.path is not None:  # what failed is tried again, and is an error entry for each holder
+            self._path_refs[vfsmount, dentry] = path
+        return path
 
     def build_mounts(self) -> list[Mount]:
         """All mounts met, by address: those of every namespace seen, and what roots and pwds point at."""

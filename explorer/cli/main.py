@@ -16,8 +16,10 @@ __all__ = ("ExitCode", "main")
 
 #: Subcommand -> module of this package that defines it, under the same name: imported when it is used.
 _COMMANDS = {
+    "audit": "audit",
     "diff": "diff",
     "doctor": "doctor",
+    "explain": "audit",
     "ko": "ko",
     "open": "open",
     "plugins": "plugins",
@@ -27,8 +29,10 @@ _COMMANDS = {
     "tasks": "tasks",
 }
 _HELP = {
+    "audit": "Say what is wrong with a kernel's filesystem state; an exit code for CI.",
     "diff": "Say what differs between two targets or snapshots.",
     "doctor": "Say what this machine offers, and what to do about each lack.",
+    "explain": "Say what a rule of the audit means, and what to do.",
     "ko": "Say whether kernel modules look up paths, and borrow init's fs for it.",
     "open": "Browse a target in the terminal app; the same as naming no command.",
     "plugins": "List the plugins, what each needs, and whether a target has it.",
@@ -43,6 +47,8 @@ class ExitCode:
     """What the exit code says."""
 
     OK = 0
+    FOUND = 1
+    """Something was found that is worth failing for."""
     USAGE = 2
     """The command line is wrong, or its output cannot be written where it says."""
     TARGET = 3
@@ -79,7 +85,7 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="TARGET is live, a vmcore, qemu:SOCKET, physmem:FILE, sample, or a saved snapshot. "
-    "Exit codes: 0 done, 1 something was found (diff, ko), 2 wrong usage or output not writable, "
+    "Exit codes: 0 done, 1 something was found (audit, diff, ko), 2 wrong usage or output not writable, "
     "3 target cannot be opened, 4 captured with errors (the output is written).",
 )
 @click.version_option(__version__, prog_name="nullfs-explorer")

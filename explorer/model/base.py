@@ -58,7 +58,10 @@ class Record(BaseModel):
         record = cls.__new__(cls)
         set_slot = object.__setattr__
         set_slot(record, "__dict__", values)
-        set_slot(record, "__pydantic_fields_set__", _ALL_FIELDS.setdefault(cls, set(cls.model_fields)))
+        fields = _ALL_FIELDS.get(cls)
+        if fields is None:
+            fields = _ALL_FIELDS[cls] = set(cls.model_fields)
+        set_slot(record, "__pydantic_fields_set__", fields)
         set_slot(record, "__pydantic_extra__", None)
         set_slot(record, "__pydantic_private__", None)
         return record

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import drgn
-from drgn import FaultError, Object, Program, ProgramFlags, Symbol
+from drgn import FaultError, Object, Program, ProgramFlags, Symbol, TypeKindSet
 
 from explorer.target import typecache
 from explorer.target.btf import Btf, BtfError, BtfIndex, bytes_of, words_of
@@ -52,6 +52,7 @@ class KernelTypes:
         self._elf_symbols: dict[int, tuple[str, int, None] | None] = {}
         self._types: BtfTypes | None = None
         self._globals: GlobalFinder | None = None
+        self._looked_for_btf = False
 
     @property
     def notes(self) -> list[str]:
@@ -136,6 +137,31 @@ class KernelTypes:
     def _attach_module_symbols(self) -> None:
         self.prog.register_symbol_finder(f"{_FINDER} modules", self._find_module_symbols, enable_index=-1)
 
+    def _attach_module_types(self) -> None:
+        """Behind DWARF, which one vmlinux has of vmlinux alone: loaded modules carry BTF of their own."""
+        self.prog.register_type_finder(f"{_FINDER} modules", self._find_module_type, enable_index=-1)
+
+    def _find_module_type(
+        self, prog: Program, kinds: TypeKindSet, name: str, filename: str | None
+    ) -> drgn.Type | None:
+        """The signature of ``Program.register_type_finder()``; reads BTF at the first name that DWARF lacks."""
+        if not self._looked_for_btf:
+            self._looked_for_btf = True  # what reading it looks up must not come back here
+            self._types = self._read_module_types()
+        return None if self._types is None else self._types(prog, kinds, name, filename)
+
+    def _read_module_types(self) -> BtfTypes | None:
+        try:
+            start, stop = (self.prog.symbol(name).address for name in ("__start_BTF", "__stop_BTF"))
+            if not 0 < stop - start <= _MAX_BTF:
+                raise BtfError(f"it would be {stop - start} bytes long")
+            vmlinux = Btf(self.prog.read(start, stop - start))
+        except (LookupError, FaultError, BtfError) as error:
+            self._notes.append(f"types of modules are not available: no BTF ({error})")
+            return None
+        modules = ModuleTable(self.prog, vmlinux)
+        return BtfTypes(self.prog, vmlinux, modules.btfs)
+
     def _find_module_symbols(
         self, prog: Program, name: str | None, address: int | None, one: bool
     ) -> list[Symbol]:
@@ -177,6 +203,7 @@ def attach_types(
         tell("loading debug info")
         load_dwarf(prog, found.build_id, symbols, force=force)
         found._attach_module_symbols()
+        found._attach_module_types()
         return found
     use_cache = use_cache and bool(found.build_id) and btf_file is None
     pair = _from_cache(found, info) if use_cache else None

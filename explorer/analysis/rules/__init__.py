@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from explorer.analysis.rule import Rule
 
+from . import borrowing, kthreads, namespaces, pid1, reading, references, roots, sharing, walks
+
 __all__ = ("RULES", "find_rule")
 
-RULES: tuple[Rule, ...] = ()
+RULES: tuple[Rule, ...] = (
+    *pid1.RULES,
+    *kthreads.RULES,
+    *sharing.RULES,
+    *borrowing.RULES,
+    *walks.RULES,
+    *references.RULES,
+    *roots.RULES,
+    *namespaces.RULES,
+    *reading.RULES,
+)
 
 
 def find_rule(rule_id: str) -> Rule:

@@ -74,6 +74,8 @@ SCENARIOS = {
         Scenario("live", modules=("virtio_blk", "squashfs"), memory_mb=512),
         Scenario("shared-init"),
         Scenario("abandoned"),
+        Scenario("audit", modules=("fuse",)),
+        Scenario("lost"),
         Scenario("unpack", memory_mb=512),
         # Guests without states of their own: tests make them with Guest.sh
         Scenario("shell", modules=("fuse",), packages=("busybox-static",)),

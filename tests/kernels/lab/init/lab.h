@@ -51,5 +51,7 @@ void make_lively_names(void);
 void make_lively_mounts(void);
 void make_lively_kernel(void);
 void make_live_runner(void);
+void make_audit(void);
+void make_lost_walkers(void);
 
 #endif

@@ -54,12 +54,30 @@ static void make_abandoned(void)
 		printf("NX FAIL unshare %d\n", errno);
 }
 
+/* States that only the audit's rules are about; see audit.c. */
+static void make_audit_states(void)
+{
+	make_healthy();
+	make_audit();
+}
+
+/* As abandoned; and in nullfs and failfs somebody looks paths up all the time. */
+static void make_lost(void)
+{
+	make_healthy();
+	make_lost_walkers();
+	if (unshare(CLONE_FS))
+		printf("NX FAIL unshare %d\n", errno);
+}
+
 const struct scenario scenarios[] = {
 	{ "healthy", make_healthy },
 	{ "lively", make_lively },
 	{ "live", make_live },
 	{ "shared-init", make_shared_init },
 	{ "abandoned", make_abandoned },
+	{ "audit", make_audit_states },
+	{ "lost", make_lost },
 	/* unpack: a healthy guest after a big initramfs; the harness stops it while the kernel unpacks */
 	{ "unpack", make_healthy },
 	/* the rest of these is made by the harness, in shell */

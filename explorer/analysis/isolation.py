@@ -1,0 +1,113 @@
+"""Does the isolation of kernel threads hold? The facts that the rules and the verdict share. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from explorer.analysis.placement import is_isolating
+from explorer.model import FsStruct, Generation, Owner, PathRef, Placement, Snapshot, Task, TaskKind
+
+__all__ = (
+    "KERNEL_KINDS",
+    "Abandonment",
+    "find_abandonment",
+    "find_intruders",
+    "find_pid1",
+    "init_fs_off_nullfs",
+    "is_kernel_thread",
+    "owned_fs",
+    "rooted_elsewhere_by_design",
+)
+
+#: Tasks that never left the kernel. Helpers and io_uring's workers are user tasks: they have a user's ``fs_struct``.
+KERNEL_KINDS = frozenset({TaskKind.KTHREAD, TaskKind.KWORKER, TaskKind.RESCUER, TaskKind.IDLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Abandonment:
+    """PID 1 no longer owns what the kernel looks paths up in, or that lies in nullfs."""
+
+    pid1: Task | None
+    """``None`` if it could not be read."""
+    fs: FsStruct | None
+    """``userspace_init_fs``; ``None`` if it could not be read."""
+    left: bool
+    """PID 1 owns another ``fs_struct``."""
+    in_nullfs: bool
+    """The root of ``userspace_init_fs`` is in the kernel's private nullfs."""
+    collateral: tuple[Task, ...]
+    """Tasks that hold ``userspace_init_fs`` without being PID 1: they were moved with it."""
+
+
+def is_kernel_thread(task: Task) -> bool:
+    return task.kind in KERNEL_KINDS
+
+
+def owned_fs(task: Task, snapshot: Snapshot) -> FsStruct | None:
+    """The ``fs_struct`` a task owns; ``None`` if it has exited."""
+    return snapshot.fs_by_address.get(task.owned_fs or 0)
+
+
+def find_pid1(snapshot: Snapshot) -> Task | None:
+    """The leader of thread group 1."""
+    return next((task for task in snapshot.tasks if task.pid == 1), None)
+
+
+def find_abandonment(snapshot: Snapshot) -> Abandonment | None:
+    """Whether PID 1 has left ``userspace_init_fs`` behind.
+
+    Mirrors fs/fs_struct.c: when PID 1 unshares its filesystem state, the kernel moves what it leaves behind into
+    nullfs. Either half alone is as bad: kernel lookups no longer start at PID 1's root.
+    """
+    kernel = snapshot.kernel
+    if not is_isolating(kernel.generation) or kernel.userspace_init_fs is None:
+        return None
+    pid1 = find_pid1(snapshot)
+    fs = snapshot.fs_by_address.get(kernel.userspace_init_fs)
+    # A leader that has exited owns nothing: its threads may still be PID 1.
+    left = pid1 is not None and pid1.owned_fs is not None and pid1.owned_fs != kernel.userspace_init_fs
+    in_nullfs = fs is not None and fs.root is not None and fs.root.placement is Placement.NULLFS
+    if not left and not in_nullfs:
+        return None
+    holders = snapshot.sharers_by_fs.get(kernel.userspace_init_fs, [])
+    collateral = tuple(task for task in holders if task.tgid != 1)
+    return Abandonment(pid1, fs, left, in_nullfs, collateral)
+
+
+def find_intruders(snapshot: Snapshot) -> dict[int, list[Task]]:
+    """Tasks that share an ``fs_struct`` across the border, by ``fs_struct``; empty where there is no border.
+
+    In ``init_fs`` those are the user tasks, in any other the kernel threads.
+    """
+    if not is_isolating(snapshot.kernel.generation):
+        return {}
+    intruders = {}
+    for address, sharers in snapshot.sharers_by_fs.items():
+        kernel = [task for task in sharers if is_kernel_thread(task)]
+        if address == snapshot.kernel.userspace_init_fs:
+            found = kernel
+        elif not kernel or len(kernel) == len(sharers):
+            continue
+        elif address == snapshot.kernel.init_fs:
+            found = [task for task in sharers if not is_kernel_thread(task)]
+        else:
+            found = kernel
+        if found:
+            intruders[address] = found
+    return intruders
+
+
+def init_fs_off_nullfs(snapshot: Snapshot) -> PathRef | None:
+    """The root or working directory of ``init_fs``, if it is known and not in nullfs, and should be."""
+    fs = snapshot.fs_by_address.get(snapshot.kernel.init_fs or 0)
+    if fs is None or not is_isolating(snapshot.kernel.generation):
+        return None
+    for path in (fs.root, fs.pwd):
+        if path is not None and path.placement not in (None, Placement.NULLFS):
+            return path
+    return None
+
+
+def rooted_elsewhere_by_design(task: Task, generation: Generation) -> bool:
+    """RFC v1 forks the idle tasks of further CPUs from PID 1 after that has moved: they live on the rootfs."""
+    return task.kind is TaskKind.IDLE and generation is Generation.RFC_V1 and task.owner is not Owner.INIT_FS

@@ -1,0 +1,102 @@
+"""Rules about tasks whose lookups use another ``fs_struct`` than the one they own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from explorer.analysis.rule import ISOLATING, AuditContext, Case, Rule, task_reference
+from explorer.analysis.words import name_task, name_tasks, seconds
+from explorer.model import Generation, Severity, Task
+
+__all__ = ("RULES", "STUCK_S")
+
+#: A borrower in D state for longer than this is stuck: a slow disk answers sooner.
+STUCK_S = 10.0
+_PF_EXITING = 0x4  # include/linux/sched.h
+
+
+def _is_stuck(task: Task) -> bool:
+    return task.state == "D" and (task.waiting_s is None or task.waiting_s >= STUCK_S)
+
+
+def _doing(task: Task) -> str:
+    """What it looks up, and for whom: as much as is known."""
+    words = ""
+    if task.walk is not None and task.walk.path is not None:
+        words += f" to look up {task.walk.path}"
+    if task.kthread is not None and task.kthread.current_func is not None:
+        words += f" in {task.kthread.current_func}"
+    scope = next((frame for frame in task.stack or () if frame.opens_scope), None)
+    if scope is not None:
+        words += f", opened by {scope.function}" + (f" ({scope.source})" if scope.source else "")
+    return words
+
+
+def _find_borrowers(context: AuditContext) -> Iterator[Case]:
+    for task in context.snapshot.tasks:
+        if not task.borrowing:
+            continue
+        title = f"{name_task(task)} borrows userspace_init_fs{_doing(task)}"
+        if task.state == "D":
+            how_long = "" if task.waiting_s is None else f" for {seconds(task.waiting_s)}"
+            title += f", in D state{how_long}"
+        evidence = [task_reference(task)]
+        if not _is_stuck(task):
+            yield Case(title, evidence)
+            continue
+        yield Case(
+            title,
+            evidence,
+            Severity.HIGH,
+            "It entered init's filesystem for one lookup and hangs in it: what answers for that path does not answer. "
+            "Whoever waits for this task waits as long, and pivot_root() will not move it.",
+            "Look at the filesystem below that path: a dead network or FUSE server, a failed disk. Ending the server "
+            "or umount -f releases the lookup.",
+        )
+
+
+def _find_foreign(context: AuditContext) -> Iterator[Case]:
+    snapshot = context.snapshot
+    init_fs = snapshot.kernel.userspace_init_fs
+    if init_fs is None:
+        return  # who borrows and who does not cannot be told apart
+    by_fs: dict[int, list[Task]] = {}
+    for task in snapshot.tasks:
+        if task.fs is None or task.real_fs is None or task.flags & _PF_EXITING:
+            continue
+        if task.fs not in (task.real_fs, init_fs):
+            by_fs.setdefault(task.fs, []).append(task)
+    for address, tasks in by_fs.items():
+        owners = snapshot.sharers_by_fs.get(address, [])
+        whose = f", which {name_tasks(owners)} own{'s' if len(owners) == 1 else ''}" if owners else ""
+        verb = "looks" if len(tasks) == 1 else "look"
+        yield Case(
+            f"{name_tasks(tasks)} {verb} paths up in a foreign fs_struct 0x{address:x}{whose}",
+            [*map(task_reference, tasks), *map(task_reference, owners)],
+        )
+
+
+RULES = (
+    Rule(
+        id="NX-BORROWER",
+        severity=Severity.INFO,
+        title="A task borrows userspace_init_fs; high when it is stuck in D state for 10 s or more",
+        explanation="It is inside scoped_with_init_fs(): for one lookup it sees what PID 1 sees. That is how kernel "
+        "code opens files on this kernel. /proc and ps do not show it.",
+        advice="Nothing, unless it stays: then look at the filesystem below the path.",
+        find=_find_borrowers,
+        generations=ISOLATING,
+    ),
+    Rule(
+        id="NX-FOREIGN-FS",
+        severity=Severity.HIGH,
+        title="task->fs is neither the task's own fs_struct nor userspace_init_fs",
+        explanation="No code of the kernel's own does this. No reference is held for it: when the owner exits, the "
+        "fs_struct is freed while this task still uses it. Some out-of-tree modules assign task->fs to open files as "
+        "somebody else.",
+        advice="Find the module that assigns task->fs (nullfs-explorer ko FILE.ko helps); it must use "
+        "scoped_with_init_fs() instead.",
+        find=_find_foreign,
+        generations=frozenset({Generation.ISOLATED}),
+    ),
+)

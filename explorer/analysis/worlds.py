@@ -1,0 +1,137 @@
+"""Filesystem worlds: every task of a snapshot is in exactly one, and a query selects it. Pure functions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from explorer.analysis.placement import is_isolating
+from explorer.model import FsStruct, Owner, Placement, Snapshot, Task, TaskKind
+
+__all__ = ("WORLD_ORDER", "World", "WorldKey", "Worlds", "find_worlds", "world_of")
+
+
+class WorldKey(StrEnum):
+    """Which world; in the order in which they are shown."""
+
+    NULLFS = "nullfs"
+    """Rooted in the kernel's private nullfs."""
+    INIT_FS = "init_fs"
+    """Holders of ``init_fs`` on kernels where it is no private world: PID 1 and kernel threads alike."""
+    USERSPACE_INIT_FS = "userspace_init_fs"
+    """Holders of ``userspace_init_fs``, wherever that is rooted."""
+    INIT_ROOT = "init-root"
+    """Init's root, through an ``fs_struct`` of its own."""
+    CHROOT = "chroot"
+    NS_ROOT = "ns-root"
+    NULLFS_NS_ROOT = "nullfs-ns-root"
+    DETACHED = "detached"
+    FAILFS = "failfs"
+    INTERNAL = "internal"
+    EXITED = "exited"
+    UNKNOWN = "unknown"
+    """The ``fs_struct`` or its root could not be read."""
+
+
+WORLD_ORDER = tuple(WorldKey)
+_BY_PLACEMENT = {
+    Placement.NULLFS: WorldKey.NULLFS,
+    Placement.INIT_ROOT: WorldKey.INIT_ROOT,
+    Placement.CHROOT: WorldKey.CHROOT,
+    Placement.NS_ROOT: WorldKey.NS_ROOT,
+    Placement.NULLFS_NS_ROOT: WorldKey.NULLFS_NS_ROOT,
+    Placement.DETACHED: WorldKey.DETACHED,
+    Placement.FAILFS: WorldKey.FAILFS,
+    Placement.INTERNAL: WorldKey.INTERNAL,
+}
+
+
+@dataclass(slots=True)
+class World:
+    """One world and who lives in it."""
+
+    key: WorldKey
+    query: str
+    """In the query language: selects the tasks of this world and no others. Empty where no query can."""
+    tasks: list[Task] = field(default_factory=list)
+    fs_structs: list[FsStruct] = field(default_factory=list)
+
+    def kinds(self) -> list[tuple[TaskKind, int]]:
+        """Tasks by kind, most first."""
+        return Counter(task.kind for task in self.tasks).most_common()
+
+
+@dataclass(frozen=True, slots=True)
+class Worlds:
+    """All worlds that have a task or an ``fs_struct`` in them, and who crosses."""
+
+    worlds: dict[WorldKey, World]
+    borrowers: list[Task]
+
+    def get(self, key: WorldKey) -> World:
+        """The world of that key; an empty one if nobody lives there."""
+        return self.worlds.get(key) or World(key, "")
+
+
+def world_of(task: Task, snapshot: Snapshot) -> WorldKey:
+    """The world a task lives in: by owner where that names one, else by where its root is."""
+    if task.owner is Owner.NONE:
+        return WorldKey.EXITED
+    if task.owner is Owner.USERSPACE_INIT_FS:
+        return WorldKey.USERSPACE_INIT_FS
+    if task.owner is Owner.INIT_FS and not is_isolating(snapshot.kernel.generation):
+        return WorldKey.INIT_FS
+    fs = snapshot.fs_by_address.get(task.owned_fs or 0)
+    return _placed(fs)
+
+
+def _placed(fs: FsStruct | None) -> WorldKey:
+    if fs is None or fs.root is None or fs.root.placement is None:
+        return WorldKey.UNKNOWN
+    return _BY_PLACEMENT[fs.root.placement]
+
+
+def _query(key: WorldKey, isolating: bool) -> str:
+    if key is WorldKey.EXITED:
+        return "exited"
+    if key in (WorldKey.USERSPACE_INIT_FS, WorldKey.INIT_FS):
+        return f"owner:{key.value}"
+    if key is WorldKey.UNKNOWN:
+        return ""
+    query = f"root:{key.value} not owner:userspace_init_fs"
+    return query if isolating else f"{query} not owner:init_fs"
+
+
+def find_worlds(snapshot: Snapshot) -> Worlds:
+    """Sort every task, and every ``fs_struct``, into its world: one pass over each."""
+    isolating = is_isolating(snapshot.kernel.generation)
+    worlds: dict[WorldKey, World] = {}
+
+    def world(key: WorldKey) -> World:
+        if key not in worlds:
+            worlds[key] = World(key, _query(key, isolating))
+        return worlds[key]
+
+    home: dict[int | None, WorldKey] = {}
+    borrowers = []
+    for task in snapshot.tasks:
+        owned = task.owned_fs
+        key = home.get(owned)
+        if key is None:
+            key = home[owned] = world_of(task, snapshot)
+        world(key).tasks.append(task)
+        if task.borrowing:
+            borrowers.append(task)
+    for fs in snapshot.fs_structs:
+        world(home.get(fs.address) or _unheld(fs, snapshot, isolating)).fs_structs.append(fs)
+    ordered = {key: worlds[key] for key in WORLD_ORDER if key in worlds}
+    return Worlds(ordered, borrowers)
+
+
+def _unheld(fs: FsStruct, snapshot: Snapshot, isolating: bool) -> WorldKey:
+    if fs.address == snapshot.kernel.userspace_init_fs:
+        return WorldKey.USERSPACE_INIT_FS
+    if fs.address == snapshot.kernel.init_fs and not isolating:
+        return WorldKey.INIT_FS
+    return _placed(fs)

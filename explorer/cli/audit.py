@@ -1,0 +1,165 @@
+"""``audit``: what is wrong, with an exit code for scripts; ``explain``: what a rule means."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from .main import ExitCode
+from .snapshot import warn_of_errors
+from .targets import TargetArguments, escape_lines, read_snapshot, target_options
+from .where import where_option
+
+if TYPE_CHECKING:
+    from explorer.analysis.audit import AuditReport
+    from explorer.analysis.query import Query
+    from explorer.model import Snapshot
+    from explorer.plugin import LoadedPlugins, Plugin
+
+__all__ = ("audit_command", "explain_command")
+
+_SEVERITIES = ("critical", "high", "medium", "low", "info")
+_PIPE_WIDTH = 80
+_PREFIX = "NX-"
+
+
+def _width() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
+
+
+@click.command(
+    "audit",
+    epilog="Exit codes: 0 no finding reaches the threshold, 1 one does, 2 wrong usage, 3 target cannot be opened, "
+    "4 none does, but values could not be read, so that there might be one.",
+)
+@target_options
+@click.option(
+    "--fail-on",
+    type=click.Choice(_SEVERITIES),
+    default="medium",
+    show_default=True,
+    help="Exit with 1 for a finding as bad as this, or worse.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json", "sarif"]),
+    default="text",
+    help="Default: text.",
+)
+@click.option(
+    "--only", multiple=True, metavar="RULE", help="Only this rule (as explain lists them). Repeatable."
+)
+@where_option
+def audit_command(
+    arguments: TargetArguments,
+    fail_on: str,
+    format_: Literal["text", "json", "sarif"],
+    only: tuple[str, ...],
+    where: Query | None,
+) -> int:
+    """Say what is wrong with TARGET: whether isolation holds, who breaks it, who is failing now.
+
+    With --where, only findings about tasks that match.
+    """
+    from explorer.analysis.audit import run_audit
+
+    arguments.name()
+    loaded = arguments.load_plugins()
+    _check_rules(only, loaded.plugins)
+    snapshot = read_snapshot(arguments)
+    report = run_audit(snapshot, loaded.plugins, only)
+    _note_broken(loaded, snapshot, report)
+    if where is not None:
+        from explorer.analysis.audit import select_findings
+
+        report.findings = select_findings(report.findings, snapshot, where.bind(snapshot))
+    code = _exit_code(snapshot, report, fail_on)
+    click.echo(_render(snapshot, report, format_, code))
+    for trace in report.tracebacks if arguments.debug else ():
+        click.echo(escape_lines(trace), err=True)
+    for error in report.errors:
+        click.echo(f"nullfs-explorer: {escape_lines(f'{error.where}: {error.what}: {error.why}')}", err=True)
+    warn_of_errors(snapshot)
+    return code
+
+
+def _note_broken(loaded: LoadedPlugins, snapshot: Snapshot, report: AuditReport) -> None:
+    """A plugin that could not be loaded did not judge; a capture made just now has said so already."""
+    from explorer.model import CaptureError
+
+    for broken in loaded.errors:
+        error = CaptureError(where=f"plugin {broken.name}", what="load", why=broken.why)
+        if error not in snapshot.errors:
+            report.errors.append(error)
+            report.tracebacks.append(broken.traceback)
+
+
+def _check_rules(only: Sequence[str], plugins: Sequence[Plugin]) -> None:
+    """:raises click.BadParameter: for an id that no rule and no plugin's rule can have"""
+    from explorer.analysis.rules import RULES
+
+    ids = {rule.id for rule in RULES}
+    prefixes = tuple(f"{_PREFIX}{plugin.name.upper().replace('_', '-')}-" for plugin in plugins)
+    for rule_id in only:
+        if rule_id.upper() not in ids and not rule_id.upper().startswith(prefixes):
+            raise click.BadParameter(
+                f"no rule {rule_id}: nullfs-explorer explain lists them", param_hint="--only"
+            )
+
+
+def _exit_code(snapshot: Snapshot, report: AuditReport, fail_on: str) -> int:
+    """A finding that counts outweighs what could not be read; without one, a gap is no clean bill."""
+    from explorer.model import Severity
+
+    worst = report.worst()
+    if worst is not None and worst.reaches(Severity(fail_on)):
+        return ExitCode.FOUND
+    return ExitCode.ERRORS if snapshot.errors or report.errors else ExitCode.OK
+
+
+def _render(snapshot: Snapshot, report: AuditReport, format_: str, code: int) -> str:
+    from explorer.output.findings import findings_document, render_findings, write_findings
+
+    if format_ == "json":
+        return write_findings(findings_document(snapshot, report))
+    if format_ == "sarif":
+        from explorer.output.sarif import sarif_log
+
+        return write_findings(sarif_log(snapshot, report, code))
+    return "\n".join(render_findings(snapshot, report, _width()))
+
+
+@click.command("explain")
+@click.argument("rule", required=False)
+def explain_command(rule: str | None) -> None:
+    """Say what RULE means and what to do about it; without RULE, list all rules.
+
+    Findings of plugins explain themselves: their ids begin with NX- and the plugin's name.
+    """
+    from explorer.analysis.rules import RULES, find_rule
+    from explorer.output.findings import render_rule, render_rules
+
+    if rule is None:
+        lines = render_rules(RULES, _width())
+    else:
+        try:
+            lines = render_rule(find_rule(rule), _width())
+        except KeyError:
+            raise click.BadParameter(_unknown(rule), param_hint="RULE") from None
+    click.echo("\n".join(lines))
+
+
+def _unknown(rule: str) -> str:
+    from explorer.plugin import list_plugins
+
+    for listing in list_plugins():
+        if rule.upper().startswith(f"{_PREFIX}{listing.name.upper().replace('_', '-')}-"):
+            return (
+                f"{rule} is a rule of the plugin {listing.name}: audit --format json explains each finding."
+            )
+    return f"no rule {rule}: nullfs-explorer explain lists them."

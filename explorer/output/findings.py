@@ -1,0 +1,121 @@
+"""What an audit found, as text for a terminal and as JSON."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections import Counter
+from itertools import groupby
+from typing import Any
+
+from explorer.analysis.audit import AuditReport
+from explorer.analysis.rule import ALL_GENERATIONS, Rule
+from explorer.analysis.verdict import verdict
+from explorer.model import Finding, Generation, Severity, Snapshot, escape_text
+
+__all__ = (
+    "count_findings",
+    "findings_document",
+    "render_findings",
+    "render_rule",
+    "render_rules",
+    "write_findings",
+)
+
+_INDENT = 10
+_RULE_INDENT = 36
+_LEAST_WIDTH = 40
+
+
+def _wrap(text: str, width: int, first: str = "", indent: int = _INDENT) -> list[str]:
+    """Lines no wider than ``width``; ``text`` is escaped here. Words that are too long are cut, paths included."""
+    return textwrap.wrap(
+        escape_text(text),
+        max(width, _LEAST_WIDTH),
+        initial_indent=first.ljust(indent),
+        subsequent_indent=" " * indent,
+        break_on_hyphens=False,
+    )
+
+
+def count_findings(findings: list[Finding]) -> str:
+    """``1 high, 2 info``; ``no findings``."""
+    counts = Counter(finding.severity for finding in findings)
+    return (
+        ", ".join(f"{counts[severity]} {severity}" for severity in Severity if counts[severity])
+        or "no findings"
+    )
+
+
+def _groups(findings: list[Finding]) -> list[list[Finding]]:
+    """Findings that mean the same, one after the other: what they mean is said once."""
+    same = groupby(findings, key=lambda found: (found.severity, found.rule, found.explanation, found.advice))
+    return [list(group) for _, group in same]
+
+
+def render_findings(snapshot: Snapshot, report: AuditReport, width: int) -> list[str]:
+    """The audit on one screen: the verdict, what is wrong and what to do, and, in a line each, what is only to know.
+
+    :param width: columns to wrap to
+    """
+    judged = verdict(snapshot)
+    capture, kernel = snapshot.capture, snapshot.kernel
+    lines = _wrap(f"{judged.headline}. {judged.sentence}", width, indent=0)
+    state = "" if capture.consistent else ", running while it was read"
+    facts = f"Linux {kernel.release}, {kernel.generation}, {len(snapshot.tasks)} tasks, {capture.source.target}{state}"
+    lines += _wrap(facts, width, indent=0)
+    for group in _groups(report.findings):
+        if group[0].severity is not Severity.INFO or lines[-1] == "" or not lines[-1].endswith("]"):
+            lines.append("")
+        for finding in group:
+            lines += _wrap(f"{finding.title} [{finding.rule}]", width, finding.severity)
+        if group[0].severity is not Severity.INFO:
+            lines += _wrap(group[0].explanation, width)
+            lines += _wrap(f"Do: {group[0].advice}", width)
+    lines += ["", f"{count_findings(report.findings)}."]
+    return lines
+
+
+def findings_document(snapshot: Snapshot, report: AuditReport) -> dict[str, Any]:
+    """The audit as JSON: kernel text as in a snapshot, lossless and not escaped for a terminal."""
+    judged = verdict(snapshot)
+    return {
+        "verdict": {"kind": judged.kind, "headline": judged.headline, "sentence": judged.sentence},
+        "capture": snapshot.capture.model_dump(mode="json"),
+        "kernel": snapshot.kernel.model_dump(mode="json"),
+        "findings": [finding.model_dump(mode="json") for finding in report.findings],
+        "errors": [error.model_dump(mode="json") for error in (*snapshot.errors, *report.errors)],
+    }
+
+
+def write_findings(document: dict[str, Any]) -> str:
+    """A JSON document as text: ASCII only, so that no name in it acts on a terminal."""
+    return json.dumps(document, ensure_ascii=True, indent=2)
+
+
+def render_rules(rules: tuple[Rule, ...], width: int) -> list[str]:
+    """All rules: severity, id and what each is about."""
+    lines = []
+    for rule in rules:
+        first = f"{rule.severity.ljust(_INDENT)}{rule.id}  "
+        lines += _wrap(rule.title, width, first, _RULE_INDENT)
+    return lines
+
+
+def render_rule(rule: Rule, width: int) -> list[str]:
+    """One rule in full."""
+    where = (
+        "all"
+        if rule.generations == ALL_GENERATIONS
+        else ", ".join(generation for generation in Generation if generation in rule.generations)
+    )
+    return [
+        f"{rule.id}: {rule.severity}",
+        *_wrap(rule.title, width, indent=0),
+        "",
+        *_wrap(rule.explanation, width, indent=0),
+        "",
+        *_wrap(f"What to do: {rule.advice}", width, indent=0),
+        "",
+        f"Kernel generations: {where}.",
+    ]

@@ -1,0 +1,138 @@
+"""Findings as SARIF 2.1.0, the format in which CI systems collect what analysers find (OASIS, 2020)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection
+from typing import Any
+from urllib.parse import quote
+
+from explorer import __version__
+from explorer.analysis.audit import AuditReport
+from explorer.analysis.rules import RULES
+from explorer.analysis.verdict import verdict
+from explorer.model import CaptureError, Finding, Reference, Severity, Snapshot, escape_text
+
+__all__ = ("sarif_log",)
+
+_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+#: SARIF knows three levels; the exact severity is in the properties.
+_LEVEL = {
+    Severity.CRITICAL: "error",
+    Severity.HIGH: "error",
+    Severity.MEDIUM: "warning",
+    Severity.LOW: "note",
+    Severity.INFO: "note",
+}
+#: What some viewers sort by, out of 10.
+_SCORE = {
+    Severity.CRITICAL: "9.5",
+    Severity.HIGH: "8.0",
+    Severity.MEDIUM: "5.5",
+    Severity.LOW: "3.0",
+    Severity.INFO: "0.0",
+}
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+(\.\d+)?")
+
+
+def _message(text: str) -> dict[str, str]:
+    """A plain text message. Kernel text must not become a placeholder (3.11.5) or a link (3.11.6)."""
+    escaped = escape_text(text).replace("{", "{{").replace("}", "}}")
+    return {"text": escaped.replace("[", "\\[").replace("]", "\\]")}
+
+
+def _rules(findings: list[Finding]) -> list[dict[str, Any]]:
+    """Descriptors of all rules of ours, and of the plugins' rules that fired."""
+    described = [_rule(rule.id, rule.severity, rule.title, rule.explanation, rule.advice) for rule in RULES]
+    known = {rule.id for rule in RULES}
+    for finding in findings:
+        if finding.rule not in known:
+            known.add(finding.rule)
+            described.append(
+                _rule(finding.rule, finding.severity, finding.rule, finding.explanation, finding.advice)
+            )
+    return described
+
+
+def _rule(rule_id: str, severity: Severity, title: str, explanation: str, advice: str) -> dict[str, Any]:
+    return {
+        "id": rule_id,
+        "shortDescription": _message(title),
+        "fullDescription": _message(explanation),
+        "help": _message(advice),
+        "defaultConfiguration": {"level": _LEVEL[severity]},
+        "properties": {"severity": severity, "security-severity": _SCORE[severity]},
+    }
+
+
+def _logical_location(reference: Reference) -> dict[str, str]:
+    label = escape_text(reference.label)
+    address = "" if reference.address is None else f"@0x{reference.address:x}"
+    return {"name": label, "fullyQualifiedName": f"{reference.kind}/{label}{address}", "kind": reference.kind}
+
+
+def _fingerprint(finding: Finding) -> str:
+    """The same finding of the same system has the same one, though addresses, pids and durations differ."""
+    text = f"{finding.rule}\0{_NUMBER.sub('#', finding.title)}"
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _result(finding: Finding, index: int, artifact: dict[str, Any]) -> dict[str, Any]:
+    location: dict[str, Any] = {"physicalLocation": {"artifactLocation": artifact}}
+    if finding.evidence:
+        location["logicalLocations"] = [_logical_location(reference) for reference in finding.evidence]
+    return {
+        "ruleId": finding.rule,
+        "ruleIndex": index,
+        "level": _LEVEL[finding.severity],
+        "message": _message(f"{finding.title}. {finding.explanation} Do: {finding.advice}"),
+        "locations": [location],
+        "partialFingerprints": {"ruleAndTitle/v1": _fingerprint(finding)},
+        "properties": {"severity": finding.severity},
+    }
+
+
+def _notification(error: CaptureError) -> dict[str, Any]:
+    return {"level": "warning", "message": _message(f"{error.where}: {error.what}: {error.why}")}
+
+
+def sarif_log(snapshot: Snapshot, report: AuditReport, exit_code: int) -> dict[str, Any]:
+    """One run with all findings; what could not be read is in its notifications.
+
+    :param exit_code: what the command will end with
+    """
+    rules = _rules(report.findings)
+    index = {rule["id"]: number for number, rule in enumerate(rules)}
+    artifact = {
+        "uri": quote(snapshot.capture.source.target.encode("utf-8", "surrogateescape"), safe="/"),
+        "index": 0,
+    }
+    judged = verdict(snapshot)
+    errors: Collection[CaptureError] = (*snapshot.errors, *report.errors)
+    run = {
+        "tool": {
+            "driver": {
+                "name": "nullfs-explorer",
+                "version": __version__,
+                "rules": rules,
+            }
+        },
+        "artifacts": [{"location": artifact}],
+        "invocations": [
+            {
+                "executionSuccessful": True,
+                "exitCode": exit_code,
+                "toolExecutionNotifications": [_notification(error) for error in errors],
+            }
+        ],
+        "results": [_result(finding, index[finding.rule], artifact) for finding in report.findings],
+        "columnKind": "unicodeCodePoints",
+        "properties": {
+            "verdict": judged.kind,
+            "release": escape_text(snapshot.kernel.release),
+            "buildId": snapshot.kernel.build_id or "",
+            "generation": snapshot.kernel.generation,
+        },
+    }
+    return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}

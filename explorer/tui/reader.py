@@ -1,0 +1,201 @@
+"""Reads a target in a child process, so that neither a fault nor a hang of the reader takes the screen with it.
+
+The child is this program's own ``snapshot`` command. Its standard output is a snapshot as JSON Lines; its standard
+error has lines of progress (``progress<TAB>what<TAB>done<TAB>total``), and at the end one line that says why it failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from explorer.model import Snapshot, escape_text
+from explorer.output.snapshots import SnapshotError
+from explorer.output.stream import SnapshotStream
+
+__all__ = ("Reader", "ReaderFailure", "Reading", "run_doctor")
+
+_CHUNK = 1 << 18
+_MAX_LINE = 16 << 20
+_PARTIAL = 4
+_GRACE_S = 2.0
+_MAX_ERRORS = 50
+_DOCTOR_S = 30.0
+
+
+class ReaderFailure(Exception):
+    """The child gave no snapshot; the message is one escaped line."""
+
+    def __init__(self, reason: str, exit_code: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of it."""
+
+    snapshot: Snapshot
+    partial: str | None = None
+    """Why values are missing, in one escaped line; ``None``: nothing is."""
+
+
+class Progress(Protocol):
+    """What the child is doing; ``total`` is ``None`` where it is not known."""
+
+    def __call__(self, what: str, done: int, total: int | None) -> None: ...
+
+
+def child_command(arguments: Sequence[str], prefix: Sequence[str] = ()) -> list[str]:
+    """The command line of the child. :param prefix: what runs it, such as ``sudo``"""
+    return [*prefix, sys.executable, "-m", "explorer", *arguments]
+
+
+class Reader:
+    """One reading of one target; :meth:`cancel` ends it at any time."""
+
+    def __init__(self, arguments: Sequence[str], prefix: Sequence[str] = ()) -> None:
+        self._prefix = tuple(prefix)
+        self._command = child_command(
+            ["snapshot", "--format", "jsonl", "--progress-lines", *arguments], prefix
+        )
+        self._process: asyncio.subprocess.Process | None = None
+        self._cancelled = False
+        self._errors: deque[str] = deque(maxlen=_MAX_ERRORS)
+
+    async def read(self, progress: Progress) -> Reading:
+        """Run the child to its end.
+
+        :raises ReaderFailure: if it gives no snapshot, for whatever reason
+        """
+        try:
+            self._process = process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                # A group of its own, to be ended as a whole; the terminal stays, as sudo's tickets are tied to it.
+                process_group=0,
+            )
+        except OSError as error:
+            raise ReaderFailure(f"the reader cannot be started: {error.strerror}") from error
+        assert process.stdout is not None and process.stderr is not None
+        stream = SnapshotStream("the reader's output")
+        errors = asyncio.create_task(self._follow_errors(process.stderr, progress))
+        try:
+            await _feed(process.stdout, stream, progress)
+            await errors
+            code = await process.wait()
+        except SnapshotError as error:
+            raise ReaderFailure(escape_text(str(error))) from error
+        finally:
+            errors.cancel()
+            await self._end()
+        if self._cancelled:
+            raise ReaderFailure("stopped, as you asked")
+        return await self._conclude(code, stream)
+
+    async def _conclude(self, code: int, stream: SnapshotStream) -> Reading:
+        reason = self._errors[-1] if self._errors else ""
+        if code < 0:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+            raise ReaderFailure(f"the reader was ended by signal {name}", code)
+        if code not in (0, _PARTIAL):
+            raise ReaderFailure(reason or f"the reader ended with code {code} and said nothing", code)
+        try:
+            snapshot = await asyncio.to_thread(stream.finish)
+        except SnapshotError as error:
+            raise ReaderFailure(escape_text(str(error)), code) from error
+        return Reading(snapshot, (reason or "values could not be read") if code == _PARTIAL else None)
+
+    async def _follow_errors(self, stderr: asyncio.StreamReader, progress: Progress) -> None:
+        async for lines in _batches(stderr):
+            for line in lines:
+                self._take_error(line.decode("utf-8", "surrogateescape"), progress)
+
+    def _take_error(self, text: str, progress: Progress) -> None:
+        parts = text.split("\t")
+        if parts[0] == "progress" and len(parts) == 4 and parts[2].isdecimal():
+            total = int(parts[3]) if parts[3].isdecimal() else None
+            progress(escape_text(parts[1]), int(parts[2]), total)
+        elif text.strip():
+            self._errors.append(escape_text(text.strip().removeprefix("nullfs-explorer: ")))
+
+    async def cancel(self) -> None:
+        """End the child, and all that it started."""
+        self._cancelled = True
+        await self._end()
+
+    async def _end(self) -> None:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(process.pid, number)
+            except ProcessLookupError:
+                return
+            except PermissionError:
+                await self._kill_as_root(process.pid, number)
+            try:
+                await asyncio.wait_for(process.wait(), _GRACE_S)
+            except TimeoutError:
+                continue
+            return
+
+    async def _kill_as_root(self, group: int, number: signal.Signals) -> None:
+        """End a child that runs as root: by the same road on which it was started."""
+        killer = await asyncio.create_subprocess_exec(
+            *self._prefix,
+            "kill",
+            f"-{number.value}",
+            "--",
+            f"-{group}",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        await killer.wait()
+
+
+async def _batches(reader: asyncio.StreamReader) -> AsyncIterator[list[bytes]]:
+    """Whole lines, as many as have arrived. :raises SnapshotError: for a line without end"""
+    rest = b""
+    while chunk := await reader.read(_CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > _MAX_LINE:
+            raise SnapshotError("the reader's output: a line without end")
+        if lines:
+            yield lines
+    if rest:
+        yield [rest]
+
+
+async def _feed(stdout: asyncio.StreamReader, stream: SnapshotStream, progress: Progress) -> None:
+    """Parse off the UI's thread, and say how far it is."""
+    async for lines in _batches(stdout):
+        await asyncio.to_thread(stream.feed, lines)
+        progress("tasks received", stream.tasks, None)
+
+
+async def run_doctor() -> list[str]:
+    """What ``doctor`` says about this machine, line by line, escaped; it runs in a child, too."""
+    process = await asyncio.create_subprocess_exec(
+        *child_command(["doctor"]),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), _DOCTOR_S)
+    except TimeoutError:
+        process.kill()
+        return ["doctor did not end"]
+    return [escape_text(line) for line in output.decode("utf-8", "surrogateescape").splitlines()]

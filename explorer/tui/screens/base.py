@@ -1,0 +1,59 @@
+"""What all screens that show a snapshot have in common: the header, the footer, and being brought up to date."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from explorer.tui.state import View
+
+if TYPE_CHECKING:
+    from explorer.tui.app import ExplorerApp
+
+__all__ = ("BrowserScreen",)
+
+
+class BrowserScreen(Screen[None]):
+    """Shows the app's view. It does so when it is on the screen, and not before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: View | None = None
+
+    @property
+    def explorer(self) -> ExplorerApp:
+        """The app, as what it is."""
+        return cast("ExplorerApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="header", markup=False)
+        yield from self.compose_body()
+        yield Footer(show_command_palette=False, compact=True)
+
+    def compose_body(self) -> ComposeResult:
+        """Everything between header and footer."""
+        yield from ()
+
+    def show_view(self, view: View) -> None:
+        """Show a view for the first time, or another one than before."""
+        raise NotImplementedError
+
+    def on_mount(self) -> None:
+        self.catch_up()
+
+    def on_screen_resume(self) -> None:
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Show the app's view, if that is not what is shown."""
+        view = self.explorer.view
+        if not self.is_mounted or view is None:
+            return
+        self.query_one("#header", Static).update(Content(f" {self.explorer.activity or view.header}"))
+        if view is not self._shown:
+            self._shown = view
+            self.show_view(view)

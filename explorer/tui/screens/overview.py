@@ -1,0 +1,102 @@
+"""The first screen: the verdict, the two worlds and the bridge between them, the others, and what is wrong."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from explorer.model import Finding, Severity
+from explorer.tui.keys import hidden, shown
+from explorer.tui.state import View
+from explorer.tui.views.records import findings_table
+from explorer.tui.widgets.door_box import DoorBox, titled_width
+from explorer.tui.widgets.virtual_table import VirtualTable
+
+from .base import BrowserScreen
+
+__all__ = ("OverviewScreen",)
+
+_TONES = ("good", "warn", "bad")
+_MOST_OTHERS = 9
+
+
+class OverviewScreen(BrowserScreen):
+    """Readable in five seconds; every box is a door."""
+
+    AUTO_FOCUS = "#left"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        shown("slash", "app.filter", "overview.filter", "Filter", "Filter the tasks"),
+        hidden("b", "app.inside('borrowing')", "overview.borrowers", "Who borrows now"),
+    ]
+
+    def compose_body(self) -> ComposeResult:
+        with Vertical(id="verdict"):
+            with Horizontal(id="verdictline"):
+                yield Static(id="word", markup=False)
+                yield Static(id="sentence", markup=False)
+            yield Static(id="normal", markup=False)
+        with Horizontal(id="worlds"):
+            yield DoorBox(id="left", classes="world")
+            yield DoorBox(id="bridge")
+            yield DoorBox(id="right", classes="world")
+        with Horizontal(id="others"):
+            for number in range(_MOST_OTHERS):
+                yield DoorBox(id=f"other{number}", classes="other")
+        yield Static(id="root", markup=False)
+        yield Static(id="findingshead", markup=False)
+        yield VirtualTable(id="findings", empty="no findings")
+
+    def show_view(self, view: View) -> None:
+        overview = view.overview
+        verdict = overview.verdict
+        word = self.query_one("#word", Static)
+        word.update(Content(f" {verdict.word} "))
+        for tone in _TONES:
+            word.set_class(tone == verdict.tone, tone)
+        self.query_one("#sentence", Static).update(Content(verdict.sentence))
+        self.query_one("#normal", Static).update(Content(verdict.normal))
+        self.query_one("#root", Static).update(Content(overview.root))
+        findings = view.audit.findings
+        head = _findings_line(findings)
+        if view.audit.errors:
+            head += f"   {len(view.audit.errors)} audits failed (! says which)"
+        self.query_one("#findingshead", Static).update(Content(head))
+        table = self.query_one("#findings", VirtualTable)
+        table.display = bool(findings)
+        table.show(findings_table(findings))
+        self._show_doors(view)
+
+    def _show_doors(self, view: View) -> None:
+        overview = view.overview
+        folded = sum(map(titled_width, overview.others)) > self.size.width
+        self.query_one("#others").set_class(folded, "folded")
+        self.query_one("#left", DoorBox).show_door(overview.left, False)
+        self.query_one("#bridge", DoorBox).show_door(overview.bridge, False)
+        self.query_one("#right", DoorBox).show_door(overview.right, False)
+        for number in range(_MOST_OTHERS):
+            door = overview.others[number] if number < len(overview.others) else None
+            self.query_one(f"#other{number}", DoorBox).show_door(door, folded)
+
+    def on_resize(self, event: events.Resize) -> None:
+        if self._shown is not None:
+            self._show_doors(self._shown)
+
+    @on(DoorBox.Entered)
+    def _entered(self, event: DoorBox.Entered) -> None:
+        self.explorer.action_inside(event.door.query)
+
+    @on(VirtualTable.Chosen, "#findings")
+    def _chosen(self, event: VirtualTable.Chosen) -> None:
+        self.explorer.show_finding(event.row)
+
+
+def _findings_line(findings: list[Finding]) -> str:
+    counts = [(severity, sum(f.severity is severity for f in findings)) for severity in Severity]
+    parts = [f"{count} {severity.value}" for severity, count in counts if count]
+    return f"findings  {'   '.join(parts) or 'none'}"

@@ -1,0 +1,59 @@
+"""While a target is being read: for what the user waits, how far it is, and how to stop it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from explorer.model import escape_text
+from explorer.tui.keys import shown
+
+if TYPE_CHECKING:
+    from explorer.tui.app import ExplorerApp
+
+__all__ = ("ReadingScreen",)
+
+_TICK_S = 0.5
+
+
+class ReadingScreen(Screen[None]):
+    """Nothing is shown but how far it is."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        shown("escape", "app.stop_reading", "reading.stop", "Stop", "End the reader"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = time.monotonic()
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="reading"):
+            yield Static(id="what", markup=False)
+            yield Static(id="far", markup=False)
+            yield Static("esc stops it", id="hint", markup=False)
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        self.set_interval(_TICK_S, self.tick)
+        self.tick()
+
+    def on_screen_resume(self) -> None:
+        self._started = time.monotonic()
+
+    def tick(self) -> None:
+        """Say how far it is."""
+        app = cast("ExplorerApp", self.app)
+        seconds = time.monotonic() - self._started
+        target = escape_text(app.session.target)
+        self.query_one("#what", Static).update(Content(f"Reading {target}"))
+        self.query_one("#far", Static).update(
+            Content(f"{app.progress or 'starting the reader'}   {seconds:.0f} s")
+        )

@@ -1,0 +1,68 @@
+"""What the app remembers: the theme and the keymap, in ``$XDG_CONFIG_HOME/nullfs-explorer``; and what was copied."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from explorer.output.files import OutputError, open_output
+
+__all__ = ("Settings", "config_directory", "load_settings", "save_settings", "write_clipboard")
+
+_NAME = "nullfs-explorer"
+_MAX_BYTES = 1 << 20
+
+
+@dataclass
+class Settings:
+    """Remembered between runs."""
+
+    theme: str = "nullfs-dark"
+    keymap: dict[str, str] = field(default_factory=dict)
+    """Binding id -> key or keys, as Textual's keymaps have them."""
+
+
+def config_directory() -> Path:
+    """Where settings live; not made yet."""
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    # The specification says that a relative path is to be ignored.
+    return (Path(base) if base.startswith("/") else Path.home() / ".config") / _NAME
+
+
+def load_settings() -> tuple[Settings, str | None]:
+    """The settings, and what is wrong with them: a damaged file costs the settings, never the app."""
+    path = config_directory() / "settings.json"
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(_MAX_BYTES))
+        theme, keymap = found.get("theme", Settings.theme), found.get("keymap", {})
+        if not isinstance(theme, str) or not all(isinstance(key, str) for key in keymap.values()):
+            raise ValueError("theme is a string, keymap an object of strings")
+    except FileNotFoundError:
+        return Settings(), None
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        return Settings(), f"{path} is not used: {error}"
+    return Settings(theme, dict(keymap)), None
+
+
+def save_settings(settings: Settings) -> str | None:
+    """Write them, directory 0700, file 0600. What went wrong, or ``None``."""
+    return _write("settings.json", json.dumps(asdict(settings), indent=2) + "\n")
+
+
+def write_clipboard(text: str) -> str | None:
+    """What was copied, as a file for terminals without OSC 52. What went wrong, or ``None``."""
+    return _write("copied.txt", text + "\n")
+
+
+def _write(name: str, text: str) -> str | None:
+    directory = config_directory()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open_output(directory / name) as out:
+            out.write(text.encode("utf-8", "backslashreplace"))
+    except (OSError, OutputError) as error:
+        return f"{directory / name}: {error}"
+    return None

@@ -1,0 +1,56 @@
+"""The app's themes. Colour repeats what the words say; every tone is told apart without it."""
+
+from __future__ import annotations
+
+from textual.theme import Theme
+
+__all__ = ("THEMES", "THEME_CYCLE")
+
+THEMES = (
+    Theme(
+        name="nullfs-dark",
+        primary="#7aa2f7",
+        secondary="#8a9bb8",
+        accent="#c9a26d",
+        foreground="#d5d9e2",
+        background="#14161b",
+        surface="#1a1d24",
+        panel="#232733",
+        success="#8fbf7f",
+        warning="#e0af68",
+        error="#f0737f",
+        dark=True,
+    ),
+    Theme(
+        name="nullfs-light",
+        primary="#2456b3",
+        secondary="#55637a",
+        accent="#8a5a10",
+        foreground="#1d2129",
+        background="#fbfbf9",
+        surface="#f2f2ee",
+        panel="#e4e5e0",
+        success="#2c7a2c",
+        warning="#8a5a00",
+        error="#b3202e",
+        dark=False,
+    ),
+    Theme(
+        name="nullfs-high-contrast",
+        primary="#ffff00",
+        secondary="#ffffff",
+        accent="#00ffff",
+        foreground="#ffffff",
+        background="#000000",
+        surface="#000000",
+        panel="#000000",
+        success="#00ff00",
+        warning="#ffff00",
+        error="#ff6060",
+        dark=True,
+        text_alpha=1.0,
+    ),
+)
+
+#: What the theme key goes through; the ansi ones use the terminal's own 16 colours.
+THEME_CYCLE = ("nullfs-dark", "nullfs-light", "nullfs-high-contrast", "ansi-dark", "ansi-light")

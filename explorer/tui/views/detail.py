@@ -1,0 +1,359 @@
+"""From a reference to everything that a snapshot knows of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from explorer.analysis.accounting import expected_users
+from explorer.analysis.query_fields import PF_NAMES
+from explorer.model import (
+    Finding,
+    FsStruct,
+    Mount,
+    MountNamespace,
+    Reference,
+    Snapshot,
+    Task,
+    escape_text,
+    hex_address,
+)
+from explorer.output.columns import fs_label, runs_label
+
+from .expressions import drgn_expression, drgn_object
+from .facts import Detail, Fact
+
+__all__ = ("describe", "describe_finding", "mount_reference", "namespace_reference", "row_text")
+
+_STATES = {
+    "R": "running",
+    "S": "sleeping",
+    "D": "uninterruptible",
+    "T": "stopped",
+    "t": "traced",
+    "X": "dead",
+    "Z": "zombie",
+    "P": "parked",
+    "I": "idle",
+}
+_MAX_FACTS = 2000
+_MAX_DEPTH = 8
+_ADDRESS = re.compile("0x[0-9a-f]{9,16}")
+
+
+def mount_reference(mount: Mount) -> Reference:
+    return Reference(kind="mount", address=mount.address, label=f"{mount.fstype or '?'}#{mount.id}")
+
+
+def namespace_reference(namespace: MountNamespace) -> Reference:
+    return Reference(kind="mount_namespace", address=namespace.address, label=f"mnt_ns {namespace.inum}")
+
+
+def describe(reference: Reference, snapshot: Snapshot) -> Detail:
+    """Everything about an object. One that the snapshot does not hold says so."""
+    detail = Detail(reference, escape_text(f"{reference.kind} {reference.label}"))
+    detail.expression = drgn_expression(reference, snapshot.kernel)
+    found = _find(reference, snapshot)
+    if found is None:
+        if reference.address is not None:
+            detail.facts.append(Fact("address", hex_address(reference.address)))
+        detail.facts.append(Fact("", "not in this snapshot", tone="warn"))
+        return detail
+    _DESCRIBERS[reference.kind](detail, found, snapshot)
+    return detail
+
+
+def _find(reference: Reference, snapshot: Snapshot) -> Any:
+    address = reference.address
+    match reference.kind:
+        case "task":
+            return next((task for task in snapshot.tasks if task.address == address), None)
+        case "fs_struct":
+            return snapshot.fs_by_address.get(address or 0)
+        case "mount":
+            return snapshot.mount_by_address.get(address or 0)
+        case "mount_namespace":
+            return snapshot.namespace_by_address.get(address or 0)
+        case "workqueue":
+            return next((queue for queue in snapshot.workqueues if queue.address == address), None)
+        case "usermodehelper":
+            return next((helper for helper in snapshot.usermodehelpers if helper.address == address), None)
+        case "setting":
+            return next((item for item in snapshot.settings if item.name == reference.label), None)
+        case "plugin":
+            return snapshot.plugins.get(reference.label)
+        case "kernel":
+            return snapshot.kernel
+
+
+def _namespace_link(detail: Detail, name: str, address: int | None, snapshot: Snapshot) -> None:
+    namespace = snapshot.namespace_by_address.get(address or 0)
+    detail.add_address(name, address, None if namespace is None else namespace_reference(namespace))
+
+
+def _mount_link(detail: Detail, name: str, address: int | None, snapshot: Snapshot) -> None:
+    mount = snapshot.mount_by_address.get(address or 0)
+    detail.add_address(name, address, None if mount is None else mount_reference(mount))
+
+
+def _flag_names(flags: int) -> str:
+    names = " ".join(f"PF_{name.upper()}" for name, bit in PF_NAMES.items() if flags & bit)
+    return f"{hex_address(flags)}  {names}".rstrip()
+
+
+def _task(detail: Detail, task: Task, snapshot: Snapshot) -> None:
+    detail.title = escape_text(f"task {task.pid}  {task.comm}")
+    if task.fs == task.real_fs:
+        detail.add_fs("fs = real_fs", task.fs, snapshot)
+    else:
+        detail.add_fs("fs", task.fs, snapshot)
+        detail.add_fs("real_fs", task.real_fs, snapshot)
+    if task.borrowing:
+        detail.add("borrowing", "yes: it looks paths up through userspace_init_fs now", tone="warn")
+    if task.owned_fs is None:
+        detail.add("fs", "none: it has exited")
+    fs = snapshot.fs_by_address.get(task.owned_fs or 0)
+    if fs is not None:
+        detail.add_path("fs->root", fs.root, snapshot)
+        detail.add_path("fs->pwd", fs.pwd, snapshot)
+    runs = runs_label(task)
+    if runs:
+        detail.facts.append(Fact("runs", runs))
+    _walk(detail, task, snapshot)
+    detail.add("address", hex_address(task.address))
+    detail.add_dentries()
+    detail.add("comm", task.comm or '""')
+    detail.add("pid tgid ppid", f"{task.pid} {task.tgid} {task.ppid}")
+    detail.add("kind", task.kind.value)
+    detail.add("owner", task.owner.value)
+    detail.add("state", f"{task.state}  {_STATES.get(task.state, '')}".rstrip())
+    detail.add("flags", _flag_names(task.flags))
+    _namespace_link(detail, "mnt_ns", task.mnt_ns, snapshot)
+    detail.add("started", f"{task.start_time / 1e9:.3f} s after boot")
+    if task.waiting_s is not None:
+        detail.add("last ran", f"{task.waiting_s:.3f} s ago")
+    _kthread(detail, task, snapshot)
+    for frame in task.stack or ():
+        mark = "  ◀ opens the borrow" if frame.opens_scope else ""
+        detail.add("stack", f"{frame.function}  {frame.source or ''}{mark}".rstrip())
+
+
+def _walk(detail: Detail, task: Task, snapshot: Snapshot) -> None:
+    if task.walk is None:
+        return
+    detail.add("walking", task.walk.path or "?", tone="warn")
+    detail.add_path("nd->root", task.walk.root, snapshot)
+    detail.add_path("nd->path", task.walk.start, snapshot)
+
+
+def _kthread(detail: Detail, task: Task, snapshot: Snapshot) -> None:
+    kthread = task.kthread
+    if kthread is None:
+        return
+    queue = next((queue for queue in snapshot.workqueues if queue.name == kthread.workqueue), None)
+    target = None
+    if queue is not None:
+        target = Reference(kind="workqueue", address=queue.address, label=queue.name)
+    detail.add("full_name", kthread.full_name)
+    detail.add("threadfn", kthread.threadfn)
+    detail.add("workqueue", kthread.workqueue, target)
+    detail.add("current_func", kthread.current_func)
+    detail.add("last_func", kthread.last_func)
+    detail.add("desc", kthread.desc)
+    detail.add("module", kthread.module)
+    if kthread.running_s is not None:
+        detail.add("running for", f"{kthread.running_s:.3f} s")
+
+
+def _fs(detail: Detail, fs: FsStruct, snapshot: Snapshot) -> None:
+    label = fs_label(fs.address, snapshot)
+    detail.title = f"fs_struct {label if label[0] != '…' else hex_address(fs.address)}"
+    detail.add("users", *_books(fs, snapshot))
+    detail.add_path("root", fs.root, snapshot)
+    detail.add_path("pwd", fs.pwd, snapshot)
+    detail.add("umask", fs.umask)
+    detail.add("in_exec", fs.in_exec)
+    detail.add("seq", fs.seq)
+    if fs.unstable:
+        detail.add(
+            "unstable", "it changed while it was read: root and pwd may not belong together", tone="warn"
+        )
+    detail.add("address", hex_address(fs.address))
+    detail.add_dentries()
+    detail.add_tasks("held by", snapshot.sharers_by_fs.get(fs.address, []))
+
+
+def _books(fs: FsStruct, snapshot: Snapshot) -> tuple[str, None, str]:
+    expected = expected_users(fs, snapshot)
+    pointer = " + the global pointer" if expected != fs.sharers else ""
+    found = f"{fs.sharers} holder{'' if fs.sharers == 1 else 's'}{pointer}"
+    if fs.users is None:
+        return f"not readable; {found} found", None, "warn"
+    if fs.users == expected:
+        return f"{fs.users} = {found}", None, ""
+    return f"{fs.users} ≠ {found}: the books do not balance", None, "bad"
+
+
+def _mount(detail: Detail, mount: Mount, snapshot: Snapshot) -> None:
+    detail.title = escape_text(f"mount {mount.fstype or '?'}#{mount.id}")
+    detail.add("mountpoint", mount.mountpoint)
+    detail.add("attachment", mount.attachment.value)
+    _mount_link(detail, "mnt_parent", mount.parent, snapshot)
+    _mount_link(detail, "overmount", mount.overmount, snapshot)
+    _namespace_link(detail, "mnt_ns", mount.mnt_ns, snapshot)
+    detail.add("fstype", mount.fstype)
+    detail.add("source", mount.source)
+    detail.add("mnt_id", f"{mount.id}" + ("" if mount.unique_id is None else f"  unique {mount.unique_id}"))
+    detail.add("mnt_flags", hex_address(mount.flags))
+    detail.add("superblock", drgn_object("struct super_block", mount.superblock))
+    detail.add("s_magic", None if mount.magic is None else hex_address(mount.magic))
+    detail.add("address", hex_address(mount.address))
+    for name, holders in (("root of", "root"), ("pwd of", "pwd")):
+        detail.add_tasks(name, _on_mount(mount, holders, snapshot))
+
+
+def _on_mount(mount: Mount, which: str, snapshot: Snapshot) -> list[Task]:
+    tasks: list[Task] = []
+    for fs in snapshot.fs_structs:
+        path = getattr(fs, which)
+        if path is not None and path.mount == mount.address:
+            tasks += snapshot.sharers_by_fs.get(fs.address, [])
+    return tasks
+
+
+def _namespace(detail: Detail, namespace: MountNamespace, snapshot: Snapshot) -> None:
+    detail.title = f"mount namespace {namespace.inum}"
+    _mount_link(detail, "root", namespace.root, snapshot)
+    _mount_link(detail, "visible root", namespace.visible_root, snapshot)
+    detail.add("mounts", f"{namespace.nr_mounts}")
+    detail.add("address", hex_address(namespace.address))
+    detail.add_tasks("task", [task for task in snapshot.tasks if task.mnt_ns == namespace.address])
+
+
+def _workqueue(detail: Detail, queue: Any, snapshot: Snapshot) -> None:
+    detail.title = escape_text(f"workqueue {queue.name}")
+    detail.add("flags", hex_address(queue.flags))
+    by_address = {task.address: task for task in snapshot.tasks}
+    for name in ("running", "pending", "inactive"):
+        for work in getattr(queue, name)[:_MAX_FACTS]:
+            worker = by_address.get(work.worker or 0)
+            target = None
+            if worker is not None:
+                label = f"{worker.comm} ({worker.pid})"
+                target = Reference(kind="task", address=worker.address, label=label)
+            detail.add(name, f"{work.func}" + (f"  in {target.label}" if target else ""), target)
+
+
+def _helper(detail: Detail, helper: Any, snapshot: Snapshot) -> None:
+    _flat(detail, helper.model_dump(mode="json"), snapshot)
+
+
+def _setting(detail: Detail, setting: Any, snapshot: Snapshot) -> None:
+    detail.add("value", setting.value if setting.value != "" else '""')
+    detail.add("path", setting.path)
+    detail.add("found", setting.found)
+    detail.add_path("target", setting.target, snapshot)
+    detail.add_dentries()
+
+
+def _plugin(detail: Detail, facts: Any, snapshot: Snapshot) -> None:
+    detail.title = escape_text(f"plugin {detail.reference.label}")
+    _flat(detail, facts, snapshot)
+
+
+def _flat(detail: Detail, facts: Any, snapshot: Snapshot) -> None:
+    known = _known_addresses(snapshot)
+    for name, value in _leaves(facts, "", 0):
+        if len(detail.facts) >= _MAX_FACTS:
+            detail.add("", "more than can be shown: see the JSON", tone="warn")
+            return
+        is_address = isinstance(value, str) and _ADDRESS.fullmatch(value)
+        target = known.get(int(value, 16)) if is_address else None
+        detail.add(escape_text(name), value if target is None else f"{value}  {target.label}", target)
+
+
+def _known_addresses(snapshot: Snapshot) -> dict[int, Reference]:
+    known: dict[int, Reference] = {}
+    for namespace in snapshot.mount_namespaces:
+        known[namespace.address] = namespace_reference(namespace)
+    for mount in snapshot.mounts:
+        known[mount.address] = mount_reference(mount)
+    for fs in snapshot.fs_structs:
+        label = fs_label(fs.address, snapshot)
+        known[fs.address] = Reference(kind="fs_struct", address=fs.address, label=label)
+    for task in snapshot.tasks:
+        label = f"{task.comm} ({task.pid})"
+        known[task.address] = Reference(kind="task", address=task.address, label=label)
+    return known
+
+
+def _leaves(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
+    """Nested JSON as named leaves."""
+    if depth < _MAX_DEPTH and isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{name}.{key}" if name else str(key), depth + 1)
+    elif depth < _MAX_DEPTH and isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _leaves(inner, f"{name}[{number}]", depth + 1)
+    elif value is not None:
+        yield name, value
+
+
+def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
+    capture = snapshot.capture
+    detail.title = escape_text(f"Linux {kernel.release}")
+    detail.add("generation", kernel.generation.value)
+    detail.add_fs("init_fs", kernel.init_fs, snapshot)
+    detail.add_fs("userspace_init…", kernel.userspace_init_fs, snapshot)
+    _mount_link(detail, "knullfs", kernel.knullfs, snapshot)
+    _namespace_link(detail, "init_mnt_ns", kernel.init_mnt_ns, snapshot)
+    detail.add("build id", kernel.build_id)
+    detail.add("booted", kernel.boot_time)
+    detail.add("cmdline", kernel.cmdline)
+    detail.add("target", f"{capture.source.target} ({capture.source.kind})")
+    detail.add(
+        "taken", f"{capture.taken_at}, in {capture.duration_s:.3f} s, by version {capture.tool_version}"
+    )
+    detail.add("types", capture.types.upper())
+    detail.add("consistent", "yes" if capture.consistent else "no: the kernel ran while it was read")
+    for note in capture.notes:
+        detail.add("note", note)
+    for error in snapshot.errors[:_MAX_FACTS]:
+        detail.add("not readable", f"{error.where}: {error.what}: {error.why}", tone="warn")
+    for setting in snapshot.settings:
+        target = Reference(kind="setting", address=None, label=setting.name)
+        detail.add(setting.name, f"{setting.value}  ({setting.found})", target)
+    for line in snapshot.log[:_MAX_FACTS]:
+        detail.add("log", line)
+
+
+def describe_finding(finding: Finding) -> Detail:
+    """A finding: what shows it, what it means, what to do."""
+    reference = Reference(kind="kernel", address=None, label=finding.rule)
+    detail = Detail(reference, escape_text(f"{finding.severity.value}: {finding.title}"))
+    for evidence in finding.evidence[:_MAX_FACTS]:
+        address = "" if evidence.address is None else f"  {hex_address(evidence.address)}"
+        detail.add("evidence", f"{evidence.kind} {evidence.label}{address}", evidence)
+    detail.add("means", finding.explanation)
+    detail.add("do", finding.advice)
+    detail.add("rule", finding.rule)
+    return detail
+
+
+_DESCRIBERS: dict[str, Callable[[Detail, Any, Snapshot], None]] = {
+    "task": _task,
+    "fs_struct": _fs,
+    "mount": _mount,
+    "mount_namespace": _namespace,
+    "workqueue": _workqueue,
+    "usermodehelper": _helper,
+    "setting": _setting,
+    "plugin": _plugin,
+    "kernel": _kernel,
+}
+
+
+def row_text(cells: Sequence[str]) -> str:
+    """A row of a table as one line of text, for copying."""
+    return "  ".join(cell.strip() for cell in cells if cell.strip())

@@ -1,0 +1,142 @@
+"""What a detail pane shows: named facts about one object, some of which lead to another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from explorer.model import PathRef, Reference, Snapshot, Task, display_width, escape_text, hex_address
+from explorer.output.columns import fs_label, path_label
+
+from .expressions import drgn_object
+from .table import Cell, ViewColumn
+
+__all__ = ("Detail", "DetailTable", "Fact", "wrap_text")
+
+#: An object with more holders than this is better asked for with a filter.
+MAX_LINKS = 200
+_NAME_WIDTH = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line of a detail: a kernel name and a value."""
+
+    name: str
+    value: str
+    """Escaped."""
+    target: Reference | None = None
+    """Where it leads."""
+    tone: str = ""
+
+
+@dataclass(slots=True)
+class Detail:
+    """All that is known of one object."""
+
+    reference: Reference
+    title: str
+    """Escaped, one line."""
+    expression: str | None = None
+    """For drgn."""
+    facts: list[Fact] = field(default_factory=list)
+    _dentries: list[Fact] = field(default_factory=list)
+
+    def add(self, name: str, value: Any, target: Reference | None = None, tone: str = "") -> None:
+        """A fact; ``None`` is left out. A string is kernel text and is escaped here."""
+        if value is not None and value != "":
+            self.facts.append(Fact(name, escape_text(str(value)), target, tone))
+
+    def add_address(self, name: str, address: int | None, target: Reference | None = None) -> None:
+        """An address, and what it is called."""
+        if address is not None:
+            label = "" if target is None else f"  {escape_text(target.label)}"
+            self.facts.append(Fact(name, f"{hex_address(address)}{label}", target))
+
+    def add_path(self, name: str, path: PathRef | None, snapshot: Snapshot) -> None:
+        """A ``struct path``: identity and text, and its mount. Its dentry comes with :meth:`add_dentries`."""
+        if path is None:
+            return
+        mount = snapshot.mount_by_address.get(path.mount)
+        target = (
+            None
+            if mount is None
+            else Reference(kind="mount", address=mount.address, label=f"{mount.fstype}#{mount.id}")
+        )
+        where = "" if path.placement is None else f"  ({path.placement.value})"
+        self.facts.append(Fact(name, path_label(path, snapshot) + where, target))
+        self._dentries.append(
+            Fact(f"{name.removeprefix('fs->')}.dentry", drgn_object("struct dentry", path.dentry))
+        )
+
+    def add_dentries(self) -> None:
+        """The expressions of the dentries of all paths so far."""
+        self.facts += self._dentries
+        self._dentries.clear()
+
+    def add_tasks(self, name: str, tasks: Sequence[Task]) -> None:
+        """Tasks to go to; of very many only the first, and how many there are."""
+        for task in tasks[:MAX_LINKS]:
+            label = f"{task.comm} ({task.pid})"
+            target = Reference(kind="task", address=task.address, label=label)
+            self.add(name, f"{label}  {task.kind.value}", target)
+        if len(tasks) > MAX_LINKS:
+            self.add(name, f"and {len(tasks) - MAX_LINKS} more", tone="muted")
+
+    def add_fs(self, name: str, address: int | None, snapshot: Snapshot) -> None:
+        """A pointer to an ``fs_struct``."""
+        if address is None:
+            return
+        label = fs_label(address, snapshot)
+        known = address in snapshot.fs_by_address
+        target = Reference(kind="fs_struct", address=address, label=label) if known else None
+        named = label if label in ("init_fs", "userspace_init_fs") else ""
+        self.facts.append(Fact(name, f"{hex_address(address)}  {named}".rstrip(), target))
+
+
+def wrap_text(text: str, width: int) -> list[str]:
+    """Escaped text in lines of ``width`` terminal columns: nothing is left out, not even of 4096-byte paths."""
+    width = max(1, width)
+    if display_width(text) <= width:
+        return [text]
+    lines, start, used = [], 0, 0
+    for position, char in enumerate(text):
+        columns = display_width(char)
+        if used + columns > width and position > start:
+            lines.append(text[start:position])
+            start, used = position, 0
+        used += columns
+    lines.append(text[start:])
+    return lines
+
+
+class DetailTable:
+    """A :class:`~explorer.tui.views.table.TableSource` of one detail, wrapped to a width."""
+
+    columns = (ViewColumn("name", "", _NAME_WIDTH), ViewColumn("value", "", 10, 1))
+
+    def __init__(self, detail: Detail | None, width: int) -> None:
+        self.detail = detail
+        self._lines: list[tuple[Fact, str, bool]] = []
+        if detail is None:
+            return
+        facts = list(detail.facts)
+        if detail.expression is not None:
+            facts.insert(min(3, len(facts)), Fact("drgn", detail.expression))
+        for fact in facts:
+            room = width - _NAME_WIDTH - 2 - (2 if fact.target else 0)
+            for number, line in enumerate(wrap_text(fact.value, room)):
+                self._lines.append((fact, line, number == 0))
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def cells(self, index: int) -> list[Cell]:
+        fact, line, first = self._lines[index]
+        mark = "▸ " if fact.target is not None and first else "  " if fact.target is not None else ""
+        return [Cell(fact.name if first else "", "muted"), Cell(mark + line, fact.tone)]
+
+    def fact_at(self, index: int) -> Fact | None:
+        """The fact that a line is part of."""
+        return self._lines[index][0] if 0 <= index < len(self._lines) else None

@@ -1,0 +1,186 @@
+"""What the first screen says: the verdict, two worlds and who crosses between them, the other worlds, what ``/`` is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from explorer.analysis.accounting import expected_users
+from explorer.analysis.placement import is_isolating
+from explorer.analysis.worlds import World, WorldKey, Worlds
+from explorer.model import FsStruct, Snapshot, Task, escape_text
+from explorer.output.columns import name_label, path_label, users_label
+
+from .detail import mount_reference
+from .mounts import root_stack
+from .tasks import KIND_PLURAL
+from .verdict import ShownVerdict, show_verdict
+
+__all__ = ("Door", "Overview", "make_overview")
+
+_BAR_WIDTH = 16
+_TITLES = {
+    WorldKey.INIT_ROOT: ("own fs", "init's root, own fs_struct"),
+    WorldKey.CHROOT: ("chroot", "chroot"),
+    WorldKey.NS_ROOT: ("other ns", "other namespaces"),
+    WorldKey.NULLFS_NS_ROOT: ("empty ns", "namespace's nullfs"),
+    WorldKey.DETACHED: ("detached", "detached"),
+    WorldKey.FAILFS: ("failfs", "failfs"),
+    WorldKey.INTERNAL: ("internal", "internal mount"),
+    WorldKey.EXITED: ("exited", "exited"),
+    WorldKey.UNKNOWN: ("unknown", "not readable"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A box on the screen: a title, lines, and the query that shows who is inside. All text is escaped."""
+
+    short: str
+    title: str
+    lines: tuple[str, ...]
+    query: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All text of the first screen."""
+
+    header: str
+    verdict: ShownVerdict
+    left: Door
+    bridge: Door | None
+    """Who borrows; ``None`` on kernels on which nobody can."""
+    right: Door | None
+    """``None`` where one world is all there is."""
+    others: tuple[Door, ...]
+    root: str
+
+
+def make_overview(snapshot: Snapshot, worlds: Worlds) -> Overview:
+    isolating = is_isolating(snapshot.kernel.generation)
+    shown = (WorldKey.NULLFS, WorldKey.USERSPACE_INIT_FS) if isolating else (WorldKey.INIT_FS,)
+    others = tuple(_other(world) for key, world in worlds.worlds.items() if key not in shown and world.tasks)
+    return Overview(
+        header=header_line(snapshot),
+        verdict=show_verdict(snapshot),
+        left=_nullfs(snapshot, worlds) if isolating else _shared(snapshot, worlds),
+        bridge=_bridge(worlds.borrowers) if isolating else None,
+        right=_init(snapshot, worlds) if isolating else None,
+        others=others,
+        root=_root_line(snapshot),
+    )
+
+
+def header_line(snapshot: Snapshot) -> str:
+    """Kernel, target, types, tasks: who is being looked at, on every screen."""
+    capture = snapshot.capture
+    parts = [
+        f"Linux {escape_text(snapshot.kernel.release)}",
+        escape_text(capture.source.target.rpartition("/")[2] or capture.source.target),
+        f"types: {capture.types.upper()}",
+        f"{len(snapshot.tasks)} tasks in {capture.duration_s:.2f} s",
+    ]
+    if snapshot.errors:
+        count = len(snapshot.errors)
+        parts.append(f"{count} value{'' if count == 1 else 's'} not readable")
+    if not capture.consistent:
+        parts.append("read while it ran")
+    return "   ".join(parts)
+
+
+def _bars(world: World, most: int) -> list[str]:
+    """One line a kind: its name, how many, and a bar as long as its share."""
+    counts = [(KIND_PLURAL[kind], count) for kind, count in world.kinds()]
+    if len(counts) > most:
+        counts[most - 1 :] = [("other", sum(count for _, count in counts[most - 1 :]))]
+    names = max((len(name) for name, _ in counts), default=0)
+    digits = len(str(len(world.tasks)))
+    lines = []
+    for name, count in counts:
+        bar = "━" * max(1, round(count * _BAR_WIDTH / len(world.tasks)))
+        lines.append(f"{name:<{names}} {count:>{digits}} {bar}")
+    return lines
+
+
+def _books_line(name: str, fs: FsStruct | None, snapshot: Snapshot) -> str:
+    if fs is None:
+        return f"{name}: not readable"
+    label = users_label(fs, snapshot)
+    words = "ok" if "=" in label else "MISMATCH" if "≠" in label else "unknown"
+    return f"{name}: users {label} {words}"
+
+
+def _nullfs(snapshot: Snapshot, worlds: Worlds) -> Door:
+    world = worlds.get(WorldKey.NULLFS)
+    mount = snapshot.mount_by_address.get(snapshot.kernel.knullfs or 0)
+    where = "" if mount is None else f" knullfs, mount {mount.id}"
+    init_fs = snapshot.fs_by_address.get(snapshot.kernel.init_fs or 0)
+    lines = (*_bars(world, 4), _books_line("init_fs", init_fs, snapshot))
+    return Door("nullfs", f"nullfs{where}", lines, world.query, len(world.tasks))
+
+
+def _shared(snapshot: Snapshot, worlds: Worlds) -> Door:
+    world = worlds.get(WorldKey.INIT_FS)
+    init_fs = snapshot.fs_by_address.get(snapshot.kernel.init_fs or 0)
+    where = "" if init_fs is None else f" {path_label(init_fs.root, snapshot)}"
+    lines = (*_bars(world, 4), _books_line("init_fs", init_fs, snapshot))
+    return Door("init_fs", f"init_fs{where}", lines, world.query, len(world.tasks))
+
+
+def _init(snapshot: Snapshot, worlds: Worlds) -> Door:
+    world = worlds.get(WorldKey.USERSPACE_INIT_FS)
+    fs = snapshot.fs_by_address.get(snapshot.kernel.userspace_init_fs or 0)
+    # The path is said only where it says something.
+    where = "" if fs is None or fs.root is None else f" {path_label(fs.root, snapshot).removesuffix(':/')}"
+    lines = []
+    for task in world.tasks[:4]:
+        role = "PID 1" if task.pid == 1 else f"({task.pid}) shares it"
+        lines.append(f"{name_label(task)}  {role}")
+    if len(world.tasks) > 4:
+        lines[-1] = f"and {len(world.tasks) - 3} more share it"
+    if not world.tasks:
+        lines.append("nobody holds it")
+    lines.append(_pointer_line(fs, snapshot))
+    return Door("init", f"userspace_init_fs{where}", tuple(lines), world.query, len(world.tasks))
+
+
+def _pointer_line(fs: FsStruct | None, snapshot: Snapshot) -> str:
+    """``3 users = 2 holders + pointer``."""
+    if fs is None or fs.users is None:
+        return "users: not readable"
+    pointer = " + pointer" if expected_users(fs, snapshot) != fs.sharers else ""
+    holders = f"{fs.sharers} holder{'' if fs.sharers == 1 else 's'}"
+    balanced = fs.users == expected_users(fs, snapshot)
+    sign, verdict = ("=", "") if balanced else ("≠", ": MISMATCH")
+    return f"{fs.users} users {sign} {holders}{pointer}{verdict}"
+
+
+def _bridge(borrowers: list[Task]) -> Door:
+    count = len(borrowers)
+    verb = "borrows" if count == 1 else "borrow"
+    lines = [f"{count} {verb}" if count else "nobody borrows", "─" * 7 + "▶"]
+    lines += [name_label(task) for task in borrowers[:2]]
+    if count > 2:
+        lines.append(f"and {count - 2} more")
+    return Door("borrowing", "", tuple(lines), "borrowing", count)
+
+
+def _other(world: World) -> Door:
+    short, title = _TITLES.get(world.key, (world.key.value, world.key.value))
+    count = len(world.tasks)
+    line = f"{count} task{'' if count == 1 else 's'}"
+    if world.key is WorldKey.NS_ROOT:
+        namespaces = {task.mnt_ns for task in world.tasks}
+        line = f"{count} in {len(namespaces)} ns"
+    return Door(short, title, (line,), world.query, count)
+
+
+def _root_line(snapshot: Snapshot) -> str:
+    """``/ is nullfs#1 → rootfs#2 (visible)``: the overmounts on the root of init's namespace, bottom first."""
+    namespace = snapshot.namespace_by_address.get(snapshot.kernel.init_mnt_ns or 0)
+    stack = [] if namespace is None else root_stack(namespace, snapshot)
+    if not stack:
+        return "what lies on / could not be read"
+    names = [escape_text(mount_reference(mount).label) for mount in stack]
+    return f"/ is  {' → '.join(names)} (visible)"

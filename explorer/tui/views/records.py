@@ -1,0 +1,151 @@
+"""The smaller tables: fs_structs, findings, plugins. Rows are made into text only when they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from explorer.analysis.worlds import Worlds
+from explorer.model import Finding, FsStruct, Reference, Snapshot, escape_text
+from explorer.output.columns import fs_label, name_label, path_label, pwd_label, users_label
+from explorer.plugin import PluginListing, list_plugins
+
+from .table import Cell, ViewColumn
+from .tasks import count_kinds, group_reference
+
+__all__ = ("SEVERITY_TONES", "RecordTable", "findings_table", "fs_table", "plugins_table")
+
+T = TypeVar("T")
+_FEW = 4
+
+SEVERITY_TONES = {"critical": "bad", "high": "bad", "medium": "warn", "low": "warn", "info": "muted"}
+
+
+class RecordTable(Generic[T]):
+    """A :class:`~explorer.tui.views.table.TableSource` over a list."""
+
+    def __init__(
+        self,
+        columns: Sequence[ViewColumn],
+        records: Sequence[T],
+        cells: Callable[[T], Sequence[Cell]],
+        reference: Callable[[T], Reference | None],
+    ) -> None:
+        self.columns = columns
+        self.records = records
+        self._cells = cells
+        self._reference = reference
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def cells(self, index: int) -> Sequence[Cell]:
+        return self._cells(self.records[index])
+
+    def reference_at(self, index: int) -> Reference | None:
+        return self._reference(self.records[index])
+
+    def find(self, reference: Reference) -> int | None:
+        """The row of an object, by kind and address."""
+        for index, record in enumerate(self.records):
+            own = self._reference(record)
+            if own is None or (own.kind, own.address) != (reference.kind, reference.address):
+                continue
+            if own.address is not None or own.label == reference.label:
+                return index
+        return None
+
+
+def fs_table(snapshot: Snapshot, worlds: Worlds) -> RecordTable[tuple[str, FsStruct]]:
+    """Every fs_struct, world by world, the well-known ones first."""
+    columns = (
+        ViewColumn("world", "WORLD", 17, rank=2),
+        ViewColumn("fs", "FS_STRUCT", 17),
+        ViewColumn("users", "USERS", 6),
+        ViewColumn("root", "ROOT", 14, 2),
+        ViewColumn("pwd", "PWD", 8, 2, rank=3),
+        ViewColumn("umask", "UMASK", 5, rank=4),
+        ViewColumn("who", "HELD BY", 16, 3, rank=1),
+    )
+    names = (snapshot.kernel.init_fs, snapshot.kernel.userspace_init_fs)
+    records = []
+    for key, world in worlds.worlds.items():
+        ordered = sorted(world.fs_structs, key=lambda fs: (fs.address not in names, -fs.sharers, fs.address))
+        records += [(key.value, fs) for fs in ordered]
+
+    def cells(record: tuple[str, FsStruct]) -> list[Cell]:
+        world, fs = record
+        users = users_label(fs, snapshot)
+        return [
+            Cell(world),
+            Cell(fs_label(fs.address, snapshot)),
+            Cell(users, "bad" if "≠" in users else ""),
+            Cell(path_label(fs.root, snapshot)),
+            Cell(pwd_label(fs, snapshot)),
+            Cell(fs.umask or "?"),
+            Cell(_holders(fs, snapshot)),
+        ]
+
+    return RecordTable(columns, records, cells, lambda record: group_reference(record[1], snapshot))
+
+
+def _holders(fs: FsStruct, snapshot: Snapshot) -> str:
+    tasks = snapshot.sharers_by_fs.get(fs.address, [])
+    if not tasks:
+        return "nobody found"
+    if len(tasks) <= _FEW:
+        return ", ".join(map(name_label, tasks))
+    return count_kinds(tasks)
+
+
+def findings_table(findings: Sequence[Finding]) -> RecordTable[Finding]:
+    """Findings, worst first. A row leads to its first piece of evidence."""
+    columns = (
+        ViewColumn("severity", "SEVERITY", 8),
+        ViewColumn("title", "FINDING", 30, 1),
+        ViewColumn("rule", "RULE", 24, rank=1),
+    )
+
+    def cells(finding: Finding) -> list[Cell]:
+        tone = SEVERITY_TONES[finding.severity.value]
+        return [
+            Cell(finding.severity.value, tone),
+            Cell(escape_text(finding.title)),
+            Cell(escape_text(finding.rule), "muted"),
+        ]
+
+    def first(finding: Finding) -> Reference | None:
+        return finding.evidence[0] if finding.evidence else None
+
+    return RecordTable(columns, findings, cells, first)
+
+
+def plugins_table(snapshot: Snapshot) -> RecordTable[PluginListing]:
+    """What each plugin found of its subsystem; those that were not captured are listed too."""
+    columns = (
+        ViewColumn("name", "SUBSYSTEM", 16),
+        ViewColumn("state", "STATE", 12),
+        ViewColumn("title", "WHAT IT IS", 24, 2, rank=2),
+        ViewColumn("facts", "FACTS", 5, numeric=True, rank=1),
+    )
+    known = {listing.name: listing for listing in list_plugins()}
+    for name in snapshot.plugins:
+        known.setdefault(name, PluginListing(name, "the snapshot", None))
+    records = [known[name] for name in sorted(known)]
+
+    def cells(listing: PluginListing) -> list[Cell]:
+        facts = snapshot.plugins.get(listing.name)
+        state = "not captured" if not isinstance(facts, dict) else str(facts.get("state", "?"))
+        tone = {"loaded": "", "failed": "bad"}.get(state, "muted")
+        size = len(facts) - 1 if isinstance(facts, dict) else 0
+        return [
+            Cell(escape_text(listing.name)),
+            Cell(escape_text(state), tone),
+            Cell(escape_text(listing.title or ""), "muted"),
+            Cell(str(size) if size > 0 else "", "muted"),
+        ]
+
+    def reference(listing: PluginListing) -> Reference:
+        return Reference(kind="plugin", address=None, label=listing.name)
+
+    return RecordTable(columns, records, cells, reference)

@@ -1,0 +1,85 @@
+"""The detail pane: all that is known of one object, with links to follow and the way back."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.binding import BindingType
+
+from explorer.model import Reference, Snapshot
+from explorer.tui.keys import hidden, shown
+from explorer.tui.views.detail import describe
+from explorer.tui.views.facts import Detail, DetailTable, Fact
+
+from .virtual_table import VirtualTable
+
+__all__ = ("DetailPane",)
+
+_MAX_HISTORY = 100
+
+
+class DetailPane(VirtualTable):
+    """A table of facts. Enter follows a fact that leads somewhere; ``b`` goes back, ``B`` forward."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        shown("b,backspace", "back", "detail.back", "Back", "The object looked at before"),
+        hidden("B", "forward", "detail.forward", "Undo going back"),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id, empty="nothing is selected")
+        self.snapshot: Snapshot | None = None
+        self.detail: Detail | None = None
+        self._past: list[Detail] = []
+        self._future: list[Detail] = []
+
+    def look_at(self, detail: Detail | None) -> None:
+        """Show something else, with a history of its own."""
+        self._past.clear()
+        self._future.clear()
+        self._show(detail)
+
+    def _show(self, detail: Detail | None) -> None:
+        self.detail = detail
+        self.show(DetailTable(detail, self.size.width))
+
+    def header_text(self) -> str:
+        if self.detail is None:
+            return "detail"
+        trail = "".join(f"{past.title} ▸ " for past in self._past[-1:])
+        return f"{trail}{self.detail.title}"
+
+    def fact(self) -> Fact | None:
+        """The fact under the cursor."""
+        return self.source.fact_at(self.row) if isinstance(self.source, DetailTable) else None
+
+    def follow(self, reference: Reference) -> None:
+        """Go to another object, and remember this one."""
+        if self.snapshot is None:
+            return
+        if self.detail is not None:
+            self._past = [*self._past, self.detail][-_MAX_HISTORY:]
+        self._future.clear()
+        self._show(describe(reference, self.snapshot))
+
+    def action_choose(self) -> None:
+        fact = self.fact()
+        if fact is not None and fact.target is not None:
+            self.follow(fact.target)
+
+    def action_back(self) -> None:
+        if self._past and self.detail is not None:
+            self._future.append(self.detail)
+            self._show(self._past.pop())
+
+    def action_forward(self) -> None:
+        if self._future and self.detail is not None:
+            self._past.append(self.detail)
+            self._show(self._future.pop())
+
+    def on_resize(self, event: events.Resize) -> None:
+        # Facts are wrapped to the width.
+        if self.detail is not None:
+            row = self.row
+            self.show(DetailTable(self.detail, self.size.width), row)

@@ -1,0 +1,154 @@
+/* audit: states that the audit's rules are about and the lively scenario has not. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lab.h"
+
+#define NX_UNSHARE_EMPTY_MNTNS 0x00100000
+#define NX_SYS_FCHROOT 472
+#define NX_FD_FAILFS_ROOT (-10004)
+
+static int enter_root(const char *dir)
+{
+	return chroot(dir) || chdir("/") ? -errno : 0;
+}
+
+/* The namespace gets a root of its own, and its maker stays on the nullfs below. */
+static int stay_at_the_bottom(const char *unused)
+{
+	(void)unused;
+	if (unshare(NX_UNSHARE_EMPTY_MNTNS))
+		return -errno;
+	return mount("lab", "/", "tmpfs", 0, NULL) ? -errno : 0;
+}
+
+/* A switch_root that forgets the chroot: the new root covers the old one, in which the task stays. */
+static int cover_own_root(const char *unused)
+{
+	(void)unused;
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return -errno;
+	return mount("lab", "/", "tmpfs", 0, NULL) ? -errno : 0;
+}
+
+/* The same, done whole. */
+static int enter_new_root(const char *dir)
+{
+	int err;
+
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return -errno;
+	err = make_dir(dir);
+	if (!err)
+		err = mount_tmpfs("lab", dir);
+	if (err)
+		return err;
+	if (chdir(dir) || mount(dir, "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/"))
+		return -errno;
+	return 0;
+}
+
+/* A root that is a bind mount, a cwd on another mount below it: inside, though their texts have nothing in common. */
+static int work_below_bind_root(const char *dir)
+{
+	return chroot(dir) || chdir("/below") ? -errno : 0;
+}
+
+/* A path whose text begins with the root's, and which is not below it. */
+static int leave_root_for_sibling(const char *unused)
+{
+	int sibling = open("/jail-too", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	(void)unused;
+	if (sibling < 0)
+		return -errno;
+	return chroot("/jail") || fchdir(sibling) ? -errno : 0;
+}
+
+static int run_interpreted(const char *script)
+{
+	char *const argv[] = { (char *)script, NULL };
+	char *const envp[] = { NULL };
+
+	execve(script, argv, envp);
+	return -errno;
+}
+
+/* The kernel opens the interpreter in the middle of execve(), and nobody answers. */
+static void make_stuck_exec(void)
+{
+	static const char script[] = "#!/f/interpreter\n";
+	int fd = open("/script", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+	int err = fd < 0 ? -errno : 0;
+	pid_t pid;
+
+	if (!err && write(fd, script, sizeof(script) - 1) != sizeof(script) - 1)
+		err = -EIO;
+	if (fd >= 0)
+		close(fd);
+	if (!err)
+		err = make_dir("/f");
+	if (!err)
+		err = mount_unserved_fuse("/f");
+	must(err, "stuck-exec");
+	pid = spawn_blocking("in-exec", run_interpreted, "/script");
+	state("in-exec", wait_for_state(pid, 'D') ? pid : -1);
+}
+
+void make_audit(void)
+{
+	must(make_dir("/jail"), "jail");
+	must(make_dir("/jail-too"), "jail-too");
+	must(make_dir("/tree"), "tree");
+	must(make_dir("/tree/below"), "tree-below");
+	must(make_dir("/bound"), "bound");
+	must(mount("/tree", "/bound", NULL, MS_BIND, NULL) ? -errno : 0, "bind");
+	must(mount_tmpfs("lab", "/bound/below"), "below");
+	state_of("inside", 0, work_below_bind_root, "/bound");
+	state_of("jailed", 0, enter_root, "/jail");
+	state_of("beside", 0, leave_root_for_sibling, NULL);
+	must(make_dir("/gone"), "gone");
+	must(mount_tmpfs("lab", "/gone"), "gone-mount");
+	state_of("gone-a", 0, enter_root, "/gone");
+	state_of("gone-b", 0, enter_root, "/gone");
+	must(umount2("/gone", MNT_DETACH) ? -errno : 0, "gone-detach");
+	state_of("ns-bottom", 0, stay_at_the_bottom, NULL);
+	state_of("overmounted", CLONE_NEWNS, cover_own_root, NULL);
+	state_of("switched", CLONE_NEWNS, enter_new_root, "/new");
+	make_stuck_exec();
+}
+
+static int ask_again_and_again(const char *unused)
+{
+	(void)unused;
+	for (;;)
+		access("/nowhere/to/be/found", F_OK);
+}
+
+static int ask_in_failfs(const char *unused)
+{
+	if (syscall(NX_SYS_FCHROOT, NX_FD_FAILFS_ROOT, 0))
+		return -errno;
+	return ask_again_and_again(unused);
+}
+
+/* One that shares PID 1's fs_struct and goes into nullfs with it; one that lives in failfs. */
+void make_lost_walkers(void)
+{
+	pid_t pid = syscall(SYS_clone, CLONE_FS | SIGCHLD, 0, 0, 0, 0);
+
+	if (pid == 0) {
+		set_comm("lost-nullfs");
+		ask_again_and_again(NULL);
+	}
+	state("lost-nullfs", pid);
+	state("lost-failfs", spawn_blocking("lost-failfs", ask_in_failfs, NULL));
+}
