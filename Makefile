@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 JOBS   ?= auto
 
-.PHONY: demo test lint check-types check-imports unit kernels host-tools fixtures bench clean
+.PHONY: demo test lint check-types check-imports unit kernels terminal-tools host-tools fixtures bench screenshots clean
 
 demo: $(STAMP)
 	$(BIN)/nullfs-explorer tasks sample
@@ -32,20 +32,27 @@ check-types: $(STAMP)
 check-imports: $(STAMP)
 	$(BIN)/lint-imports --no-cache
 
-unit: $(STAMP)
+unit: $(STAMP) terminal-tools
 	$(BIN)/pytest -m 'not kernel' -n $(JOBS)
 
 # Boots real kernels under QEMU; fetches both when they are missing.
 kernels: $(STAMP) host-tools
-	$(BIN)/pytest -m kernel
+	$(BIN)/pytest -m kernel -n $(JOBS) --dist loadfile
+
+terminal-tools:
+	@tests/host-tools.sh tmux
 
 host-tools:
-	@tests/host-tools.sh qemu gcc makedumpfile
+	@tests/host-tools.sh qemu gcc makedumpfile squashfs
 
 # The sample and the test fixtures, made anew from kernels booted here. FIXTURE_RFC names a dump of an rfc-v1
 # kernel, which no distribution has.
 fixtures: $(STAMP) host-tools
 	$(BIN)/python -m tests.kernels.make_fixtures $(FIXTURE_RFC)
+
+# What the README shows, drawn by the real app on the snapshot that its tests use.
+screenshots: $(STAMP)
+	$(BIN)/python screenshots/make.py
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache

@@ -14,6 +14,8 @@ for tool in "$@"; do
                   echo 'int main(void) { return 0; }' | gcc -static -x c -o /dev/null - 2>/dev/null ||
                       missing="$missing gcc libc6-dev" ;;
     makedumpfile) need makedumpfile makedumpfile ;;
+    squashfs)     need mksquashfs squashfs-tools ;;
+    tmux)         need tmux tmux ;;
     python3-venv) missing="$missing python3-venv" ;;
     *)            echo "host-tools.sh: unknown tool $tool" >&2; exit 2 ;;
     esac

@@ -62,7 +62,8 @@ class LazyGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
-        if not args or (args[0] not in _COMMANDS and args[0] not in own):
+        completing = ctx.resilient_parsing and not args
+        if not completing and (not args or (args[0] not in _COMMANDS and args[0] not in own)):
             args = ["open", *args]
         return super().parse_args(ctx, args)
 

@@ -23,8 +23,9 @@ def plugins_command(arguments: TargetArguments) -> None:
         columns.insert(2, TableColumn("HERE"))
     rows = []
     for listing in list_plugins(arguments.plugins):
-        needs = [*(f"module {name}" for name in listing.needs_modules), *listing.needs_symbols]
-        row = [listing.name, " or ".join(needs) or "-", listing.title or f"unreadable: {listing.origin}"]
+        modules = " or ".join(f"module {name}" for name in listing.needs_modules)
+        needs = [part for part in (modules, *listing.needs_symbols) if part]
+        row = [listing.name, " and ".join(needs) or "-", listing.title or f"unreadable: {listing.origin}"]
         if snapshot is not None:
             facts = snapshot.plugins.get(listing.name)
             row.insert(2, "not captured" if facts is None else str(facts.get("state")))

@@ -7,16 +7,23 @@ from collections.abc import Iterator
 from explorer.analysis.isolation import is_kernel_thread
 from explorer.analysis.rule import AuditContext, Case, Rule, task_reference
 from explorer.analysis.words import name_task
-from explorer.model import Placement, Severity, Task, Walk
+from explorer.model import Placement, Severity, Snapshot, Task, Walk
 
 __all__ = ("RULES",)
 
 _ERRNO = {Placement.NULLFS: "ENOENT", Placement.FAILFS: "EOPNOTSUPP"}
 
 
-def _where(walk: Walk) -> Placement | None:
-    """Where the walk begins: at its root if it has one yet (absolute paths), else where it is."""
+def _where(task: Task, walk: Walk, snapshot: Snapshot) -> Placement | None:
+    """Where the walk begins: at its root if it has one yet (absolute paths), else where it is.
+
+    Before its first step it has neither: an absolute path will begin at the root of the ``fs_struct`` in use.
+    """
     start = walk.root or walk.start
+    if start is None and walk.path is not None and walk.path.startswith("/"):
+        used = snapshot.kernel.userspace_init_fs if walk.in_init else task.fs
+        fs = snapshot.fs_by_address.get(used or 0)
+        start = None if fs is None else fs.root
     return None if start is None else start.placement
 
 
@@ -24,7 +31,7 @@ def _find_walks(context: AuditContext) -> Iterator[Case]:
     for task in context.snapshot.tasks:
         if task.walk is None:
             continue
-        placement = _where(task.walk)
+        placement = _where(task, task.walk, context.snapshot)
         errno = None if placement is None else _ERRNO.get(placement)
         if errno is None or placement is None:
             continue
