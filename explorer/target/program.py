@@ -116,7 +116,7 @@ def _open_live(spec: TargetSpec, given: VmcoreInfo | None) -> OpenProgram:
             regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
     except FileNotFoundError as error:
         raise TargetError(
-            "/proc/kcore is missing: the running kernel lacks CONFIG_PROC_KCORE, or /proc"
+            "/proc/kcore is missing: the running kernel lacks CONFIG_PROC_KCORE, or /proc is not mounted"
         ) from error
     except PermissionError as error:
         if os.geteuid() == 0:

@@ -70,6 +70,7 @@ class ExplorerApp(App[None]):
         shown("n", "browse('findings')", "go.findings", "Findings", "What is wrong, worst first"),
         hidden("K", "kernel", "app.kernel", "The kernel, the capture, what was not readable"),
         hidden("r", "refresh_target", "app.refresh", "Read the target again"),
+        hidden("X", "stop_reading", "app.stop", "Stop reading again"),
         hidden("T", "next_theme", "app.theme", "The next theme; it is remembered"),
         hidden("ctrl+z", "suspend_process", "app.suspend", "To the shell; fg comes back"),
         hidden("exclamation_mark", "debug_info", "app.debug", "For a bug report"),
@@ -95,7 +96,7 @@ class ExplorerApp(App[None]):
     @property
     def activity(self) -> str:
         """What is going on, for the header: empty when nothing is."""
-        return f"reading again: {self.progress}   esc stops it" if self._reader is not None else ""
+        return f"reading again: {self.progress}   X stops it" if self._reader is not None else ""
 
     async def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember_theme(theme.name))
@@ -198,6 +199,14 @@ class ExplorerApp(App[None]):
             self._read()
 
     # -- going places ----------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that lead nowhere now are neither shown nor obeyed."""
+        if action in ("browse", "kernel", "refresh_target"):
+            return self.view is not None
+        if action == "stop_reading":
+            return self._reader is not None
+        return action != "read_with_sudo" or self.can_use_sudo()
 
     async def action_browse(self, mode: str) -> None:
         if self.view is not None:

@@ -51,6 +51,11 @@ class View:
     def overview(self) -> Overview:
         return make_overview(self.snapshot, self.worlds)
 
+    @property
+    def is_audited(self) -> bool:
+        """Whether :attr:`audit` is there without waiting."""
+        return "audit" in self.__dict__
+
     @cached_property
     def audit(self) -> AuditReport:
         return run_audit(self.snapshot, load_plugins().plugins)

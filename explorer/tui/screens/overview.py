@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual import events, on
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
@@ -62,6 +62,23 @@ class OverviewScreen(BrowserScreen):
         self.query_one("#sentence", Static).update(Content(verdict.sentence))
         self.query_one("#normal", Static).update(Content(verdict.normal))
         self.query_one("#root", Static).update(Content(overview.root))
+        self._show_doors(view)
+        if view.is_audited:
+            self._show_findings(view)
+        else:
+            self.query_one("#findingshead", Static).update(Content("findings  looking for them …"))
+            self.query_one("#findings").display = False
+            self._audit(view)
+
+    @work(thread=True, exclusive=True)
+    def _audit(self, view: View) -> None:
+        """Rules over very many tasks take a second or two: not on the screen's time."""
+        _ = view.audit
+        self.app.call_from_thread(self._show_findings, view)
+
+    def _show_findings(self, view: View) -> None:
+        if view is not self._shown:
+            return
         findings = view.audit.findings
         head = _findings_line(findings)
         if view.audit.errors:
@@ -70,7 +87,6 @@ class OverviewScreen(BrowserScreen):
         table = self.query_one("#findings", VirtualTable)
         table.display = bool(findings)
         table.show(findings_table(findings))
-        self._show_doors(view)
 
     def _show_doors(self, view: View) -> None:
         overview = view.overview

@@ -17,7 +17,7 @@ from explorer.tui.keys import hidden, shown
 from explorer.tui.state import View
 from explorer.tui.views.tasks import TaskTable
 from explorer.tui.widgets.detail_pane import DetailPane
-from explorer.tui.widgets.filter_box import FilterBox
+from explorer.tui.widgets.filter_box import NO_CONTROL, FilterBox
 from explorer.tui.widgets.virtual_table import VirtualTable
 
 from .tables import TableScreen
@@ -50,7 +50,10 @@ class TasksScreen(TableScreen):
         with Horizontal(id="filterbar"):
             yield Static(" filter ▏", id="filterlabel", markup=False)
             yield FilterBox(
-                id="filter", compact=True, placeholder="/ to type: kind:kthread root:nullfs borrowing …"
+                id="filter",
+                restrict=NO_CONTROL,
+                compact=True,
+                placeholder="/ to type: kind:kthread root:nullfs borrowing …",
             )
             yield Static(id="counts", markup=False)
         with Container(id="split"):

@@ -7,7 +7,10 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-__all__ = ("FilterBox",)
+__all__ = ("NO_CONTROL", "FilterBox")
+
+#: What may be in it: an input shows what is pasted as it is, so control characters stay out.
+NO_CONTROL = r"[^\x00-\x1f\x7f-\x9f]*"
 
 
 class FilterBox(Input):

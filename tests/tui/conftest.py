@@ -1,0 +1,84 @@
+"""Fixtures of the screen's tests: a saved snapshot that does not change, and the screen as plain text."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from explorer.model import Snapshot
+from explorer.output.snapshots import load_snapshot
+from explorer.tui.app import ExplorerApp
+
+DATA = Path(__file__).parent / "data"
+#: Saved by ``python -m tests.tui.make_data``. Goldens are made from it, and so do not change with the sample.
+SAVED = DATA / "lively.json.zst"
+#: Set it to anything to write the goldens anew.
+REGENERATE = "NULLFS_EXPLORER_GOLDENS"
+
+Golden = Callable[[str, str], None]
+Pilots = Pilot[None]
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Themes and copies go to a directory of the test's own, not to the developer's."""
+    directory = tmp_path_factory.mktemp("xdg-config")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(directory))
+    yield directory / "nullfs-explorer"
+
+
+@pytest.fixture(scope="session")
+def saved() -> Snapshot:
+    return load_snapshot(SAVED)
+
+
+@pytest.fixture
+def app(saved: Snapshot) -> ExplorerApp:
+    return ExplorerApp(snapshot=saved)
+
+
+def screen_text(app: ExplorerApp) -> str:
+    """What is on the screen, a line each, without colours."""
+    lines = [strip.text.rstrip() for strip in app.screen._compositor.render_strips()]
+    return "\n".join(lines) + "\n"
+
+
+async def press(pilot: Pilot[None], *keys: str) -> None:
+    """Press keys one after the other, as a user does: each sees what the one before has done."""
+    for key in keys:
+        await pilot.press(key)
+        await pilot.pause()
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+def drive(app: ExplorerApp, steps: Callable[[Pilots], Awaitable[None]], width: int = 100) -> None:
+    """Run the app at ``width`` by 30, and do with it what ``steps`` says."""
+
+    async def run() -> None:
+        async with app.run_test(size=(width, 30)) as pilot:
+            await pilot.pause()
+            await steps(pilot)
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def golden() -> Golden:
+    """Compare text with a committed file."""
+
+    def compare(name: str, text: str) -> None:
+        path = DATA / "screens" / f"{name}.txt"
+        if os.environ.get(REGENERATE):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), (
+            f"{name}: set {REGENERATE}=1 if it is meant to change"
+        )
+
+    return compare
