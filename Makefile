@@ -9,7 +9,7 @@ JOBS   ?= auto
 .PHONY: demo test lint check-types check-imports unit kernels terminal-tools host-tools fixtures bench screenshots clean
 
 demo: $(STAMP)
-	$(BIN)/nullfs-explorer tasks sample
+	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/nullfs-explorer sample; else $(BIN)/nullfs-explorer tasks sample; fi
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
