@@ -40,6 +40,7 @@ __all__ = (
     "incomplete",
     "pointer_text",
     "task_reference",
+    "walkers",
 )
 
 T = TypeVar("T")
@@ -234,4 +235,23 @@ def borrowers(
             [task_reference(task)],
             means=f"{subject} This is how an isolated kernel does it, and it ends with the look-up.",
             do="Nothing, unless it stays: then find out what does not answer below that path.",
+        )
+
+
+def walkers(plugin: Plugin, snapshot: Snapshot, subject: str) -> Iterator[Finding]:
+    """One finding (medium) for each task the plugin speaks for that walks a path: for subsystems that never do.
+
+    On an isolated kernel such a walk starts in nullfs, where the core's own rules find it too.
+    """
+    for task in snapshot.tasks:
+        walk = task.walk
+        if walk is None or not any(speaks.matches(task) for speaks in plugin.speaks_for):
+            continue
+        yield plugin.finding(
+            "WALK",
+            Severity.MEDIUM,
+            f"{task.comm} ({task.pid}) walks the path {walk.path}",
+            [task_reference(task)],
+            means=f"{subject} A path walk there is nothing that the kernel's own code does.",
+            do="Look at what the work item or the thread calls: a module has hooked into it, or the kernel changed.",
         )

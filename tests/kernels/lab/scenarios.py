@@ -65,6 +65,12 @@ _BTRFS_PACKAGES = (
     *("busybox-static", "btrfs-progs", "libblkid1", "libc6", "libext2fs2", "libcom-err2", "liblzo2-2"),
     *("libudev1", "libuuid1", "libzstd1", "zlib1g"),
 )
+_LAYERS_MODULES = ("fuse", "overlay", "erofs", "loop")
+_LAYERS_PACKAGES = (
+    *("busybox-static", "erofs-utils", "auditd", "libaudit1", "libauparse0", "libcap-ng0", "libc6"),
+    *("libgcc-s1", "liblz4-1", "libpcre2-8-0", "libselinux1", "libuuid1"),
+)
+_NFSD_MODULES = ("fuse", "nfsd", "nfsv4", "blocklayoutdriver", "cachefiles", "btrfs", "loop")
 
 SCENARIOS = {
     scenario.name: scenario
@@ -90,6 +96,10 @@ SCENARIOS = {
             params={"scsi_debug": "dev_size_mb=300"},
             memory_mb=1024,
         ),
+        # Filesystems on filesystems, and audit's rules about directories
+        Scenario("layers", modules=_LAYERS_MODULES, packages=_LAYERS_PACKAGES, memory_mb=512),
+        # An NFS server, its own client, and a filesystem that CacheFiles takes
+        Scenario("nfsd", modules=_NFSD_MODULES, packages=_BTRFS_PACKAGES, memory_mb=1024),
     )
 }
 

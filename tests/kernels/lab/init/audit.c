@@ -103,8 +103,45 @@ static void make_stuck_exec(void)
 	state("in-exec", wait_for_state(pid, 'D') ? pid : -1);
 }
 
+/* Sharing an fs_struct ends with sharing the namespace: the kernel gives the leaver a copy. */
+static int leave_namespace(const char *unused)
+{
+	(void)unused;
+	return unshare(CLONE_NEWNS) ? -errno : 0;
+}
+
+static int lead_split(const char *unused)
+{
+	(void)unused;
+	return spawn("split-b", CLONE_FS, leave_namespace, NULL) < 0 ? -errno : 0;
+}
+
+/* The other way in, with the fs_struct still shared. */
+static int join_namespace(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return setns(fd, CLONE_NEWNS) ? -errno : 0;
+}
+
+static void make_split(pid_t elsewhere)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", elsewhere);
+	state_of("split-a", 0, lead_split, NULL);
+	/* each of these shares PID 1's fs_struct, and is refused: SKIP with EINVAL */
+	state_of("fs-clone-mnt", CLONE_FS | CLONE_NEWNS, NULL, NULL);
+	state_of("fs-clone-user", CLONE_FS | CLONE_NEWUSER, NULL, NULL);
+	state_of("fs-setns-mnt", CLONE_FS, join_namespace, path);
+}
+
 void make_audit(void)
 {
+	pid_t elsewhere;
+
 	must(make_dir("/jail"), "jail");
 	must(make_dir("/jail-too"), "jail-too");
 	must(make_dir("/tree"), "tree");
@@ -121,23 +158,24 @@ void make_audit(void)
 	state_of("gone-b", 0, enter_root, "/gone");
 	must(umount2("/gone", MNT_DETACH) ? -errno : 0, "gone-detach");
 	state_of("ns-bottom", 0, stay_at_the_bottom, NULL);
-	state_of("overmounted", CLONE_NEWNS, cover_own_root, NULL);
+	elsewhere = state_of("overmounted", CLONE_NEWNS, cover_own_root, NULL);
 	state_of("switched", CLONE_NEWNS, enter_new_root, "/new");
+	make_split(elsewhere);
 	make_stuck_exec();
 }
 
-static int ask_again_and_again(const char *unused)
+static void __attribute__((noreturn)) ask_again_and_again(void)
 {
-	(void)unused;
 	for (;;)
 		access("/nowhere/to/be/found", F_OK);
 }
 
 static int ask_in_failfs(const char *unused)
 {
+	(void)unused;
 	if (syscall(NX_SYS_FCHROOT, NX_FD_FAILFS_ROOT, 0))
 		return -errno;
-	return ask_again_and_again(unused);
+	ask_again_and_again();
 }
 
 /* One that shares PID 1's fs_struct and goes into nullfs with it; one that lives in failfs. */
@@ -147,7 +185,7 @@ void make_lost_walkers(void)
 
 	if (pid == 0) {
 		set_comm("lost-nullfs");
-		ask_again_and_again(NULL);
+		ask_again_and_again();
 	}
 	state("lost-nullfs", pid);
 	state("lost-failfs", spawn_blocking("lost-failfs", ask_in_failfs, NULL));

@@ -85,5 +85,7 @@ const struct scenario scenarios[] = {
 	{ "ksmbd", make_healthy },
 	{ "lio", make_healthy },
 	{ "btrfs", make_healthy },
+	{ "nfsd", make_healthy },
+	{ "layers", make_healthy },
 	{ NULL, NULL },
 };

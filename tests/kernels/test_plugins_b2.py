@@ -1,0 +1,392 @@
+"""Plugins on filesystems, audit and core dumps, in guests where these are at work: overlay, EROFS, trees, sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from explorer.model import Owner, Placement, Severity, Snapshot, StackFrame, Walk
+from tests.kernels.lab import LINES, Guest
+from tests.kernels.subsystems import Seen, above_info, capture_guest, capture_stuck, read_dump, run_steps
+
+pytestmark = pytest.mark.kernel
+
+PLUGINS = ("audit", "coredump", "erofs", "overlay", "unix_socket")
+PATTERN = "/proc/sys/kernel/core_pattern"
+SETTINGS = (PATTERN, "/proc/sys/kernel/core_pipe_limit", "/proc/sys/fs/suid_dumpable")
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_healthy_kernel_gives_all_facts_and_no_finding_and_says_what_is_not_loaded(line: str) -> None:
+    with Guest.boot(line, "healthy") as guest:
+        seen = capture_guest(guest, *PLUGINS)
+    assert {name: seen.state(name) for name in ("erofs", "overlay")} == {
+        "erofs": "not loaded",
+        "overlay": "not loaded",
+    }
+    for name in ("audit", "coredump", "unix_socket"):
+        assert (name, seen.findings(name), seen.facts(name).missing) == (name, [], [])
+        assert seen.unclaimed(name) == []
+    assert [task.comm for task in seen.spoken_for("audit")] == ["kauditd"]
+    assert (seen.facts("audit").trees, seen.facts("audit").pruner) == ([], None)
+    assert seen.facts("unix_socket").supported == (line in ("7.2", "7.3"))
+
+
+@dataclass(frozen=True)
+class Layers:
+    idle: Seen
+    healthy: Seen
+    options: dict[str, dict[str, str]]
+    """Mount point of an overlay -> its options with a value, as /proc/mounts has them."""
+    erofs: set[str]
+    """Sources of EROFS mounts, as /proc/mounts has them."""
+    rules: set[str]
+    """Trees, as auditctl lists them."""
+    broken: Seen
+
+
+def make_overlays(guest: Guest) -> dict[str, dict[str, str]]:
+    run_steps(
+        guest,
+        "mkdir -p /l1 /l2 /up /o /ro; for d in l1 l2 up; do mount -t tmpfs tmp-$d /$d; done",
+        "mkdir /up/u /up/w; echo one >/l1/one; echo two >/l2/two",
+        "mount -t overlay ov /o -o lowerdir=/l1:/l2,upperdir=/up/u,workdir=/up/w",
+        "mount -t overlay ro /ro -o lowerdir=/l1:/l2",
+    )
+    found = {}
+    for row in run_steps(guest, "grep overlay /proc/mounts").splitlines():
+        if row:
+            _, where, _, options, *_ = row.split()
+            found[where] = dict(option.split("=", 1) for option in options.split(",") if "=" in option)
+    return found
+
+
+def make_block_image(guest: Guest) -> None:
+    run_steps(
+        guest,
+        "mkdir -p /src /eimg /e /eblock; echo hello >/src/file; mount -t ramfs ram /eimg",
+        "mkfs.erofs -zlz4hc /eimg/e.img /src >/dev/null; cp /eimg/e.img /block.img",
+        "losetup /dev/loop0 /block.img; /init lab-mnt erofs /dev/loop0 /eblock; cat /eblock/file",
+    )
+
+
+def make_trees(guest: Guest) -> set[str]:
+    run_steps(
+        guest,
+        "mkdir -p /w/sub /w/kept; auditctl -e 1",
+        *(
+            f"auditctl -a always,exit -F dir={path} -F perm=w -k {path[-3:]}"
+            for path in ("/w/sub", "/w/kept")
+        ),
+    )
+    rows = run_steps(guest, "auditctl -l").splitlines()
+    return {row.split()[1] for row in rows if row.startswith("-w")}
+
+
+@pytest.fixture(scope="module")
+def layers() -> Iterator[Layers]:
+    with Guest.boot("7.3", "layers") as guest:
+        idle = capture_guest(guest, *PLUGINS)
+        options = make_overlays(guest)
+        make_block_image(guest)
+        run_steps(guest, "/init lab-mnt erofs /eimg/e.img /e; cat /e/file")
+        listing = run_steps(guest, "grep ' erofs ' /proc/mounts")
+        sources = {row.split()[0] for row in listing.splitlines() if row}
+        rules = make_trees(guest)
+        healthy = capture_guest(guest, *PLUGINS)
+        assert run_steps(guest, "umount -l /l2 /up /eimg; cat /o/two /e/file").split() == ["two", "hello"]
+        run_steps(guest, "mv /w/sub /w/moved; ls /w/sub || true")
+        broken = capture_guest(guest, *PLUGINS)
+        yield Layers(idle, healthy, options, sources, rules, broken)
+
+
+def test_loaded_filesystems_that_nobody_mounted_have_no_facts_and_nothing_is_found(layers: Layers) -> None:
+    assert layers.idle.facts("overlay").overlays == []
+    assert layers.idle.facts("erofs").images == []
+    for name in PLUGINS:
+        assert layers.idle.findings(name) == []
+
+
+def test_subsystems_at_work_give_no_finding_from_any_plugin(layers: Layers) -> None:
+    for name in PLUGINS:
+        assert (name, layers.healthy.findings(name), layers.healthy.facts(name).missing) == (name, [], [])
+        assert layers.healthy.unclaimed(name) == []
+
+
+def test_layers_are_those_of_the_mount_options(layers: Layers) -> None:
+    snapshot = layers.healthy.snapshot
+    where = {m.superblock: m.mountpoint or "" for m in snapshot.mounts if m.fstype == "overlay"}
+    overlays = {where[overlay.superblock]: overlay for overlay in layers.healthy.facts("overlay").overlays}
+    assert set(overlays) == set(layers.options) == {"/o", "/ro"}
+    for mountpoint, overlay in overlays.items():
+        options = layers.options[mountpoint]
+        assert overlay.mounted is True
+        assert (overlay.upperdir, overlay.workdir) == (options.get("upperdir"), options.get("workdir"))
+        assert overlay.lowerdir == options["lowerdir"]
+        lower = {layer.index: layer.option for layer in overlay.layers if layer.index}
+        assert lower == dict(enumerate(options["lowerdir"].split(":"), 1))
+        assert {layer.index: layer.option for layer in overlay.layers if not layer.index} == (
+            {0: options["upperdir"]} if "upperdir" in options else {}
+        )
+
+
+def test_a_layer_is_on_the_superblock_of_the_mount_it_was_made_from_in_a_private_clone(
+    layers: Layers,
+) -> None:
+    snapshot = layers.healthy.snapshot
+    superblocks = {m.source: m.superblock for m in snapshot.mounts if (m.source or "").startswith("tmp-")}
+    names = {"/l1": "tmp-l1", "/l2": "tmp-l2", "/up/u": "tmp-up"}
+    for overlay in layers.healthy.facts("overlay").overlays:
+        for layer in overlay.layers:
+            assert layer.superblock == superblocks[names[layer.option]]
+            assert (layer.mounted, layer.path.fstype) == (True, "tmpfs")
+            assert layer.path.placement is Placement.INTERNAL
+
+
+def test_layers_whose_filesystem_was_unmounted_are_told_and_no_other(layers: Layers) -> None:
+    findings = layers.broken.findings("overlay")
+    assert {(f.rule, f.severity) for f in findings} == {("NX-OVERLAY-ORPHANED-LAYER", Severity.INFO)}
+    assert sorted(f.title for f in findings) == [
+        "overlay with lowerdir=/l1:/l2 stands on lower layer 2 /l2 (tmpfs), mounted nowhere else any more",
+        "overlay with lowerdir=/l1:/l2 stands on upper layer /up/u (tmpfs), lower layer 2 /l2 (tmpfs), "
+        "mounted nowhere else any more",
+    ]
+
+
+def test_an_image_is_in_the_file_that_was_mounted_or_on_a_block_device(layers: Layers) -> None:
+    images = {image.source: image for image in layers.healthy.facts("erofs").images}
+    assert set(images) == layers.erofs == {"/eimg/e.img", "/dev/loop0"}
+    assert images["/dev/loop0"].file is None
+    file = images["/eimg/e.img"].file
+    assert (file.path, file.fstype, file.placement) == ("/eimg/e.img", "ramfs", Placement.CHROOT)
+    assert {image.mounted for image in images.values()} == {True}
+
+
+def test_an_image_in_a_file_on_a_lazily_unmounted_filesystem_is_found_and_no_other(layers: Layers) -> None:
+    (finding,) = layers.broken.findings("erofs")
+    assert (finding.rule, finding.severity) == ("NX-EROFS-DEAD-FILE", Severity.MEDIUM)
+    assert finding.title.startswith("the EROFS image /eimg/e.img is ramfs:/e.img")
+    mount = finding.evidence[-1].address
+    assert layers.broken.snapshot.mount_by_address[mount or 0].source == "ram"
+
+
+def test_trees_are_those_that_auditctl_lists_and_the_pruner_is_on_init_fs(layers: Layers) -> None:
+    facts = layers.healthy.facts("audit")
+    assert {tree.path for tree in facts.trees} == layers.rules == {"/w/sub", "/w/kept"}
+    assert [(tree.goner, tree.tagged, tree.now.found) for tree in facts.trees] == [(False, True, "yes")] * 2
+    assert facts.enabled == 1
+    threads = {task.comm: task for task in layers.healthy.spoken_for("audit")}
+    assert set(threads) == {"kauditd", "audit_prune_tre"}
+    assert facts.pruner.address == threads["audit_prune_tre"].address
+    assert {task.owner for task in threads.values()} == {Owner.INIT_FS}
+
+
+def test_a_tree_whose_directory_was_moved_away_is_found_and_no_other(layers: Layers) -> None:
+    (finding,) = layers.broken.findings("audit")
+    assert (finding.rule, finding.severity) == ("NX-AUDIT-TREE", Severity.LOW)
+    assert "/w/sub," in finding.title
+
+
+def with_walk(snapshot: Snapshot, comm: str) -> Snapshot:
+    """The snapshot, with that thread in a path walk."""
+    changed = snapshot.model_copy(deep=True)
+    task = next(task for task in changed.tasks if task.comm == comm)
+    task.walk = Walk(path="/x", root=None, start=None, in_init=False)
+    return changed
+
+
+def test_a_path_walk_in_a_thread_of_audit_or_erofs_is_found(layers: Layers) -> None:
+    """No kernel of Debian's has such a walk: the snapshot is made to have one."""
+    snapshot = layers.healthy.snapshot
+    for comm in ("kauditd", "audit_prune_tre"):
+        changed = with_walk(snapshot, comm)
+        found = list(layers.healthy.plugin("audit").audit(changed, layers.healthy.facts("audit")))
+        assert [(f.rule, f.severity) for f in found] == [("NX-AUDIT-WALK", Severity.MEDIUM)]
+    worker = next(task for task in snapshot.tasks if task.kthread and task.comm.startswith("kworker/0"))
+    changed = with_walk(snapshot, worker.comm)
+    plugin, facts = layers.healthy.plugin("erofs"), layers.healthy.facts("erofs")
+    assert list(plugin.audit(changed, facts)) == []
+    busy = next(task for task in changed.tasks if task.comm == worker.comm)
+    assert busy.kthread is not None
+    busy.kthread.workqueue = "erofs_worker"
+    assert [finding.rule for finding in plugin.audit(changed, facts)] == ["NX-EROFS-WALK"]
+
+
+@pytest.mark.parametrize("line", ["6.1", "6.12", "7.2"])
+def test_older_kernels_have_the_same_facts_of_overlays_images_and_trees(line: str) -> None:
+    with Guest.boot(line, "layers") as guest:
+        options = make_overlays(guest)
+        make_block_image(guest)
+        rules = make_trees(guest)
+        healthy = capture_guest(guest, *PLUGINS)
+        run_steps(guest, "umount -l /up")
+        orphaned = capture_guest(guest, "overlay")
+    overlays = healthy.facts("overlay").overlays
+    assert {o.lowerdir for o in overlays} == {option["lowerdir"] for option in options.values()}
+    assert {o.upperdir for o in overlays} == {"/up/u", None}
+    assert [image.source for image in healthy.facts("erofs").images] == ["/dev/loop0"]
+    assert {tree.path for tree in healthy.facts("audit").trees} == rules == {"/w/sub", "/w/kept"}
+    for name in PLUGINS:
+        assert (name, healthy.findings(name), healthy.facts(name).missing) == (name, [], [])
+        assert healthy.unclaimed(name) == []
+    (finding,) = orphaned.findings("overlay")
+    assert "upper layer /up/u" in finding.title
+    assert "lower layer" not in finding.title
+
+
+@pytest.mark.parametrize("line", ["6.12", "7.2"])
+def test_older_kernels_with_images_in_files_have_the_file_and_so_has_their_dump(
+    line: str, tmp_path: Path
+) -> None:
+    with Guest.boot(line, "layers") as guest:
+        make_block_image(guest)
+        code, said = guest.sh("/init lab-mnt erofs /eimg/e.img /e")
+        if code:
+            pytest.skip(f"{line} has no images in files: {said.strip()}")
+        make_overlays(guest)
+        seen = capture_guest(guest, *PLUGINS, dump=tmp_path / "dump")
+    dumped = read_dump(tmp_path / "dump", *PLUGINS)
+    assert [dumped.facts(name) for name in PLUGINS] == [seen.facts(name) for name in PLUGINS]
+    files = {image.source: image.file for image in seen.facts("erofs").images}
+    assert files["/dev/loop0"] is None
+    assert (files["/eimg/e.img"].path, files["/eimg/e.img"].fstype) == ("/eimg/e.img", "ramfs")
+
+
+@dataclass(frozen=True)
+class Cores:
+    healthy: Seen
+    said: list[str]
+    """Core settings, as /proc/sys has them."""
+    unsafe: Seen
+    lost: dict[str, Seen]
+    """core_pattern -> what was seen with it."""
+    bound: Seen
+    stuck: Seen
+
+
+@pytest.fixture(scope="module")
+def cores() -> Iterator[Cores]:
+    with Guest.boot("7.3", "shell") as guest:
+        said = run_steps(guest, *(f"cat {file}" for file in SETTINGS)).split()
+        healthy = capture_guest(guest, *PLUGINS)
+        run_steps(guest, f"echo 2 >{SETTINGS[2]}")
+        unsafe = capture_guest(guest, *PLUGINS)
+        run_steps(guest, f"echo 0 >{SETTINGS[2]}; ls /no /no/such || true")
+        lost = {}
+        for pattern in ("|/no %p", "/no/core.%p", "@/no", "@@/no"):
+            run_steps(guest, f"echo '{pattern}' >{PATTERN}")
+            lost[pattern] = capture_guest(guest, *PLUGINS)
+        run_steps(guest, f"echo '@/bin/busybox' >{PATTERN}")  # whoever is there: it exists
+        bound = capture_guest(guest, *PLUGINS)
+        run_steps(guest, "mkdir /f; /init lab-fuse /f", f"echo '@/f/core.sock' >{PATTERN}")
+        run_steps(guest, "/init lab-crash >/dev/null 2>&1 &")
+        stuck = capture_stuck(guest, "unix_find_other", *PLUGINS)
+        yield Cores(healthy, said, unsafe, lost, bound, stuck)
+
+
+def test_core_settings_are_those_of_proc(cores: Cores) -> None:
+    facts = cores.healthy.facts("coredump")
+    assert [facts.core_pattern, str(facts.pipe_limit), str(facts.suid_dumpable)] == cores.said
+    socket = cores.healthy.facts("unix_socket")
+    assert (socket.supported, socket.protocol, socket.path, socket.now) == (True, None, None, None)
+
+
+def test_a_relative_pattern_is_normal_and_told_only_where_the_kernel_refuses_it(cores: Cores) -> None:
+    assert cores.healthy.facts("coredump").core_pattern == "core"
+    assert cores.healthy.findings("coredump") == []
+    assert cores.unsafe.rules("coredump") == ["NX-COREDUMP-UNSAFE-PATTERN"]
+    assert above_info(cores.unsafe.findings("coredump")) == []
+
+
+def test_core_dumps_that_have_nowhere_to_go_are_found_by_the_plugin_whose_they_are(cores: Cores) -> None:
+    rules = {
+        pattern: (seen.rules("coredump"), seen.rules("unix_socket")) for pattern, seen in cores.lost.items()
+    }
+    assert rules == {
+        "|/no %p": (["NX-COREDUMP-NO-PROGRAM"], []),
+        "/no/core.%p": (["NX-COREDUMP-NO-DIRECTORY"], []),
+        "@/no": ([], ["NX-UNIX-SOCKET-NO-SOCKET"]),
+        "@@/no": ([], ["NX-UNIX-SOCKET-NO-SOCKET"]),
+    }
+    protocols = {pattern: seen.facts("unix_socket").protocol for pattern, seen in cores.lost.items()}
+    assert protocols == {"|/no %p": None, "/no/core.%p": None, "@/no": "plain", "@@/no": "request"}
+    assert cores.bound.rules("unix_socket") == []
+    assert cores.bound.facts("unix_socket").now.found == "yes"
+
+
+def test_a_task_stuck_on_its_way_to_the_core_socket_is_named_with_its_path_by_one_plugin(
+    cores: Cores,
+) -> None:
+    (borrower,) = cores.stuck.borrowers()
+    assert [borrower.pid] == cores.stuck.in_stack
+    assert (borrower.state, borrower.kthread) == ("D", None)
+    assert borrower.owner is not Owner.USERSPACE_INIT_FS
+    (finding,) = [f for f in cores.stuck.findings("unix_socket") if f.rule == "NX-UNIX-SOCKET-BORROWER"]
+    assert "unix_find_bsd" in finding.title
+    assert "/f/core.sock" in finding.title
+    assert finding.evidence[0].address == borrower.address
+    assert cores.stuck.findings("coredump") == []
+
+
+def test_a_task_is_stuck_only_when_it_has_waited_for_long(cores: Cores) -> None:
+    """How long a task has waited is told by the clock: the snapshot is made to say it."""
+    snapshot = cores.stuck.snapshot.model_copy(deep=True)
+    task = next(task for task in snapshot.tasks if task.borrowing)
+    plugin, facts = cores.stuck.plugin("unix_socket"), cores.stuck.facts("unix_socket")
+    for waited, rules in ((1.0, []), (None, []), (120.0, ["NX-UNIX-SOCKET-STUCK"])):
+        task.waiting_s = waited
+        found = [f for f in plugin.audit(snapshot, facts) if f.rule != "NX-UNIX-SOCKET-BORROWER"]
+        assert [finding.rule for finding in found] == rules
+    assert (found[0].severity, "for 120 s" in found[0].title) == (Severity.MEDIUM, True)
+
+
+def test_a_stack_tells_where_a_dump_goes_whatever_core_pattern_says_by_now(cores: Cores) -> None:
+    snapshot = cores.stuck.snapshot.model_copy(deep=True)
+    task = next(task for task in snapshot.tasks if task.borrowing)
+    for function, name in (("coredump_file", "coredump"), ("unix_find_bsd", "unix_socket")):
+        task.stack = [StackFrame(function=function, source=None, inlined=False, opens_scope=False)]
+        for plugin in ("coredump", "unix_socket"):
+            found = cores.stuck.plugin(plugin).audit(snapshot, cores.stuck.facts(plugin))
+            assert any(finding.rule.endswith("-BORROWER") for finding in found) == (plugin == name)
+
+
+def test_before_isolation_a_task_on_its_way_to_the_core_socket_borrows_nothing_and_is_told_when_stuck() -> (
+    None
+):
+    with Guest.boot("7.2", "shell") as guest:
+        run_steps(guest, "mkdir /f; /init lab-fuse /f", f"echo '@/f/core.sock' >{PATTERN}")
+        run_steps(guest, "/init lab-crash >/dev/null 2>&1 &")
+        seen = capture_stuck(guest, "unix_find_other", *PLUGINS)
+    assert (seen.borrowers(), seen.findings("coredump"), seen.findings("unix_socket")) == ([], [], [])
+    (task,) = [task for task in seen.snapshot.tasks if task.flags & 0x200]
+    assert [task.pid] == seen.in_stack
+    task.waiting_s = 120.0
+    (finding,) = seen.findings("unix_socket")
+    assert (finding.rule, "/f/core.sock" in finding.title) == ("NX-UNIX-SOCKET-STUCK", True)
+
+
+def test_a_process_that_changed_its_user_borrows_for_its_dump_and_both_are_stuck_after_a_while() -> None:
+    with Guest.boot("7.3", "lively") as guest:
+        pids = guest.states
+        seen = capture_guest(guest, "coredump", "unix_socket")
+    (finding,) = [f for f in seen.findings("coredump") if f.rule == "NX-COREDUMP-BORROWER"]
+    assert (
+        finding.title
+        == f"borrower ({pids['borrower']}) borrows init's filesystem for /f/core in coredump_file"
+    )
+    assert seen.facts("coredump").suid_dumpable == 2
+    dumping = {task.comm: task for task in seen.snapshot.tasks if task.flags & 0x200}
+    assert {"borrower", "crasher"} <= set(dumping)
+    assert dumping["crasher"].borrowing is False
+    later = seen.snapshot.model_copy(deep=True)
+    for task in later.tasks:
+        task.waiting_s = 120.0
+    found = seen.plugin("coredump").audit(later, seen.facts("coredump"))
+    assert {f.title for f in found if f.rule == "NX-COREDUMP-STUCK"} == {
+        f"borrower ({pids['borrower']}) dumps core at /f/core and has waited for 120 s",
+        f"crasher ({pids['crasher']}) dumps core with core_pattern /f/core and has waited for 120 s",
+    }
+    assert seen.findings("unix_socket") == []
