@@ -161,3 +161,30 @@ def test_findings_are_selected_by_their_tasks_and_those_tasks_fs(isolated: Snaps
     selected = select_findings(findings, isolated, lambda task: task.comm == "cross-root")
     assert [finding.rule for finding in selected] == ["NX-ROOT-OTHER-NAMESPACE"]
     assert select_findings(findings, isolated, lambda task: False) == []
+
+
+def test_an_execve_under_way_is_said_with_who_waits_in_it(isolated: Snapshot) -> None:
+    task = task_of(isolated, "plain-a")
+    fs_of(isolated, task).in_exec = 1
+    [finding] = find(isolated, "NX-FS-IN-EXEC")
+    assert finding.title.endswith(f"of {named(isolated, 'plain-a')[0]} is in the middle of an execve()")
+    task.state = "D"
+    [finding] = find(isolated, "NX-FS-IN-EXEC")
+    assert finding.title.endswith(f"in which {named(isolated, 'plain-a')[0]} waits")
+
+
+def test_who_chose_failfs_or_an_empty_namespace_is_only_named(isolated: Snapshot) -> None:
+    for rule, name in (("NX-ROOT-FAILFS", "failfs"), ("NX-NS-EMPTY", "empty-ns")):
+        [finding] = find(isolated, rule)
+        assert finding.severity is Severity.INFO
+        assert finding.title.startswith(named(isolated, name)[0])
+
+
+def test_a_bottom_nullfs_with_a_root_over_it_is_no_choice(isolated: Snapshot) -> None:
+    task = task_of(isolated, "empty-ns")
+    namespace = next(ns for ns in isolated.mount_namespaces if ns.address == task.mnt_ns)
+    namespace.visible_root = 0xFFFF888000000000
+    [finding] = find(isolated, "NX-NS-BOTTOM")
+    assert finding.severity is Severity.MEDIUM
+    assert named(isolated, "empty-ns")[0] in finding.title
+    assert find(isolated, "NX-NS-EMPTY") == []
