@@ -113,6 +113,8 @@ def audit(snapshot: Snapshot, facts: InitFacts) -> Iterator[Finding]:
         Reference(kind="fs_struct", address=facts.kernel_fs, label=name),
         Reference(kind="mount", address=root.mount, label=f"{root.fstype}:{root.path}"),
     ]
+    if isolated and any(task.pid == 1 and task.owned_fs != facts.kernel_fs for task in snapshot.tasks):
+        return  # PID 1 has abandoned it: NX-PID1-ABANDONED says that, and why the root is where it is
     if root.placement in _NOWHERE:
         yield PLUGIN.finding(
             "NOWHERE",

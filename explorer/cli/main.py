@@ -129,8 +129,7 @@ def main(args: list[str] | None = None) -> None:
         click.echo("Stopped.", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Keep the interpreter from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_stdout()  # whoever read our output has seen enough
         sys.exit(0)
     except Exception as error:  # noqa: BLE001  # the last line of defence: reported, never swallowed
         sys.exit(_report(error, debug))
@@ -142,14 +141,22 @@ def _flush() -> None:
     sys.stdout.flush()
 
 
+def _abandon_stdout() -> None:
+    """Let what is still buffered go nowhere, so that the interpreter does not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _report(error: Exception, debug: bool) -> int:
     if debug:
-        traceback.print_exception(error)
+        from .targets import escape_lines
+
+        click.echo(escape_lines("".join(traceback.format_exception(error))), err=True)
     for kind, code in _known_errors().items():
         if isinstance(error, kind):
             click.echo(f"nullfs-explorer: {_one_line(error)}", err=True)
             return code
     if isinstance(error, OSError):
+        _abandon_stdout()
         click.echo(f"nullfs-explorer: cannot write the output: {_one_line(error)}", err=True)
         return ExitCode.USAGE
     hint = "" if debug else "; run again with --debug and report what it prints"

@@ -1,12 +1,11 @@
 """The audit on real kernels: each rule in a guest in which its state was really made, and in one where it is silent.
 
-What no kernel of ours can be brought to is tested in tests/unit/test_audit_rules.py alone, on changed snapshots:
+Faults of kernel code, which no call from userspace can make (``NX-FOREIGN-FS``, ``NX-KTHREAD-IN-USERSPACE``,
+``NX-INIT-FS-OFF-NULLFS``, ``NX-KTHREAD-OFF-NULLFS``, ``NX-FS-USERS-EXTRA`` and ``-MISSING``, ``NX-FS-SEQ-ODD``), are made
+in a guest's memory by test_audit_poked.py. What is left is tested in tests/unit alone, on changed snapshots:
 
-- ``NX-FOREIGN-FS``, ``NX-KTHREAD-IN-USERSPACE``, ``NX-INIT-FS-OFF-NULLFS``, ``NX-KTHREAD-OWN-FS``,
-  ``NX-FS-USERS-EXTRA`` and ``-MISSING``: faults of kernel code, which take an out-of-tree module to make.
 - ``NX-FS-ACROSS-NAMESPACES``: clone() and setns() refuse it, and unshare() of a namespace unshares the fs_struct too:
   ``test_the_kernel_refuses_an_fs_struct_across_namespaces`` tries them all.
-- ``NX-FS-SEQ-ODD``: a few instructions inside chroot(): nothing can hold a task there.
 - ``NX-WALK-NOWHERE`` of a kernel thread: such a lookup fails at once, and 7.3.4 has none left; user tasks do it here.
 """
 
