@@ -169,6 +169,7 @@ class Layout:
     task_thread_node: int
     signal_thread_head: int
     nsproxy_mnt_ns: int
+    cred_user_ns: int
     fs_struct: Decoder
     """users, seq, umask, in_exec, root.mnt, root.dentry, pwd.mnt, pwd.dentry"""
     dentry: Decoder
@@ -229,6 +230,7 @@ def _task_decoder(prog: drgn.Program) -> Decoder:
         "?thread_info.cpu",
         "?se.exec_start",
         "?sched_info.last_arrival",  # with CONFIG_SCHED_INFO only
+        "real_cred",
     )
 
 
@@ -269,6 +271,7 @@ def probe_layout(prog: drgn.Program) -> Layout:
         task_tasks=member_offset(prog, "task_struct", "tasks"),
         task_thread_node=member_offset(prog, "task_struct", "thread_node"),
         signal_thread_head=member_offset(prog, "signal_struct", "thread_head"),
+        cred_user_ns=member_offset(prog, "cred", "user_ns"),
         nsproxy_mnt_ns=member_offset(prog, "nsproxy", "mnt_ns"),
         fs_struct=make_decoder(
             prog,

@@ -149,6 +149,7 @@ class RecordBuilder:
                     owned, self._sharers[owned or 0], known.init_fs, known.userspace_init_fs
                 ),
                 "mnt_ns": self._namespace_of.get(raw.nsproxy) if raw.nsproxy else None,
+                "user_ns": self._user_ns(raw) if self._sharers[owned or 0] > 1 else None,
                 "start_time": raw.start_time,
                 "kthread": kthread,
                 "walk": None if walk is None else self._walk(raw, walk, in_init),
@@ -156,6 +157,14 @@ class RecordBuilder:
                 "stack": self._activity.read_stack(raw) if borrowing or raw.nameidata else None,
             }
         )
+
+    def _user_ns(self, raw: RawTask) -> int | None:
+        """Asked only where it tells something: two tasks with one fs_struct must agree in it."""
+        if raw.flags & (_PF_KTHREAD | _PF_IDLE):
+            return None
+        with self._errors.guard(f"task {raw.pid} (0x{raw.address:x})", "real_cred.user_ns"):
+            return self._reader.read_u64(raw.real_cred + self._layout.cred_user_ns)
+        return None
 
     def _parent_tgid(self, raw: RawTask) -> int:
         """The parent is not among the tasks found (it was reaped, or the list is damaged)."""

@@ -52,6 +52,7 @@ class RawTask(NamedTuple):
     cpu: int | None
     exec_start: int | None
     last_arrival: int | None
+    real_cred: int
 
     @property
     def name(self) -> str:

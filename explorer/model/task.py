@@ -91,6 +91,8 @@ class Task(Record):
     owner: Owner
     mnt_ns: Address | None
     """``nsproxy->mnt_ns``; ``None`` after exit."""
+    user_ns: Address | None = None
+    """``real_cred->user_ns`` of a user task that shares its ``fs_struct``; ``None`` for all others."""
     start_time: int
     """``task_struct.start_boottime``: nanoseconds since boot, suspend included; /proc/PID/stat has it in ticks."""
     kthread: Kthread | None

@@ -1,11 +1,10 @@
 """The audit on real kernels: each rule in a guest in which its state was really made, and in one where it is silent.
 
 Faults of kernel code, which no call from userspace can make (``NX-FOREIGN-FS``, ``NX-KTHREAD-IN-USERSPACE``,
-``NX-INIT-FS-OFF-NULLFS``, ``NX-KTHREAD-OFF-NULLFS``, ``NX-FS-USERS-EXTRA`` and ``-MISSING``, ``NX-FS-SEQ-ODD``), are
-made in a guest's memory by test_audit_poked.py. What is left is tested in tests/unit alone, on changed snapshots:
+``NX-INIT-FS-OFF-NULLFS``, ``NX-KTHREAD-OFF-NULLFS``, ``NX-FS-USERS-EXTRA`` and ``-MISSING``, ``NX-FS-SEQ-ODD``,
+``NX-FS-ACROSS-NAMESPACES`` and ``-USER-NAMESPACES``), are made in a guest's memory by
+test_audit_poked.py. What is left is tested in tests/unit alone, on changed snapshots:
 
-- ``NX-FS-ACROSS-NAMESPACES``: clone() and setns() refuse it, and unshare() of a namespace unshares the fs_struct too:
-  ``test_the_kernel_refuses_an_fs_struct_across_namespaces`` tries them all.
 - ``NX-WALK-NOWHERE`` of a kernel thread: such a lookup fails at once, and 7.3.4 has none left; user tasks do it here.
 """
 

@@ -137,6 +137,24 @@ def test_an_odd_sequence_count_in_a_stopped_kernel_is_found(poked: Poked) -> Non
         assert [finding.rule for finding in findings] == ["NX-FS-SEQ-ODD"]
 
 
+def test_an_fs_struct_across_mount_and_user_namespaces_is_found(poked: Poked) -> None:
+    """The kernel refuses to make either: here one task is given another's fs_struct, then another namespace."""
+    one, other, elsewhere = (poked.task(name) for name in ("plain-a", "plain-b", "kdevtmpfs"))
+    prog = poked.kernel.prog
+    data = struct.pack("<Q", other.owned_fs)
+    shared = [(one.address + poked.offset("task_struct", name), data) for name in ("fs", "real_fs")]
+    nsproxy = poked.offset("task_struct", "nsproxy")
+    foreign = prog.read(elsewhere.address + nsproxy, 8)
+    with poked.changed(*shared, (one.address + nsproxy, foreign)) as findings:
+        assert "NX-FS-ACROSS-NAMESPACES" in {finding.rule for finding in findings}
+        assert "NX-FS-ACROSS-USER-NAMESPACES" not in {finding.rule for finding in findings}
+    cred = prog.read_u64(one.address + poked.offset("task_struct", "real_cred"))
+    user_ns = (cred + poked.offset("cred", "user_ns"), struct.pack("<Q", cred))
+    with poked.changed(*shared, user_ns) as findings:
+        assert "NX-FS-ACROSS-USER-NAMESPACES" in {finding.rule for finding in findings}
+        assert "NX-FS-ACROSS-NAMESPACES" not in {finding.rule for finding in findings}
+
+
 def test_a_kernel_thread_with_an_unclaimed_fs_of_its_own_is_found(poked: Poked) -> None:
     """kdevtmpfs has one by design, and its plugin claims it; without plugins the rule must say so."""
     rules = {

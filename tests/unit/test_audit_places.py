@@ -83,6 +83,16 @@ def test_an_fs_shared_across_mount_namespaces_names_a_task_of_each(isolated: Sna
     assert finding.title == f"{who} share an fs_struct from 2 mount namespaces"
 
 
+def test_an_fs_shared_across_user_namespaces_names_a_task_of_each(isolated: Snapshot) -> None:
+    assert find(isolated, "NX-FS-ACROSS-USER-NAMESPACES") == []
+    pair = task_of(isolated, "fspair-b")
+    assert pair.user_ns == task_of(isolated, "fspair-a").user_ns is not None
+    pair.user_ns = pair.address
+    [finding] = find(isolated, "NX-FS-ACROSS-USER-NAMESPACES")
+    who = " and ".join(named(isolated, "fspair-a", "fspair-b"))
+    assert finding.title == f"{who} share an fs_struct from 2 user namespaces"
+
+
 def test_detached_and_open_roots_of_the_sample_are_named_once_each(isolated: Snapshot) -> None:
     titles = "\n".join(finding.title for finding in run_audit(isolated).findings)
     for name in (

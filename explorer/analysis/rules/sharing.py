@@ -1,8 +1,4 @@
-"""Rules about who shares an ``fs_struct`` with whom.
-
-A user namespace must not share an ``fs_struct`` with another one either; a snapshot does not hold user namespaces, and
-the kernel refuses that in the same places as it does for mount namespaces.
-"""
+"""Rules about who shares an ``fs_struct`` with whom."""
 
 from __future__ import annotations
 
@@ -67,6 +63,21 @@ def _find_across_namespaces(context: AuditContext) -> Iterator[Case]:
         )
 
 
+def _find_across_user_namespaces(context: AuditContext) -> Iterator[Case]:
+    snapshot = context.snapshot
+    for address, tasks in snapshot.sharers_by_fs.items():
+        spaces = dict.fromkeys(task.user_ns for task in tasks if task.user_ns is not None)
+        if len(spaces) < 2:
+            continue
+        firsts = [next(task for task in tasks if task.user_ns == space) for space in spaces]
+        evidence = [task_reference(task) for task in tasks]
+        fs = snapshot.fs_by_address.get(address)
+        if fs is not None:
+            evidence.append(fs_reference(fs, _name(fs, snapshot)))
+        where = count(len(spaces), "user namespace")
+        yield Case(f"{name_tasks(firsts)} share an fs_struct from {where}", evidence)
+
+
 RULES = (
     Rule(
         id="NX-KTHREAD-IN-USERSPACE",
@@ -89,5 +100,15 @@ RULES = (
         advice="Look for out-of-tree code that assigns nsproxy or fs of a task; if there is none, this is memory "
         "corruption.",
         find=_find_across_namespaces,
+    ),
+    Rule(
+        id="NX-FS-ACROSS-USER-NAMESPACES",
+        severity=Severity.MEDIUM,
+        title="Tasks in different user namespaces share an fs_struct",
+        explanation="clone(), unshare() and setns() all refuse to make this: a task that is privileged in its own user "
+        "namespace could chroot() another one that is not in it.",
+        advice="Look for out-of-tree code that assigns cred or fs of a task; if there is none, this is memory "
+        "corruption.",
+        find=_find_across_user_namespaces,
     ),
 )
