@@ -178,9 +178,10 @@ def test_a_helper_whose_root_is_in_nullfs_is_found(shell: Shell) -> None:
     seen = Seen(shell.helpers.snapshot.model_copy(deep=True), [shell.helpers.plugin("umh")], [])
     fs_structs = {fs.address: fs for fs in seen.snapshot.fs_structs}
     (before_exec,) = [task for task in helpers_in(seen) if task.flags & 0x40]
-    root = fs_structs[before_exec.owned_fs or 0].root
-    assert root is not None
-    root.placement = Placement.NULLFS
+    fs = fs_structs[before_exec.owned_fs or 0]
+    assert fs.root is not None
+    # A copy: one PathRef stands for all who are in that place.
+    fs.root = fs.root.model_copy(update={"placement": Placement.NULLFS})
     (finding,) = [finding for finding in seen.findings("umh") if finding.rule == "NX-UMH-NULLFS"]
     assert finding.severity is Severity.HIGH
     assert finding.evidence == [
