@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 JOBS   ?= auto
 
-.PHONY: demo test lint check-types check-imports unit kernels terminal-tools host-tools fixtures bench screenshots clean
+.PHONY: demo test lint check-types check-imports unit kernels terminal-tools host-tools fixtures screenshots clean
 
 demo: $(STAMP)
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/nullfs-explorer sample; else $(BIN)/nullfs-explorer tasks sample; fi
