@@ -151,7 +151,7 @@ def member_offset(prog: drgn.Program, type_name: str, *designators: str) -> int:
     return member.offset
 
 
-def _optionalmember_offset(prog: drgn.Program, type_name: str, *designators: str) -> int | None:
+def _optional_offset(prog: drgn.Program, type_name: str, *designators: str) -> int | None:
     member = find_member(prog.type(f"struct {type_name}"), *designators)
     return None if member is None else member.offset
 
@@ -254,6 +254,41 @@ def _mount_decoder(prog: drgn.Program) -> Decoder:
     )
 
 
+_FS_STRUCT: tuple[Wanted, ...] = (
+    ("users.counter", "users.refcount.refs.counter", "users"),
+    ("seq.seqcount.seqcount.sequence", "seq.seqcount.sequence"),  # seqlock_t since 6.17
+    "umask",
+    "in_exec",
+    "root.mnt",
+    "root.dentry",
+    "pwd.mnt",
+    "pwd.dentry",
+)
+_DENTRY: tuple[Wanted, ...] = (
+    "d_parent",
+    "d_name.len",
+    "d_name.name",
+    ("d_shortname.string", "d_shortname", "d_iname"),  # union shortname_store since 6.14
+    "d_hash.pprev",
+    "d_op",
+)
+_WORKER = ("current_func", "current_pwq", "last_func", "desc", "rescue_wq", "?current_start")  # the last: 7.x
+_NAMEIDATA = ("path.mnt", "path.dentry", "root.mnt", "root.dentry", "flags", "name")
+
+
+def _namespace_decoder(prog: drgn.Program, *, has_tree: bool, flagged: bool) -> Decoder:
+    return make_decoder(
+        prog,
+        "mnt_namespace",
+        "ns.inum",
+        "root",
+        # Before the tree, "mounts" was a count.
+        "?mounts.rb_node" if has_tree else "?no_such_member",
+        "?list.next",
+        "is_anon" if flagged else ("?seq", "?seq_origin"),
+    )
+
+
 def probe_layout(prog: drgn.Program) -> Layout:
     """Probe the kernel's types.
 
@@ -262,7 +297,7 @@ def probe_layout(prog: drgn.Program) -> Layout:
     """
     mount = prog.type("struct mount")
     namespace = prog.type("struct mnt_namespace")
-    mount_node = _optionalmember_offset(prog, "mount", "mnt_node")
+    mount_node = _optional_offset(prog, "mount", "mnt_node")
     # 7.x says so in a flag; before that an anonymous namespace is one without a sequence number.
     flagged = namespace.has_member("is_anon")
     return Layout(
@@ -273,28 +308,8 @@ def probe_layout(prog: drgn.Program) -> Layout:
         signal_thread_head=member_offset(prog, "signal_struct", "thread_head"),
         cred_user_ns=member_offset(prog, "cred", "user_ns"),
         nsproxy_mnt_ns=member_offset(prog, "nsproxy", "mnt_ns"),
-        fs_struct=make_decoder(
-            prog,
-            "fs_struct",
-            ("users.counter", "users.refcount.refs.counter", "users"),
-            ("seq.seqcount.seqcount.sequence", "seq.seqcount.sequence"),  # seqlock_t since 6.17
-            "umask",
-            "in_exec",
-            "root.mnt",
-            "root.dentry",
-            "pwd.mnt",
-            "pwd.dentry",
-        ),
-        dentry=make_decoder(
-            prog,
-            "dentry",
-            "d_parent",
-            "d_name.len",
-            "d_name.name",
-            ("d_shortname.string", "d_shortname", "d_iname"),  # union shortname_store since 6.14
-            "d_hash.pprev",
-            "d_op",
-        ),
+        fs_struct=make_decoder(prog, "fs_struct", *_FS_STRUCT),
+        dentry=make_decoder(prog, "dentry", *_DENTRY),
         dentry_inline_name=member_offset(prog, "dentry", "d_shortname", "d_iname"),
         dentry_operations_dname=member_offset(prog, "dentry_operations", "d_dname"),
         mount=_mount_decoder(prog),
@@ -302,35 +317,16 @@ def probe_layout(prog: drgn.Program) -> Layout:
         mount_node=mount_node,
         mount_list=member_offset(prog, "mount", "mnt_list"),
         has_overmount=mount.has_member("overmount"),
-        mnt_namespace=make_decoder(
-            prog,
-            "mnt_namespace",
-            "ns.inum",
-            "root",
-            "?mounts.rb_node" if mount_node is not None else "?no_such_member",
-            "?list.next",
-            "is_anon" if flagged else ("?seq", "?seq_origin"),
-        ),
-        namespace_list=_optionalmember_offset(prog, "mnt_namespace", "list") if mount_node is None else None,
+        mnt_namespace=_namespace_decoder(prog, has_tree=mount_node is not None, flagged=flagged),
+        namespace_list=_optional_offset(prog, "mnt_namespace", "list") if mount_node is None else None,
         anonymous_when=1 if flagged else 0,
         super_block=make_decoder(prog, "super_block", "s_magic", "s_type", "s_subtype"),
         fstype_name=member_offset(prog, "file_system_type", "name"),
         kthread=make_decoder(prog, "kthread", "threadfn", "data", "?full_name"),
-        worker=make_decoder(
-            prog,
-            "worker",
-            "current_func",
-            "current_pwq",
-            "last_func",
-            "desc",
-            "rescue_wq",
-            "?current_start",  # 7.x
-        ),
+        worker=make_decoder(prog, "worker", *_WORKER),
         pwq_wq=member_offset(prog, "pool_workqueue", "wq"),
         workqueue_name=_workqueue_name(prog),
-        nameidata=make_decoder(
-            prog, "nameidata", "path.mnt", "path.dentry", "root.mnt", "root.dentry", "flags", "name"
-        ),
+        nameidata=make_decoder(prog, "nameidata", *_NAMEIDATA),
         filename_name=member_offset(prog, "filename", "name"),
         has_real_fs=prog.type("struct task_struct").has_member("real_fs"),
     )
