@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from explorer.analysis.isolation import find_intruders, is_kernel_thread
 from explorer.analysis.rule import (
@@ -15,7 +15,7 @@ from explorer.analysis.rule import (
     task_reference,
 )
 from explorer.analysis.words import count, name_tasks
-from explorer.model import FsStruct, Severity, Snapshot
+from explorer.model import FsStruct, Severity, Snapshot, Task
 
 __all__ = ("RULES",)
 
@@ -45,37 +45,34 @@ def _name(fs: FsStruct, snapshot: Snapshot) -> str | None:
     return names.get(fs.address)
 
 
-def _find_across_namespaces(context: AuditContext) -> Iterator[Case]:
-    snapshot = context.snapshot
+def _across(
+    snapshot: Snapshot, space_of: Callable[[Task], int | None], what: str
+) -> Iterator[tuple[Case, list[int]]]:
+    """Each fs_struct whose sharers are in several namespaces of one sort, and these namespaces."""
     for address, tasks in snapshot.sharers_by_fs.items():
-        spaces = dict.fromkeys(task.mnt_ns for task in tasks if task.mnt_ns is not None)
+        spaces = list(dict.fromkeys(space for task in tasks if (space := space_of(task)) is not None))
         if len(spaces) < 2:
             continue
-        firsts = [next(task for task in tasks if task.mnt_ns == space) for space in spaces]
+        firsts = [next(task for task in tasks if space_of(task) == space) for space in spaces]
         evidence = [task_reference(task) for task in tasks]
         fs = snapshot.fs_by_address.get(address)
         if fs is not None:
             evidence.append(fs_reference(fs, _name(fs, snapshot)))
+        title = f"{name_tasks(firsts)} share an fs_struct from {count(len(spaces), what)}"
+        yield Case(title, evidence), spaces
+
+
+def _find_across_namespaces(context: AuditContext) -> Iterator[Case]:
+    snapshot = context.snapshot
+    for case, spaces in _across(snapshot, lambda task: task.mnt_ns, "mount namespace"):
         namespaces = (snapshot.namespace_by_address.get(space) for space in spaces)
-        evidence += [mount_namespace_reference(space) for space in namespaces if space is not None]
-        yield Case(
-            f"{name_tasks(firsts)} share an fs_struct from {count(len(spaces), 'mount namespace')}", evidence
-        )
+        case.evidence.extend(mount_namespace_reference(space) for space in namespaces if space is not None)
+        yield case
 
 
 def _find_across_user_namespaces(context: AuditContext) -> Iterator[Case]:
-    snapshot = context.snapshot
-    for address, tasks in snapshot.sharers_by_fs.items():
-        spaces = dict.fromkeys(task.user_ns for task in tasks if task.user_ns is not None)
-        if len(spaces) < 2:
-            continue
-        firsts = [next(task for task in tasks if task.user_ns == space) for space in spaces]
-        evidence = [task_reference(task) for task in tasks]
-        fs = snapshot.fs_by_address.get(address)
-        if fs is not None:
-            evidence.append(fs_reference(fs, _name(fs, snapshot)))
-        where = count(len(spaces), "user namespace")
-        yield Case(f"{name_tasks(firsts)} share an fs_struct from {where}", evidence)
+    for case, _ in _across(context.snapshot, lambda task: task.user_ns, "user namespace"):
+        yield case
 
 
 RULES = (
