@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from explorer.analysis.diff_mounts import diff_mounts, diff_namespaces
-from explorer.analysis.matching import is_same_boot, worker_group
+from explorer.analysis.matching import are_of_one_boot, worker_group
 from explorer.analysis.side_by_side import SideBySide, changed_values
 from explorer.model import FsStruct, Snapshot, Task, TaskKind, hex_address
 from explorer.model.diff import (
@@ -26,7 +26,7 @@ _PF_KTHREAD = 0x200000
 
 def diff_snapshots(a: Snapshot, b: Snapshot) -> SnapshotDiff:
     """Everything that differs in ``b``, seen from ``a``."""
-    pair = SideBySide(a, b, is_same_boot(a.kernel, b.kernel))
+    pair = SideBySide(a, b, are_of_one_boot(a, b))
     found = SnapshotDiff(
         a=_side(a),
         b=_side(b),

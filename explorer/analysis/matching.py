@@ -15,7 +15,15 @@ from typing import Generic, TypeVar
 
 from explorer.model import Attachment, Kernel, Mount, MountNamespace, Snapshot, Task, TaskKind
 
-__all__ = ("Pairs", "is_same_boot", "match_mounts", "match_namespaces", "match_tasks", "worker_group")
+__all__ = (
+    "Pairs",
+    "are_of_one_boot",
+    "is_same_boot",
+    "match_mounts",
+    "match_namespaces",
+    "match_tasks",
+    "worker_group",
+)
 
 #: The wall clock at boot is what now and uptime give; NTP moves the one against the other.
 _BOOT_TIME_TOLERANCE_S = 2.0
@@ -45,6 +53,32 @@ def is_same_boot(a: Kernel, b: Kernel) -> bool:
         return abs(apart.total_seconds()) <= _BOOT_TIME_TOLERANCE_S
     except (ValueError, TypeError):  # an edited snapshot: its boot time is no time, or has no time zone
         return False
+
+
+def are_of_one_boot(a: Snapshot, b: Snapshot) -> bool:
+    """Whether both snapshots are of one boot: by its time, or by kthreadd, which lasts from beginning to end.
+
+    The time of the boot is what the wall clock says it was: it moves when the clock is set, as every boot does from the
+    hardware's, and in a guest that stood still meanwhile.
+    """
+    if is_same_boot(a.kernel, b.kernel):
+        return True
+    if (a.kernel.build_id, a.kernel.release, a.kernel.init_fs) != (
+        b.kernel.build_id,
+        b.kernel.release,
+        b.kernel.init_fs,
+    ):
+        return False
+    kthreadd = [_kthreadd(snapshot) for snapshot in (a, b)]
+    return kthreadd[0] is not None and kthreadd[0] == kthreadd[1]
+
+
+def _kthreadd(snapshot: Snapshot) -> tuple[int, int] | None:
+    """Address and start time (ns) of pid 2; ``None`` if it is not there, or has no start time of its own."""
+    for task in snapshot.tasks:
+        if task.pid == 2 and task.start_time:
+            return task.address, task.start_time
+    return None
 
 
 def _numbered(items: Iterable[_T], key_of: Callable[[_T], Hashable]) -> dict[tuple[Hashable, int], _T]:

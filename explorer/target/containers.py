@@ -57,6 +57,7 @@ class Format(enum.Enum):
     GZIP = "gzip"
     XZ = "xz"
     SNAPSHOT = "snapshot"
+    RECORDING = "recording"
     EMPTY = "empty"
     UNKNOWN = "unknown"
 
@@ -65,6 +66,7 @@ COMPRESSED = frozenset({Format.ZSTD, Format.GZIP, Format.XZ})
 
 _MAGICS = (
     (b"\x7fELF", Format.ELF),
+    (b"\x89NXREC\r\n", Format.RECORDING),
     (b"KDUMP   ", Format.KDUMP),
     (b"DISKDUMP", Format.KDUMP),
     (b"makedumpfile\0\0\0\0", Format.FLATTENED),

@@ -7,7 +7,7 @@ import stat
 from importlib.resources import files
 from pathlib import Path
 
-from explorer.target.containers import COMPRESSED, Format, open_file, peek
+from explorer.target.containers import COMPRESSED, Format, open_file, peek, sniff
 from explorer.target.elfcore import check_elf_header
 from explorer.target.errors import TargetError
 from explorer.target.spec import TargetSpec
@@ -29,7 +29,7 @@ _UNSUPPORTED = (
 
 def detect_target(text: str) -> TargetSpec:
     """What ``text`` names: ``live``, ``sample``, ``qemu:SOCKET``, ``qemu:HOST:PORT``, ``physmem:FILE``, a
-    file.
+    file, a frame of a recording (``FILE@3.4s``, ``FILE@#12``).
 
     Raises :class:`TargetError` if it names nothing that can be opened.
     """
@@ -72,6 +72,9 @@ def _qemu_address(rest: str) -> str:
 
 def _detect_file(text: str) -> TargetSpec:
     path = Path(text)
+    name, at, moment = text.rpartition("@")
+    if at and name and not path.exists() and _is_recording(Path(name)):
+        return TargetSpec("recording", text, path=Path(name), moment=moment)
     try:
         if stat.S_ISSOCK(path.stat().st_mode):
             return TargetSpec("qemu", text, address=text)
@@ -81,11 +84,22 @@ def _detect_file(text: str) -> TargetSpec:
         outer, inner, head = peek(file, text)
     if inner is Format.SNAPSHOT:
         return TargetSpec("snapshot", text, path=path)
+    if outer is Format.RECORDING:
+        return TargetSpec("recording", text, path=path)
     if inner is Format.ELF:
         check_elf_header(head, text)
     if inner in (Format.ELF, Format.KDUMP, Format.FLATTENED):
         return TargetSpec("vmcore", text, path=path)
     raise TargetError(f"{text}: {_why_not(outer, inner, head)}")
+
+
+def _is_recording(path: Path) -> bool:
+    """Whether ``path`` can be opened and begins as a recording does: then ``@`` and a moment may follow its name."""
+    try:
+        with open_file(path) as file:
+            return sniff(file.read(16)) is Format.RECORDING
+    except TargetError:
+        return False  # what is wrong is said of the whole text, which is what the user typed
 
 
 def _why_not(outer: Format, inner: Format, head: bytes) -> str:

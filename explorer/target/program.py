@@ -99,6 +99,8 @@ def open_program(
         )
     if spec.kind == "snapshot":
         raise TargetError(f"{spec.text}: a saved snapshot, not a kernel")
+    if spec.kind == "recording":
+        raise TargetError(f"{spec.text}: a recording, not a kernel")
     raise TargetError(f"{spec.text}: cannot be opened")
 
 

@@ -28,7 +28,7 @@ from explorer.target.qmp import QmpConnection, connect, parse_ram_ranges
 from explorer.target.spec import Progress
 from explorer.target.vmcoreinfo import VmcoreInfo
 
-__all__ = ("QemuGuest", "open_qemu")
+__all__ = ("Attached", "QemuGuest", "attach_qemu", "is_linux", "open_qemu", "query_guest", "reads_how")
 
 #: How drgn's log begins when it has decided how to read (libdrgn/qemu_machine_protocol.c).
 _DIRECT = "QEMU process memory reading enabled"
@@ -49,7 +49,9 @@ class QemuGuest:
 
 
 @dataclass
-class _Attached:
+class Attached:
+    """drgn on a guest's memory; nothing is known of its kernel yet."""
+
     prog: drgn.Program
     release: Callable[[], None]
     #: drgn reads the memory of the QEMU process, and does not ask the monitor for each kilobyte.
@@ -65,32 +67,32 @@ def open_qemu(address: str, given: VmcoreInfo | None, progress: Progress) -> Qem
     name = f"qemu:{address}"
     found: tuple[VmcoreInfo, int] | None = None
     with QmpConnection(address) as qmp:
-        running, ram = _query(qmp, name)
+        running, ram = query_guest(qmp, name)
         if given is None and qmp.over_tcp:
             found = _search_slowly(qmp, ram, name, progress)
-    attached = _attach(address, given or (found[0] if found else None))
+    attached = attach_qemu(address, given or (found[0] if found else None))
     try:
-        if given is None and found is None and not _is_linux(attached.prog):
+        if given is None and found is None and not is_linux(attached.prog):
             if attached.direct:
                 found = find_kernel(physical_reader(attached.prog), ram, name, progress)
             else:
                 attached.release()
                 with QmpConnection(address) as qmp:
                     found = _search_slowly(qmp, ram, name, progress)
-                attached = _attach(address, found[0])
+                attached = attach_qemu(address, found[0])
         info = given or (found[0] if found else own_vmcoreinfo(attached.prog, name))
-        if not _is_linux(attached.prog):
+        if not is_linux(attached.prog):
             with capture_log(), drgn_errors(f"{name}: cannot be read as a Linux kernel"):
                 attached.prog.set_linux_kernel_custom(info.raw, is_live=True)
         fault_user_half(attached.prog)
     except BaseException:
         attached.release()
         raise
-    notes = [_how_it_reads(attached)] + ([FOUND.format(found[1])] if found else [])
+    notes = [reads_how(attached)] + ([FOUND.format(found[1])] if found else [])
     return QemuGuest(attached.prog, info, running, notes, attached.release)
 
 
-def _query(qmp: QmpConnection, name: str) -> tuple[bool, list[tuple[int, int]]]:
+def query_guest(qmp: QmpConnection, name: str) -> tuple[bool, list[tuple[int, int]]]:
     """Whether the guest runs, and where its RAM is."""
     target = qmp.execute("query-target")
     arch = target.get("arch") if isinstance(target, dict) else target
@@ -111,7 +113,8 @@ def _search_slowly(
     return find_kernel(qmp.read_physical, ram, name, progress)
 
 
-def _attach(address: str, info: VmcoreInfo | None) -> _Attached:
+def attach_qemu(address: str, info: VmcoreInfo | None) -> Attached:
+    """Let drgn attach to a guest, whatever runs in it. :raises TargetError: if it cannot"""
     sock = connect(address)
     release = _releaser(sock)
     prog = new_program(info)
@@ -128,7 +131,7 @@ def _attach(address: str, info: VmcoreInfo | None) -> _Attached:
     else:
         reasons = [message.removeprefix(_NOT_DIRECT) for message in log if message.startswith(_NOT_DIRECT)]
         why_not = f"{''.join(reasons[:1]) or 'no access to the QEMU process'}; run as root or as QEMU's user"
-    return _Attached(prog, release, direct, why_not)
+    return Attached(prog, release, direct, why_not)
 
 
 def _releaser(sock: socket.socket) -> Callable[[], None]:
@@ -142,11 +145,13 @@ def _releaser(sock: socket.socket) -> Callable[[], None]:
     return release
 
 
-def _is_linux(prog: drgn.Program) -> bool:
+def is_linux(prog: drgn.Program) -> bool:
+    """Whether drgn has found a Linux kernel by itself."""
     return bool(prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL)
 
 
-def _how_it_reads(attached: _Attached) -> str:
+def reads_how(attached: Attached) -> str:
+    """A note for the user."""
     if attached.direct:
         return "reads guest memory directly"
     return f"slow path: reads guest memory through the QEMU monitor ({attached.why_not})"

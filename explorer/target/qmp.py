@@ -16,6 +16,7 @@ import socket
 import stat
 import struct
 import time
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,6 +29,7 @@ _TIMEOUT = 5.0
 #: The largest reply: a dump of ``_XP_BYTES``, or the memory tree of a guest with many devices.
 _MAX_MESSAGE = 64 << 20
 _MAX_SKIPPED = 10_000
+_MAX_EVENTS = 1000
 _XP_BYTES = 32 << 10
 _TREE_LINE = re.compile(r"\s*([0-9a-f]{1,16})-([0-9a-f]{1,16}) \(prio -?\d+, (?:nv-)?ram\)")
 
@@ -95,6 +97,8 @@ class QmpConnection:
         self._address = address
         self._timeout = timeout
         self._buffer = bytearray()
+        self.events: deque[dict[str, Any]] = deque(maxlen=_MAX_EVENTS)
+        """Events that arrived while a reply was waited for; the oldest first."""
         self._socket = connect(address, timeout)
         try:
             if "QMP" not in self._receive():
@@ -139,6 +143,8 @@ class QmpConnection:
             if "error" in reply:
                 detail = reply["error"].get("desc") if isinstance(reply["error"], dict) else reply["error"]
                 raise TargetError(f"qemu:{self._address}: QEMU refuses {command}: {detail}")
+            if "event" in reply:
+                self.events.append(reply)
         raise TargetError(f"qemu:{self._address}: no reply to {command}, only events")
 
     def monitor(self, command: str) -> str:

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 __all__ = ("Progress", "TargetKind", "TargetSpec", "no_progress")
 
-TargetKind = Literal["live", "vmcore", "qemu", "physmem", "sample", "snapshot"]
+TargetKind = Literal["live", "vmcore", "qemu", "physmem", "sample", "snapshot", "recording"]
 
 
 class Progress(Protocol):
@@ -24,10 +24,12 @@ class TargetSpec:
     kind: TargetKind
     #: As the user wrote it: a snapshot shows it as ``source.target``.
     text: str
-    #: The file (vmcore, physmem, sample, snapshot), or ``None``.
+    #: The file (vmcore, physmem, sample, snapshot, recording), or ``None``.
     path: Path | None = None
     #: The QMP socket path or ``host:port`` (qemu), or ``None``.
     address: str | None = None
+    #: Which frame of a recording: ``3.4s`` or ``#12``; ``None``: the last one.
+    moment: str | None = None
 
 
 def no_progress(what: str, done: int, total: int | None) -> None:

@@ -69,6 +69,11 @@ def test_another_boot_in_the_same_state_does_not_differ(fixture_snapshots: dict[
         assert (sections(diff), diff.differs) == (set(), False)
 
 
+def test_a_clock_that_was_set_does_not_make_another_boot(before: Snapshot, after: Snapshot) -> None:
+    after.kernel.boot_time = "2031-01-01T00:00:00+00:00"
+    assert diff_snapshots(before, after).same_boot
+
+
 def test_one_boot_is_recognised_by_kernel_address_and_boot_time(before: Snapshot, after: Snapshot) -> None:
     assert before.kernel.boot_time is not None
     assert is_same_boot(before.kernel, after.kernel)

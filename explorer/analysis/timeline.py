@@ -1,0 +1,187 @@
+"""A recording as a whole: events, phases, who borrowed for how long, and how the worlds grew. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from explorer.analysis.phases import Phase, PhaseSpan, find_phase, runs, spans_of
+from explorer.analysis.timeline_events import Event, EventKind, events_between, first_events
+from explorer.analysis.words import name_task, seconds
+from explorer.analysis.worlds import WorldKey, find_worlds
+from explorer.model import KernelText, Snapshot, Task
+from explorer.model.frame import Frame
+
+__all__ = ("BorrowSpan", "Timeline", "build_timeline")
+
+
+@dataclass(slots=True)
+class BorrowSpan:
+    """One task borrowing ``userspace_init_fs``, over consecutive frames in the same function."""
+
+    address: int
+    """Of the task."""
+    pid: int
+    comm: KernelText
+    function: KernelText | None
+    """The work or thread function it did it in; ``None`` for user tasks."""
+    path: KernelText | None
+    """What it was looking up in the first frame that showed a path walk."""
+    segment: int
+    first: int
+    """Index of the first frame that shows it."""
+    last: int
+    begin_s: float
+    end_s: float
+    """When it was seen to be over; while ``ended`` is false: the last frame that shows it."""
+    ended: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """How long: from the first frame that shows it to the first one that does not."""
+        return self.end_s - self.begin_s
+
+
+@dataclass(slots=True)
+class Timeline:
+    """Lists named "one per frame" have an entry for every frame, unreadable ones included."""
+
+    events: list[Event] = field(default_factory=list)
+    """By frame."""
+    phases: list[Phase] = field(default_factory=list)
+    """One per frame."""
+    spans: list[PhaseSpan] = field(default_factory=list)
+    borrows: list[BorrowSpan] = field(default_factory=list)
+    """By beginning."""
+    most_borrowers: int = 0
+    """At once, in one frame."""
+    worlds: dict[WorldKey, list[int]] = field(default_factory=dict)
+    """Tasks in each world that ever had any, one per frame; 0 where the frame cannot be read."""
+    borrowers: list[int] = field(default_factory=list)
+    """One per frame."""
+    tasks: list[int] = field(default_factory=list)
+    """One per frame."""
+
+    def events_at(self, frame: int) -> list[Event]:
+        """The events that this frame is the first to show."""
+        return [event for event in self.events if event.frame == frame]
+
+    def next_event(self, frame: int) -> Event | None:
+        """The first event behind this frame."""
+        return next((event for event in self.events if event.frame > frame), None)
+
+    def previous_event(self, frame: int) -> Event | None:
+        """The last event before this frame."""
+        return next((event for event in reversed(self.events) if event.frame < frame), None)
+
+
+def build_timeline(frames: Iterable[Frame], end: tuple[float, str] | None = None) -> Timeline:
+    """Look at every frame once, in order.
+
+    :param end: seconds and reason of the recording's end: its last event
+    """
+    builder = _Builder()
+    for frame in frames:
+        builder.add(frame)
+    return builder.finish(end)
+
+
+def _without_snapshot(frame: Frame) -> Frame:
+    return Frame(frame.index, frame.seconds, frame.segment, None, frame.why)
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.timeline = Timeline()
+        self._frames: list[Frame] = []
+        self._before: Frame | None = None
+        """The last readable frame of this boot."""
+        self._open: dict[tuple[int, int, KernelText | None], BorrowSpan] = {}
+
+    def add(self, frame: Frame) -> None:
+        timeline = self.timeline
+        if self._frames and self._frames[-1].segment != frame.segment:
+            self._close_all(frame)
+            self._before = None
+            text = f"boot {frame.segment + 1} begins"
+            timeline.events.append(Event(frame.index, frame.seconds, frame.segment, EventKind.SEGMENT, text))
+        timeline.phases.append(find_phase(frame.snapshot))
+        self._frames.append(_without_snapshot(frame))  # a recording of an hour must not be held in memory
+        self._count(frame)
+        if frame.snapshot is None:
+            return
+        if self._before is None:
+            timeline.events.extend(first_events(frame))
+        else:
+            timeline.events.extend(events_between(self._before, frame))
+        self._borrowing(frame, frame.snapshot)
+        self._before = frame
+
+    def finish(self, end: tuple[float, str] | None) -> Timeline:
+        timeline = self.timeline
+        timeline.spans = spans_of(self._frames, timeline.phases)
+        if end is not None and self._frames:
+            last = self._frames[-1]
+            timeline.events.append(Event(last.index, end[0], last.segment, EventKind.END, end[1]))
+        return timeline
+
+    def _count(self, frame: Frame) -> None:
+        timeline, position = self.timeline, len(self._frames) - 1
+        found = None if frame.snapshot is None else find_worlds(frame.snapshot)
+        counts = {} if found is None else {key: len(world.tasks) for key, world in found.worlds.items()}
+        for key in counts:
+            if key not in timeline.worlds:
+                timeline.worlds[key] = [0] * position
+        for key, numbers in timeline.worlds.items():
+            numbers.append(counts.get(key, 0))
+        timeline.tasks.append(0 if frame.snapshot is None else len(frame.snapshot.tasks))
+        timeline.borrowers.append(0 if found is None else len(found.borrowers))
+        timeline.most_borrowers = max(timeline.most_borrowers, timeline.borrowers[-1])
+
+    def _borrowing(self, frame: Frame, snapshot: Snapshot) -> None:
+        now: dict[tuple[int, int, KernelText | None], Task] = {}
+        for task in snapshot.tasks:
+            if task.borrowing:
+                now[task.address, task.start_time, runs(task, snapshot)] = task
+        for key in [key for key in self._open if key not in now]:
+            self._close(key, frame)
+        for key, task in now.items():
+            path = None if task.walk is None else task.walk.path
+            span = self._open.get(key)
+            if span is None:
+                self._begin(frame, task, key, path)
+            else:
+                span.last, span.end_s = frame.index, frame.seconds
+                span.path = span.path if span.path is not None else path
+
+    def _begin(
+        self,
+        frame: Frame,
+        task: Task,
+        key: tuple[int, int, KernelText | None],
+        path: KernelText | None,
+    ) -> None:
+        where = (frame.segment, frame.index, frame.index, frame.seconds, frame.seconds)
+        span = BorrowSpan(task.address, task.pid, task.comm, key[2], path, *where)
+        self._open[key] = span
+        self.timeline.borrows.append(span)
+        words = f"{name_task(task)} borrows userspace_init_fs"
+        words += "" if key[2] is None else f" in {key[2]}"
+        words += "" if path is None else f", for {path}"
+        self._event(frame, EventKind.BORROW_BEGIN, words, span)
+
+    def _close(self, key: tuple[int, int, KernelText | None], frame: Frame) -> None:
+        span = self._open.pop(key)
+        span.end_s, span.ended = frame.seconds, True
+        function = "" if span.function is None else f" ({span.function})"
+        text = f"{span.comm} ({span.pid}) no longer borrows{function}, after {seconds(span.seconds)}"
+        self._event(frame, EventKind.BORROW_END, text, span)
+
+    def _event(self, frame: Frame, kind: EventKind, text: str, span: BorrowSpan) -> None:
+        self.timeline.events.append(
+            Event(frame.index, frame.seconds, frame.segment, kind, text, span.address, span.pid)
+        )
+
+    def _close_all(self, frame: Frame) -> None:
+        """A boot has ended, and with it whoever borrowed in it: nobody saw them stop."""
+        self._open.clear()

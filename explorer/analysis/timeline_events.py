@@ -1,0 +1,348 @@
+"""What happened between two frames of a recording. Pure functions.
+
+A recording sees states, not acts: an event is what must have happened, at the latest, by the frame it is given for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from explorer.analysis.isolation import find_abandonment, find_pid1, is_kernel_thread
+from explorer.analysis.matching import Pairs, match_mounts, match_namespaces, match_tasks
+from explorer.analysis.phases import root_mount, unpacker
+from explorer.analysis.placement import is_isolating
+from explorer.analysis.words import count, name_mount, name_task, name_tasks, place
+from explorer.model import (
+    Attachment,
+    KernelText,
+    Mount,
+    MountNamespace,
+    Owner,
+    Placement,
+    Snapshot,
+    Task,
+    TaskKind,
+    UserModeHelper,
+)
+from explorer.model.frame import Frame
+
+__all__ = ("Event", "EventKind", "events_between", "first_events", "overmount_stack")
+
+_PF_FORKNOEXEC = 0x40  # include/linux/sched.h
+_MOST_SUBSYSTEMS = 6
+_MAX_STACK = 64
+
+
+class EventKind(StrEnum):
+    """What sort of event."""
+
+    READABLE = "kernel readable"
+    SEGMENT = "new boot"
+    END = "recording ends"
+    INIT_FS_PUBLISHED = "userspace_init_fs published"
+    PID1_CREATED = "PID 1 created"
+    PID1_MOVED = "PID 1 moved"
+    PID1_EXEC = "PID 1 exec"
+    UNPACK_BEGIN = "initramfs unpacking"
+    UNPACK_END = "initramfs unpacked"
+    ROOT_MOUNTED = "real root mounted"
+    SWITCH_ROOT = "switch_root"
+    PIVOT_ROOT = "pivot_root"
+    ABANDONED = "abandonment"
+    KTHREADS = "kthreads"
+    BORROW_BEGIN = "borrow begins"
+    BORROW_END = "borrow ends"
+    UNSHARE = "unshare"
+    CHROOT = "chroot"
+    NAMESPACE = "namespace made"
+    HELPER = "usermodehelper"
+    MOUNT = "mount"
+    OVERMOUNT = "overmount"
+    UMOUNT = "umount"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. Kernel text in it is not escaped: whoever shows it escapes it."""
+
+    frame: int
+    """The first frame that shows it."""
+    seconds: float
+    segment: int
+    kind: EventKind
+    text: KernelText
+    """A sentence without the time."""
+    address: int | None = None
+    """The task, mount or namespace it is about."""
+    pid: int | None = None
+    """Of the task it is about."""
+
+
+class _Maker:
+    """Makes events of one frame."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._where = (frame.index, frame.seconds, frame.segment)
+
+    def of(self, kind: EventKind, text: str) -> Event:
+        return Event(*self._where, kind, text)
+
+    def task(self, kind: EventKind, text: str, task: Task) -> Event:
+        return Event(*self._where, kind, text, task.address, task.pid)
+
+    def at(self, kind: EventKind, text: str, address: int) -> Event:
+        return Event(*self._where, kind, text, address)
+
+
+def overmount_stack(snapshot: Snapshot) -> list[Mount]:
+    """What is stacked on ``/`` of the initial mount namespace, from the bottom: ``nullfs#1``, ``rootfs#2``, …"""
+    namespace = snapshot.namespace_by_address.get(snapshot.kernel.init_mnt_ns or 0)
+    stack: list[Mount] = []
+    address = None if namespace is None else namespace.root
+    while address is not None and len(stack) < _MAX_STACK:
+        mount = snapshot.mount_by_address.get(address)
+        if mount is None or mount in stack:
+            break
+        stack.append(mount)
+        address = mount.overmount
+    return stack
+
+
+def _stack_text(snapshot: Snapshot) -> str:
+    return " → ".join(map(name_mount, overmount_stack(snapshot))) or "?"
+
+
+def first_events(frame: Frame) -> Iterator[Event]:
+    """What the first readable frame of a boot shows to have happened before it."""
+    snapshot = frame.snapshot
+    if snapshot is None:
+        return
+    make = _Maker(frame)
+    generation = snapshot.kernel.generation.value
+    yield make.of(EventKind.READABLE, f"Linux {snapshot.kernel.release} ({generation}) can be read")
+    pid1 = find_pid1(snapshot)
+    if pid1 is not None:
+        yield make.task(EventKind.PID1_CREATED, f"PID 1 is there: {pid1.comm}, a clone of swapper/0", pid1)
+    if is_isolating(snapshot.kernel.generation) and snapshot.kernel.userspace_init_fs is not None:
+        yield _published(make, snapshot)
+    if pid1 is not None and root_mount(pid1, snapshot) is not None:
+        yield from _pid1_place(make, pid1, snapshot)
+        if not pid1.flags & _PF_FORKNOEXEC:
+            yield make.task(EventKind.PID1_EXEC, f"PID 1 runs {pid1.comm}", pid1)
+    yield from _kthreads(make, [task for task in snapshot.tasks if is_kernel_thread(task)], snapshot)
+    yield from _unpacking(make, None, snapshot)
+    yield from _abandonment(make, None, snapshot)
+
+
+def events_between(before: Frame, after: Frame) -> Iterator[Event]:
+    """What happened from one frame to the next of the same boot; borrowing is in :mod:`.timeline`."""
+    a, b = before.snapshot, after.snapshot
+    if a is None or b is None:
+        return
+    make = _Maker(after)
+    if a.kernel.userspace_init_fs is None and b.kernel.userspace_init_fs is not None:
+        yield _published(make, b)
+    yield from _pid1(make, a, b)
+    yield from _unpacking(make, a, b)
+    tasks = match_tasks(a, b, same_boot=True)
+    yield from _kthreads(make, [task for task in tasks.added if is_kernel_thread(task)], b)
+    yield from _mounts(make, match_mounts(a, b, same_boot=True), a, b)
+    namespaces = match_namespaces(a, b, same_boot=True)
+    yield from _namespaces(make, namespaces.added, b)
+    yield from _moves(make, tasks, a, b)
+    yield from _abandonment(make, a, b)
+    yield from _helpers(make, a, b)
+
+
+def _published(make: _Maker, snapshot: Snapshot) -> Event:
+    address = snapshot.kernel.userspace_init_fs or 0
+    fs = snapshot.fs_by_address.get(address)
+    where = "" if fs is None or fs.root is None else f", rooted at {place(fs.root, snapshot)}"
+    return make.at(EventKind.INIT_FS_PUBLISHED, f"userspace_init_fs is published{where}", address)
+
+
+def _pid1_place(make: _Maker, pid1: Task, snapshot: Snapshot) -> Iterator[Event]:
+    fs = snapshot.fs_by_address.get(pid1.owned_fs or 0)
+    if fs is not None and fs.root is not None:
+        text = f"PID 1 is on {place(fs.root, snapshot)}; / is {_stack_text(snapshot)}"
+        yield make.task(EventKind.PID1_MOVED, text, pid1)
+
+
+def _pid1(make: _Maker, a: Snapshot, b: Snapshot) -> Iterator[Event]:
+    old, new = find_pid1(a), find_pid1(b)
+    if new is None:
+        return
+    if old is None:
+        yield make.task(EventKind.PID1_CREATED, f"PID 1 is created: {new.comm}", new)
+        yield from _pid1_place(make, new, b)
+        return
+    before, after = root_mount(old, a), root_mount(new, b)
+    if before is not None and after is not None and not _same_mount(before, after):
+        yield _moved_root(make, new, (before, after), (a, b))
+    execed = bool(old.flags & _PF_FORKNOEXEC) and not new.flags & _PF_FORKNOEXEC
+    if execed:
+        yield make.task(EventKind.PID1_EXEC, f"PID 1 executes its first program, as {new.comm}", new)
+    elif old.comm != new.comm:
+        yield make.task(EventKind.PID1_EXEC, f"PID 1 is {new.comm} now; it was {old.comm}", new)
+
+
+def _same_mount(a: Mount, b: Mount) -> bool:
+    return (a.address, a.id, a.unique_id) == (b.address, b.id, b.unique_id)
+
+
+def _moved_root(
+    make: _Maker, pid1: Task, mounts: tuple[Mount, Mount], snapshots: tuple[Snapshot, Snapshot]
+) -> Event:
+    """switch_root moves the new root over the old one; pivot_root puts the old one aside, or takes it away."""
+    (before, after), (a, b) = mounts, snapshots
+    stack = overmount_stack(b)
+    addresses = [mount.address for mount in stack]
+    stacks = f"/ was {_stack_text(a)}, is {_stack_text(b)}"
+    moved = f"PID 1 went from {name_mount(before)} to {name_mount(after)}"
+    if after.address not in addresses:
+        return make.task(EventKind.PID1_MOVED, f"{moved}; {stacks}", pid1)
+    if before.address in addresses[: addresses.index(after.address)]:
+        return make.task(EventKind.SWITCH_ROOT, f"switch_root: {moved}; {stacks}", pid1)
+    return make.task(EventKind.PIVOT_ROOT, f"pivot_root: {moved}; {stacks}", pid1)
+
+
+def _unpacking(make: _Maker, a: Snapshot | None, b: Snapshot) -> Iterator[Event]:
+    old, new = None if a is None else unpacker(a), unpacker(b)
+    if old is None and new is not None:
+        text = f"{name_task(new)} unpacks the initramfs into rootfs (do_populate_rootfs)"
+        yield make.task(EventKind.UNPACK_BEGIN, text, new)
+    elif old is not None and new is None:
+        yield make.task(EventKind.UNPACK_END, "The initramfs is unpacked", old)
+
+
+def _subsystem(task: Task, snapshot: Snapshot) -> str:
+    """What kernel threads are grouped by: kworkers alike, threads of a module by it, others by name without numbers."""
+    if task.kind is TaskKind.IDLE:
+        return "idle"
+    if task.kind in (TaskKind.KWORKER, TaskKind.RESCUER):
+        return f"{task.kind.value}s"
+    if task.kthread is not None and task.kthread.module is not None:
+        return f"{task.kthread.module} ({task.comm})"
+    name = task.comm if task.kthread is None else task.kthread.full_name or task.comm
+    return re.sub(r"[/:_.-]*[0-9]*[0-9:/.]*$", "", name) or name
+
+
+def _kthreads(make: _Maker, tasks: list[Task], snapshot: Snapshot) -> Iterator[Event]:
+    if not tasks:
+        return
+    groups = Counter(_subsystem(task, snapshot) for task in tasks)
+    shown = [
+        name if number == 1 else f"{number} {name}" for name, number in groups.most_common(_MOST_SUBSYSTEMS)
+    ]
+    more = len(groups) - len(shown)
+    text = f"{count(len(tasks), 'kernel thread')} more: {', '.join(shown)}"
+    text += f" and {count(more, 'other sort')}" if more else ""
+    yield make.task(EventKind.KTHREADS, text, tasks[0])
+
+
+def _mounts(make: _Maker, mounts: Pairs[Mount], a: Snapshot, b: Snapshot) -> Iterator[Event]:
+    copied = {ns.address for ns in b.mount_namespaces} - {ns.address for ns in a.mount_namespaces}
+    for mount in mounts.added:
+        if mount.mnt_ns in copied:
+            continue  # a namespace begins with copies of its parent's mounts: that is one event, not thirty
+        yield from _mounted(make, mount, b)
+    for before, after in mounts.both:
+        if before.overmount != after.overmount and after.overmount is not None:
+            top = b.mount_by_address.get(after.overmount)
+            new = top is None or any(top is added for added in mounts.added)
+            if top is not None and not new:
+                text = f"{name_mount(top)} is moved over {name_mount(after)} at {after.mountpoint or '?'}"
+                yield make.at(EventKind.OVERMOUNT, text, top.address)
+    for mount in mounts.gone:
+        if mount.attachment is Attachment.NAMESPACE and mount.mnt_ns in b.namespace_by_address:
+            where = mount.mountpoint or "?"
+            yield make.at(EventKind.UMOUNT, f"{name_mount(mount)} is gone from {where}", mount.address)
+
+
+def _mounted(make: _Maker, mount: Mount, snapshot: Snapshot) -> Iterator[Event]:
+    where = mount.mountpoint or "?"
+    source = f" ({mount.source})" if mount.source and mount.source != mount.fstype else ""
+    parent = snapshot.mount_by_address.get(mount.parent or 0)
+    initial = mount.mnt_ns == snapshot.kernel.init_mnt_ns
+    inside = "" if initial or mount.attachment is not Attachment.NAMESPACE else " in another namespace"
+    if mount.attachment is not Attachment.NAMESPACE:
+        yield make.at(
+            EventKind.MOUNT, f"{name_mount(mount)}{source} appears, {mount.attachment.value}", mount.address
+        )
+    elif parent is not None and parent.overmount == mount.address:
+        text = f"{name_mount(mount)}{source} is mounted over {name_mount(parent)} at {where}{inside}"
+        yield make.at(EventKind.OVERMOUNT, text, mount.address)
+    elif initial and mount.source is not None and mount.source.startswith("/dev/"):
+        text = f"{name_mount(mount)}{source} is mounted at {where}: a real filesystem"
+        yield make.at(EventKind.ROOT_MOUNTED, text, mount.address)
+    else:
+        yield make.at(
+            EventKind.MOUNT, f"{name_mount(mount)}{source} is mounted at {where}{inside}", mount.address
+        )
+
+
+def _namespaces(make: _Maker, added: Iterable[MountNamespace], snapshot: Snapshot) -> Iterator[Event]:
+    for namespace in added:
+        dwellers = [task for task in snapshot.tasks if task.mnt_ns == namespace.address]
+        by = name_tasks(dwellers) if dwellers else "nobody found"
+        text = f"mount namespace mnt:[{namespace.inum}] with {count(namespace.nr_mounts, 'mount')}, for {by}"
+        yield make.at(EventKind.NAMESPACE, text, namespace.address)
+
+
+def _moves(make: _Maker, tasks: Pairs[Task], a: Snapshot, b: Snapshot) -> Iterator[Event]:
+    """unshare(CLONE_FS) and chroot(), of user tasks; PID 1's moves have events of their own."""
+    together: dict[int, list[str]] = defaultdict(list)
+    for old, new in tasks.both:
+        if is_kernel_thread(new) or old.owned_fs is None or new.owned_fs is None:
+            continue
+        moved_root = find_pid1(b) is new
+        if old.owned_fs != new.owned_fs and old.owner is not Owner.PRIVATE:
+            name = {a.kernel.userspace_init_fs: "userspace_init_fs", a.kernel.init_fs: "init_fs"}
+            shared = name.get(old.owned_fs) or f"the fs_struct it shared at 0x{old.owned_fs:x}"
+            text = f"{name_task(new)} unshares its fs_struct: it leaves {shared}"
+            yield make.task(EventKind.UNSHARE, text, new)
+        before, after = a.fs_by_address.get(old.owned_fs), b.fs_by_address.get(new.owned_fs)
+        if before is None or after is None or before.root is None or after.root is None or moved_root:
+            continue
+        root = (after.root.mount, after.root.dentry)
+        if (before.root.mount, before.root.dentry) != root and after.root.placement is Placement.CHROOT:
+            together[new.owned_fs].append(name_task(new))
+            if len(together[new.owned_fs]) == 1:
+                yield make.task(EventKind.CHROOT, f"{name_task(new)} chroots to {place(after.root, b)}", new)
+
+
+def _abandonment(make: _Maker, a: Snapshot | None, b: Snapshot) -> Iterator[Event]:
+    if not is_isolating(b.kernel.generation) or b.kernel.userspace_init_fs is None:
+        return
+    found = find_abandonment(b)
+    if found is None or found.pid1 is None or (a is not None and find_abandonment(a) is not None):
+        return
+    text = f"{name_task(found.pid1)} abandons userspace_init_fs"
+    text += "; it points into nullfs now" if found.in_nullfs else ""
+    if found.collateral:
+        text += f"; moved with it: {name_tasks(found.collateral)}"
+    yield make.task(EventKind.ABANDONED, text, found.pid1)
+
+
+def _helper_key(helper: UserModeHelper) -> tuple[int | None, int | None]:
+    return helper.process, None if helper.process is not None else helper.address
+
+
+def _helpers(make: _Maker, a: Snapshot, b: Snapshot) -> Iterator[Event]:
+    seen = {_helper_key(helper) for helper in a.usermodehelpers}
+    known = {task.address for task in a.tasks}
+    for helper in b.usermodehelpers:
+        if _helper_key(helper) in seen or (helper.process in known and helper.process is not None):
+            continue
+        task = next((task for task in b.tasks if task.address == helper.process), None)
+        words = " ".join(helper.argv) if helper.argv else helper.path or (task.comm if task else "?")
+        by = "" if task is None else f" as {name_task(task)}"
+        text = f"the kernel runs {words}{by}"
+        if task is not None:
+            yield make.task(EventKind.HELPER, text, task)
+        else:
+            yield make.of(EventKind.HELPER, text)

@@ -1,0 +1,150 @@
+"""The machines that can be recorded: a guest in steps, a guest that runs on, this machine."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, suppress
+
+from explorer.target.errors import TargetError
+from explorer.target.kernel import OpenKernel, OpenOptions, open_kernel
+from explorer.target.qemu import query_guest
+from explorer.target.qemu_control import GuestControl, GuestEndedError
+from explorer.target.qemu_watch import GuestWatch
+from explorer.target.qmp import QmpConnection
+from explorer.target.spec import TargetSpec
+from explorer.target.types import attach_types
+
+from .recorder import NotReadableError
+
+__all__ = ("LiveMachine", "QemuMachine")
+
+_NOT_YET = "no kernel in the guest's memory describes itself yet (no VMCOREINFO)"
+
+
+class QemuMachine:
+    """A QEMU guest.
+
+    :param address: the QMP socket that drgn reads through
+    :param control: a second QMP socket; with ``stopping`` the guest stands still while it is read, without one it is
+        only watched, and with neither it is not even known when it ends
+    """
+
+    def __init__(
+        self, address: str, control: str | None, *, stopping: bool, options: OpenOptions | None = None
+    ) -> None:
+        self._address = address
+        self._stopping = stopping
+        self._options = options or OpenOptions()
+        self._stack = ExitStack()
+        self._control: GuestControl | None = None
+        name = f"qemu:{address}"
+        try:
+            if control is None:
+                with QmpConnection(address) as qmp:
+                    _, ram = query_guest(qmp, name)
+            else:
+                self._control = guest = _connect(control)
+                self._stack.callback(guest.close)
+                if stopping:
+                    guest.settle()
+                _, ram = query_guest(guest, name)
+        except BaseException:
+            self._stack.close()
+            raise
+        self._watch = GuestWatch(address, ram, stopped=stopping)
+
+    def close(self) -> None:
+        """Hang up. A guest that was stopped stays stopped only if it has ended."""
+        self._watch.release()
+        if self._control is not None and self._stopping:
+            with suppress(TargetError):  # it has ended: there is nothing to let run on
+                self._control.execute("cont")
+        self._stack.close()
+
+    def __enter__(self) -> QemuMachine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def advance(self, seconds: float) -> float:
+        if self._control is not None:
+            return self._control.run_for(seconds, stopping=self._stopping)
+        begin = time.monotonic()
+        time.sleep(seconds)
+        return time.monotonic() - begin
+
+    def take_resets(self) -> int:
+        return 0 if self._control is None else self._control.take_resets()
+
+    def open_kernel(self) -> OpenKernel:
+        try:
+            program = self._watch.find_kernel()
+        except TargetError as error:
+            # Nobody serves the socket any more: the guest has ended between two frames.
+            raise GuestEndedError("closed", f"QEMU has ended or hung up: {error}") from error
+        if program is None:
+            raise NotReadableError(_NOT_YET)
+        types = attach_types(
+            program.prog,
+            mode=self._options.types or ("dwarf" if self._options.symbols else "btf"),
+            symbols=self._options.symbols,
+            use_cache=self._options.use_cache,
+            force=self._options.force,
+        )
+        return OpenKernel(program, types, [*program.notes, *types.notes])
+
+    def is_there(self) -> bool:
+        return self._watch.is_there()
+
+    def finds_another(self) -> bool:
+        return self._watch.finds_another()
+
+    def declare_dead(self, clock: int, value: int) -> None:
+        self._watch.declare_dead(clock, value)
+
+    def forget_kernel(self) -> None:
+        self._watch.release()
+
+
+def _connect(control: str) -> GuestControl:
+    try:
+        return GuestControl(control)
+    except TargetError as error:
+        raise TargetError(f"--control {control}: {error}") from error
+
+
+class LiveMachine:
+    """The running kernel: it cannot be stopped, reset or replaced while this program runs."""
+
+    def __init__(self, options: OpenOptions | None = None) -> None:
+        self._options = options or OpenOptions()
+
+    def __enter__(self) -> LiveMachine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def advance(self, seconds: float) -> float:
+        begin = time.monotonic()
+        time.sleep(seconds)
+        return time.monotonic() - begin
+
+    def take_resets(self) -> int:
+        return 0
+
+    def open_kernel(self) -> OpenKernel:
+        return open_kernel(TargetSpec("live", "live"), self._options)
+
+    def is_there(self) -> bool:
+        return True
+
+    def finds_another(self) -> bool:
+        return False
+
+    def declare_dead(self, clock: int, value: int) -> None:
+        pass
+
+    def forget_kernel(self) -> None:
+        pass

@@ -1,0 +1,277 @@
+"""``record``: many snapshots of one machine in one file."""
+
+from __future__ import annotations
+
+import re
+import signal
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from .main import ExitCode
+from .targets import ProgressLine
+
+if TYPE_CHECKING:
+    from explorer.analysis.condition import Condition
+    from explorer.capture.recorder import Machine, Recorder, RecordSummary
+    from explorer.plugin import Plugin
+    from explorer.target.kernel import OpenOptions
+
+__all__ = ("record_command",)
+
+_FILE = click.Path(path_type=Path)
+_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "": 1.0}
+_AS_ASKED = ("done", "until", "interrupted")
+_GUEST_STEP_S, _LIVE_STEP_S = 0.05, 1.0
+
+
+class _Duration(click.ParamType[float]):
+    """Seconds, with an optional ms, s or m."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|)", value)
+        seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+        if seconds < 0.001:
+            self.fail(f"{value!r} is no duration such as 50ms, 1s or 2m", param, ctx)
+        return seconds
+
+
+class _ConditionType(click.ParamType["Condition"]):
+    """A condition; a bad one ends the command before anything is opened."""
+
+    name = "condition"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Condition:
+        from explorer.analysis.condition import Condition, parse_condition
+        from explorer.analysis.query import QueryError
+
+        if isinstance(value, Condition):
+            return value
+        try:
+            return parse_condition(value)
+        except QueryError as error:
+            self.fail(f"column {error.position + 1}\n\n{error.render()}", param, ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordArguments:
+    """What the user said."""
+
+    target: str | None
+    qemu: str | None
+    control: str | None
+    free_running: bool
+    boot: Path | None
+    initrd: Path | None
+    append: str
+    memory: int
+    disk: Path | None
+    console: Path | None
+    accel: Literal["auto", "kvm", "tcg"]
+    step: float | None
+    duration: float | None
+    until: Condition | None
+    output: Path
+    symbols: tuple[Path, ...]
+    types: Literal["btf", "dwarf"] | None
+    cache: bool
+    all_plugins: bool
+    debug: bool
+
+    def mode(self) -> str:
+        """``step``, ``poll``, ``live`` or ``boot``. :raises click.UsageError: if what was said does not fit together"""
+        named = [name for name in (self.target, self.qemu, self.boot) if name is not None]
+        if len(named) != 1 or (self.target is not None and self.target != "live"):
+            raise click.UsageError("Say what to record: live, --qemu SOCKET, or --boot KERNEL; one of them.")
+        if self.boot is not None:
+            if self.control is not None or self.free_running:
+                raise click.UsageError(
+                    "--boot starts a guest of its own: --control and --free-running are for --qemu."
+                )
+            return "boot"
+        for name, value in (("--initrd", self.initrd), ("--append", self.append), ("--disk", self.disk)):
+            if value:
+                raise click.UsageError(f"{name} is for --boot.")
+        if self.qemu is None:
+            return "live"
+        if self.control is None and not self.free_running:
+            raise click.UsageError(
+                "--control SOCKET (a second QMP socket of the guest) stops it for each frame; "
+                "to read it while it runs, say --free-running."
+            )
+        return "poll" if self.free_running else "step"
+
+    def open_options(self) -> OpenOptions:
+        from explorer.target.kernel import OpenOptions
+
+        return OpenOptions(symbols=self.symbols, types=self.types, use_cache=self.cache)
+
+    def plugins(self) -> list[Plugin]:
+        """What a frame is captured with: what unpacks the initramfs is known to its plugin alone."""
+        from explorer.plugin import load_plugins
+
+        found = load_plugins().plugins
+        return list(found) if self.all_plugins else [plugin for plugin in found if plugin.name == "initramfs"]
+
+
+@click.command(
+    "record",
+    epilog="Exit codes: 0 it ended as asked (--for, --until, Ctrl-C), 1 it ended before: the guest shut down or "
+    "panicked, QEMU ended, or no kernel was ever readable (the recording says which, and holds what there is), "
+    "2 wrong usage or output not writable, 3 the target cannot be opened, 4 values could not be read.",
+)
+@click.argument("target", required=False)
+@click.option("--qemu", metavar="SOCKET", help="A guest's QMP socket, to read its memory.")
+@click.option("--control", metavar="SOCKET", help="Its second QMP socket, to stop it for each frame.")
+@click.option("--free-running", is_flag=True, help="Do not stop the guest: frames may be inconsistent.")
+@click.option(
+    "--boot", type=_FILE, metavar="KERNEL", help="Start QEMU with this kernel, and record its boot."
+)
+@click.option("--initrd", type=_FILE, metavar="FILE", help="--boot: the initramfs.")
+@click.option("--append", default="", metavar="TEXT", help="--boot: the kernel's command line.")
+@click.option(
+    "-m", "--memory", type=click.IntRange(64), default=512, show_default=True, help="--boot: MiB of RAM."
+)
+@click.option("--disk", type=_FILE, metavar="IMAGE", help="--boot: a raw image, read-only, as /dev/vda.")
+@click.option(
+    "--console", type=_FILE, metavar="FILE", help="--boot: write there what the guest prints (ttyS0)."
+)
+@click.option(
+    "--accel",
+    type=click.Choice(["auto", "kvm", "tcg"]),
+    default="auto",
+    help="--boot: in hardware or in software. Default: hardware where that works.",
+)
+@click.option(
+    "--step",
+    "--interval",
+    "step",
+    type=_Duration(),
+    metavar="TIME",
+    help="Between frames. Default: 50ms; live: 1s.",
+)
+@click.option("--for", "duration", type=_Duration(), metavar="TIME", help="Record for so long.")
+@click.option(
+    "--until",
+    type=_ConditionType(),
+    metavar="EXPR",
+    help="Record until a task matches, such as 'task(1).comm == \"systemd\"' or 'pid:1 comm:systemd'.",
+)
+@click.option(
+    "-o", "--output", type=_FILE, required=True, metavar="FILE", help="The recording (.nxrec). Mode 0600."
+)
+@click.option(
+    "-s", "--symbols", multiple=True, type=_FILE, metavar="FILE", help="A vmlinux with debug info (DWARF)."
+)
+@click.option(
+    "--types", type=click.Choice(["btf", "dwarf"]), help="Where types come from. Default: as elsewhere."
+)
+@click.option("--cache/--no-cache", default=True, help="Keep types and symbols for the next time.")
+@click.option(
+    "--plugins", "all_plugins", is_flag=True, help="Run all plugins in every frame: slower, larger."
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def record_command(**values: Any) -> int:
+    """Record a machine: a running guest in steps, a boot from its first moment, or this machine (live).
+
+    Every frame is a snapshot: browse the file, or use FILE@3.4s as a TARGET of any command. Ctrl-C ends it.
+    """
+    from explorer.output.files import check_writable
+
+    arguments = RecordArguments(**values)
+    mode = arguments.mode()
+    check_writable(arguments.output)
+    progress = ProgressLine()
+    try:
+        with ExitStack() as stack:
+            summary = _record(arguments, mode, stack, progress)
+    finally:
+        progress.clear()
+    return _say(summary, arguments.output)
+
+
+def _record(arguments: RecordArguments, mode: str, stack: ExitStack, progress: ProgressLine) -> RecordSummary:
+    from explorer.capture.recorder import Recorder, RecordRequest
+    from explorer.recording.writer import RecordingWriter
+
+    until = arguments.until
+    step = arguments.step or (_LIVE_STEP_S if mode == "live" else _GUEST_STEP_S)
+    request = RecordRequest(
+        step_s=step,
+        duration_s=arguments.duration,
+        until=None if until is None else until.holds,
+        until_text=str(until or ""),
+        plugins=arguments.plugins(),
+        report=progress,
+    )
+    machine, target = _open_machine(arguments, mode, stack)
+    writer = stack.enter_context(
+        RecordingWriter(
+            arguments.output,
+            mode=mode,
+            target=target,
+            step_s=step,
+            started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        )
+    )
+    recorder = Recorder(machine, writer, request)
+    _end_on_signals(recorder, stack)
+    return recorder.run()
+
+
+def _open_machine(arguments: RecordArguments, mode: str, stack: ExitStack) -> tuple[Machine, str]:
+    """The machine, and what to call it."""
+    from explorer.capture.machines import LiveMachine, QemuMachine
+
+    options = arguments.open_options()
+    if mode == "live":
+        return stack.enter_context(LiveMachine(options)), "live"
+    if arguments.boot is not None:
+        from explorer.target.qemu_start import BootOptions, StartedGuest
+
+        boot = BootOptions(
+            kernel=arguments.boot,
+            initrd=arguments.initrd,
+            append=arguments.append,
+            memory_mb=arguments.memory,
+            console=arguments.console,
+            disk=arguments.disk,
+            accelerator=arguments.accel,
+        )
+        guest = stack.enter_context(StartedGuest(boot))
+        click.echo(guest.note, err=True)
+        machine = QemuMachine(guest.memory, guest.control, stopping=True, options=options)
+        return stack.enter_context(machine), f"boot:{arguments.boot}"
+    assert arguments.qemu is not None
+    stopping = mode == "step"
+    machine = QemuMachine(arguments.qemu, arguments.control, stopping=stopping, options=options)
+    return stack.enter_context(machine), f"qemu:{arguments.qemu}"
+
+
+def _end_on_signals(recorder: Recorder, stack: ExitStack) -> None:
+    """Ctrl-C and SIGTERM end the recording between two frames, never within one."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.signal(number, lambda *_: recorder.interrupt())
+        stack.callback(signal.signal, number, before)
+
+
+def _say(summary: RecordSummary, output: Path) -> int:
+    from explorer.model import escape_text
+
+    frames = f"{summary.frames} frames" if summary.frames != 1 else "1 frame"
+    click.echo(
+        f"{escape_text(str(output))}: {frames}, {summary.readable} of them readable, in {summary.seconds:.3f} s; "
+        f"ended: {escape_text(summary.reason)}",
+        err=True,
+    )
+    if summary.code not in _AS_ASKED or not summary.readable:
+        return ExitCode.FOUND
+    return ExitCode.ERRORS if summary.errors else ExitCode.OK

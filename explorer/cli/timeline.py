@@ -1,0 +1,85 @@
+"""``timeline``: what happened in a recording; ``frame``: one of its frames as a snapshot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .main import ExitCode
+from .snapshot import FORMATS, format_of, warn_of_errors, write_snapshot
+
+if TYPE_CHECKING:
+    from explorer.output.timeline import TimelineHead
+    from explorer.recording.reader import Recording
+
+__all__ = ("frame_command", "timeline_command")
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command("timeline")
+@click.argument("file", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with a number per frame for every world.")
+def timeline_command(file: Path, as_json: bool) -> int:
+    """Say what happened in the recording FILE: phases of the boot, events, and who borrowed init's fs for how long.
+
+    Exit code 3 if FILE is no recording.
+    """
+    from explorer.analysis.timeline import build_timeline
+    from explorer.output.timeline import render_timeline, timeline_json
+    from explorer.recording.reader import Recording
+
+    with Recording.open(file) as recording:
+        end = recording.end
+        timeline = build_timeline(recording.frames(), None if end is None else (end.seconds, end.reason))
+        head = _head(recording)
+    click.echo(timeline_json(timeline, head) if as_json else "\n".join(render_timeline(timeline, head)))
+    return ExitCode.OK
+
+
+def _head(recording: Recording) -> TimelineHead:
+    from explorer.output.timeline import TimelineHead
+
+    end = recording.end
+    last = recording.times[-1] if recording.times else 0.0
+    return TimelineHead(
+        target=recording.name,
+        kernels=[segment.release or "a kernel that was never readable" for segment in recording.segments],
+        frames=len(recording),
+        unreadable=sum(recording.unreadable),
+        seconds=last if end is None else end.seconds,
+        end=None if end is None else end.reason,
+        damage=recording.damage,
+    )
+
+
+@click.command("frame")
+@click.argument("file", type=_FILE)
+@click.argument("moment", required=False)
+@click.option(
+    "-o",
+    "--output",
+    type=_FILE,
+    metavar="FILE",
+    help="Write here instead of to standard output; .zst compresses. Mode 0600.",
+)
+@click.option(
+    "--format", "format_", type=click.Choice(FORMATS), help="Default: by the name of FILE, else json."
+)
+def frame_command(file: Path, moment: str | None, output: Path | None, format_: str | None) -> int:
+    """Export the frame of the recording FILE at MOMENT as a snapshot: @3.4s, or @#12; without it, the last one.
+
+    FILE@3.4s is a target of every other command too: audit FILE@3.4s, diff FILE@3.4s FILE@9s.
+    """
+    from explorer.output.files import check_writable, open_output
+    from explorer.recording.reader import Recording
+
+    if output is not None:
+        check_writable(output)
+    with Recording.open(file) as recording:
+        snapshot = recording.snapshot_at(moment)
+    with open_output(output) as out:
+        write_snapshot(snapshot, out, format_ or format_of(output))
+    return warn_of_errors(snapshot)

@@ -1,0 +1,113 @@
+"""A guest under control: it runs for a moment, stands still to be read, and says when it ends.
+
+Its own QMP socket, beside the one that drgn reads through: QEMU serves one client on each.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from typing import Any
+
+from explorer.target.errors import TargetError
+from explorer.target.qmp import QmpConnection
+
+__all__ = ("GuestControl", "GuestEndedError")
+
+_ENDING = {
+    "guest-shutdown": ("shutdown", "the guest powered itself off"),
+    "guest-reset": (
+        "shutdown",
+        "the guest reset itself, and QEMU ends then (-no-reboot): a reboot, or a triple fault",
+    ),
+    "guest-panic": ("panic", "the guest's kernel panicked"),
+    "host-qmp-quit": ("closed", "QEMU was told to quit"),
+    "host-signal": ("closed", "a signal ended QEMU"),
+    "host-ui": ("closed", "QEMU's window was closed"),
+}
+
+
+class GuestEndedError(Exception):
+    """The guest will not run any more: ``code`` is for programs, the message a sentence."""
+
+    def __init__(self, code: str, reason: str, seconds: float = 0.0) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.seconds = seconds
+        """For how long it ran before that."""
+
+
+class GuestControl(QmpConnection):
+    """Runs and stops the CPUs.
+
+    :ivar resets: how often the guest was reset since it was last asked.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self._resets = 0
+        self._panicked = False
+
+    def take_resets(self) -> int:
+        """How often the guest was reset since this was last called."""
+        resets, self._resets = self._resets, 0
+        return resets
+
+    def is_running(self) -> bool:
+        """Whether the CPUs run."""
+        status = self.execute("query-status")
+        return bool(status.get("running", True)) if isinstance(status, dict) else True
+
+    def run_for(self, seconds: float, *, stopping: bool) -> float:
+        """Let the guest run and, if ``stopping``, stop it; how many seconds it ran.
+
+        :raises GuestEndedError: when it ends meanwhile
+        """
+        begin = time.monotonic()
+        try:
+            if stopping:
+                self.execute("cont")
+                begin = time.monotonic()
+            self._watch(begin + seconds)
+            if stopping:
+                self.execute("stop")
+            ran = time.monotonic() - begin
+            self._take_events()
+        except TargetError as error:
+            ran = time.monotonic() - begin
+            self._take_events(ran)
+            raise GuestEndedError("closed", f"QEMU has ended or hung up: {error}", ran) from error
+        return ran
+
+    def settle(self) -> None:
+        """Stop the guest, and forget what has happened to it so far."""
+        self.execute("stop")
+        self.events.clear()
+
+    def _watch(self, deadline: float) -> None:
+        """Wait, and look at every event at once: an end is not waited past."""
+        while (left := deadline - time.monotonic()) > 0:
+            if b"\n" not in self._buffer and not select.select([self._socket], [], [], left)[0]:
+                return
+            message = self._receive()
+            if "event" in message:
+                self.events.append(message)
+                self._take_events(time.monotonic() - deadline)
+
+    def _take_events(self, ran: float = 0.0) -> None:
+        while self.events:
+            event = self.events.popleft()
+            name, data = event.get("event"), event.get("data")
+            values: dict[str, Any] = data if isinstance(data, dict) else {}
+            if name == "RESET":
+                self._resets += 1
+            elif name == "GUEST_PANICKED":
+                self._panicked = True
+            elif name == "SHUTDOWN":
+                code, reason = _ENDING.get(
+                    str(values.get("reason")),
+                    ("shutdown", f"QEMU shut the guest down ({values.get('reason')})"),
+                )
+                if self._panicked:
+                    code, reason = _ENDING["guest-panic"]
+                raise GuestEndedError(code, reason, max(ran, 0.0))

@@ -1,0 +1,130 @@
+"""Deltas: whatever changes between two documents, what is applied gives the second one, or no delta is given."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from explorer.model import Snapshot
+from explorer.recording.delta import TABLES, apply_delta, make_delta
+from explorer.recording.format import RecordingError
+from explorer.recording.writer import to_document
+from tests.unit.recordings import make_snapshots
+
+_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False),
+    st.text(max_size=8),
+    st.lists(st.integers(), max_size=3),
+    st.dictionaries(st.text(max_size=4), st.integers(), max_size=3),
+)
+_CLOCKS = st.one_of(st.none(), st.integers(0, 10**9).map(lambda number: number / 1000), st.floats(0, 1e6))
+
+
+@pytest.fixture(scope="module")
+def document(fixture_snapshots: dict[str, Snapshot]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(to_document(fixture_snapshots["isolated"])))
+    for name in TABLES:
+        del found[name][5:]
+    return found
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> list[tuple[str, str, int, str, Any]]:
+    one = st.tuples(
+        st.sampled_from(["drop", "add", "member", "lack", "clock", "all clocks", "swap", "value"]),
+        st.sampled_from(list(TABLES)),
+        st.integers(0, 4),
+        st.sampled_from(["state", "pid", "root", "waiting_s", "name", "address", "new"]),
+        _VALUES,
+    )
+    return draw(st.lists(one, max_size=6))
+
+
+def edit(document: dict[str, Any], what: tuple[str, str, int, str, Any]) -> None:
+    act, table, index, member, value = what
+    rows = document[table]
+    if act == "value":
+        document[member] = value
+    elif not rows:
+        return
+    elif act == "drop":
+        del rows[index % len(rows)]
+    elif act == "add":
+        row = copy.deepcopy(rows[index % len(rows)])
+        row[TABLES[table]] = f"0x{abs(hash(str(value))):x}"
+        rows.insert(index % (len(rows) + 1), row)
+    elif act == "swap":
+        rows[0], rows[index % len(rows)] = rows[index % len(rows)], rows[0]
+    elif act == "lack":
+        rows[index % len(rows)].pop(member, None)
+    elif act == "clock":
+        rows[index % len(rows)]["waiting_s"] = value if isinstance(value, float) else None
+    elif act == "all clocks":
+        for row in rows:
+            if row.get("waiting_s") is not None:
+                row["waiting_s"] = round(row["waiting_s"] + index / 100, 3)
+    else:
+        rows[index % len(rows)][member] = value
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(edits())
+def test_a_delta_leads_to_the_second_document_and_leaves_the_first_alone(
+    document: dict[str, Any], what: list[tuple[str, str, int, str, Any]]
+) -> None:
+    after, before = copy.deepcopy(document), copy.deepcopy(document)
+    for one in what:
+        edit(after, one)
+    delta = make_delta(before, after)
+    assert before == document
+    if delta is not None:
+        packed = json.loads(json.dumps(delta))
+        assert apply_delta(before, packed) == after
+        assert before == document
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(_CLOCKS, min_size=1, max_size=5), st.lists(_CLOCKS, min_size=5, max_size=5))
+def test_clocks_come_back_to_the_last_digit(
+    document: dict[str, Any], first: list[float | None], second: list[float | None]
+) -> None:
+    before, after = copy.deepcopy(document), copy.deepcopy(document)
+    for row, value in zip(before["tasks"], first, strict=False):
+        row["waiting_s"] = value
+    for row, value in zip(after["tasks"], second, strict=False):
+        row["waiting_s"] = value
+    delta = make_delta(before, after)
+    assert delta is not None
+    assert apply_delta(before, json.loads(json.dumps(delta))) == after
+
+
+def test_clocks_that_move_alike_cost_a_character_each(fixture_snapshots: dict[str, Snapshot]) -> None:
+    a, b = (to_document(one) for one in make_snapshots(fixture_snapshots["isolated"], 2))
+    delta = make_delta(a, b)
+    assert delta is not None
+    table = delta["tables"]["tasks"]
+    assert "waiting_s" in table["later"]
+    assert not any("waiting_s" in members for members in table.get("set", {}).values() if len(members) == 1)
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"tables": {"tasks": {"set": {"0x1": {}}}}},
+        {"tables": {"tasks": {"later": {"waiting_s": [1, "x" * 5]}}}},
+        {"tables": {"tasks": {"later": {"comm": [1, "0" * 5]}}}},
+        {"merge": {"log": {}}},
+        {"values": 5},
+    ],
+)
+def test_a_delta_of_another_frame_is_refused(document: dict[str, Any], delta: dict[str, Any]) -> None:
+    with pytest.raises(RecordingError):
+        apply_delta(document, delta)
