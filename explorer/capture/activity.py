@@ -72,14 +72,14 @@ class KernelActivity:
         return reader.read_all(self._symbols)
 
     def read_helpers(
-        self, busy: Sequence[BusyWorker], tasks: Sequence[Task], parents: dict[int, int]
+        self, busy: Sequence[BusyWorker], tasks: Sequence[Task], parent_of: Callable[[int], int]
     ) -> list[UserModeHelper]:
-        """The user mode helpers in flight. :param parents: task -> ``real_parent``"""
+        """The user mode helpers in flight. :param parent_of: task -> ``real_parent``"""
         layout = self._probe("usermodehelpers", probe_helpers)
         if layout is None:
             return []
         reader = HelperReader(self._reader, layout, self._symbols, self._errors)
-        return reader.read_helpers(busy, tasks, parents)
+        return reader.read_helpers(busy, tasks, parent_of)
 
     def read_settings(self, lookup: DcacheLookup | None) -> list[KernelSetting]:
         """The kernel's own paths; none where paths cannot be looked up."""

@@ -5,18 +5,18 @@ Reads the kernel once, in bulk, in this order: tasks, fs_structs, namespaces, pa
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, Literal
 
 import drgn
 
 from explorer import __version__
 from explorer.model import Capture, Kernel, Snapshot, Source, kernel_text
+from explorer.model.bulk import no_garbage_collection
 from explorer.plugin import Plugin
 from explorer.target.kernel import OpenKernel
 from explorer.target.types import KernelTypes
@@ -24,6 +24,7 @@ from explorer.target.types import KernelTypes
 from .activity import KernelActivity
 from .clocks import JiffiesClock, SchedulerClocks
 from .dcache import DcacheLookup
+from .directmap import find_direct_map
 from .fs import FsReader, RawFs
 from .generation import WellKnown, find_well_known, read_boot_time_ns, read_cmdline
 from .kthreads import KthreadReader
@@ -46,6 +47,8 @@ __all__ = ("CaptureProgress", "CaptureRequest", "CaptureStats", "capture_snapsho
 CaptureProgress = Callable[[str, int, int | None], None]
 
 _SETTLE_ROUNDS = 3
+#: Of ``Program.cache``.
+_LAYOUT = "nullfs-explorer layout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class CaptureRequest:
     consistent: bool
     notes: list[str] = field(default_factory=list)
     plugins: Sequence[Plugin] = ()
+    direct: bool = True
+    """Read the direct map as physical memory; not for a slice, which has to hold the page tables too."""
 
     @classmethod
     def from_kernel(cls, kernel: OpenKernel, plugins: Sequence[Plugin] = ()) -> CaptureRequest:
@@ -88,6 +93,19 @@ class CaptureStats:
     seconds: float = 0.0
     tracebacks: list[str] = field(default_factory=list)
     """Of plugins that raised; for ``--debug``."""
+    phases: dict[str, float] = field(default_factory=dict)
+    """What took how long, in seconds, in the order it was done."""
+    _since: float = field(default_factory=time.perf_counter, repr=False)
+
+    def mark(self, phase: str) -> None:
+        """The time since the last mark was spent on ``phase``; :meth:`start` begins anew."""
+        now = time.perf_counter()
+        self.phases[phase] = self.phases.get(phase, 0.0) + now - self._since
+        self._since = now
+
+    def start(self) -> None:
+        """What came before is no phase."""
+        self._since = time.perf_counter()
 
 
 def capture_snapshot(
@@ -99,20 +117,16 @@ def capture_snapshot(
 
     :raises LookupError: if the kernel's types lack something a capture cannot do without
     """
-    with _no_garbage_collection():
+    with no_garbage_collection():
         return _Capture(request, progress or (lambda what, done, total: None), stats or CaptureStats()).run()
 
 
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """A capture makes a million objects and no cycles: looking for some among them is a third of its time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+def _layout_of(prog: drgn.Program) -> Layout:
+    """The kernel's layout, probed once however often it is captured. :raises LookupError: if it lacks something"""
+    layout: Layout | None = prog.cache.get(_LAYOUT)
+    if layout is None:
+        layout = prog.cache[_LAYOUT] = probe_layout(prog)
+    return layout
 
 
 class _Capture:
@@ -124,7 +138,10 @@ class _Capture:
         self.progress = progress
         self.errors = ErrorLog()
         self.reader = MemoryReader(request.prog)
-        self.layout: Layout = probe_layout(request.prog)
+        self.layout = _layout_of(request.prog)
+        direct_map = find_direct_map(request.prog, self.layout, request.symbols) if request.direct else None
+        if direct_map is not None:
+            self.reader.use_direct_map(*direct_map)
         self.mounts = MountTable(self.reader, self.layout, self.errors)
         self.live = not request.consistent
         self.task_reader = TaskReader(
@@ -137,14 +154,20 @@ class _Capture:
     def run(self) -> Snapshot:
         stats = self.stats
         started, taken_at = time.perf_counter(), datetime.now(UTC)
+        stats.start()
         known = find_well_known(self.reader, self.layout, self.request.symbols, self.errors)
-        tasks = self.task_reader.read_all(lambda count: self.progress("tasks", count, None))
+        progress = self.progress  # not self: a circle would keep all of this until a garbage collection
+        tasks = self.task_reader.read_all(lambda count: progress("tasks", count, None))
         self.progress("tasks", len(tasks), len(tasks))
+        stats.mark("tasks")
         self._read_fs_structs(tasks, known)
         if self.live:
             self._settle(tasks)
+        stats.mark("fs_structs")
         self._read_namespaces(tasks)
+        stats.mark("namespaces")
         snapshot = self._build(tasks, known, taken_at)
+        stats.mark("snapshot")
         stats.reads, stats.bytes_read = self.reader.reads, self.reader.bytes_read
         stats.tasks = len(tasks)
         stats.seconds = snapshot.capture.duration_s = round(time.perf_counter() - started, 6)
@@ -152,23 +175,23 @@ class _Capture:
 
     def _read_fs_structs(self, tasks: dict[int, RawTask], known: WellKnown) -> None:
         """Every fs_struct that a task or a well-known pointer points at."""
-        for well_known in (known.init_fs, known.userspace_init_fs):
-            if well_known is not None:
-                self._read_fs(well_known)
-        for done, task in enumerate(tasks.values()):
-            for pointer in (task.fs, task.real_fs):
-                if pointer and pointer not in self.fs_structs:
-                    self._read_fs(pointer)
-            if done % 4096 == 4095:
-                self.progress("fs_structs", done, len(tasks))
+        held = set(map(itemgetter(RawTask._fields.index("fs")), tasks.values()))
+        if self.layout.has_real_fs:
+            held.update(map(itemgetter(RawTask._fields.index("real_fs")), tasks.values()))
+        held |= {known.init_fs or 0, known.userspace_init_fs or 0}
+        held.discard(0)
+        self.progress("fs_structs", 0, len(held))
+        self.fs_structs = self.fs_reader.read_many(sorted(held), self._missing_fs)
 
     def _read_fs(self, address: int) -> None:
-        # No guard(): this runs once for every task of a large machine.
         try:
             self.fs_structs[address] = self.fs_reader.read_fs(address)
         except ReadError as error:
             self.fs_structs[address] = None
-            self.errors.add(f"fs_struct 0x{address:x}", "fs_struct", str(error))
+            self._missing_fs(address, error)
+
+    def _missing_fs(self, address: int, error: ReadError) -> None:
+        self.errors.add(f"fs_struct 0x{address:x}", "fs_struct", str(error))
 
     def _settle(self, tasks: dict[int, RawTask]) -> None:
         """On a live kernel: look at every task again, now that its fs_struct has been read.
@@ -250,12 +273,16 @@ class _Capture:
         )
         activity = KernelActivity(request.prog, self.reader, request.symbols, self.errors, self.live)
         lookup = activity.make_lookup(self.mounts, builder)
-        records = builder.build_tasks()
+        records, fs_structs = builder.build_tasks(), builder.build_fs_structs()
+        self.stats.mark("records")
         workqueues = activity.read_workqueues(kthreads.function, jiffies)
-        parents = {task.address: task.real_parent for task in tasks.values()}
-        helpers = activity.read_helpers(workqueues.busy, records, parents)
+        helpers = activity.read_helpers(workqueues.busy, records, lambda task: tasks[task].real_parent)
         settings = activity.read_settings(lookup)
+        modules = read_modules(request.symbols)
+        log = read_log(request.prog, self.reader, request.symbols, self.errors)
+        self.stats.mark("kernel activity")
         plugins = self._run_plugins(builder, known, lookup)
+        self.stats.mark("plugins")
         return Snapshot(
             capture=Capture(
                 tool_version=__version__,
@@ -268,14 +295,14 @@ class _Capture:
             ),
             kernel=self._kernel(builder, known, init_ns),
             tasks=records,
-            fs_structs=builder.build_fs_structs(),
+            fs_structs=fs_structs,
             mounts=builder.build_mounts(),
             mount_namespaces=builder.build_namespaces(),
             workqueues=workqueues.workqueues,
             usermodehelpers=helpers,
             settings=settings,
-            modules=read_modules(request.symbols),
-            log=read_log(request.prog, self.reader, request.symbols, self.errors),
+            modules=modules,
+            log=log,
             plugins=plugins,
             errors=self.errors.finish(),
         )

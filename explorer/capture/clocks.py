@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import drgn
 
-from .layout import make_decoder
+from .layout import Decoder, make_decoder
 from .reader import ErrorLog, MemoryReader, ReadError
 from .symbols import SymbolTable
 from .tasks import RawTask
@@ -20,15 +20,22 @@ __all__ = ("JiffiesClock", "SchedulerClocks")
 
 _NTP_SCALE_SHIFT = 32  # include/linux/timex.h
 _MAX_HZ = 10_000
+_RQ = "nullfs-explorer rq"
 _U64 = (1 << 64) - 1
 
 
 class _Clock(NamedTuple):
-    """Nanoseconds: ``rq.clock``, and the same without interrupts and stolen time."""
+    """The clock that ``exec_start`` is a time of, in nanoseconds, now; and the task that is on the CPU."""
 
-    clock: int
-    clock_task: int
+    now: int
     curr: int
+
+
+def _rq_decoder(prog: drgn.Program) -> Decoder:
+    decoder: Decoder | None = prog.cache.get(_RQ)
+    if decoder is None:
+        decoder = prog.cache[_RQ] = make_decoder(prog, "rq", "clock", "clock_task", "curr")
+    return decoder
 
 
 class SchedulerClocks:
@@ -42,31 +49,36 @@ class SchedulerClocks:
     def __init__(
         self, prog: drgn.Program, reader: MemoryReader, runqueues: dict[int, int], errors: ErrorLog
     ) -> None:
-        self._clocks: dict[int, _Clock] = {}
+        self._clocks: dict[int | None, _Clock] = {}
         self._now = 0
         try:
-            decoder = make_decoder(prog, "rq", "clock", "clock_task", "curr")
+            decoder = _rq_decoder(prog)
         except LookupError as error:
             errors.add("scheduler", "clocks", str(error))
             return
+        read: dict[int, tuple[int, int, int]] = {}
         for cpu, address in runqueues.items():
             with errors.guard(f"CPU {cpu}", "rq.clock"):
-                data = reader.read(address + decoder.base, decoder.span)
-                self._clocks[cpu] = clock = _Clock._make(decoder.decode(data))
-                self._now = max(self._now, clock.clock)
+                clock, clock_task, curr = decoder.decode(reader.read(address + decoder.base, decoder.span))
+                read[cpu] = clock, clock_task, curr
+                self._now = max(self._now, clock)
+        for cpu, (clock, clock_task, curr) in read.items():
+            # The same distance from the latest: clock_task has neither interrupts nor stolen time.
+            self._clocks[cpu] = _Clock(clock_task + (self._now - clock), curr)
 
     def waiting_s(self, task: RawTask) -> float | None:
         """Seconds since the task last ran; ``None`` while it is on a CPU, and where that is not known."""
-        own = self._clocks.get(-1 if task.cpu is None else task.cpu)
+        own = self._clocks.get(task.cpu)
         if own is None or task.on_cpu or (task.on_cpu is None and own.curr == task.address):
             return None
-        if task.exec_start:
-            waiting = own.clock_task + (self._now - own.clock) - task.exec_start
+        started = task.exec_start
+        if started:
+            waiting = own.now - started
         elif task.last_arrival:  # it moved to another CPU and has not run there: when it last began to run
             waiting = self._now - task.last_arrival
         else:
             return None
-        return round(max(waiting, 0) / 1e9, 3)
+        return round(waiting / 1e9, 3) if waiting > 0 else 0.0
 
 
 class JiffiesClock:

@@ -6,15 +6,18 @@ seen one state.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
 
 from .layout import Layout
-from .reader import MemoryReader, ReadError
+from .reader import PAGE, MemoryReader, ReadError
 
 __all__ = ("FsReader", "RawFs")
 
 _LIVE_ATTEMPTS = 16
 _MAX_USERS = 1 << 23  # twice PID_MAX_LIMIT
+_SEQ = 2  # of a RawFs: from there on, a writer is counted
 
 
 class RawFs(NamedTuple):
@@ -32,33 +35,62 @@ class RawFs(NamedTuple):
     unstable: bool
 
 
+_new_raw_fs: Callable[[tuple[Any, ...]], RawFs] = partial(tuple.__new__, RawFs)
+
+
+def _checked(fs: RawFs) -> RawFs:
+    if not 0 <= fs.users <= _MAX_USERS or not 0 <= fs.umask <= 0o7777:
+        # Freed, and the slab memory reused; or a pointer that never was one.
+        raise ReadError(f"users is {fs.users} and umask {fs.umask:#o}: no fs_struct")
+    return fs
+
+
 class FsReader:
     """Reads fs_structs. :param live: the kernel runs: read until two reads in a row agree"""
 
     def __init__(self, reader: MemoryReader, layout: Layout, live: bool) -> None:
         self._reader = reader
         self._decoder = layout.fs_struct
+        self._read_fs = reader.record_reader(layout.fs_struct, _new_raw_fs, tail=(False,))
         self._live = live
 
     def read_fs(self, address: int) -> RawFs:
         """One fs_struct. :raises ReadError: if it cannot be read"""
-        where, span = address + self._decoder.base, self._decoder.span
-        data = self._reader.read(where, span)
-        unstable = False
-        if self._live:
-            data, unstable = self._settle(where, span, data)
-        fs = RawFs._make((address, *self._decoder.decode(data), unstable))
-        if not 0 <= fs.users <= _MAX_USERS or not 0 <= fs.umask <= 0o7777:
-            # Freed, and the slab memory reused; or a pointer that never was one.
-            raise ReadError(f"users is {fs.users} and umask {fs.umask:#o}: no fs_struct")
-        return fs
+        return _checked(self._read_settled(address) if self._live else self._read_fs(address))
 
-    def _settle(self, where: int, span: int, data: bytes) -> tuple[bytes, bool]:
+    def read_many(
+        self, addresses: Iterable[int], missing: Callable[[int, ReadError], None]
+    ) -> dict[int, RawFs | None]:
+        """Many of them, with one read for those in one page of the direct map, where nothing moves meanwhile.
+
+        :param addresses: in ascending order
+        :param missing: told of each that cannot be read, and why; it is ``None`` in the result
+        """
+        found: dict[int, RawFs | None] = {}
+        base, behind = self._decoder.base, PAGE - self._decoder.span
+        unpack, pick = self._decoder.parts((False,))
+        page_at, page = -1, None
+        for address in addresses:
+            offset = (address + base) % PAGE
+            if address + base - offset != page_at:
+                page_at = address + base - offset
+                page = None if self._live else self._reader.direct_page(page_at)
+            try:
+                if page is not None and offset <= behind:
+                    values = pick((*unpack(page, offset), None, address, False))
+                    found[address] = _checked(_new_raw_fs(values))
+                else:
+                    found[address] = self.read_fs(address)
+            except ReadError as error:
+                found[address] = None
+                missing(address, error)
+        return found
+
+    def _read_settled(self, address: int) -> RawFs:
         """Read again until no writer was at work in between; the reference count may move freely."""
+        fs = self._read_fs(address)
         for _ in range(_LIVE_ATTEMPTS):
-            again = self._reader.read(where, span)
-            before, after = self._decoder.decode(data)[1:], self._decoder.decode(again)[1:]
-            data = again
-            if before == after and not after[0] & 1:
-                return data, False
-        return data, True
+            before, fs = fs, self._read_fs(address)
+            if before[_SEQ:] == fs[_SEQ:] and not fs.seq & 1:
+                return fs
+        return fs._replace(unstable=True)

@@ -7,7 +7,7 @@ helper itself is left, a child of kthreadd.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import drgn
@@ -56,11 +56,11 @@ class HelperReader:
         self._exec_work = symbols.symbol_address("call_usermodehelper_exec_work")
 
     def read_helpers(
-        self, busy: Sequence[BusyWorker], tasks: Sequence[Task], parents: dict[int, int]
+        self, busy: Sequence[BusyWorker], tasks: Sequence[Task], parent_of: Callable[[int], int]
     ) -> list[UserModeHelper]:
         """Those a kworker waits for, by its address, then those that only left a process.
 
-        :param parents: task -> ``real_parent``
+        :param parent_of: task -> ``real_parent``
         """
         processes = [task for task in tasks if task.kind is TaskKind.USERMODEHELPER]
         found: list[UserModeHelper] = []
@@ -68,7 +68,7 @@ class HelperReader:
         for worker in sorted(busy, key=lambda worker: worker.task):
             if not worker.func or worker.func != self._exec_work:
                 continue
-            process = next((task for task in processes if parents.get(task.address) == worker.task), None)
+            process = next((task for task in processes if parent_of(task.address) == worker.task), None)
             if process is not None:
                 claimed.add(process.address)
             found.append(self._read(worker, process))

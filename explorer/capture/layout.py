@@ -8,7 +8,7 @@ into a tuple of plain values, with offsets and widths computed once from the ker
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -91,7 +91,7 @@ class Decoder:
     value for every field asked for, in the order asked; ``None`` for a member this kernel has not.
     """
 
-    __slots__ = ("_pick", "_struct", "base", "name", "size", "span")
+    __slots__ = ("_missing", "_pick", "_slots", "_struct", "base", "name", "size", "span")
 
     def __init__(self, type_: drgn.Type, found: Sequence[Member | None]) -> None:
         present = sorted((m.offset, i) for i, m in enumerate(found) if m is not None)
@@ -112,14 +112,25 @@ class Decoder:
             slot_of[index] = slot
         self._struct = struct.Struct(code)
         self.span = self._struct.size
-        missing = len(present)
-        slots = [slot_of.get(index, missing) for index in range(len(found))]
+        self._missing = missing = len(present)
+        self._slots = slots = [slot_of.get(index, missing) for index in range(len(found))]
         self._pick = itemgetter(*slots) if len(slots) > 1 else lambda values: (values[slots[0]],)
 
     def decode(self, data: bytes) -> tuple[Any, ...]:
         """The values of one structure; raises :class:`struct.error` when ``data`` is shorter than span."""
         picked: tuple[Any, ...] = self._pick((*self._struct.unpack_from(data), None))
         return picked
+
+    def parts(
+        self, tail: tuple[Any, ...] = ()
+    ) -> tuple[Callable[..., tuple[Any, ...]], Callable[[tuple[Any, ...]], tuple[Any, ...]]]:
+        """:meth:`decode` in two steps, for bulk: ``unpack``, and ``pick`` of what it gives.
+
+        ``pick((*unpack(data), None, address, *tail))`` is (address, the values..., ``tail``...).
+        """
+        behind = self._missing + 1
+        pick = itemgetter(behind, *self._slots, *range(behind + 1, behind + 1 + len(tail)))
+        return self._struct.unpack_from, pick
 
 
 #: A field wanted: spellings in order of preference; a leading "?" marks one that a kernel may lack.

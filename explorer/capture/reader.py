@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import drgn
 
 from explorer.model import CaptureError
 
-__all__ = ("ErrorLog", "MemoryReader", "ReadError", "is_kernel_pointer")
+from .layout import Decoder
+
+__all__ = ("PAGE", "ErrorLog", "MemoryReader", "ReadError", "is_kernel_pointer")
 
 _LOWEST_KERNEL_ADDRESS = 0xFF00_0000_0000_0000  # 5-level paging's kernel half begins here
 _HIGHEST_KERNEL_ADDRESS = 0xFFFF_FFFF_FFFF_F000  # the last page is where ERR_PTR() values point
+PAGE = 4096
+_FIRST_PIECE = 64  # most names are shorter
+
+
+_T = TypeVar("_T")
 
 
 class ReadError(Exception):
@@ -34,13 +42,22 @@ class MemoryReader:
     ``reads`` and ``bytes_read`` count what it cost: the price of a capture is its reads.
     """
 
-    __slots__ = ("_c_string", "_read", "bytes_read", "reads")
+    __slots__ = ("_c_string", "_direct_end", "_direct_start", "_read", "bytes_read", "reads")
 
     def __init__(self, prog: drgn.Program) -> None:
         self._read = prog.read
         self._c_string = prog.read_c_string
         self.reads = 0
         self.bytes_read = 0
+        self._direct_start = self._direct_end = 0
+
+    def use_direct_map(self, start: int, end: int) -> None:
+        """Let addresses from ``start`` up to ``end`` be read as physical memory from address 0 on.
+
+        The kernel's direct map is that by definition (``__pa()``). It saves the walk through the page tables,
+        which is most of the price of a short read; what fails is read again by way of them.
+        """
+        self._direct_start, self._direct_end = start, end
 
     def read(self, address: int, size: int) -> bytes:
         """``size`` bytes at ``address``.
@@ -51,11 +68,55 @@ class MemoryReader:
             raise ReadError(f"0x{address:x} is no kernel pointer")
         self.reads += 1
         self.bytes_read += size
+        if self._direct_start <= address < self._direct_end:
+            try:
+                direct: bytes = self._read(address - self._direct_start, size, True)
+                return direct
+            except drgn.FaultError:
+                pass  # read below, which says what is wrong
         try:
             data: bytes = self._read(address, size)
         except drgn.FaultError as fault:
             raise ReadError(f"{size} bytes at 0x{address:x}: {fault}") from fault
         return data
+
+    def record_reader(
+        self, decoder: Decoder, record: Callable[[tuple[Any, ...]], _T], tail: tuple[Any, ...] = ()
+    ) -> Callable[[int], _T]:
+        """A function that reads and decodes one structure by address: :meth:`read` for a hundred thousand of them.
+
+        :param record: makes a named tuple of (address, the decoder's values..., ``tail``...)
+        """
+        read, base, span = self._read, decoder.base, decoder.span
+        first, last = self._direct_start - base, self._direct_end - base
+        unpack, pick = decoder.parts(tail)
+
+        def read_record(address: int) -> _T:
+            if first <= address < last:
+                try:
+                    data = read(address - first, span, True)
+                except drgn.FaultError:
+                    data = self.read(address + base, span)
+                else:
+                    self.reads += 1
+                    self.bytes_read += span
+            else:
+                data = self.read(address + base, span)
+            return record(pick((*unpack(data), None, address, *tail)))
+
+        return read_record
+
+    def direct_page(self, address: int) -> bytes | None:
+        """The page at a page's address; ``None`` outside the direct map, and for one that is not there whole."""
+        if not self._direct_start <= address < self._direct_end:
+            return None
+        try:
+            page: bytes = self._read(address - self._direct_start, PAGE, True)
+        except drgn.FaultError:
+            return None
+        self.reads += 1
+        self.bytes_read += PAGE
+        return page
 
     def read_u64(self, address: int) -> int:
         return int.from_bytes(self.read(address, 8), "little")
@@ -64,9 +125,28 @@ class MemoryReader:
         return int.from_bytes(self.read(address, 4), "little")
 
     def read_c_string(self, address: int, max_size: int) -> bytes:
-        """The bytes before the first NUL, at most ``max_size`` of them."""
+        """The bytes before the first NUL, at most ``max_size`` of them.
+
+        Read in pieces that end where a page does: no page is touched that the string does not reach.
+        """
         if not is_kernel_pointer(address):
             raise ReadError(f"0x{address:x} is no kernel pointer")
+        text, size = b"", _FIRST_PIECE
+        try:
+            while len(text) < max_size:
+                at = address + len(text)
+                piece = self.read(at, min(size, PAGE - at % PAGE, max_size - len(text)))
+                before, nul, _ = piece.partition(b"\0")
+                text += before
+                if nul:
+                    return text
+                size = PAGE
+        except ReadError:
+            return self._read_c_string(address, max_size)
+        return text
+
+    def _read_c_string(self, address: int, max_size: int) -> bytes:
+        """Byte by byte, where memory ends within a page."""
         self.reads += 1
         try:
             text: bytes = self._c_string(address, max_size=max_size)

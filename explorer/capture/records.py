@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import itemgetter
 
 from explorer.analysis.placement import (
     NULL_FS_MAGIC,
@@ -17,6 +18,7 @@ from explorer.model import (
     Kthread,
     Mount,
     MountNamespace,
+    Owner,
     PathRef,
     Task,
     TaskKind,
@@ -39,12 +41,15 @@ __all__ = ("RecordBuilder",)
 
 # include/linux/sched.h
 _PF_IDLE = 0x2
-_PF_IO_WORKER = 0x10
-_PF_USER_WORKER = 0x4000
+_PF_IO_OR_USER_WORKER = 0x10 | 0x4000
 _PF_KTHREAD = 0x200000
+_PF_SPECIAL = _PF_IDLE | _PF_IO_OR_USER_WORKER | _PF_KTHREAD
 
 
 _FS_FIELDS = tuple(FsStruct.model_fields)
+_PID_AND_ADDRESS = itemgetter(RawTask._fields.index("pid"), RawTask._fields.index("address"))
+_build_task = Task.builder()
+_build_fs = FsStruct.builder()
 
 
 class RecordBuilder:
@@ -68,6 +73,10 @@ class RecordBuilder:
         self._errors = errors
         self._records: dict[int, Mount] = {}
         self._path_refs: dict[tuple[int, int], PathRef] = {}
+        # A hundred thousand tasks have a few names, states and umasks.
+        self._comms: dict[bytes, str] = {}
+        self._states: dict[tuple[int, int], str] = {}
+        self._umasks: dict[int, str] = {}
 
     def set_context(
         self,
@@ -83,8 +92,11 @@ class RecordBuilder:
         self._fs_structs = fs_structs
         self._namespace_of = namespace_of
         self._known = known
+        self._well_known = (known.init_fs, known.userspace_init_fs)
         self._activity = activity
-        self._sharers = Counter(owned for task in tasks.values() if (owned := _owned_fs(task)))
+        owned = itemgetter(RawTask._fields.index("real_fs" if self._layout.has_real_fs else "fs"))
+        self._sharers = Counter(map(owned, tasks.values()))
+        del self._sharers[0]
         self.knullfs = None if known.knullfs is None else self._mounts.from_vfsmount(known.knullfs)
         self.init_root = self._init_root()
         namespaces = self.build_namespaces()
@@ -121,42 +133,64 @@ class RecordBuilder:
 
     def build_tasks(self) -> list[Task]:
         """All tasks, by pid, then address."""
-        ordered = sorted(self._tasks.values(), key=lambda task: (task.pid, task.address))
-        return [self._task(raw) for raw in ordered]
+        build = self._task
+        return [build(raw) for raw in sorted(self._tasks.values(), key=_PID_AND_ADDRESS)]
 
     def _task(self, raw: RawTask) -> Task:
-        kind, kthread = self._kind(raw)
-        parent = self._tasks.get(raw.real_parent)
-        owned = _owned_fs(raw)
+        # Runs once for every task of a large machine: what most tasks do not need is not asked for.
         known = self._known
-        walk = self._activity.walks.read_walk(raw) if raw.nameidata else None
-        in_init = walk is not None and known.generation is Generation.RFC_V1 and walk.in_init
-        borrowing = self._is_borrowing(raw, in_init)
-        return Task.build(
+        (
+            address, flags, pid, tgid, name, fs, real_fs, _, _, _, _, _, real_parent, nsproxy, state_bits, exit_state,
+            _, start_time, nameidata, _, _, _, _, _,
+        ) = raw  # fmt: skip
+        parent = self._tasks.get(real_parent)
+        if flags & _PF_SPECIAL or tgid <= 1 or parent is None or parent.flags & _PF_KTHREAD:
+            kind, kthread = self._kind(raw)
+        else:
+            kind, kthread = TaskKind.USER, None
+        owned = fs if real_fs is None else real_fs
+        sharers = self._sharers[owned] if owned else 0
+        walk, in_init = (None, False) if not nameidata else self._read_walk(raw)
+        borrowing = in_init if real_fs is None else fs != real_fs and fs == known.userspace_init_fs
+        if sharers == 1 and owned not in self._well_known:
+            owner = Owner.PRIVATE
+        else:
+            owner = classify_owner(owned or None, sharers, known.init_fs, known.userspace_init_fs)
+        comm = self._comms.get(name)
+        if comm is None:
+            comm = self._comms[name] = kernel_text(name.split(b"\0", 1)[0])
+        states = (state_bits, exit_state)
+        state = self._states.get(states)
+        if state is None:
+            state = self._states[states] = state_letter(*states)
+        return _build_task(
             {
-                "address": raw.address,
-                "pid": raw.pid,
-                "tgid": raw.tgid,
+                "address": address,
+                "pid": pid,
+                "tgid": tgid,
                 "ppid": parent.tgid if parent is not None else self._parent_tgid(raw),
-                "comm": kernel_text(raw.comm.split(b"\0", 1)[0]),
+                "comm": comm,
                 "kind": kind,
-                "state": state_letter(raw.state, raw.exit_state),
-                "flags": raw.flags,
-                "fs": raw.fs or None,
-                "real_fs": raw.real_fs or None,
+                "state": state,
+                "flags": flags,
+                "fs": fs or None,
+                "real_fs": real_fs or None,
                 "borrowing": borrowing,
-                "owner": classify_owner(
-                    owned, self._sharers[owned or 0], known.init_fs, known.userspace_init_fs
-                ),
-                "mnt_ns": self._namespace_of.get(raw.nsproxy) if raw.nsproxy else None,
-                "user_ns": self._user_ns(raw) if self._sharers[owned or 0] > 1 else None,
-                "start_time": raw.start_time,
+                "owner": owner,
+                "mnt_ns": self._namespace_of.get(nsproxy),
+                "user_ns": self._user_ns(raw) if sharers > 1 else None,
+                "start_time": start_time,
                 "kthread": kthread,
                 "walk": None if walk is None else self._walk(raw, walk, in_init),
                 "waiting_s": self._activity.clocks.waiting_s(raw),
-                "stack": self._activity.read_stack(raw) if borrowing or raw.nameidata else None,
+                "stack": self._activity.read_stack(raw) if borrowing or nameidata else None,
             }
         )
+
+    def _read_walk(self, raw: RawTask) -> tuple[RawWalk | None, bool]:
+        """The walk of a task, and whether it has ``LOOKUP_IN_INIT``, where a kernel knows that."""
+        walk = self._activity.walks.read_walk(raw)
+        return walk, walk is not None and self._known.generation is Generation.RFC_V1 and walk.in_init
 
     def _user_ns(self, raw: RawTask) -> int | None:
         """Asked only where it tells something: two tasks with one fs_struct must agree in it."""
@@ -175,25 +209,20 @@ class RecordBuilder:
         return 0
 
     def _kind(self, raw: RawTask) -> tuple[TaskKind, Kthread | None]:
-        if raw.flags & _PF_IDLE or raw.pid == 0:
+        flags = raw.flags
+        if not raw.pid or flags & _PF_IDLE:
             return TaskKind.IDLE, None
         if raw.tgid == 1:
             return TaskKind.INIT, None
-        if raw.flags & _PF_KTHREAD:
+        if flags & _PF_KTHREAD:
             info = self._kthreads.read_kthread(raw)
             return (TaskKind.KTHREAD, None) if info is None else (info.kind, info.kthread)
-        if raw.flags & (_PF_IO_WORKER | _PF_USER_WORKER):
+        if flags & _PF_IO_OR_USER_WORKER:
             return TaskKind.IO_WORKER, None
         parent = self._tasks.get(raw.real_parent)
         if parent is not None and parent.flags & _PF_KTHREAD:
             return TaskKind.USERMODEHELPER, None
         return TaskKind.USER, None
-
-    def _is_borrowing(self, raw: RawTask, in_init: bool) -> bool:
-        """Inside ``scoped_with_init_fs()``; before ``real_fs``, walking a path with ``LOOKUP_IN_INIT``."""
-        if raw.real_fs is not None:
-            return raw.fs != raw.real_fs and raw.fs == self._known.userspace_init_fs
-        return in_init
 
     def _walk(self, task: RawTask, raw: RawWalk, in_init: bool) -> Walk:
         """A path walk; ``nd->root`` is NULL until the walk needs it."""
@@ -210,23 +239,34 @@ class RecordBuilder:
         sharers = self._sharers[address]
         if raw is None:
             unread = dict.fromkeys(_FS_FIELDS)
-            return FsStruct.build(unread | {"address": address, "sharers": sharers, "unstable": False})
-        where = f"fs_struct 0x{address:x}"
-        if raw.unstable:
-            self._errors.add(where, "root and pwd", "it changed at every attempt to read it")
-        return FsStruct.build(
+            return _build_fs(unread | {"address": address, "sharers": sharers, "unstable": False})
+        _, users, seq, umask, in_exec, root_mnt, root_dentry, pwd_mnt, pwd_dentry, unstable = raw
+        if unstable:
+            self._errors.add(
+                f"fs_struct 0x{address:x}", "root and pwd", "it changed at every attempt to read it"
+            )
+        octal = self._umasks.get(umask)
+        if octal is None:
+            octal = self._umasks[umask] = f"{umask:04o}"
+        refs = self._path_refs
+        root = refs.get((root_mnt, root_dentry)) or self._fs_path(address, root_mnt, root_dentry)
+        pwd = refs.get((pwd_mnt, pwd_dentry)) or self._fs_path(address, pwd_mnt, pwd_dentry)
+        return _build_fs(
             {
                 "address": address,
-                "users": raw.users,
+                "users": users,
                 "sharers": sharers,
-                "umask": f"{raw.umask:04o}",
-                "in_exec": raw.in_exec,
-                "seq": raw.seq,
-                "unstable": raw.unstable,
-                "root": self.path_ref(where, raw.root_mnt, raw.root_dentry),
-                "pwd": self.path_ref(where, raw.pwd_mnt, raw.pwd_dentry),
+                "umask": octal,
+                "in_exec": in_exec,
+                "seq": seq,
+                "unstable": unstable,
+                "root": root,
+                "pwd": pwd,
             }
         )
+
+    def _fs_path(self, address: int, vfsmount: int, dentry: int) -> PathRef | None:
+        return self.path_ref(f"fs_struct 0x{address:x}", vfsmount, dentry)
 
     def path_ref(self, where: str, vfsmount: int, dentry: int) -> PathRef | None:
         """A ``struct path``; ``None`` and an error entry if its pointers cannot be pointers.

@@ -24,7 +24,7 @@ from explorer.target.types import KernelTypes, attach_types
 
 from .capture import CaptureProgress, CaptureRequest, capture_snapshot
 
-__all__ = ("Slice", "record_slice")
+__all__ = ("RecordedSlice", "Slice", "record", "record_slice")
 
 _PAGE = 4096
 _PHYSICAL_SPACE = 1 << 52
@@ -58,14 +58,29 @@ class _PageRecorder:
     def __init__(self, source: drgn.Program) -> None:
         self._source = source
         self.pages: dict[int, bytes] = {}
+        self.touched: dict[int, bytearray] = {}
+        """For each page, a 1 for every byte that was asked for."""
+        self.reads: list[tuple[int, int]] = []
+        """Physical address and size of each read, in order."""
 
     def read(self, address: int, count: int, offset: int, physical: bool) -> bytes:
         """The signature of ``Program.add_memory_segment()``'s callback."""
+        self._note(address, count)
         first, last = address & -_PAGE, (address + count - 1) & -_PAGE
         if first == last:
             return self._page(first)[address - first : address - first + count]
         data = b"".join(self._page(page) for page in range(first, last + _PAGE, _PAGE))
         return data[address - first : address - first + count]
+
+    def _note(self, address: int, count: int) -> None:
+        self.reads.append((address, count))
+        end = address + count
+        while address < end:
+            at = address % _PAGE
+            size = min(end - address, _PAGE - at)
+            marks = self.touched.setdefault(address - at, bytearray(_PAGE))
+            marks[at : at + size] = b"\1" * size
+            address += size
 
     def _page(self, address: int) -> bytes:
         page = self.pages.get(address)
@@ -74,8 +89,29 @@ class _PageRecorder:
         return page
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedSlice:
+    """A slice with what is needed to change names in it."""
+
+    piece: Slice
+    prog: drgn.Program
+    types: KernelTypes
+    touched: dict[int, bytearray]
+    reads: list[tuple[int, int]]
+
+
 def record_slice(kernel: OpenKernel, progress: CaptureProgress, plugins: Sequence[Plugin] = ()) -> Slice:
     """Capture ``kernel`` once more through a recorder.
+
+    :raises TargetError: if it cannot be read
+    """
+    recorded = record(kernel, progress, plugins)
+    _touch_more(recorded.prog)
+    return recorded.piece
+
+
+def record(kernel: OpenKernel, progress: CaptureProgress, plugins: Sequence[Plugin] = ()) -> RecordedSlice:
+    """The same, byte by byte, and without more of the kernel's log than a capture reads.
 
     :raises TargetError: if it cannot be read
     """
@@ -87,11 +123,11 @@ def record_slice(kernel: OpenKernel, progress: CaptureProgress, plugins: Sequenc
         prog.set_linux_kernel_custom(vmcoreinfo, is_live=False)
     types = attach_types(prog, mode="btf", use_cache=False, progress=lambda what: progress(what, 0, None))
     request = dataclasses.replace(
-        CaptureRequest.from_kernel(kernel, plugins), prog=prog, symbols=types, types=types.mode
+        CaptureRequest.from_kernel(kernel, plugins), prog=prog, symbols=types, types=types.mode, direct=False
     )
     snapshot = capture_snapshot(request, progress)
-    _touch_more(prog)
-    return Slice(recorder.pages, vmcoreinfo, _direct_map(prog, types), snapshot)
+    piece = Slice(recorder.pages, vmcoreinfo, _direct_map(prog, types), snapshot)
+    return RecordedSlice(piece, prog, types, recorder.touched, recorder.reads)
 
 
 def _touch_more(prog: drgn.Program) -> None:

@@ -7,7 +7,8 @@ itself costs nothing. Mirrors ``for_each_process_thread()`` and ``idle_task()``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import drgn
 from drgn.helpers.linux.pid import for_each_task
@@ -22,6 +23,7 @@ __all__ = ("RawTask", "TaskReader", "state_letter")
 _MAX_TASKS = 4 * 1024 * 1024
 _MAX_CPUS = 8192
 _LIVE_ATTEMPTS = 8
+_STEP = 1024  # tasks between two looks at how many there are
 
 Progress = Callable[[int], None]
 
@@ -60,6 +62,9 @@ class RawTask(NamedTuple):
         return f"task {self.pid} (0x{self.address:x})"
 
 
+_new_raw_task: Callable[[tuple[Any, ...]], RawTask] = partial(tuple.__new__, RawTask)
+
+
 class _ListBroken(Exception):
     """The walk cannot go on; the message says where it broke."""
 
@@ -89,6 +94,7 @@ class TaskReader:
         self._symbols = symbols
         self._errors = errors
         self._live = live
+        self._read_task = reader.record_reader(layout.task, _new_raw_task)
         self._progress: Progress = lambda count: None
         self.found: dict[int, RawTask] = {}
         self.runqueues: dict[int, int] = {}
@@ -96,9 +102,7 @@ class TaskReader:
 
     def read_task(self, address: int) -> RawTask:
         """One task. :raises ReadError: if it cannot be read"""
-        decoder = self._layout.task
-        data = self._reader.read(address + decoder.base, decoder.span)
-        return RawTask(address, *decoder.decode(data))
+        return self._read_task(address)
 
     def read_all(self, progress: Progress | None = None) -> dict[int, RawTask]:
         """Every task by address; what could not be reached is in the error log."""
@@ -122,8 +126,7 @@ class TaskReader:
         for _ in range(_LIVE_ATTEMPTS if self._live else 1):
             self.found.clear()
             try:
-                for task in self._processes(init_task):
-                    self._add_threads(task)
+                self._read_processes(init_task)
                 return None
             except _ListChanged:
                 continue
@@ -131,20 +134,30 @@ class TaskReader:
                 reason = str(error)
         return reason
 
+    def _read_processes(self, init_task: int) -> None:
+        found, head_offset = self.found, self._layout.signal_thread_head
+        for task in self._processes(init_task):
+            head = task.signal + head_offset
+            if task.thread_next == head and task.thread_prev == head and (len(found) + 1) % _STEP:
+                found[task.address] = task  # a process of one thread, as most are
+            else:
+                self._add_threads(task)
+
     def _processes(self, init_task: int) -> Iterator[RawTask]:
         """init_task, then every thread group leader behind it."""
-        offset = self._layout.task_tasks
-        task = self.read_task(init_task)
+        offset, read_task, found = self._layout.task_tasks, self._read_task, self.found
+        task = read_task(init_task)
         yield task
         while True:
-            address = task.tasks_next - offset
+            node = task.tasks_next
+            address = node - offset
             if address == init_task:
                 return
-            if address in self.found:
+            if address in found:
                 raise _ListBroken(f"the list of tasks runs in a circle at {task.name}")
-            if not is_kernel_pointer(task.tasks_next):
-                raise _ListBroken(f"tasks.next of {task.name} is 0x{task.tasks_next:x}")
-            following = self.read_task(address)
+            if not is_kernel_pointer(node):
+                raise _ListBroken(f"tasks.next of {task.name} is 0x{node:x}")
+            following = read_task(address)
             if following.tasks_prev - offset != task.address and not self._prev_is_explained(following, task):
                 raise _ListBroken(f"tasks.prev behind {task.name} does not point back")
             task = following
@@ -163,7 +176,7 @@ class TaskReader:
             raise _ListBroken(f"more than {_MAX_TASKS} tasks")
         self.found[task.address] = task
         count = len(self.found)
-        if count % 1024 == 0:
+        if count % _STEP == 0:
             self._progress(count)
 
     def _add_threads(self, leader: RawTask) -> None:
@@ -183,7 +196,7 @@ class TaskReader:
             self._errors.add(leader.name, "threads", str(error))
 
     def _walk_threads(self, leader: RawTask, head: int) -> None:
-        offset = self._layout.task_thread_node
+        offset, read_task, signal = self._layout.task_thread_node, self._read_task, leader.signal
         node = leader.thread_next
         passed_head = False
         while True:
@@ -198,8 +211,8 @@ class TaskReader:
                 return
             if address in self.found:
                 raise ReadError(f"the list of threads runs in a circle at 0x{address:x}")
-            thread = self.read_task(address)
-            if thread.signal != leader.signal:
+            thread = read_task(address)
+            if thread.signal != signal:
                 raise ReadError(f"0x{address:x} is in the list of threads, but not of this process")
             self._add(thread)
             node = thread.thread_next

@@ -98,13 +98,17 @@ class Snapshot(Record):
     modules: list[LoadedModule] = Field(default_factory=list)
     log: list[KernelText] = Field(default_factory=list)
     """Lines of the kernel's log that are about filesystem state."""
-    plugins: dict[str, Any] = Field(default_factory=dict)
+    plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Plugin name -> its facts; ``{"state": "not loaded"}`` where its subsystem is not there."""
     errors: list[CaptureError]
 
     @cached_property
     def fs_by_address(self) -> dict[int, FsStruct]:
         return {fs.address: fs for fs in self.fs_structs}
+
+    @cached_property
+    def task_by_address(self) -> dict[int, Task]:
+        return {task.address: task for task in self.tasks}
 
     @cached_property
     def mount_by_address(self) -> dict[int, Mount]:

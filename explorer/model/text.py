@@ -18,8 +18,14 @@ def kernel_text(raw: bytes) -> str:
 
 
 def kernel_bytes(text: str) -> bytes:
-    """The bytes that :func:`kernel_text` was given."""
-    return text.encode("utf-8", "surrogateescape")
+    """The bytes that :func:`kernel_text` was given.
+
+    A stranger's snapshot may hold surrogates that no bytes decode to: those are encoded as they are.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _escape_char(char: str) -> str:

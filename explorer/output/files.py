@@ -15,6 +15,7 @@ import zstandard
 __all__ = ("OutputError", "check_writable", "open_output")
 
 _ZSTD_LEVEL = 6
+_ZSTD_THREADS = 1  # beside the one that makes what is compressed
 
 
 class OutputError(Exception):
@@ -71,7 +72,9 @@ def _compressed(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
     if path.suffix != ".zst":
         yield file
         return
-    with zstandard.ZstdCompressor(level=_ZSTD_LEVEL).stream_writer(file, closefd=False) as packed:
+    with zstandard.ZstdCompressor(level=_ZSTD_LEVEL, threads=_ZSTD_THREADS).stream_writer(
+        file, closefd=False
+    ) as packed:
         yield packed
 
 

@@ -8,7 +8,8 @@ that no reader's terminal is at the mercy of a task's name.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,10 +18,17 @@ from pydantic import BaseModel, ValidationError
 
 from explorer.model import SCHEMA_VERSION, Snapshot
 
+from .encode import RecordEncoder, encode_value
+from .lines import parse_lines
+
 __all__ = ("SnapshotError", "load_snapshot", "parse_snapshot", "snapshot_schema", "write_json", "write_jsonl")
 
-#: Nobody has 4 GiB of snapshot: 100,000 tasks are about 60 MB. A bomb has.
-_MAX_JSON = 4 << 30
+#: Nobody has 1 GiB of snapshot: 100,000 tasks are about 60 MB. A bomb has.
+_MAX_JSON = 1 << 30
+#: A snapshot is a twentieth of itself when compressed. Beyond so much, a file that holds more than so many times its
+#: own size is none.
+_BOMB_SIZE, _BOMB_RATIO = 16 << 20, 400
+_READ = 1 << 20
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ARRAYS = (
     "tasks",
@@ -40,27 +48,26 @@ class SnapshotError(Exception):
     """A file is no snapshot this version can read; the message is one line that says why."""
 
 
-def _encode(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
-
-
 def write_json(snapshot: Snapshot, out: BinaryIO) -> None:
     """One JSON document, one record a line: made for ``diff`` and ``grep`` as much as for parsers."""
     out.write(f'{{"schema_version":{snapshot.schema_version}'.encode())
     for name in ("capture", "kernel"):
-        out.write(f',\n"{name}":{_encode(getattr(snapshot, name).model_dump(mode="json"))}'.encode())
+        out.write(f',\n"{name}":{encode_value(getattr(snapshot, name).model_dump(mode="json"))}'.encode())
+    encoder = RecordEncoder()
     for name in _ARRAYS:
         out.write(f',\n"{name}":['.encode())
-        for index, lines in enumerate(_lines(getattr(snapshot, name))):
+        for index, lines in enumerate(_lines(getattr(snapshot, name), encoder)):
             out.write(("," if index else "").encode() + b"\n" + ",\n".join(lines).encode())
         out.write(b"\n]")
-    out.write(f',\n"log":{_encode(snapshot.log)}'.encode())
-    out.write(f',\n"plugins":{_encode(snapshot.plugins)}\n}}\n'.encode())
+    out.write(f',\n"log":{encode_value(snapshot.log)}'.encode())
+    out.write(f',\n"plugins":{encode_value(snapshot.plugins)}\n}}\n'.encode())
 
 
-def _lines(records: list[BaseModel]) -> Iterator[list[str]]:
+def _lines(records: Sequence[BaseModel], encoder: RecordEncoder) -> Iterator[list[str]]:
+    """The records as text, some hundreds at a time: never all of it is held."""
+    encode = encoder.encoder_of(type(records[0])) if records else encoder.encode
     for start in range(0, len(records), _CHUNK):
-        yield [_encode(record.model_dump(mode="json")) for record in records[start : start + _CHUNK]]
+        yield [encode(record) for record in records[start : start + _CHUNK]]
 
 
 def write_jsonl(snapshot: Snapshot, out: BinaryIO) -> None:
@@ -75,15 +82,16 @@ def write_jsonl(snapshot: Snapshot, out: BinaryIO) -> None:
         "capture": snapshot.capture.model_dump(mode="json"),
         "kernel": snapshot.kernel.model_dump(mode="json"),
     }
-    out.write(_encode(header).encode() + b"\n")
+    out.write(encode_value(header).encode() + b"\n")
+    encoder = RecordEncoder()
     for name in _ARRAYS:
-        for record in getattr(snapshot, name):
-            line = {"type": name.removesuffix("s")} | record.model_dump(mode="json")
-            out.write(_encode(line).encode() + b"\n")
+        head = f'{{"type":"{name.removesuffix("s")}",'
+        for lines in _lines(getattr(snapshot, name), encoder):
+            out.write("".join([f"{head}{line[1:]}\n" for line in lines]).encode())
     for text in snapshot.log:
-        out.write(_encode({"type": "log", "text": text}).encode() + b"\n")
+        out.write(encode_value({"type": "log", "text": text}).encode() + b"\n")
     for plugin, facts in sorted(snapshot.plugins.items()):
-        out.write(_encode({"type": "plugin", "name": plugin, "facts": facts}).encode() + b"\n")
+        out.write(encode_value({"type": "plugin", "name": plugin, "facts": facts}).encode() + b"\n")
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -93,20 +101,34 @@ def load_snapshot(path: Path) -> Snapshot:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(len(_ZSTD_MAGIC))
+            packed = file.read(len(_ZSTD_MAGIC)) == _ZSTD_MAGIC
             file.seek(0)
-            if data == _ZSTD_MAGIC:
-                with zstandard.ZstdDecompressor().stream_reader(file) as unpacked:
-                    data = unpacked.read(_MAX_JSON + 1)
+            if packed:
+                limit = max(_BOMB_SIZE, os.fstat(file.fileno()).st_size * _BOMB_RATIO)
+                with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as unpacked:
+                    data = _read_all(unpacked, min(_MAX_JSON, limit))
             else:
-                data = file.read(_MAX_JSON + 1)
+                data = _read_all(file, _MAX_JSON)
     except OSError as error:
         raise SnapshotError(f"cannot read {path}: {error.strerror}") from error
     except zstandard.ZstdError as error:
         raise SnapshotError(f"{path} is damaged: {error}") from error
-    if len(data) > _MAX_JSON:
-        raise SnapshotError(f"{path} holds more than {_MAX_JSON >> 30} GiB of JSON: not a snapshot")
+    except MemoryError as error:
+        raise SnapshotError(f"{path} is larger than the memory there is") from error
+    if data is None:
+        raise SnapshotError(f"{path} holds more than a snapshot of its size can: it is none")
     return parse_snapshot(data, str(path))
+
+
+def _read_all(file: BinaryIO | zstandard.ZstdDecompressionReader, limit: int) -> bytes | None:
+    """Everything, in pieces: a bomb is not unpacked further than to ``limit`` bytes. ``None`` if there is more."""
+    chunks, size = [], 0
+    while chunk := file.read(_READ):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            return None
+    return b"".join(chunks)
 
 
 def parse_snapshot(data: bytes, name: str) -> Snapshot:
@@ -114,10 +136,15 @@ def parse_snapshot(data: bytes, name: str) -> Snapshot:
 
     :raises SnapshotError: if it is no snapshot, or one of a newer schema
     """
+    parsed = parse_lines(data)
+    if parsed is not None:
+        return parsed
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise SnapshotError(f"{name} is not JSON, or cut off: {error}") from error
+    except MemoryError as error:
+        raise SnapshotError(f"{name} needs more memory than there is") from error
     if not isinstance(document, dict) or not isinstance(version := document.get("schema_version"), int):
         raise SnapshotError(f"{name} is JSON, but no snapshot: it has no schema_version")
     if version > SCHEMA_VERSION or version < 1:

@@ -83,8 +83,15 @@ class SnapshotStream:
         elif kind == "log":
             self._log.append(str(document["text"]))
         elif kind == "plugin":
+            if not isinstance(document["facts"], dict):
+                raise TypeError("the facts of a plugin are no object")
             self._plugins[str(document["name"])] = document["facts"]
         # A newer writer may have types of its own: they are ignored, as unknown fields are.
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the header has arrived: then there is something to show, if nothing more comes."""
+        return self._header is not None
 
     def finish(self) -> Snapshot:
         """The snapshot. :raises SnapshotError: if there was no header"""

@@ -303,11 +303,12 @@ class Btf:
 
     def find(self, name: str, kinds: Collection[int]) -> list[int]:
         """Ids of this section's own types of that name and of these kinds, lowest first."""
-        return [
-            entry & ((1 << _ID_BITS) - 1)
-            for entry in self._entries(name, self.index.names)
-            if entry >> _ID_BITS & 0x1F in kinds
-        ]
+        mask = (1 << _ID_BITS) - 1
+        entries = self._entries(name, self.index.names)
+        found = [entry & mask for entry in entries if entry >> _ID_BITS & 0x1F in kinds]
+        if any(self.type(type_id).name != name for type_id in found):
+            raise BtfError(f"BTF index is damaged: another type stands where {name} should")
+        return found
 
     def find_enumerator(self, name: str) -> list[int]:
         """Ids of this section's own enums that have an enumerator of that name, lowest first."""

@@ -103,9 +103,10 @@ def with_libkdumpfile() -> bool:
 
 def new_program(info: VmcoreInfo | None) -> drgn.Program:
     """A program without a target; the platform is given, since libkdumpfile misses it in QEMU's kdumps."""
-    return drgn.Program(
-        drgn.Platform(drgn.Architecture.X86_64), vmcoreinfo=info.raw if info is not None else None
-    )
+    with drgn_errors("VMCOREINFO cannot be used (give the right one with --vmcoreinfo)"):
+        return drgn.Program(
+            drgn.Platform(drgn.Architecture.X86_64), vmcoreinfo=info.raw if info is not None else None
+        )
 
 
 def own_vmcoreinfo(prog: drgn.Program, name: str) -> VmcoreInfo:

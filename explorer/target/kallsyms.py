@@ -7,18 +7,21 @@ names. Kernels before 6.15 also have per-CPU symbols at low addresses, which are
 
 from __future__ import annotations
 
+import gc
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, islice
 from typing import NamedTuple
 
-from drgn import Program, Symbol, SymbolBinding, SymbolKind
+from drgn import Program, ProgramFlags, Symbol, SymbolBinding, SymbolKind
 from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
 from explorer.target.btf import bytes_of, words_of
 from explorer.target.drgn_calls import drgn_errors
 from explorer.target.errors import TargetError
+from explorer.target.kallsyms_raw import RawSymbols, read_raw_symbols
 
 __all__ = ("SymbolTable", "TableSymbol", "load_symbols", "vmcoreinfo", "vmcoreinfo_symbol")
 
@@ -26,10 +29,28 @@ __all__ = ("SymbolTable", "TableSymbol", "load_symbols", "vmcoreinfo", "vmcorein
 _KERNEL = 1 << 47
 #: Added to the distance from ``_stext``: keeps all kernel addresses above all absolute symbols.
 _BIAS = 1 << 48
+_ADDRESSES = (1 << 64) - 1
 _BINDINGS = tuple(SymbolBinding)
 _KINDS = tuple(SymbolKind)
+_SYMBOL = re.compile(r"^SYMBOL\(([\w.]+)\)=([0-9a-fA-F]{1,16})$", re.MULTILINE)
 _SECTIONS = ("sym_offsets", "sym_starts", "sym_by_name", "sym_rank", "sym_names", "sym_kinds")
 _GLOBAL = _BINDINGS.index(SymbolBinding.GLOBAL)
+
+
+def _type(binding: SymbolBinding, kind: SymbolKind) -> int:
+    return _BINDINGS.index(binding) << 4 | _KINDS.index(kind)
+
+
+#: What drgn makes of the letters of nm(1).
+_TYPES = {
+    **dict.fromkeys(b"DRB", _type(SymbolBinding.GLOBAL, SymbolKind.OBJECT)),
+    **dict.fromkeys(b"drb", _type(SymbolBinding.UNKNOWN, SymbolKind.OBJECT)),
+    ord("T"): _type(SymbolBinding.GLOBAL, SymbolKind.FUNC),
+    ord("t"): _type(SymbolBinding.UNKNOWN, SymbolKind.FUNC),
+    ord("A"): _type(SymbolBinding.GLOBAL, SymbolKind.UNKNOWN),
+    ord("V"): _type(SymbolBinding.WEAK, SymbolKind.OBJECT),
+    ord("W"): _type(SymbolBinding.WEAK, SymbolKind.UNKNOWN),
+}
 
 
 class TableSymbol(NamedTuple):
@@ -63,7 +84,7 @@ class SymbolTable:
         self._starts = words_of(sections["sym_starts"])  # by name: where the name starts in the blob
         self._names = bytes(sections["sym_names"])
         lengths = {len(self._rank), len(self._kinds), len(self._by_name), len(self._starts)}
-        if lengths != {len(self._offsets)}:
+        if lengths != {len(self._offsets)} or self._names[-1:] not in (b"", b"\0"):
             raise ValueError("symbol table arrays differ in length")
 
     @classmethod
@@ -76,25 +97,48 @@ class SymbolTable:
             (_store(symbol.address, base), symbol.name, bindings[id(symbol.binding)] | kinds[id(symbol.kind)])
             for symbol in symbols
         )
-        count = len(by_address)
-        names = [name.encode("utf-8", "surrogateescape") for _, name, _ in by_address]
+        return cls._of_sorted(
+            base,
+            [offset for offset, _, _ in by_address],
+            [name.encode("utf-8", "surrogateescape") for _, name, _ in by_address],
+            bytes([kind for _, _, kind in by_address]),
+        )
+
+    @classmethod
+    def build_raw(cls, base: int, symbols: RawSymbols) -> SymbolTable | None:
+        """The same table of the kernel's own; ``None`` if a symbol is of a type that drgn's would have to say."""
+        if symbols.letters.translate(None, bytes(_TYPES)):
+            return None
+        kinds = symbols.letters.translate(bytes(_TYPES.get(letter, 0) for letter in range(256)))
+        bias = _BIAS - base
+        places = [
+            address if address < _KERNEL else max(address + bias, _KERNEL) for address in symbols.addresses
+        ]
+        by_address = sorted(zip(places, symbols.names, kinds, strict=True))
+        offsets, names, ordered = zip(*by_address, strict=True)
+        return cls._of_sorted(base, offsets, names, bytes(ordered))
+
+    @classmethod
+    def _of_sorted(
+        cls, base: int, offsets: Sequence[int], names: Sequence[bytes], kinds: bytes
+    ) -> SymbolTable:
+        count = len(offsets)
         order = sorted(range(count), key=names.__getitem__)
-        rank, starts, position = array("I", bytes(4 * count)), array("I"), 0
+        rank = array("I", bytes(4 * count))
         for place, at in enumerate(order):
             rank[at] = place
         blob = [names[at] for at in order]
-        for name in blob:
-            starts.append(position)
-            position += len(name) + 1
+        ends = accumulate(map(len, blob), lambda position, length: position + length + 1, initial=0)
+        starts = array("I", islice(ends, count))
         return cls(
             base,
             {
-                "sym_offsets": bytes_of(array("Q", [offset for offset, _, _ in by_address])),
+                "sym_offsets": bytes_of(array("Q", offsets)),
                 "sym_starts": bytes_of(starts),
                 "sym_by_name": bytes_of(array("I", order)),
                 "sym_rank": bytes_of(rank),
                 "sym_names": b"\0".join([*blob, b""]),
-                "sym_kinds": bytes(kind for _, _, kind in by_address),
+                "sym_kinds": kinds,
             },
         )
 
@@ -108,7 +152,9 @@ class SymbolTable:
         at = bisect_left(places, key, key=self._name)
         found = []
         while at < len(places) and self._name(at) == key:
-            found.append(self._symbol(self._by_name[at]))
+            place = self._by_name[at]
+            if place < len(places):  # else a damaged cache: it knows one symbol less
+                found.append(self._symbol(place))
             at += 1
         return found
 
@@ -128,22 +174,24 @@ class SymbolTable:
         return [self._symbol(at) for at in range(len(self))]
 
     def _name(self, place: int) -> bytes:
+        if place >= len(self._starts):
+            return b""  # a damaged cache; checking every number of it at each start would cost more than opening it
         start = self._starts[place]
-        return self._names[start : self._names.index(b"\0", start)]
+        return self._names[start : self._names.find(b"\0", start)]
 
     def _symbol(self, at: int) -> TableSymbol:
         offset = self._offsets[at]
         following = bisect_right(self._offsets, offset)
-        size = self._offsets[following] - offset if following < len(self._offsets) else 0
+        size = max(self._offsets[following] - offset, 0) if following < len(self._offsets) else 0
         if offset < _KERNEL <= offset + size:
             size = 0  # the last absolute symbol: the next is a kernel address
         binding, kind = self._kinds[at] >> 4, self._kinds[at] & 0xF
         return TableSymbol(
             self._name(self._rank[at]).decode("utf-8", "surrogateescape"),
-            offset if offset < _KERNEL else offset - _BIAS + self._base,
+            offset if offset < _KERNEL else (offset - _BIAS + self._base) & _ADDRESSES,
             size,
-            _BINDINGS[binding],
-            _KINDS[kind],
+            _BINDINGS[binding % len(_BINDINGS)],
+            _KINDS[kind % len(_KINDS)],
         )
 
     def __call__(self, prog: Program, name: str | None, address: int | None, one: bool) -> list[Symbol]:
@@ -191,14 +239,38 @@ def load_symbols(prog: Program) -> SymbolTable:
 
     :raises TargetError: if the kernel has none, or they cannot be read.
     """
-    base = vmcoreinfo_symbol(vmcoreinfo(prog), "_stext")
+    info = vmcoreinfo(prog)
+    base = vmcoreinfo_symbol(info, "_stext")
     remedy = "give a vmlinux with -s"
     if base is None:
         raise TargetError(f"VMCOREINFO does not say where _stext is, so symbols cannot be placed: {remedy}")
+    if not prog.flags & ProgramFlags.IS_LIVE:
+        raw = _load_raw(prog, info, base)
+        if raw is not None:
+            return raw
     with drgn_errors(f"kallsyms cannot be read (that needs Linux 6.0 or newer; else {remedy})"):
         symbols = load_vmlinux_kallsyms(prog)(prog, None, None, False)
-    if not any(symbol.name == "_stext" and symbol.address == base for symbol in symbols):
+        # In here: a damaged name is no UTF-8, and drgn finds that out when it is asked for.
+        placed = any(symbol.name == "_stext" and symbol.address == base for symbol in symbols)
+        table = SymbolTable.build(base, symbols)
+    if not placed:
         raise TargetError(
             f"kallsyms disagrees with VMCOREINFO about _stext (kptr_restrict, or damage): {remedy}"
         )
-    return SymbolTable.build(base, symbols)
+    return table
+
+
+def _load_raw(prog: Program, info: str, base: int) -> SymbolTable | None:
+    """Read at once, a third of the time drgn takes; ``None`` for whatever is not as expected: drgn knows more."""
+    collecting = gc.isenabled()
+    gc.disable()  # it would look through half a million objects again and again, none of them garbage
+    try:
+        places = {match[1]: int(match[2], 16) for match in _SYMBOL.finditer(info)}
+        symbols = read_raw_symbols(prog, places)
+        table = None if symbols is None else SymbolTable.build_raw(base, symbols)
+        if table is None or all(symbol.address != base for symbol in table.find("_stext")):
+            return None
+        return table
+    finally:
+        if collecting:
+            gc.enable()

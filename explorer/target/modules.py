@@ -93,6 +93,8 @@ class ModuleTable:
             node = head.next.value_()
             while node not in seen and len(seen) <= MAX_MODULES:
                 seen.add(node)
+                if node < offset:
+                    raise ValueError(f"a pointer to {node:#x}")
                 module = Object(self._prog, module_type, address=node - offset)
                 yield _module(module)
                 node = module.list.next.value_()
@@ -187,6 +189,10 @@ class ModuleTable:
         self.btfs()
         return (self._btfs or {}).get(module)
 
+    def btf_places(self) -> list[tuple[int, int]]:
+        """Address and size of the BTF of each module that was parsed."""
+        return [(data, size) for _, data, size in self._parsed]
+
     def _read_btfs(self) -> Iterator[tuple[str, Btf]]:
         if self._vmlinux is None:
             return
@@ -200,7 +206,8 @@ class ModuleTable:
                 parsed = self._parse(name, btf)
                 if parsed:
                     yield name, parsed
-        except (FaultError, LookupError, ValueError) as error:
+        except (FaultError, LookupError, ValueError, AttributeError, TypeError) as error:
+            # The last two: BTF is damaged, and a type is not what it should be.
             self.notes.append(f"types of modules cannot be read: {error}")
 
     def _parse(self, name: str, btf: Object) -> Btf | None:

@@ -61,6 +61,7 @@ def _directory(*, create: bool) -> Iterator[int]:
     """A descriptor of the cache directory, which must be ours and writable by nobody else."""
     path = cache_directory()
     if create:
+        _check_ancestor(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             path.mkdir(mode=0o700)
@@ -70,6 +71,13 @@ def _directory(*, create: bool) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _check_ancestor(path: Path) -> None:
+    """Nothing is made in the home of somebody else: under sudo, HOME may still be the caller's."""
+    existing = next(parent for parent in path.parents if parent.exists())
+    if not path.exists() and existing.stat().st_uid not in (os.geteuid(), 0):
+        raise ValueError(f"{existing} belongs to another user")
 
 
 def _check_owner(status: os.stat_result, name: str) -> None:

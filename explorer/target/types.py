@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import drgn
-from drgn import FaultError, Object, Program, ProgramFlags, Symbol, TypeKindSet
+from drgn import FaultError, Object, Program, ProgramFlags, Symbol, SymbolBinding, TypeKindSet
 
 from explorer.target import typecache
 from explorer.target.btf import Btf, BtfError, BtfIndex, bytes_of, words_of
@@ -26,6 +26,7 @@ from explorer.target.modules import ModuleTable
 __all__ = ("KernelTypes", "attach_types")
 
 _MAX_BTF = 256 << 20
+_MAX_REMEMBERED = 10_000  # functions that work items run are a few hundred
 _NO_BTF = "give a vmlinux with debug info (-s vmlinux)"
 _FINDER = "nullfs-explorer"
 _INDEX = (("btf_starts", "I"), ("btf_names", "Q"), ("btf_enums", "Q"))
@@ -53,6 +54,10 @@ class KernelTypes:
         self._types: BtfTypes | None = None
         self._globals: GlobalFinder | None = None
         self._looked_for_btf = False
+        # Asked for at every capture; the second of these is forgotten when modules may have come and gone.
+        self._core_addresses: dict[str, int] = {}
+        self._addresses: dict[str, int | None] = {}
+        self._core_symbols: dict[int, tuple[str, int, None]] = {}
 
     @property
     def notes(self) -> list[str]:
@@ -61,6 +66,7 @@ class KernelTypes:
     def refresh(self) -> None:
         """Look at the loaded modules anew: for a kernel that runs between two captures."""
         self.modules.forget()
+        self._addresses.clear()
         if self._types:
             self._types.forget_missing()
         if self._globals:
@@ -68,19 +74,35 @@ class KernelTypes:
 
     def symbol_address(self, name: str) -> int | None:
         """The address of a symbol of the core kernel, or else of a module; a global one before a static one."""
-        try:
-            return int(self.prog.symbol(name).address)
-        except LookupError:
-            return None
+        known = self._core_addresses.get(name)
+        if known is not None:
+            return known
+        if name not in self._addresses:
+            core = self._symbols.find(name) if self._symbols is not None else []
+            if core:
+                first = min(core, key=lambda symbol: symbol.binding is not SymbolBinding.GLOBAL)
+                self._core_addresses[name] = first.address
+                return first.address
+            try:
+                self._addresses[name] = int(self.prog.symbol(name).address)
+            except LookupError:
+                self._addresses[name] = None
+        return self._addresses[name]
 
     def has_symbol(self, name: str) -> bool:
         return self.symbol_address(name) is not None
 
     def symbol_at(self, address: int) -> tuple[str, int, str | None] | None:
         """(symbol, offset into it in bytes, module or None) for a kernel address."""
+        known = self._core_symbols.get(address)
+        if known is not None:
+            return known
         core = self._symbols.at(address) if self._symbols else None
         if core is not None:
-            return core.name, address - core.address, None
+            found_core = core.name, address - core.address, None
+            if len(self._core_symbols) < _MAX_REMEMBERED:
+                self._core_symbols[address] = found_core
+            return found_core
         found = self.modules.at(address)
         if found is not None:
             module, symbol = found

@@ -29,12 +29,15 @@ def kernel(request: pytest.FixtureRequest) -> Iterator[OpenKernel]:
 
 
 def put(prog: drgn.Program, address: int, data: bytes) -> None:
-    """Lay ``data`` over the kernel's memory."""
+    """Lay ``data`` over the kernel's memory; over physical memory too, where its direct map is meant."""
 
     def read(at: int, count: int, offset: int, physical: bool) -> bytes:
-        return data[at - address : at - address + count]
+        return data[offset : offset + count]
 
     prog.add_memory_segment(address, len(data), read)
+    start, end = (prog.read_u64(prog.symbol(name).address) for name in ("page_offset_base", "vmalloc_base"))
+    if start <= address < end:
+        prog.add_memory_segment(address - start, len(data), read, True)
 
 
 def put_work(kernel: OpenKernel, address: int, pwq: int, following: int) -> int:

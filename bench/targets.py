@@ -1,0 +1,75 @@
+"""The large targets: guests of the tests' lab with many tasks, and dumps of them, kept in the lab's cache."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.kernels import lab
+from tests.kernels.lab import Guest, GuestOptions, get_kernel
+from tests.kernels.lab.cache import cache_dir, locked
+
+__all__ = ("Crowd", "boot_crowd", "boot_idle", "dump_of", "dwarf_of")
+
+_SOURCE = Path(lab.__file__).parent / "init" / "crowd.c"
+_READY_TIMEOUT_S = 1200.0
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """A guest with ``tasks`` more tasks than an idle one: ``crowd`` forks them, ``threads`` are of one process."""
+
+    scenario: str
+    tasks: int
+    memory_mb: int
+    line: str = "7.3"
+
+    @property
+    def name(self) -> str:
+        """What the tables call it."""
+        what = "processes" if self.scenario == "crowd" else "threads"
+        return f"{self.tasks:,} {what}, {self.line}"
+
+
+@contextlib.contextmanager
+def boot_crowd(crowd: Crowd) -> Iterator[Guest]:
+    """The guest, stopped when all its tasks are there."""
+    options = GuestOptions(memory_mb=crowd.memory_mb, append=f"nx.tasks={crowd.tasks}", wait=False)
+    with Guest.boot(crowd.line, crowd.scenario, options) as guest:
+        guest.wait_ready(_READY_TIMEOUT_S)
+        guest.stop()
+        yield guest
+
+
+@contextlib.contextmanager
+def boot_idle(line: str = "7.3") -> Iterator[Guest]:
+    """A guest that does nothing, stopped."""
+    with Guest.boot(line, "healthy") as guest:
+        guest.stop()
+        yield guest
+
+
+def dump_of(crowd: Crowd) -> Path:
+    """An ELF dump of the guest, made once for its kernel and the program that makes its tasks."""
+    kernel = get_kernel(crowd.line)
+    made_by = hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:8]
+    name = f"{kernel.release}-{crowd.scenario}-{crowd.tasks}-{crowd.memory_mb}-{made_by}.elf"
+    directory = cache_dir() / "bench"
+    directory.mkdir(exist_ok=True)
+    path = directory / name
+    with locked(f"bench-{name}"):
+        if not path.exists():
+            for old in directory.glob(f"*-{crowd.scenario}-{crowd.tasks}-{crowd.memory_mb}-*.elf"):
+                if old.name.startswith(kernel.release):
+                    old.unlink()  # several GB, of a program that is no more
+            with boot_crowd(crowd) as guest:
+                guest.dump(path)
+    return path
+
+
+def dwarf_of(line: str) -> Path | None:
+    """The vmlinux with DWARF of a line's newest kernel, if the lab has it (``... lab fetch --debug LINE``)."""
+    return get_kernel(line).vmlinux

@@ -1,0 +1,346 @@
+"""Names in a slice, replaced in the memory itself: the same ones by the same ones, of the same length.
+
+What a capture did not read byte for byte becomes zero, so that nothing else of a page goes along. Of what it read,
+names are replaced where they are known to be (tasks, dentries, the host's name), then wherever a word of the snapshot
+stands again, and at last whatever else looks like text. Tables that came with the kernel (its rodata with kallsyms
+and BTF, those of modules) stay as they are. The result is captured once more: it must show the redacted snapshot of
+the original, or it is not written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import drgn
+
+from explorer.analysis.redact import Redactor, redact_snapshot
+from explorer.model import PathRef, Snapshot
+from explorer.plugin import Plugin
+from explorer.target.errors import TargetError
+from explorer.target.kernel import OpenOptions, open_kernel
+from explorer.target.pagetable import translate
+from explorer.target.spec import TargetSpec
+from explorer.target.types import KernelTypes
+from explorer.target.vmcoreinfo import VmcoreInfo
+
+from .capture import CaptureRequest, capture_snapshot
+from .dcache import probe_dcache
+from .layout import Decoder, probe_layout
+from .slice import RecordedSlice, Slice
+
+__all__ = ("redact_slice",)
+
+_PAGE = 4096
+_NOT_DONE = bytes(_PAGE)
+_COMM = 16
+_UTS_FIELD = 65
+_MAX_STRING = 4096
+_NAME_MAX = 255
+#: Longer names are not in the dentry itself (DNAME_INLINE_LEN, of all configurations the smallest).
+_INLINE = 31
+_MAX_ANCESTORS = 256
+_MAX_KEPT = 1 << 28
+_WORD = re.compile(rb"[0-9A-Za-z]{4,}")
+#: No pointer and hardly a number has six printable bytes side by side.
+_TEXT = 6
+_SHORTEST = 4
+_LOG_ID = 8
+
+
+@dataclass
+class _Memory:
+    """Pages of a slice that can be changed."""
+
+    prog: drgn.Program
+    types: KernelTypes
+    pages: dict[int, bytearray]
+    direct_map: int
+    info: VmcoreInfo
+    translated: dict[int, int | None] = field(default_factory=dict)
+    done: dict[int, bytearray] = field(default_factory=dict)
+    """For each page, a 1 for every byte that needs no more looking at."""
+
+    def physical(self, virtual: int) -> int | None:
+        """``None``: not mapped."""
+        if self.direct_map <= virtual < self.direct_map + (1 << 46):
+            return virtual - self.direct_map
+        page = virtual & -_PAGE
+        if page not in self.translated:
+            self.translated[page] = translate(self._read_table, self.info, page)
+        physical = self.translated[page]
+        return None if physical is None else physical + virtual % _PAGE
+
+    def _read_table(self, address: int, size: int) -> bytes | None:
+        page = self.pages.get(address & -_PAGE)
+        return None if page is None else bytes(page[address % _PAGE : address % _PAGE + size])
+
+    def pieces(self, virtual: int, size: int) -> Iterator[tuple[int, int, int]]:
+        """(physical page, offset, size) of each part of a range that is in the slice."""
+        end = virtual + size
+        while virtual < end:
+            count = min(end - virtual, _PAGE - virtual % _PAGE)
+            physical = self.physical(virtual)
+            if physical is not None and physical & -_PAGE in self.pages:
+                yield physical & -_PAGE, virtual % _PAGE, count
+            virtual += count
+
+    def read(self, virtual: int, size: int) -> bytes:
+        return b"".join(
+            bytes(self.pages[page][at : at + count]) for page, at, count in self.pieces(virtual, size)
+        )
+
+    def write(self, virtual: int, data: bytes) -> None:
+        for page, at, count in self.pieces(virtual, len(data)):
+            self.pages[page][at : at + count], data = data[:count], data[count:]
+            self.done.setdefault(page, bytearray(_PAGE))[at : at + count] = b"\1" * count
+
+
+def redact_slice(recorded: RecordedSlice, plugins: Sequence[Plugin]) -> Slice:
+    """The slice with other names.
+
+    :raises TargetError: if the result would not show the same kernel, or a name is left in it
+    """
+    original = recorded.piece
+    names = Redactor([original.snapshot.kernel.release])
+    expected = redact_snapshot(original.snapshot, plugins, names)
+    info = VmcoreInfo.parse(original.vmcoreinfo)
+    memory = _Memory(recorded.prog, recorded.types, _touched(recorded), original.direct_map, info)
+    kept = _kept_pages(memory)
+    _redact_log(memory, names, original.snapshot)
+    _redact_known(memory, names, recorded)
+    _redact_words(memory, names, kept)
+    pages = {address: bytes(page) for address, page in memory.pages.items()}
+    piece = dataclasses.replace(original, pages=pages, snapshot=expected)
+    target = original.snapshot.capture.source.target
+    left = names.leaks(b"\n".join(page for address, page in pages.items() if address not in kept))
+    if left:
+        raise TargetError(
+            f"{target}: {len(left)} names would be left in the slice: not written; please report it"
+        )
+    difference = _difference(_capture_again(piece, plugins), expected)
+    if difference:
+        raise TargetError(
+            f"{target}: the redacted slice would not show the same kernel ({difference}): not written; "
+            "please report it"
+        )
+    return piece
+
+
+def _capture_again(piece: Slice, plugins: Sequence[Plugin]) -> Snapshot:
+    """What anybody will see who opens the slice."""
+    with tempfile.NamedTemporaryFile(prefix="nullfs-explorer-", suffix=".elf") as file:
+        piece.write(cast("BinaryIO", file))
+        file.flush()
+        spec = TargetSpec("vmcore", "the redacted slice", path=Path(file.name))
+        with open_kernel(spec, OpenOptions(use_cache=False)) as kernel:
+            return capture_snapshot(CaptureRequest.from_kernel(kernel, plugins))
+
+
+def _touched(recorded: RecordedSlice) -> dict[int, bytearray]:
+    """The pages, with zeros for every byte that was not asked for."""
+    pages = {}
+    for address, page in recorded.piece.pages.items():
+        wanted = recorded.touched[address]
+        pages[address] = bytearray(byte if want else 0 for byte, want in zip(page, wanted, strict=True))
+    return pages
+
+
+def _kept_pages(memory: _Memory) -> set[int]:
+    """Physical pages of tables that came with the kernel and its modules."""
+    kept: set[int] = set()
+    find = memory.types.symbol_address
+    start, end = find("__start_rodata"), find("__end_rodata")
+    if start is None or end is None:
+        raise TargetError("the kernel does not say where its read-only data is: its slice cannot be redacted")
+    spans = [(start, end - start)]
+    for module in memory.types.modules.modules():
+        kallsyms = drgn.Object(memory.prog, "struct module", address=module.address).kallsyms
+        if kallsyms:
+            count = kallsyms.num_symtab.value_()
+            spans += [(kallsyms.symtab.value_(), 24 * count), (kallsyms.strtab.value_(), 64 * count)]
+    spans += memory.types.modules.btf_places()
+    for virtual, size in spans:
+        for page in range(virtual & -_PAGE, virtual + min(size, _MAX_KEPT), _PAGE):
+            physical = memory.physical(page)
+            if physical is not None:
+                kept.add(physical & -_PAGE)
+    return kept
+
+
+def _redact_log(memory: _Memory, names: Redactor, snapshot: Snapshot) -> None:
+    """Of the kernel's log, the lines that a snapshot shows are left."""
+    if memory.types.symbol_address("prb") is None:
+        return
+    ring = memory.prog["prb"].text_data_ring
+    start, size = ring.data.value_(), 1 << min(ring.size_bits.value_(), 24)
+    text = memory.read(start, size)
+    if len(text) != size:
+        return
+    left = bytearray(size)
+    for line in snapshot.log:
+        words = line.partition("] ")[2].encode("utf-8", "surrogateescape")
+        at = text.find(words)
+        while at >= 0:
+            first = max(0, at - at % _LOG_ID - _LOG_ID)
+            last = at + len(words)
+            left[first:last] = text[first:at] + names.raw(words)
+            at = text.find(words, last)
+    memory.write(start, bytes(left))
+
+
+def _redact_known(memory: _Memory, names: Redactor, recorded: RecordedSlice) -> None:
+    """Task names, dentry names and host names: where short ones are changed, too."""
+    prog = memory.prog
+    comm = drgn.offsetof(prog.type("struct task_struct"), "comm")
+    for task in recorded.piece.snapshot.tasks:
+        _redact_string(memory, names, task.address + comm, _COMM)
+    for dentry in _dentries(memory, recorded):
+        found = drgn.Object(prog, "struct dentry", address=dentry)
+        try:
+            length, name = found.d_name.len.value_(), found.d_name.name.value_()
+        except drgn.FaultError:
+            continue
+        if length <= _NAME_MAX:
+            text = memory.read(name, length)
+            memory.write(name, names.raw(text))
+    devnames = {
+        drgn.Object(prog, "struct mount", address=mount.address).mnt_devname.value_()
+        for mount in recorded.piece.snapshot.mounts
+        if mount.source is not None
+    }
+    for devname in devnames:
+        _redact_string(memory, names, devname, _MAX_STRING)
+    uts = prog["init_uts_ns"].name
+    for member in (uts.nodename, uts.domainname):
+        _redact_string(memory, names, member.address_ or 0, _UTS_FIELD)
+
+
+def _redact_string(memory: _Memory, names: Redactor, address: int, size: int) -> None:
+    """A string of at most so many bytes."""
+    memory.write(address, names.raw(memory.read(address, size).split(b"\0", 1)[0]))
+
+
+def _dentries(memory: _Memory, recorded: RecordedSlice) -> set[int]:
+    """Every dentry that was read: by how much is read of one, and those the snapshot leads to."""
+    prog = memory.prog
+    found: set[int] = set()
+    inline = probe_dcache(prog).inline_name
+    decoders: list[Decoder] = [probe_layout(prog).dentry, probe_dcache(prog).dentry]
+    pointer = drgn.offsetof(prog.type("struct dentry"), "d_name.name")
+    for decoder in decoders:
+        for physical, size in _whole_reads(recorded.reads):
+            if size == decoder.span:
+                address = memory.direct_map + physical - decoder.base
+                name = int.from_bytes(memory.read(address + pointer, 8), "little")
+                if name == address + inline or _is_external(memory, address + pointer - 4, name):
+                    found.add(address)
+    return found | set(_ancestors(prog, recorded.piece.snapshot))
+
+
+def _is_external(memory: _Memory, length_at: int, name: int) -> bool:
+    """Whether what looks like a dentry has a long name elsewhere: so many bytes, then a NUL."""
+    length = int.from_bytes(memory.read(length_at, 4), "little")
+    if not _INLINE < length <= _NAME_MAX:
+        return False
+    text = memory.read(name, length + 1)
+    return len(text) == length + 1 and text.find(b"\0") == length
+
+
+def _whole_reads(reads: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Every read, and every two that are one across the border of two pages."""
+    for (address, size), (following, more) in pairwise([*reads, (0, 0)]):
+        yield address, size
+        if address + size == following and following % _PAGE == 0:
+            yield address, size + more
+
+
+def _ancestors(prog: drgn.Program, snapshot: Snapshot) -> Iterator[int]:
+    refs = [ref for fs in snapshot.fs_structs for ref in (fs.root, fs.pwd)]
+    refs += [ref for task in snapshot.tasks if task.walk for ref in (task.walk.root, task.walk.start)]
+    refs += [setting.target for setting in snapshot.settings]
+    todo = {ref.dentry for ref in refs if isinstance(ref, PathRef)}
+    for mount in snapshot.mounts:
+        found = drgn.Object(prog, "struct mount", address=mount.address)
+        todo |= {found.mnt_mountpoint.value_(), found.mnt.mnt_root.value_()}
+    for dentry in todo:
+        for _ in range(_MAX_ANCESTORS):
+            yield dentry
+            try:
+                parent = drgn.Object(prog, "struct dentry", address=dentry).d_parent.value_()
+            except drgn.FaultError:
+                break
+            if parent == dentry:
+                break
+            dentry = parent
+
+
+def _redact_words(memory: _Memory, names: Redactor, kept: set[int]) -> None:
+    """Texts and words of the snapshot, wherever they stand; outside of the kernel's image whatever looks like text."""
+    texts = _texts(names)
+    image = _image(memory)
+    for first, last in _runs(memory.pages, kept):
+        data = bytearray(b"".join(memory.pages[page] for page in range(first, last, _PAGE)))
+        done = bytearray(b"".join(memory.done.get(page, _NOT_DONE) for page in range(first, last, _PAGE)))
+        in_image = any(start < last and first < end for start, end in image)
+        for match in texts.finditer(bytes(data)):
+            at, end = match.span(1)
+            before = data[at - 1 : at]
+            # Strings of the kernel's begin at multiples of eight; what is before them is something else.
+            if not any(done[at:end]) and (at % 8 == 0 or not before.isalnum()):
+                data[at:end] = names.texts[match[1]]
+                done[at:end] = b"\1" * (end - at)
+        for match in _WORD.finditer(bytes(data)):
+            at, end = match.span()
+            if not any(done[at:end]):
+                data[at:end] = _replace(match[0], names, in_image)
+        for at, page in enumerate(range(first, last, _PAGE)):
+            memory.pages[page][:] = data[at * _PAGE : (at + 1) * _PAGE]
+
+
+def _texts(names: Redactor) -> re.Pattern[bytes]:
+    """Whole texts of the snapshot: some words in them are too short to be looked for by themselves."""
+    wanted = sorted((text for text in names.texts if len(text) >= _SHORTEST), key=len, reverse=True)
+    return re.compile(rb"(%s)(?![0-9A-Za-z])" % (b"|".join(map(re.escape, wanted)) or rb"(?!)"))
+
+
+def _replace(word: bytes, names: Redactor, known_only: bool) -> bytes:
+    if word in names.replaced:
+        return names.replaced[word]
+    if known_only or len(word) < _TEXT or word in names.outputs:
+        return word
+    return names.word(word)
+
+
+def _image(memory: _Memory) -> list[tuple[int, int]]:
+    """Where the kernel's image is in physical memory."""
+    start, end = memory.types.symbol_address("_stext"), memory.types.symbol_address("_end")
+    physical = None if start is None else memory.physical(start)
+    if start is None or end is None or physical is None:
+        return []
+    return [(physical & -_PAGE, physical + end - start)]
+
+
+def _runs(pages: dict[int, bytearray], kept: set[int]) -> Iterator[tuple[int, int]]:
+    """[first, last) of pages side by side that may be changed: a name may lie across two."""
+    wanted = sorted(set(pages) - kept)
+    if not wanted:
+        return
+    first = wanted[0]
+    for page, following in pairwise([*wanted, -1]):
+        if following != page + _PAGE:
+            yield first, page + _PAGE
+            first = following
+
+
+def _difference(shown: Snapshot, expected: Snapshot) -> str:
+    """The parts of two snapshots that differ; nothing of how they were made is compared."""
+    parts = (snapshot.model_dump(mode="json", exclude={"capture"}) for snapshot in (shown, expected))
+    a, b = parts
+    return ", ".join(name for name in a if a[name] != b[name])
