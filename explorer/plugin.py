@@ -50,6 +50,8 @@ __all__ = (
 
 #: The entry-point group in which plugins are found; the built-in ones are registered in it like a stranger's.
 GROUP = "explorer.plugins"
+_DISTRIBUTION = "nullfs-explorer"
+_REFUSED = "not loaded as root for another user: say --allow-plugins-as-root, if you trust it"
 _LISTED = ("title", "needs_modules", "needs_symbols")
 
 
@@ -213,15 +215,30 @@ def list_plugins(files: Sequence[Path] = ()) -> list[PluginListing]:
     return sorted(found, key=lambda listing: listing.name)
 
 
-def load_plugins(files: Sequence[Path] = ()) -> LoadedPlugins:
-    """Import every installed plugin, and those in ``files``; one that raises costs only itself."""
+def load_plugins(files: Sequence[Path] = (), strangers: bool = True) -> LoadedPlugins:
+    """Import every installed plugin, and those in ``files``; one that raises costs only itself.
+
+    :param strangers: also those that did not come with this package; else each of them is an error entry
+    """
     loaded = LoadedPlugins()
     for point in _entry_points():
-        _load(loaded, point.name, lambda point=point: point.load())  # type: ignore[misc]
+        if strangers or _is_ours(point):
+            _load(loaded, point.name, lambda point=point: point.load())  # type: ignore[misc]
+        else:
+            loaded.errors.append(BrokenPlugin(point.name, _REFUSED, ""))
     for path in files:
-        _load(loaded, path.stem, lambda path=path: _import_file(path))  # type: ignore[misc]
+        if strangers:
+            _load(loaded, path.stem, lambda path=path: _import_file(path))  # type: ignore[misc]
+        else:
+            loaded.errors.append(BrokenPlugin(path.stem, _REFUSED, ""))
     loaded.plugins.sort(key=lambda plugin: plugin.name)
     return loaded
+
+
+def _is_ours(point: EntryPoint) -> bool:
+    """Whether it is in this package, and registered by the distribution that this package came in."""
+    registered = None if point.dist is None else point.dist.metadata["Name"]
+    return registered == _DISTRIBUTION and point.module.startswith("explorer.plugins.")
 
 
 def _entry_points() -> list[EntryPoint]:

@@ -32,7 +32,8 @@ def diff_command(arguments: TargetArguments, other: str | None, format_: str) ->
     from explorer.output.diff import diff_json, render_diff
 
     first, second = _two(arguments, other)
-    a, b = read_snapshot(first), read_snapshot(second)
+    # Root's rights are needed until the second is open.
+    a, b = read_snapshot(first, keeps_rights=True), read_snapshot(second)
     diff = diff_snapshots(a, b)
     if format_ == "json":
         click.echo(diff_json(diff))

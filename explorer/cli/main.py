@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -20,26 +21,36 @@ _COMMANDS = {
     "diff": "diff",
     "doctor": "doctor",
     "explain": "audit",
+    "frame": "timeline",
+    "keys": "keys",
     "ko": "ko",
     "open": "open",
     "plugins": "plugins",
+    "record": "record",
     "schema": "snapshot",
+    "serve": "serve",
     "slice": "slice",
     "snapshot": "snapshot",
     "tasks": "tasks",
+    "timeline": "timeline",
 }
 _HELP = {
     "audit": "Say what is wrong with a kernel's filesystem state; an exit code for CI.",
     "diff": "Say what differs between two targets or snapshots.",
     "doctor": "Say what this machine offers, and what to do about each lack.",
     "explain": "Say what a rule of the audit means, and what to do.",
+    "frame": "Export one frame of a recording as a snapshot.",
+    "keys": "List every key of the terminal app, by the id that a keymap uses.",
     "ko": "Say whether kernel modules look up paths, and borrow init's fs for it.",
     "open": "Browse a target in the terminal app; the same as naming no command.",
     "plugins": "List the plugins, what each needs, and whether a target has it.",
+    "record": "Record a guest, a boot or this machine over time.",
     "schema": "Print the JSON Schema of a snapshot.",
+    "serve": "Browse a target in a web browser on this machine.",
     "slice": "Cut a vmcore down to the pages a capture needs.",
     "snapshot": "Export everything about a kernel's fs_structs as JSON, JSON Lines or CSV.",
     "tasks": "Show where every task lives: a table.",
+    "timeline": "Say what happened in a recording.",
 }
 
 
@@ -85,7 +96,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="TARGET is live, a vmcore, qemu:SOCKET, physmem:FILE, sample, or a saved snapshot. "
+    epilog="TARGET is live, a vmcore, qemu:SOCKET, physmem:FILE, sample, a saved snapshot, "
+    "or a recording (FILE@3.4s: one of its frames). "
     "Exit codes: 0 done, 1 something was found (audit, diff, ko), 2 wrong usage or output not writable, "
     "3 target cannot be opened, 4 captured with errors (the output is written).",
 )
@@ -107,22 +119,32 @@ def _known_errors() -> dict[type[BaseException], int]:
     """Exceptions whose message is written for the user, and their exit codes; imported on the way out."""
     from explorer.output.files import OutputError
     from explorer.output.snapshots import SnapshotError
+    from explorer.recording.format import RecordingError
+    from explorer.recording.writer import WriteError
     from explorer.target.errors import TargetError
 
     return {
         TargetError: ExitCode.TARGET,
         SnapshotError: ExitCode.TARGET,
         OutputError: ExitCode.USAGE,
+        WriteError: ExitCode.USAGE,
+        RecordingError: ExitCode.TARGET,
     }
 
 
 def main(args: list[str] | None = None) -> None:
     """Run the command and exit: one clear line on stderr for an error, never a traceback without --debug."""
     debug = "--debug" in (sys.argv[1:] if args is None else args)
+    from explorer.target.privilege import harden_process
+
     try:
+        harden_process()
         result: Any = cli.main(args, prog_name="nullfs-explorer", standalone_mode=False)
         _flush()
     except click.ClickException as error:
+        from .targets import escape_lines
+
+        vars(error)["message"] = escape_lines(error.message)
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -133,6 +155,7 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(0)
     except Exception as error:  # noqa: BLE001  # the last line of defence: reported, never swallowed
         sys.exit(_report(error, debug))
+    gc.freeze()  # else the interpreter looks for cycles in all that was read before it ends
     sys.exit(result if isinstance(result, int) else ExitCode.OK)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .snapshot import warn_of_errors
-from .targets import ProgressLine, TargetArguments, target_options
+from .targets import ProgressLine, TargetArguments, capture_errors, give_up_rights, target_options
 
 __all__ = ("slice_command",)
 
@@ -22,7 +22,10 @@ __all__ = ("slice_command",)
     required=True,
     help="The small vmcore; .zst compresses. Mode 0600.",
 )
-def slice_command(arguments: TargetArguments, output: Path) -> int:
+@click.option(
+    "--redact", is_flag=True, help="Replace names of tasks, paths, devices and hosts, equal ones alike."
+)
+def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int:
     """Write a small ELF vmcore with only the pages of TARGET that a full capture touches.
 
     It opens in this tool and in plain drgn, and gives the same snapshot as TARGET.
@@ -37,7 +40,16 @@ def slice_command(arguments: TargetArguments, output: Path) -> int:
     progress = ProgressLine()
     try:
         with open_kernel(spec, arguments.open_options(), progress) as kernel:
-            piece = record_slice(kernel, progress, arguments.load_plugins().plugins)
+            give_up_rights(spec, writes_file=True)
+            with capture_errors(kernel):
+                plugins = arguments.load_plugins().plugins
+                if redact:
+                    from explorer.capture.redact_slice import redact_slice
+                    from explorer.capture.slice import record
+
+                    piece = redact_slice(record(kernel, progress, plugins), plugins)
+                else:
+                    piece = record_slice(kernel, progress, plugins)
             with open_output(output) as out:
                 size = piece.write(out)
     finally:

@@ -14,7 +14,16 @@ from .targets import TargetArguments, read_snapshot, target_options
 if TYPE_CHECKING:
     from explorer.model import Snapshot
 
-__all__ = ("schema_command", "snapshot_command")
+__all__ = (
+    "FORMATS",
+    "format_of",
+    "schema_command",
+    "snapshot_command",
+    "warn_of_errors",
+    "write_snapshot",
+)
+
+FORMATS = ("json", "jsonl", "csv")
 
 
 @click.command("snapshot")
@@ -29,30 +38,45 @@ __all__ = ("schema_command", "snapshot_command")
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["json", "jsonl", "csv"]),
+    type=click.Choice(FORMATS),
     help="Default: by the name of FILE, else json.",
 )
-def snapshot_command(arguments: TargetArguments, output: Path | None, format_: str | None) -> int:
+@click.option(
+    "--redact", is_flag=True, help="Replace names of tasks, paths, devices and hosts, equal ones alike."
+)
+def snapshot_command(
+    arguments: TargetArguments, output: Path | None, format_: str | None, redact: bool
+) -> int:
     """Export everything about TARGET's tasks, fs_structs, mounts and namespaces."""
     from explorer.output.files import check_writable, open_output
 
     arguments.name()
     if output is not None:
         check_writable(output)
-    snapshot = read_snapshot(arguments)
+    snapshot = read_snapshot(arguments, writes_file=output is not None)
+    form = format_ or format_of(output)
+    if redact:
+        from explorer.output.redacted import redact_and_encode
+
+        snapshot, content = redact_and_encode(snapshot, arguments.load_plugins().plugins, form)
+        with open_output(output) as out:
+            out.write(content)
+        return warn_of_errors(snapshot)
     with open_output(output) as out:
-        _write(snapshot, out, format_ or _format_of(output))
+        write_snapshot(snapshot, out, form)
     return warn_of_errors(snapshot)
 
 
-def _format_of(output: Path | None) -> str:
+def format_of(output: Path | None) -> str:
+    """The format that a file's name asks for."""
     if output is None:
         return "json"
     suffix = Path(output.name.removesuffix(".zst")).suffix.removeprefix(".")
     return suffix if suffix in ("jsonl", "csv") else "json"
 
 
-def _write(snapshot: Snapshot, out: BinaryIO, format_: str) -> None:
+def write_snapshot(snapshot: Snapshot, out: BinaryIO, format_: str) -> None:
+    """Write a snapshot in one of :data:`FORMATS`."""
     from explorer.output.csvfile import write_csv
     from explorer.output.snapshots import write_json, write_jsonl
 

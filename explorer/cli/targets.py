@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -44,6 +45,7 @@ class TargetArguments:
     debug: bool
     plugins: tuple[Path, ...]
     progress_lines: bool
+    allow_plugins_as_root: bool
 
     def is_named(self) -> bool:
         """Whether any target was named at all."""
@@ -96,8 +98,9 @@ class TargetArguments:
 
     def load_plugins(self) -> LoadedPlugins:
         from explorer.plugin import load_plugins
+        from explorer.target.privilege import runs_for_another_user
 
-        return load_plugins(self.plugins)
+        return load_plugins(self.plugins, strangers=self.allow_plugins_as_root or not runs_for_another_user())
 
 
 class _Size(click.ParamType[int]):
@@ -146,6 +149,11 @@ _OPTIONS = (
         type=_FILE,
         metavar="FILE",
         help="One more plugin: a Python file, run with your rights.",
+    ),
+    click.option(
+        "--allow-plugins-as-root",
+        is_flag=True,
+        help="Under sudo, load plugins that did not come with the tool, too: they run as root.",
     ),
     click.option("--stats", is_flag=True, help="Say on stderr what the capture cost."),
     click.option("--debug", is_flag=True, help="Show the traceback of an error."),
@@ -213,8 +221,14 @@ class ProgressLine:
             self._dirty = False
 
 
-def read_snapshot(arguments: TargetArguments) -> Snapshot:
+def read_snapshot(
+    arguments: TargetArguments, *, writes_file: bool = False, keeps_rights: bool = False
+) -> Snapshot:
     """The snapshot of a target: captured from a kernel, or loaded from a file.
+
+    Once a live kernel is open, this process gives up its rights; with ``writes_file``, not those for files.
+
+    :param keeps_rights: another target will be opened
 
     :raises TargetError: if the target cannot be opened
     :raises SnapshotError: if it is a snapshot file that cannot be read
@@ -225,12 +239,21 @@ def read_snapshot(arguments: TargetArguments) -> Snapshot:
 
         assert spec.path is not None
         return load_snapshot(spec.path)
+    if spec.kind == "recording":
+        from explorer.recording.reader import Recording
+
+        assert spec.path is not None
+        with Recording.open(spec.path) as recording:
+            return recording.snapshot_at(spec.moment)
     from explorer.capture.capture import CaptureStats
     from explorer.target.kernel import open_kernel
 
     progress, stats = ProgressLine(arguments.progress_lines), CaptureStats()
     try:
         with open_kernel(spec, arguments.open_options(), progress) as kernel:
+            stats.mark("opening")
+            if not keeps_rights:
+                give_up_rights(spec, writes_file)
             snapshot = capture_kernel(kernel, arguments.load_plugins(), progress, stats)
     finally:
         progress.clear()
@@ -241,11 +264,35 @@ def read_snapshot(arguments: TargetArguments) -> Snapshot:
     return snapshot
 
 
+def give_up_rights(spec: TargetSpec, writes_file: bool) -> None:
+    """What is left to do with an open live kernel needs none."""
+    if spec.kind == "live":
+        from explorer.target.privilege import drop_privileges
+
+        drop_privileges(keep_files=writes_file)
+
+
 def escape_lines(text: str) -> str:
     """A traceback for the terminal: it may quote text from the kernel."""
     from explorer.model import escape_text
 
     return "\n".join(escape_text(line) for line in text.splitlines())
+
+
+@contextmanager
+def capture_errors(kernel: OpenKernel) -> Iterator[None]:
+    """What the kernel's types lack, or where they are damaged, as one line. :raises TargetError: for that"""
+    from explorer.target.btf import BtfError
+    from explorer.target.errors import TargetError
+
+    try:
+        yield
+    except LookupError as error:
+        raise TargetError(f"{kernel.source.target}: cannot be captured: {error.args[0]}") from error
+    except BtfError as error:
+        raise TargetError(
+            f"{kernel.source.target}: its BTF is damaged ({error}): give a vmlinux with -s"
+        ) from error
 
 
 def capture_kernel(
@@ -254,12 +301,9 @@ def capture_kernel(
     """Capture an open kernel. :raises TargetError: if its types lack what a capture needs"""
     from explorer.capture.capture import CaptureRequest, capture_snapshot
     from explorer.model import CaptureError
-    from explorer.target.errors import TargetError
 
-    try:
+    with capture_errors(kernel):
         snapshot = capture_snapshot(CaptureRequest.from_kernel(kernel, plugins.plugins), progress, stats)
-    except LookupError as error:
-        raise TargetError(f"{kernel.source.target}: cannot be captured: {error.args[0]}") from error
     for broken in plugins.errors:
         snapshot.errors.append(CaptureError(where=f"plugin {broken.name}", what="load", why=broken.why))
         stats.tracebacks.append(broken.traceback)
@@ -273,3 +317,5 @@ def _print_stats(stats: CaptureStats) -> None:
         f"{stats.reads} reads, {stats.bytes_read / 1e6:.2f} MB",
         err=True,
     )
+    spent = ", ".join(f"{phase} {seconds * 1000:.1f}" for phase, seconds in stats.phases.items())
+    click.echo(f"ms: {spent}", err=True)

@@ -12,7 +12,7 @@ from explorer import __version__
 from explorer.analysis.audit import AuditReport
 from explorer.analysis.rules import RULES
 from explorer.analysis.verdict import verdict
-from explorer.model import CaptureError, Finding, Reference, Severity, Snapshot, escape_text
+from explorer.model import CaptureError, Finding, Reference, Severity, Snapshot, escape_text, kernel_bytes
 
 __all__ = ("sarif_log",)
 
@@ -75,7 +75,7 @@ def _logical_location(reference: Reference) -> dict[str, str]:
 def _fingerprint(finding: Finding) -> str:
     """The same finding of the same system has the same one, though addresses, pids and durations differ."""
     text = f"{finding.rule}\0{_NUMBER.sub('#', finding.title)}"
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return hashlib.sha256(kernel_bytes(text)).hexdigest()[:32]
 
 
 def _result(finding: Finding, index: int, artifact: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def sarif_log(snapshot: Snapshot, report: AuditReport, exit_code: int) -> dict[s
     rules = _rules(report.findings)
     index = {rule["id"]: number for number, rule in enumerate(rules)}
     artifact = {
-        "uri": quote(snapshot.capture.source.target.encode("utf-8", "surrogateescape"), safe="/"),
+        "uri": quote(kernel_bytes(snapshot.capture.source.target), safe="/"),
         "index": 0,
     }
     judged = verdict(snapshot)

@@ -41,7 +41,8 @@ class GuestOptions:
     ``memory_file``: keep the guest's memory in a file (``Guest.memory_path``), a raw image of physical memory.
     ``paused``: start with the CPUs stopped (``cont()`` runs them). ``wait``: let ``boot()`` return only when the
     scenario is made. ``disk``: a read-only image the guest sees as /dev/vda; with it comes a second serial line,
-    ``Guest.line``. ``tcp``: one more QMP socket, on a port of the loopback (``Guest.tcp_port``).
+    ``Guest.line``. ``tcp``: one more QMP socket, on a port of the loopback (``Guest.tcp_port``). ``reboot``: a guest
+    that resets boots again instead of ending.
     """
 
     memory_mb: int | None = None
@@ -54,6 +55,7 @@ class GuestOptions:
     wait: bool = True
     disk: Path | None = None
     tcp: bool = False
+    reboot: bool = False
 
 
 def _qemu_command(kernel: Kernel, scenario: Scenario, options: GuestOptions, directory: Path) -> list[str]:
@@ -62,11 +64,13 @@ def _qemu_command(kernel: Kernel, scenario: Scenario, options: GuestOptions, dir
     command = [
         # QEMU must not outlive the tests, whatever ends them
         *("setpriv", "--pdeathsig", "KILL", "--"),
-        *("qemu-system-x86_64", "-nodefaults", "-nographic", "-no-reboot"),
+        *("qemu-system-x86_64", "-nodefaults", "-nographic"),
+        *(() if options.reboot else ("-no-reboot",)),
         *("-accel", "tcg,thread=single", "-cpu", "Nehalem", "-smp", str(options.smp), "-m", memory),
         *("-kernel", str(kernel.vmlinuz), "-initrd", str(directory / "initrd"), "-append", append),
         *("-chardev", f"socket,id=console,path={directory / 'console'}", "-serial", "chardev:console"),
         *("-qmp", f"unix:{directory / 'tool'},server=on,wait=off"),
+        *("-qmp", f"unix:{directory / 'tool-control'},server=on,wait=off"),
         *("-qmp", f"unix:{directory / 'control'},server=on,wait=off"),
     ]
     if options.memory_file:
@@ -191,6 +195,11 @@ class Guest:
     def qmp_socket(self) -> Path:
         """A second QMP socket, free for the tool under test."""
         return self.directory / "tool"
+
+    @property
+    def control_socket(self) -> Path:
+        """A third QMP socket: the tool under test may stop the guest through it."""
+        return self.directory / "tool-control"
 
     @property
     def tcp_port(self) -> int:

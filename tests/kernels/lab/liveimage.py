@@ -27,6 +27,8 @@ __all__ = ("PYTHON_COMMAND", "build_live_image")
 PYTHON_COMMAND = ("/py/bin/python3", "-m", "explorer")
 
 _PACKAGE = Path(__file__).parents[3] / "explorer"
+#: What runs in the guest beside the tool.
+_SCRIPTS = Path(__file__).parent / "guest"
 #: Parts of the standard library that a command-line tool never imports; half of its size.
 _LEFT_OUT = ("test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "site-packages")
 _REQUIRED = ("click", "drgn", "pydantic", "zstandard")
@@ -84,6 +86,8 @@ def _stage(root: Path) -> None:
     _copy_packages(root / "site")
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(_PACKAGE, root / "app" / "explorer", ignore=ignore)
+    for script in _SCRIPTS.glob("*.py"):
+        shutil.copy2(script, root / "app" / script.name)
     for directory in ("py", "site", "app"):
         unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
         compileall.compile_dir(str(root / directory), quiet=2, invalidation_mode=unchecked)
@@ -100,7 +104,7 @@ def _digest() -> str:
     digest = hashlib.sha256(sys.version.encode())
     for distribution in sorted(_requirements(), key=lambda found: found.name):
         digest.update(f"{distribution.name} {distribution.version}\n".encode())
-    for source in [Path(__file__), *sorted(_PACKAGE.rglob("*.py"))]:
+    for source in [Path(__file__), *sorted(_PACKAGE.rglob("*.py")), *sorted(_SCRIPTS.glob("*.py"))]:
         digest.update(source.read_bytes())
     return digest.hexdigest()[:24]
 

@@ -82,7 +82,12 @@ SCENARIOS = {
         Scenario("abandoned"),
         Scenario("audit", modules=("fuse",)),
         Scenario("lost"),
+        # Goes on in the root of rootimage.py, which is its disk
+        Scenario("switch-root", modules=("virtio_blk", "squashfs"), memory_mb=512),
         Scenario("unpack", memory_mb=512),
+        # What speed is measured on (bench/): nx.tasks=N, at most 20,000 processes or 100,000 threads
+        Scenario("crowd", memory_mb=3072),
+        Scenario("threads", memory_mb=4096),
         # Guests without states of their own: tests make them with Guest.sh
         Scenario("shell", modules=("fuse",), packages=("busybox-static",)),
         Scenario(

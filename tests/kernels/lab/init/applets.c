@@ -7,6 +7,9 @@
  *	lab-connect ADDR PORT	a TCP connection over IPv4 that says nothing; a child keeps it
  *	lab-socket FAMILY	socket(2) of a family that may be a module: the kernel runs modprobe
  *	lab-crash		dumps core
+ *	lab-storm NUMBER	so many processes that fork, unshare, chroot, exec and exit without an end; ended by
+ *				lab-calm
+ *	lab-su PROGRAM ARGS	what a setuid copy of this program is: runs PROGRAM as root, as sudo does
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -126,6 +129,10 @@ int run_applet(char **argv)
 		{ "lab-connect", connect_to, true },
 		{ "lab-socket", open_socket, true },
 		{ "lab-crash", crash, false },
+		{ "lab-storm", storm, true },
+		{ "lab-calm", calm, false },
+		{ "lab-nothing", nothing, false },
+		{ "lab-su", become_root, true },
 	};
 
 	for (size_t i = 0; i < sizeof(applets) / sizeof(*applets); i++)

@@ -45,6 +45,12 @@ void print_oracle(void);
 void run_shell(const char *line);
 int run_applet(char **argv);
 
+/* storm.c */
+int storm(char **argv);
+int calm(char **argv);
+int nothing(char **argv);
+int become_root(char **argv);
+
 /* The scenarios that are more than a few lines */
 void make_lively_fs(void);
 void make_lively_names(void);
@@ -53,5 +59,10 @@ void make_lively_kernel(void);
 void make_live_runner(void);
 void make_audit(void);
 void make_lost_walkers(void);
+void make_switch_root(void);
+void run_real_root(void);
+int run_real_root_helper(void);
+void make_crowd(void);
+void make_many_threads(void);
 
 #endif

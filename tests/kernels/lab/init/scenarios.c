@@ -78,6 +78,11 @@ const struct scenario scenarios[] = {
 	{ "abandoned", make_abandoned },
 	{ "audit", make_audit_states },
 	{ "lost", make_lost },
+	/* does not return: the init of /dev/vda goes on */
+	{ "switch-root", make_switch_root },
+	/* many tasks (nx.tasks=N): crowd are processes, threads are one process's */
+	{ "crowd", make_crowd },
+	{ "threads", make_many_threads },
 	/* unpack: a healthy guest after a big initramfs; the harness stops it while the kernel unpacks */
 	{ "unpack", make_healthy },
 	/* the rest of these is made by the harness, in shell */

@@ -1,0 +1,46 @@
+"""``python -m tests.fuzz``: run cases, or one case again."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import sys
+
+from .campaign import run_cases
+from .worker import MUTATORS, Case, Worker, cases_of
+
+__all__ = ("main",)
+
+
+def main() -> int:
+    """The exit code: 0 if every case ended as it may."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--cases", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=None, help="default: a new one, which is printed")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--only", choices=MUTATORS, action="append", help="only this mutator; repeatable")
+    parser.add_argument(
+        "--case", type=int, default=None, help="run one case of --only again, and show what it was"
+    )
+    options = parser.parse_args()
+    seed = secrets.randbelow(1 << 32) if options.seed is None else options.seed
+    if options.case is not None:
+        if options.only is None or len(options.only) != 1:
+            parser.error("--case goes with one --only MUTATOR")
+        worker = Worker(seed)
+        try:
+            result = worker.run(Case(options.only[0], options.case), debug=True)
+        finally:
+            worker.close()
+        print(f"{result.mutator}: {result.command}\n{result.outcome}: {result.failure}")
+        return int(result.failure is not None)
+    print(f"seed {seed}, {options.cases} cases, {options.jobs} at a time", flush=True)
+    summary = run_cases(seed, cases_of(options.cases, options.only or ()), options.jobs, sys.stderr)
+    for line in summary.lines():
+        print(line)
+    return int(bool(summary.failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

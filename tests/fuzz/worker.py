@@ -1,0 +1,288 @@
+"""One case in a process of its own: with limits, and judged by what it printed and how it ended."""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import random
+import re
+import resource
+import select
+import signal
+import sys
+import time
+import unicodedata
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from explorer.model import Snapshot
+from explorer.output.snapshots import SnapshotError, parse_snapshot
+
+from .bases import SMALLEST, Bases, WarmKernel
+from .formats import FILE_MUTATORS as FORMAT_MUTATORS
+from .formats import FileCase
+from .memory import MEMORY_MUTATORS, apply_patches
+from .recordings import RECORDING_MUTATORS
+from .streams import STREAM_MUTATORS
+
+__all__ = ("MUTATORS", "Case", "Result", "Worker", "cases_of")
+
+DEADLINE_S = 10
+#: Of wall time: the machine may be busy with something else. A case that sleeps ends here.
+_WALL_S = 60.0
+MEMORY = 1 << 30
+_PRINTED = 64 << 20
+_END_TO_END = 0.02
+#: Fault, or wrong usage: neither is an answer to damage.
+_CODES = {0: "whole", 1: "whole", 3: "refused", 4: "honest errors"}
+_COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("snapshot", "--format", "json"),
+    ("snapshot", "--format", "json"),
+    ("snapshot", "--format", "jsonl", "--progress-lines"),
+    ("snapshot", "--format", "csv"),
+    ("tasks", "--all"),
+    ("tasks",),
+    ("tasks", "--width", "60"),
+    ("audit",),
+    ("audit", "--format", "json"),
+    ("audit", "--format", "sarif"),
+    ("plugins",),
+)
+_RECORDING_COMMANDS = (("timeline",), ("timeline", "--json"), ("frame",))
+_MEMORY_BASES = ("isolated", "rfc-v1", "nullfs-rootfs", "legacy-6.12", "legacy-6.1")
+FILE_MUTATORS = FORMAT_MUTATORS | RECORDING_MUTATORS
+MUTATORS: tuple[str, ...] = (*MEMORY_MUTATORS, *FILE_MUTATORS, *STREAM_MUTATORS)
+
+
+class Case(NamedTuple):
+    """With a seed: what is run. A case stays what it is when mutators are added."""
+
+    mutator: str
+    number: int
+
+
+def cases_of(count: int, only: Collection[str] = ()) -> list[Case]:
+    """So many cases, of each mutator in turn."""
+    wanted = [name for name in MUTATORS if not only or name in only]
+    return [Case(wanted[index % len(wanted)], index // len(wanted)) for index in range(count)]
+
+
+@dataclass(slots=True)
+class Result:
+    """How one case ended."""
+
+    mutator: str
+    number: int
+    outcome: str
+    seconds: float
+    """Of processor time."""
+    wall: float
+    rss: int
+    """Bytes."""
+    failure: str | None = None
+    command: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Worker:
+    """Runs cases, one after the other; what it has made for one it keeps for the next."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._bases = Bases()
+        self._runs: dict[str, Callable[[random.Random], tuple[list[str], Callable[[], None]]]] = {}
+
+    def close(self) -> None:
+        self._bases.close()
+
+    def run(self, case: Case, debug: bool = False) -> Result:
+        """One case: the same case and seed do the same."""
+        mutator = case.mutator
+        rng = random.Random(f"{self._seed}:{mutator}:{case.number}")
+        if mutator in MEMORY_MUTATORS:
+            command, prepare = self._memory_case(mutator, rng)
+        elif mutator in FILE_MUTATORS:
+            command, prepare = self._file_case(mutator, rng)
+        else:
+            data = STREAM_MUTATORS[mutator](self._bases, rng)
+            command, prepare = [mutator], lambda: _feed(data)
+        end_to_end = mutator in FILE_MUTATORS and rng.random() < _END_TO_END
+        if debug and mutator not in STREAM_MUTATORS:
+            command.append("--debug")
+        ended = _Ended(self._bases.path, command, prepare, end_to_end)
+        failure, outcome = ended.judge()
+        return Result(
+            mutator, case.number, outcome, ended.seconds, ended.wall, ended.rss, failure, " ".join(command)
+        )
+
+    def _memory_case(self, mutator: str, rng: random.Random) -> tuple[list[str], Callable[[], None]]:
+        warm = self._bases.warm(rng.choice(_MEMORY_BASES))
+        patches = MEMORY_MUTATORS[mutator](warm, rng)
+        command = [*rng.choice(_COMMANDS), "sample"]
+
+        def prepare() -> None:
+            apply_patches(warm.prog, patches, warm.direct_map)
+            _open_instead(warm)
+
+        return command, prepare
+
+    def _file_case(self, mutator: str, rng: random.Random) -> tuple[list[str], Callable[[], None]]:
+        case = FILE_MUTATORS[mutator](self._bases, rng)
+        path = self._write(case)
+        command = [*rng.choice(_COMMANDS), str(path), *case.options]
+        if case.suffix == ".nxrec" and rng.random() < 0.7:
+            command = [*rng.choice(_RECORDING_COMMANDS), str(path)]
+            command += [f"#{rng.randrange(14)}"] if command[0] == "frame" else []
+        if case.vmcoreinfo is not None:
+            info = self._bases.path / "vmcoreinfo"
+            info.write_bytes(case.vmcoreinfo)
+            command += ["--vmcoreinfo", str(info)]
+        return command, lambda: None
+
+    def _write(self, case: FileCase) -> Path:
+        cache, content = self._bases.cache_file(SMALLEST)
+        cache.write_bytes(case.content if case.cache_of is not None else content)
+        if case.cache_of is not None:
+            return self._bases.elf_path(case.cache_of)
+        path = self._bases.path / f"case{case.suffix}"
+        path.write_bytes(case.content)
+        return path
+
+
+def _open_instead(warm: WarmKernel) -> None:
+    """The fault: the kernel that the command opens is the one whose memory was damaged."""
+    import explorer.target.kernel as module
+
+    module.open_kernel = lambda *_: warm.kernel
+
+
+def _feed(data: bytes) -> None:
+    """What the screen does with its reader's output; prints as the command would."""
+    from explorer.output.snapshots import write_json
+    from explorer.output.stream import SnapshotStream
+
+    stream = SnapshotStream("the reader's output")
+    try:
+        stream.feed(data.split(b"\n"))
+        snapshot = stream.finish()
+    except SnapshotError as error:
+        from explorer.model import escape_text
+
+        sys.stderr.write(f"nullfs-explorer: {escape_text(str(error))}\n")
+        sys.exit(3)
+    write_json(Snapshot.model_validate(snapshot.model_dump()), sys.stdout.buffer)
+    sys.exit(0)
+
+
+class _Ended:
+    """A case that was run: its output, its end, its cost."""
+
+    def __init__(
+        self, directory: Path, command: list[str], prepare: Callable[[], None], end_to_end: bool
+    ) -> None:
+        self._command = command
+        self._out, self._err = directory / "stdout", directory / "stderr"
+        started = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            self._child(prepare, end_to_end)
+        descriptor = os.pidfd_open(pid)
+        try:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            self._hung = not poll.poll(_WALL_S * 1000)
+            if self._hung:
+                os.kill(pid, signal.SIGKILL)
+            _, self._status, usage = os.wait4(pid, 0)
+        finally:
+            os.close(descriptor)
+        self.wall = time.monotonic() - started
+        self.seconds = usage.ru_utime + usage.ru_stime
+        self.rss = usage.ru_maxrss * 1024
+        self.out, self.err = self._out.read_bytes(), self._err.read_bytes()
+
+    def _child(self, prepare: Callable[[], None], end_to_end: bool) -> None:
+        """Does not return."""
+        code = 99
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            for path, number in ((self._out, 1), (self._err, 2)):
+                os.dup2(os.open(path, flags, 0o600), number)
+            resource.setrlimit(resource.RLIMIT_CPU, (DEADLINE_S, DEADLINE_S + 1))
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+            if end_to_end:
+                os.execv(sys.executable, [sys.executable, "-m", "explorer", *self._command])
+            sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), "utf-8", write_through=False)
+            sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8", "backslashreplace")
+            gc.disable()
+            prepare()
+            if self._command[0] not in STREAM_MUTATORS:
+                from explorer.cli.main import main
+
+                main(self._command)
+            code = 98
+        except SystemExit as exit_:
+            code = exit_.code if isinstance(exit_.code, int) else 1
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except BaseException:  # noqa: BLE001 - this is the end of a child: it is judged by what it printed
+            import traceback
+
+            os.write(2, traceback.format_exc().encode("utf-8", "backslashreplace"))
+        finally:
+            os._exit(code)
+
+    def judge(self) -> tuple[str | None, str]:
+        """(what is wrong or ``None``, name of the outcome)"""
+        if self._hung:
+            return f"no end after {_WALL_S:g} s", "hang"
+        if os.WIFSIGNALED(self._status):
+            number = os.WTERMSIG(self._status)
+            what = "hang" if number == signal.SIGXCPU else "signal"
+            return f"ended by {signal.Signals(number).name}", what
+        if self.rss > MEMORY:
+            return f"{self.rss >> 20} MB of memory", "memory"
+        code = os.WEXITSTATUS(self._status)
+        text = self.err.decode("utf-8", "backslashreplace")
+        if "Traceback" in text or "a fault of this program" in text:
+            return f"a fault: {text.strip()[-3000:]}", "fault"
+        if code not in _CODES:
+            return f"exit code {code}: {text.strip()[-500:]}", "exit code"
+        return self._judge_output(code, text)
+
+    def _judge_output(self, code: int, text: str) -> tuple[str | None, str]:
+        lines = [line for line in text.splitlines() if not line.startswith("progress\t")]
+        control = _control(self.out.decode("utf-8", "surrogateescape")) or _control("\n".join(lines))
+        if control is not None:
+            return f"control character {control!r} in the output", "escape"
+        if code == 3 and (len(lines) != 1 or self.out):
+            return f"exit code 3 with {len(lines)} lines and {len(self.out)} bytes of output", "words"
+        if code == 4 and not lines:
+            return "exit code 4 and not a word", "words"
+        if code == 4 and "plugin" in text and re.search(r"\b[A-Z]\w*Error: ", text):
+            return None, "plugin raised"
+        if code in (0, 4) and self._command[:3] == ["snapshot", "--format", "json"]:
+            try:
+                parse_snapshot(self.out, "the output")
+            except SnapshotError as error:
+                return f"the output is no snapshot: {error}", "output"
+        return None, _CODES[code]
+
+
+def _control(text: str) -> str | None:
+    """The first character that no output may have: control, bidi, or a byte that is not UTF-8."""
+    if text.isascii() and text.replace("\n", "").replace("\r\n", "\n").isprintable():
+        return None
+    for char in text:
+        if char not in "\n" and unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+            if char == "\r":
+                continue  # RFC 4180 ends a line of CSV with it
+            return char
+    return None

@@ -1,0 +1,92 @@
+"""The tool on a live kernel while processes come and go: by root, and by an ordinary user through a setuid program."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from explorer.model import Snapshot
+from explorer.output.snapshots import parse_snapshot
+from tests.kernels.churn import Captures, boot_for_churn, calm, capture_many, start_storm, wrong_rows
+from tests.kernels.lab import Guest, Oracle
+from tests.kernels.lab.errors import GuestDiedError
+
+pytestmark = pytest.mark.kernel
+
+_CAPTURES = 20
+_ATTEMPTS = 3
+#: A leak of a capture's worth of memory would be a hundred times this over ten captures.
+_MAX_GROWTH = 4 << 20
+
+
+class Churn:
+    """What was captured in the storm, between two listings of the calm guest."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.before: Oracle = guest.oracle()
+        start_storm(guest)
+        self.by_root = _document(guest.run_tool("snapshot", "live", "--no-cache"))
+        self.by_sudo = _document(guest.run_tool("@sudo", "snapshot", "live", "--no-cache"))
+        self.audit = guest.run_tool(
+            "audit", "live", "--no-cache", "--format", "json", "--fail-on", "critical"
+        )
+        self.many: Captures = capture_many(guest, _CAPTURES)
+        calm(guest)
+        self.after: Oracle = guest.oracle()
+
+
+def _document(ran: tuple[int, str]) -> tuple[int, Snapshot]:
+    code, printed = ran
+    assert "Traceback" not in printed and "a fault of this program" not in printed, printed[-3000:]
+    assert code in (0, 4), printed[-3000:]
+    # The line carries stderr too: what is not the document is progress, and the line about errors behind it.
+    end = printed.rindex("\n}") + 2
+    return code, parse_snapshot(printed[printed.index('{"schema_version"') : end].encode(), "live")
+
+
+@pytest.fixture(scope="module", params=["7.3", "6.12"])
+def churn(request: pytest.FixtureRequest) -> Iterator[Churn]:
+    """A guest that QEMU's emulation lets die is booted again, and it is said."""
+    with contextlib.ExitStack() as stack:
+        for attempt in range(1, _ATTEMPTS + 1):
+            guest = stack.enter_context(boot_for_churn(request.param))
+            try:
+                made = Churn(guest)
+                break
+            except GuestDiedError as error:
+                stack.close()
+                if attempt == _ATTEMPTS:
+                    raise
+                warnings.warn(f"{request.param} churn: booting again: {error}", stacklevel=1)
+        yield made
+
+
+@pytest.mark.parametrize("road", ["by_root", "by_sudo"])
+def test_every_task_that_outlives_the_storm_is_what_the_guest_says(churn: Churn, road: str) -> None:
+    _, snapshot = getattr(churn, road)
+    assert wrong_rows(snapshot, churn.before, churn.after) == []
+    assert any(task.comm == "storm" for task in snapshot.tasks)
+
+
+@pytest.mark.parametrize("road", ["by_root", "by_sudo"])
+def test_what_could_not_be_read_in_the_storm_is_said(churn: Churn, road: str) -> None:
+    code, snapshot = getattr(churn, road)
+    assert (code == 4) == bool(snapshot.errors)
+    assert snapshot.capture.consistent is False
+
+
+def test_the_audit_runs_in_the_storm(churn: Churn) -> None:
+    code, printed = churn.audit
+    assert code in (0, 1, 4), printed
+    assert json.loads(printed[printed.index("{") : printed.rindex("\n}") + 2])["findings"] is not None
+
+
+def test_twenty_captures_in_the_storm_show_stable_tasks_unchanged_and_leak_nothing(churn: Churn) -> None:
+    assert churn.many.code == 0, churn.many.printed[-3000:]
+    assert len(churn.many.said) == _CAPTURES
+    assert churn.many.wrong() == []
+    assert churn.many.growth() < _MAX_GROWTH

@@ -1,0 +1,85 @@
+"""What is shipped: the same bytes every time, and a wheel that works where nothing else is."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+from pathlib import Path
+
+import pytest
+
+from tests.make_dist import ROOT, build
+from tests.make_lock import LOCK
+
+_EPOCH = "1700000000"
+
+
+def digests(directory: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in build(directory, _EPOCH)}
+
+
+def test_wheel_and_sdist_are_the_same_bytes_when_built_again(tmp_path: Path) -> None:
+    first, second = digests(tmp_path / "a"), digests(tmp_path / "b")
+    assert first == second
+    assert {name.rpartition(".")[2] for name in first} == {"whl", "gz"}
+
+
+def test_the_sdist_holds_the_security_page_and_the_lock_and_nothing_from_outside(tmp_path: Path) -> None:
+    (archive,) = [path for path in build(tmp_path, _EPOCH) if path.suffix == ".gz"]
+    with tarfile.open(archive) as tar:
+        names = tar.getnames()
+    assert len({name.split("/")[0] for name in names}) == 1
+    inside = {name.partition("/")[2] for name in names}
+    assert {"SECURITY.md", "requirements.lock", "README.md", "LICENSE", "pyproject.toml"} <= inside
+
+
+def test_the_wheel_shows_the_sample_in_a_clean_environment(tmp_path: Path) -> None:
+    """Nothing of the checkout is there; the dependencies are those of this environment, by path."""
+    (wheel,) = [path for path in build(tmp_path / "dist", _EPOCH) if path.suffix == ".whl"]
+    clean = tmp_path / "clean"
+    venv.create(clean, with_pip=False, symlinks=True)
+    site = next(clean.glob("lib/python3.*/site-packages"))
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*command, "--target", str(site), str(wheel)], check=True, capture_output=True)
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        ours = path.name.startswith(("nullfs", "explorer", "__editable__")) or path.suffix == ".pth"
+        if not ours and not (site / path.name).exists():
+            (site / path.name).symlink_to(path)
+    ran = subprocess.run(
+        [clean / "bin" / "python", "-I", "-m", "explorer", "tasks", "sample", "--no-cache"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "isolated" in ran.stdout
+    shutil.rmtree(clean)
+
+
+def test_the_lock_names_every_dependency_with_a_hash_and_no_place_to_get_it_from() -> None:
+    text = LOCK.read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9_.-]+==\S+ --hash=sha256:[0-9a-f]{64}", line) for line in lines), lines
+    names = {re.split(r"[=]", line)[0].replace("_", "-") for line in lines}
+    project = (ROOT / "pyproject.toml").read_text()
+    wanted = re.search(r"^dependencies = \[(.*?)\]", project, re.MULTILINE | re.DOTALL)
+    assert wanted is not None
+    assert {re.split(r"[><=\[ ]", name)[0] for name in re.findall(r'"([^"]+)"', wanted[1])} <= names
+    assert "://" not in text
+
+
+@pytest.mark.parametrize("word", ["pickle", "eval(", "exec(", "marshal", "shelve", "yaml"])
+def test_nothing_that_runs_data_is_in_the_package(word: str) -> None:
+    allowed = {"plugin.py"}  # it imports the plugins that the user names
+    for path in (ROOT / "explorer").rglob("*.py"):
+        if path.name in allowed:
+            continue
+        code = re.sub(r'""".*?"""|#[^\n]*', "", path.read_text(), flags=re.DOTALL)
+        assert not re.search(rf"(?<![\w.\"'-]){re.escape(word)}", code), path

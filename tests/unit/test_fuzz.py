@@ -1,0 +1,116 @@
+"""500 cases of the fuzzing harness, with a fixed seed; and what earlier cases have found."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from explorer.capture.capture import CaptureRequest, capture_snapshot
+from explorer.output.snapshots import SnapshotError, load_snapshot
+from explorer.target.btf import Btf, BtfError, Kind
+from explorer.target.detect import detect_target
+from explorer.target.kallsyms import SymbolTable
+from explorer.target.kernel import OpenOptions, open_kernel
+from tests.conftest import FIXTURES, Run
+from tests.fuzz.campaign import run_cases
+from tests.fuzz.worker import MUTATORS, Case, cases_of
+from tests.unit.btf_builder import BtfBuilder
+
+SEED = 20261123
+CASES = 500
+
+
+def test_no_damage_ends_in_a_traceback_a_hang_a_signal_or_an_escape() -> None:
+    summary = run_cases(SEED, cases_of(CASES), jobs=2)
+    assert [f"case {found.mutator} {found.number}: {found.failure}" for found in summary.failures] == []
+    assert set(summary.counts) == set(MUTATORS)
+    outcomes = {outcome for counts in summary.counts.values() for outcome in counts}
+    assert {"whole", "refused", "honest errors"} <= outcomes
+
+
+def test_a_case_is_the_same_case_when_it_is_run_again() -> None:
+    cases = [Case("mount-parents", 1), Case("elf-headers", 1)]
+    first, second = (run_cases(SEED, cases) for _ in range(2))
+    assert first.counts == second.counts
+
+
+def test_a_number_in_vmcoreinfo_that_is_none_is_refused_in_one_line(run: Run, tmp_path: Path) -> None:
+    text = b"OSRELEASE=6.12.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff81000000\nNUMBER(phys_base)=\x1b[31m\n"
+    (tmp_path / "info").write_bytes(text)
+    result = run("tasks", FIXTURES["rfc-v1"], "--vmcoreinfo", "info")
+    assert result.returncode == 3
+    assert len(result.stderr.splitlines()) == 1
+    assert "VMCOREINFO" in result.stderr and "\x1b" not in result.stderr
+
+
+def test_a_small_file_that_becomes_a_large_snapshot_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.json.zst"
+    bomb.write_bytes(zstandard.compress(b'{"schema_version":1,"x":"' + b" " * (64 << 20) + b'"}'))
+    with pytest.raises(SnapshotError, match="more than a snapshot of its size"):
+        load_snapshot(bomb)
+
+
+def test_a_snapshot_in_two_zstd_frames_is_read_to_its_end(run: Run, tmp_path: Path) -> None:
+    run("snapshot", FIXTURES["rfc-v1"], "-o", "plain.json")
+    plain = (tmp_path / "plain.json").read_bytes()
+    halves = zstandard.compress(plain[:1000]) + zstandard.compress(plain[1000:])
+    (tmp_path / "two.json.zst").write_bytes(halves)
+    assert load_snapshot(tmp_path / "two.json.zst") == load_snapshot(tmp_path / "plain.json")
+
+
+@pytest.mark.parametrize("facts", ["loaded", [], None, 7])
+def test_facts_of_a_plugin_that_are_no_object_make_no_snapshot(
+    run: Run, tmp_path: Path, facts: object
+) -> None:
+    run("snapshot", FIXTURES["rfc-v1"], "-o", "saved.json")
+    document = json.loads((tmp_path / "saved.json").read_text())
+    document["plugins"]["audit"] = facts
+    (tmp_path / "saved.json").write_text(json.dumps(document))
+    for command in ("audit", "plugins", "tasks"):
+        result = run(command, "saved.json")
+        assert (result.returncode, len(result.stderr.splitlines())) == (3, 1), result.stderr
+
+
+def test_an_index_of_other_types_is_damage_and_not_another_type() -> None:
+    builder = BtfBuilder()
+    number = builder.integer("int", 4)
+    builder.struct("first", 4, [("a", number, 0)])
+    builder.struct("second", 4, [("b", number, 0)])
+    btf = builder.btf()
+    words = list(btf.index.names)
+    # Every name leads to the type behind its own.
+    moved = [word & ~((1 << 27) - 1) | (word & ((1 << 27) - 1)) % 3 + 1 for word in words]
+    damaged = btf.index._replace(names=memoryview(struct.pack(f"<{len(moved)}Q", *moved)).cast("Q"))
+    with pytest.raises(BtfError, match="index is damaged"):
+        Btf(builder.section(), index=damaged).find("first", (Kind.STRUCT,))
+
+
+def test_a_symbol_table_with_numbers_out_of_range_knows_fewer_symbols() -> None:
+    words = struct.pack("<3I", 7, 0xFFFFFFFF, 1)
+    table = SymbolTable(
+        0xFFFFFFFF81000000,
+        {
+            "sym_offsets": struct.pack("<3Q", 1, 1 << 48, 1 << 63),
+            "sym_starts": words,
+            "sym_by_name": words,
+            "sym_rank": words,
+            "sym_names": b"a\0b\0c\0",
+            "sym_kinds": b"\xff\xff\xff",
+        },
+    )
+    assert table.find("a") == []
+    assert len(table.all()) == 3
+
+
+def test_a_module_list_that_ends_in_null_costs_the_modules_alone() -> None:
+    with open_kernel(detect_target(str(FIXTURES["isolated"])), OpenOptions()) as kernel:
+        address = kernel.prog["modules"].address_
+        assert address is not None
+        kernel.prog.add_memory_segment(address, 8, lambda *read: bytes(read[1]), False)
+        snapshot = capture_snapshot(CaptureRequest.from_kernel(kernel))
+        assert any("list of modules" in note for note in kernel.types.modules.notes)
+    assert snapshot.tasks and snapshot.modules == []
