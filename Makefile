@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 JOBS   ?= auto
 
-.PHONY: demo test lint check-types check-imports unit kernels terminal-tools host-tools fixtures screenshots clean
+.PHONY: demo test lint check-types check-imports unit kernels terminal-tools host-tools fixtures recording screenshots bench bench-tui clean
 
 demo: $(STAMP)
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/nullfs-explorer sample; else $(BIN)/nullfs-explorer tasks sample; fi
@@ -40,7 +40,7 @@ kernels: $(STAMP) host-tools
 	$(BIN)/pytest -m kernel -n $(JOBS) --dist loadfile
 
 terminal-tools:
-	@tests/host-tools.sh tmux
+	@tests/host-tools.sh tmux chromium
 
 host-tools:
 	@tests/host-tools.sh qemu gcc makedumpfile squashfs
@@ -50,9 +50,53 @@ host-tools:
 fixtures: $(STAMP) host-tools
 	$(BIN)/python -m tests.kernels.make_fixtures $(FIXTURE_RFC)
 
+# The recording of a boot that tests and screenshots use, made anew from a kernel booted here.
+recording: $(STAMP) host-tools
+	$(BIN)/python -m tests.kernels.make_recording
+
 # What the README shows, drawn by the real app on the snapshot that its tests use.
-screenshots: $(STAMP)
+screenshots: $(STAMP) terminal-tools
 	$(BIN)/python screenshots/make.py
+
+# How fast it is, and whether what the README promises of that holds here; BENCH=--quick for a shorter run.
+bench: $(STAMP) host-tools
+	$(BIN)/python -m bench $(BENCH)
+
+# The screen on 100,000 tasks, with its bounds, and against DataTable. BENCH=--full measures that on all rows too.
+bench-tui: $(STAMP)
+	$(BIN)/python -m bench.tui $(BENCH)
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache
+
+# Damaged dumps, memory and files: an hour for 20,000 cases. FUZZ="--cases 500 --seed 7 --only elf-headers", for example.
+FUZZ ?= --cases 20000
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+# Coverage-guided, a minute for each parser; SECONDS_EACH for more.
+SECONDS_EACH ?= 60
+fuzz-coverage: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,fuzz]'
+	cd $(VENV) && for parser in btf elf flattened kdump recording snapshot stream vmcoreinfo; do \
+	    PYTHONPATH=.. bin/python -m tests.fuzz.coverage $$parser -max_total_time=$(SECONDS_EACH) \
+	    -rss_limit_mb=1024 -timeout=10 || exit 1; done
+
+# Captures of a live guest in a storm of processes: CHURN="--captures 1000 --kernel 6.12".
+CHURN ?= --captures 1000
+churn: $(STAMP) host-tools
+	$(BIN)/python -m tests.kernels.churn $(CHURN)
+
+# The versions and hashes of what an installation gets; then whether a vulnerability is known in any of it.
+lock: $(STAMP)
+	$(BIN)/python -m tests.make_lock
+
+audit-deps: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --strict --no-deps --disable-pip -r requirements.lock || \
+	    { echo "pip-audit found something, or its vulnerability service cannot be reached or does not know these packages: see above"; exit 1; }
+
+# Wheel and sdist, the same bytes every time: the date in them is that of the last commit.
+dist: $(STAMP)
+	$(BIN)/python -m tests.make_dist dist
+.PHONY: fuzz fuzz-coverage churn lock audit-deps dist

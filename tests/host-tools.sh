@@ -16,6 +16,7 @@ for tool in "$@"; do
     makedumpfile) need makedumpfile makedumpfile ;;
     squashfs)     need mksquashfs squashfs-tools ;;
     tmux)         need tmux tmux ;;
+    chromium)     need chromium chromium fonts-dejavu-core ;;
     python3-venv) missing="$missing python3-venv" ;;
     *)            echo "host-tools.sh: unknown tool $tool" >&2; exit 2 ;;
     esac

@@ -70,7 +70,7 @@ def select_findings(
 def _audit_plugin(plugin: Plugin, snapshot: Snapshot, report: AuditReport) -> Iterator[Finding]:
     """A plugin is a stranger's code: whatever it raises is an entry in the report."""
     raw = snapshot.plugins.get(plugin.name)
-    if raw is None or raw.get("state") != "loaded":
+    if not isinstance(raw, dict) or raw.get("state") != "loaded":
         return
     try:
         yield from list(plugin.audit(snapshot, plugin.facts.model_validate(raw)))

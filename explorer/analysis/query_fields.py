@@ -9,7 +9,18 @@ from enum import Enum, StrEnum, auto
 from explorer.analysis.accounting import expected_users
 from explorer.model import FsStruct, Owner, PathRef, Placement, Snapshot, Task, TaskKind, escape_text
 
-__all__ = ("FIELDS", "FREE_TEXT", "PF_NAMES", "Field", "FieldType", "Scope", "Value", "fs_of", "shown")
+__all__ = (
+    "FIELDS",
+    "FREE_TEXT",
+    "FREE_TEXT_FIELDS",
+    "PF_NAMES",
+    "Field",
+    "FieldType",
+    "Scope",
+    "Value",
+    "fs_of",
+    "shown",
+)
 
 #: What a getter gives: ``None`` where there is no value or it could not be read; several texts where any will do.
 Value = str | int | float | bool | tuple[str, ...] | None
@@ -196,14 +207,19 @@ _DECLARED = (
 FIELDS = {field.name: field for field in _DECLARED}
 
 
-def _free_text(task: Task, snapshot: Snapshot) -> tuple[str, ...]:
-    fs = fs_of(task, snapshot)
-    paths = [] if fs is None else [path.path for path in (fs.root, fs.pwd) if path is not None]
-    paths.append(None if task.walk is None else task.walk.path)
-    return (*_names(task, snapshot), *(path for path in paths if path is not None))
-
-
 #: What free text is searched in, besides the pid.
+FREE_TEXT_FIELDS = ("name", "root.path", "pwd.path", "walk.path")
+
+
+def _free_text(task: Task, snapshot: Snapshot) -> tuple[str, ...]:
+    found: list[str] = []
+    for name in FREE_TEXT_FIELDS:
+        value = FIELDS[name].get(task, snapshot)
+        found += value if isinstance(value, tuple) else [] if value is None else [str(value)]
+    return tuple(found)
+
+
+#: The same as one field.
 FREE_TEXT = Field("", FieldType.TEXT, _free_text, "name and paths")
 
 

@@ -5,14 +5,26 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from explorer.analysis.query_ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
 from explorer.analysis.query_fields import FIELDS, FREE_TEXT, Field, FieldType, Scope, shown
 from explorer.model import Snapshot, Task
 
-__all__ = ("NO", "NUMERIC", "YES", "Compiler", "Predicate", "parse_number", "text_matcher")
+__all__ = (
+    "NO",
+    "NUMERIC",
+    "YES",
+    "Compiler",
+    "Predicate",
+    "holds_in_order",
+    "leaf_test",
+    "parse_number",
+    "plain_pieces",
+    "text_matcher",
+    "without_not_equal",
+)
 
 Predicate = Callable[[Task], bool]
 
@@ -25,6 +37,7 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
     ":": operator.eq,
 }
+_SPECIAL = re.compile(r"^\^|\$$|[?\n]")
 NUMERIC = frozenset({FieldType.NUMBER, FieldType.SECONDS, FieldType.OCTAL})
 _NUMBER_FORMS = {
     FieldType.NUMBER: re.compile(r"-?[0-9]{1,20}|0[xX][0-9a-fA-F]{1,16}"),
@@ -51,9 +64,58 @@ def text_matcher(sign: str, pattern: str) -> Callable[[str], bool]:
         if "*" not in pattern and "?" not in pattern:
             return pattern.__eq__
         return _Glob(pattern, starts=True, ends=True, ignore_case=False)
+    pieces = plain_pieces(pattern)
+    if pieces is not None:
+        slow, holds = _Glob(pattern, starts=False, ends=False, ignore_case=True), holds_in_order(pieces)
+        return lambda text: holds(text.lower()) if text.isascii() else slow(text)
     starts, ends = pattern.startswith("^"), pattern.endswith("$") and len(pattern) > 1
     core = pattern[1 if starts else 0 : -1 if ends else None]
     return _Glob(core, starts=starts, ends=ends, ignore_case=True)
+
+
+def plain_pieces(pattern: str) -> list[str] | None:
+    """What lower-case ASCII text must hold, in this order, for ``~ pattern`` to match; ``None``: it takes more to say.
+
+    Case folding beyond ASCII is left to ``re``: it does not agree with :meth:`str.lower` on every letter.
+    """
+    if not pattern.isascii() or _SPECIAL.search(pattern):
+        return None
+    return [piece for piece in pattern.lower().split("*") if piece]
+
+
+def holds_in_order(pieces: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a text holds all pieces, one after the other."""
+
+    def holds(text: str) -> bool:
+        at = 0
+        for piece in pieces:
+            found = text.find(piece, at)
+            if found < 0:
+                return False
+            at = found + len(piece)
+        return True
+
+    return holds
+
+
+def leaf_test(node: Flag | Comparison) -> tuple[Field, Callable[[Any], bool]]:
+    """The field that a leaf of a query asks of, and what it asks of the field's value. Not for ``!=``."""
+    field = FIELDS[node.name if isinstance(node, Flag) else node.field]
+    if isinstance(node, Flag):
+        return field, bool
+    if field.type is FieldType.FLAG:
+        wanted = node.value.lower() in YES
+        return field, lambda value: bool(value) is wanted
+    if field.type in NUMERIC:
+        number, compare = parse_number(field.type, node.value), _ORDER[node.operator]
+        return field, lambda value: value is not None and compare(value, number)
+    matches = text_matcher(node.operator, node.value)
+    return field, lambda value: any(map(matches, shown(value)))
+
+
+def without_not_equal(node: Comparison) -> Comparison | None:
+    """``field:value`` for ``field!=value``; ``None`` for any other operator."""
+    return Comparison(node.field, ":", node.value) if node.operator == "!=" else None
 
 
 class _Glob:
@@ -95,8 +157,8 @@ class Compiler:
         match node:
             case Everything():
                 return lambda task: True
-            case Flag(name):
-                return self._remember(FIELDS[name], bool)
+            case Flag():
+                return self._remember(*leaf_test(node))
             case Text(text):
                 return self._free_text(text)
             case Comparison():
@@ -112,18 +174,11 @@ class Compiler:
                 return lambda task: any(predicate(task) for predicate in some)
 
     def _comparison(self, node: Comparison) -> Predicate:
-        field = FIELDS[node.field]
-        if node.operator == "!=":
-            equal = self._comparison(Comparison(node.field, ":", node.value))
-            return lambda task: not equal(task)
-        if field.type is FieldType.FLAG:
-            wanted = node.value.lower() in YES
-            return self._remember(field, lambda value: bool(value) is wanted)
-        if field.type in NUMERIC:
-            number, compare = parse_number(field.type, node.value), _ORDER[node.operator]
-            return self._remember(field, lambda value: value is not None and compare(value, number))
-        matches = text_matcher(node.operator, node.value)
-        return self._remember(field, lambda value: any(map(matches, shown(value))))
+        equal = without_not_equal(node)
+        if equal is not None:
+            inner = self._comparison(equal)
+            return lambda task: not inner(task)
+        return self._remember(*leaf_test(node))
 
     def _remember(self, field: Field, test: Callable[[Any], bool]) -> Predicate:
         """Ask once for each ``fs_struct`` where the field is about that, and once for each value elsewhere."""

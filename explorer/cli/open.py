@@ -2,32 +2,73 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from .targets import TargetArguments, target_options
 
-__all__ = ("open_command",)
+if TYPE_CHECKING:
+    from explorer.target.spec import TargetSpec
+
+__all__ = ("in_browser", "open_command", "reader_words")
 
 
 @click.command("open")
 @target_options
-def open_command(arguments: TargetArguments) -> int:
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.5, max=3600),
+    metavar="SECONDS",
+    help="Read a kernel that runs again so often; R in the app changes it.",
+)
+@click.option("--against", metavar="OTHER", help="Compare with a second target or snapshot.")
+def open_command(arguments: TargetArguments, interval: float | None, against: str | None) -> int:
     """Browse TARGET in the terminal app; without one, the running kernel."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    # In a browser tab a driver of textual's stands for the terminal.
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) and not in_browser():
         raise click.UsageError(
             "The app needs a terminal. For scripts: nullfs-explorer tasks TARGET, or snapshot TARGET."
         )
     guess = not arguments.is_named()
-    if not guess:
-        # A name that is wrong is one line on the terminal, not a screen.
-        arguments.name()
-        arguments.spec()
+    spec = None if guess else _named(arguments)
+    if against is not None:
+        _named(replace(arguments, target=against, core=None, kernel=False, qemu=None))
+    running = spec is None or spec.kind in ("live", "qemu")
+    if interval is not None and not running:
+        raise click.UsageError(
+            "--interval is for a kernel that runs (live, qemu:…): a vmcore or a saved snapshot does not change."
+        )
     words = reader_words(arguments) if not guess else ["live", *reader_words(arguments)]
     from explorer.tui.run import run_app
+    from explorer.tui.state import Session
 
-    return run_app(words, guess)
+    recorded = spec is not None and spec.kind == "recording"
+    return run_app(
+        Session(
+            tuple(words),
+            guess,
+            running,
+            interval,
+            against,
+            recording=spec.path if spec is not None and recorded else None,
+            moment=spec.moment if spec is not None and recorded else None,
+        )
+    )
+
+
+def _named(arguments: TargetArguments) -> TargetSpec:
+    """What is named. One that is wrong is one line on the terminal, not a screen."""
+    arguments.name()
+    return arguments.spec()
+
+
+def in_browser() -> bool:
+    """Whether ``serve`` started this process, for a tab of a browser."""
+    return os.environ.get("TEXTUAL_DRIVER", "").endswith(":BrowserDriver")
 
 
 def reader_words(arguments: TargetArguments) -> list[str]:

@@ -1,47 +1,44 @@
-"""The app: which screen is shown, what is being read, and the keys that work everywhere."""
+"""The app: its screens, the keys that work everywhere, themes, help and copying."""
 
 from __future__ import annotations
 
-import os
-import platform
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import textual
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import BindingType
 from textual.screen import Screen
 
-from explorer import __version__
-from explorer.model import Reference, Snapshot, escape_text
+from explorer.model import Snapshot, escape_text
 from explorer.tui.keys import hidden, shown
 
-from .reader import Reader, ReaderFailure
-from .screens.base import BrowserScreen
+from .debug_info import debug_lines
+from .faults import FAULT_MODE
+from .keymap import apply_keymap, keymap_complaint
+from .palette import interval_commands, key_commands, sort_commands
+from .playing import PlayingApp
+from .screens.compare import CompareScreen
+from .screens.events import EventsScreen
+from .screens.fault import FaultScreen
 from .screens.info import TextScreen, help_lines
 from .screens.overview import OverviewScreen
 from .screens.problem import ProblemScreen
+from .screens.prompt import TargetPrompt
 from .screens.reading import ReadingScreen
-from .screens.tables import FindingsScreen, FsStructsScreen, MountsScreen, SubsystemsScreen, TableScreen
+from .screens.subsystems import SubsystemsScreen
+from .screens.tables import FindingsScreen, FsStructsScreen, MountsScreen
 from .screens.tasks import TasksScreen
+from .screens.timeline import TimelineScreen
 from .settings import config_directory, load_settings, save_settings, write_clipboard
 from .state import Session, View
 from .themes import THEME_CYCLE, THEMES
-from .views.detail import describe
 
 __all__ = ("ExplorerApp",)
 
-_HOME_OF = {"task": "tasks", "fs_struct": "fs_structs", "mount": "mounts", "mount_namespace": "mounts",
-            "plugin": "subsystems"}  # fmt: skip
-_KERNEL = Reference(kind="kernel", address=None, label="kernel")
 
-
-class ExplorerApp(App[None]):
-    """Browses one snapshot at a time."""
+class ExplorerApp(PlayingApp):
+    """Browses one snapshot at a time, and compares it with another."""
 
     TITLE = "nullfs-explorer"
     CSS_PATH = "app.tcss"
@@ -57,8 +54,12 @@ class ExplorerApp(App[None]):
         "mounts": MountsScreen,
         "subsystems": SubsystemsScreen,
         "findings": FindingsScreen,
+        "events": EventsScreen,
+        "compare": CompareScreen,
+        "timeline": TimelineScreen,
         "reading": ReadingScreen,
         "problem": ProblemScreen,
+        FAULT_MODE: FaultScreen,
     }
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-tall")]  # noqa: RUF012  # textual declares it so
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -68,8 +69,16 @@ class ExplorerApp(App[None]):
         shown("m", "browse('mounts')", "go.mounts", "Mounts", "Mounts, a tree per namespace"),
         shown("s", "browse('subsystems')", "go.subsystems", "Subsys", "Subsystems: what the plugins report"),
         shown("n", "browse('findings')", "go.findings", "Findings", "What is wrong, worst first"),
+        hidden(
+            "L",
+            "log",
+            "go.events",
+            "Event log: what changed since it is looked at; of a recording, all of it",
+        ),
+        hidden("equals_sign", "compare", "go.compare", "Compare with a second target"),
         hidden("K", "kernel", "app.kernel", "The kernel, the capture, what was not readable"),
         hidden("r", "refresh_target", "app.refresh", "Read the target again"),
+        hidden("R", "next_interval", "app.interval", "Read again by itself: 1, 2, 5, 10 s, off"),
         hidden("X", "stop_reading", "app.stop", "Stop reading again"),
         hidden("T", "next_theme", "app.theme", "The next theme; it is remembered"),
         hidden("ctrl+z", "suspend_process", "app.suspend", "To the shell; fg comes back"),
@@ -79,189 +88,56 @@ class ExplorerApp(App[None]):
     ]
 
     def __init__(self, session: Session | None = None, snapshot: Snapshot | None = None) -> None:
-        super().__init__()
-        self.session = session or Session()
-        self.view: View | None = None if snapshot is None else View(snapshot)
-        self.failure = ""
-        self.progress = ""
-        self._reader: Reader | None = None
-        self._prefix: tuple[str, ...] = ()
+        super().__init__(session or Session(), None if snapshot is None else View(snapshot))
+        self.other: View | None = None
+        """The second target, where there is one."""
         self.settings, self._complaint = load_settings()
         for theme in THEMES:
             self.register_theme(theme)
         if self.settings.theme in self.available_themes:
             self.theme = self.settings.theme
-        self.set_keymap(self.settings.keymap)
-
-    @property
-    def activity(self) -> str:
-        """What is going on, for the header: empty when nothing is."""
-        return f"reading again: {self.progress}   X stops it" if self._reader is not None else ""
+        self.set_keymap(apply_keymap(self.settings.keymap))
 
     async def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember_theme(theme.name))
         # After fg the terminal is blank, and Textual would only send what changes.
         self.app_resume_signal.subscribe(self, lambda _: self._repaint())
-        if self._complaint is not None:
-            self.say(self._complaint)
+        for complaint in (self._complaint, keymap_complaint(self.settings.keymap)):
+            if complaint is not None:
+                self.say(escape_text(complaint))
         if self.view is not None:
-            self._name_window()
+            self.name_window()
             await self.switch_mode("overview")
-        else:
-            self._read()
+        self.start_reading()
 
     def _repaint(self) -> None:
         self.refresh(layout=True)
         self.screen.refresh(layout=True)
 
-    def _name_window(self) -> None:
-        assert self.view is not None
-        self.title = f"nullfs-explorer: {escape_text(self.view.snapshot.capture.source.target)}"
+    async def action_log(self) -> None:
+        await self.action_browse("events" if self.playback is None else "timeline")
 
-    # -- reading ---------------------------------------------------------------------------------------------
+    # -- comparing -------------------------------------------------------------------------------------------
 
-    def _read(self) -> None:
-        self.run_worker(self._read_target(), group="reader", exclusive=True)
-
-    async def _read_target(self) -> None:
-        """Read, and show what came of it. What was shown before stays until there is something new."""
-        self.progress, self.failure = "", ""
-        reader = self._reader = Reader(self.session.arguments, self._prefix)
-        if self.view is None:
-            await self.switch_mode("reading")
-        try:
-            reading = await reader.read(self._progressed)
-        except ReaderFailure as error:
-            self._reader = None
-            await self._failed(error.reason)
-            return
-        finally:
-            self._reader = None
-        number = 0 if self.view is None else self.view.number + 1
-        first, self.view = self.view is None, View(reading.snapshot, reading.partial, number)
-        self._name_window()
-        if first:
-            await self.switch_mode("overview")
+    async def action_compare(self) -> None:
+        """The comparison, if there is one; on its own screen, or where there is none, ask for a second target."""
+        if self.other is not None and self.current_mode != "compare":
+            await self.switch_mode("compare")
         else:
-            self._catch_up()
-        if reading.partial is not None:
-            count = len(reading.snapshot.errors)
-            self.say(f"Partial: {count} values could not be read. K says which.")
+            self.push_screen(TargetPrompt(""))
 
-    async def _failed(self, reason: str) -> None:
-        self.failure = reason
-        if self.view is None:
-            await self.switch_mode("problem")
-        else:
-            self._catch_up()
-            self.say(f"Not read again: {reason}")
+    def compare_with(self, name: str) -> None:
+        self.push_screen(TargetPrompt(name))
 
-    def _progressed(self, what: str, done: int, total: int | None) -> None:
-        self.progress = f"{what} {done}" + (f" of {total}" if total and total != done else "")
-        if self.view is not None:
-            self._catch_up()
-
-    def _catch_up(self) -> None:
-        if isinstance(self.screen, BrowserScreen):
-            self.screen.catch_up()
-
-    async def action_stop_reading(self) -> None:
-        if self._reader is not None:
-            await self._reader.cancel()
-
-    def action_refresh_target(self) -> None:
-        if self.session.arguments:
-            self._read()
-        else:
-            self.say("There is no target to read again: this is a snapshot.")
-
-    def action_read_again(self) -> None:
-        self._read()
-
-    def action_open_sample(self) -> None:
-        self.session, self._prefix = Session(("sample",)), ()
-        self._read()
-
-    def can_use_sudo(self) -> bool:
-        """Whether reading as root is a way on that has not been taken."""
-        live = self.session.guess or "live" in self.session.arguments or "-k" in self.session.arguments
-        return live and os.geteuid() != 0 and not self._prefix and shutil.which("sudo") is not None
-
-    def action_read_with_sudo(self) -> None:
-        """Let sudo ask for a password in the terminal; then only the child runs as root."""
-        if not self.can_use_sudo():
-            return
-        with self.suspend():
-            print("The reader of the running kernel needs root; the screen does not.")
-            allowed = subprocess.run(["sudo", "-v"], check=False).returncode == 0
-        if allowed:
-            self._prefix = ("sudo", "-n", "--")
-            self._read()
-
-    # -- going places ----------------------------------------------------------------------------------------
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys that lead nowhere now are neither shown nor obeyed."""
-        if action in ("browse", "kernel", "refresh_target"):
-            return self.view is not None
-        if action == "stop_reading":
-            return self._reader is not None
-        return action != "read_with_sudo" or self.can_use_sudo()
-
-    async def action_browse(self, mode: str) -> None:
-        if self.view is not None:
-            await self.switch_mode(mode)
-
-    async def open_screen(self, mode: str) -> Screen[Any]:
-        """Switch to a mode's screen, and wait until it is there."""
-        await self.switch_mode(mode)
-        screen: Screen[Any] = self.screen
-        if isinstance(screen, BrowserScreen):
-            screen.catch_up()
-        return screen
-
-    async def action_filter(self) -> None:
-        screen = await self.open_screen("tasks")
-        if isinstance(screen, TasksScreen):
-            screen.action_filter()
-
-    def action_inside(self, query: str) -> None:
-        self.run_worker(self._inside(query), group="go")
-
-    async def _inside(self, query: str) -> None:
-        screen = await self.open_screen("tasks")
-        if isinstance(screen, TasksScreen):
-            screen.filter_by(query)
-
-    def show_finding(self, number: int) -> None:
-        """Go to a finding."""
-        self.run_worker(self._show_finding(number), group="go")
-
-    async def _show_finding(self, number: int) -> None:
-        screen = await self.open_screen("findings")
-        if isinstance(screen, FindingsScreen):
-            screen.show_finding(number)
-
-    def go_to(self, reference: Reference) -> None:
-        """Show an object in the screen where its like are."""
-        self.run_worker(self._go_to(reference), group="go")
-
-    async def _go_to(self, reference: Reference) -> None:
-        mode = _HOME_OF.get(reference.kind)
-        screen = None if mode is None else await self.open_screen(mode)
-        if not isinstance(screen, TableScreen) or not screen.select(reference):
-            self._show_object(reference)
-
-    def _show_object(self, reference: Reference) -> None:
-        if self.view is not None:
-            detail = describe(reference, self.view.snapshot)
-            lines = [f"{fact.name:<15} {fact.value}" for fact in detail.facts]
-            self.push_screen(TextScreen(detail.title, lines))
-
-    def action_kernel(self) -> None:
-        self._show_object(_KERNEL)
+    async def show_other(self, other: View) -> None:
+        """Compare with a second target that has been read."""
+        self.other = other
+        await self.open_screen("compare")
 
     # -- help, themes, copying -------------------------------------------------------------------------------
+
+    def action_set_interval_s(self, seconds: float | None) -> None:
+        self.schedule.interval = seconds
 
     def action_help(self) -> None:
         bindings = list(self.screen.active_bindings.values())
@@ -269,18 +145,7 @@ class ExplorerApp(App[None]):
         self.push_screen(TextScreen("keys that work here", help_lines(bindings, keys)))
 
     def action_debug_info(self) -> None:
-        view = self.view
-        lines = [
-            f"nullfs-explorer {__version__}, textual {textual.__version__}, Python {platform.python_version()}",
-            f"terminal {os.environ.get('TERM', '?')}, {self.size.width}x{self.size.height}, "
-            f"colours {self.console.color_system}, theme {self.theme}",
-            f"system {platform.system()} {platform.release()} {platform.machine()}, uid {os.geteuid()}",
-            f"settings {escape_text(str(config_directory()))}",
-            f"reader {escape_text(sys.executable)} -m explorer snapshot {escape_text(self.session.target)}",
-        ]
-        if view is not None:
-            lines += ["", *_facts_of(view)]
-        self.push_screen(TextScreen("debug info: for a bug report; c copies it", lines))
+        self.push_screen(TextScreen("debug info: for a bug report; c copies it", debug_lines(self)))
 
     def action_next_theme(self) -> None:
         names = [name for name in THEME_CYCLE if name in self.available_themes]
@@ -295,10 +160,6 @@ class ExplorerApp(App[None]):
             if problem is not None:
                 self.say(f"The theme is not remembered: {problem}")
 
-    def say(self, text: str) -> None:
-        """A notice that goes away by itself; kernel text in it is escaped already."""
-        self.notify(text, markup=False)
-
     def copy_text(self, text: str) -> None:
         """To the clipboard of the terminal (OSC 52), and to a file for terminals that refuse it."""
         self.copy_to_clipboard(text)
@@ -308,30 +169,14 @@ class ExplorerApp(App[None]):
         self.notify(f"{shown}\n\nalso in {escape_text(where)}", title="copied", markup=False)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """The palette: what applies now, made from the bindings."""
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            if binding.id and not binding.system and not binding.id.startswith(("table.", "text.", "door.")):
-                key = self.get_key_display(binding)
-                title, action = binding.description, binding.action
-                yield SystemCommand(
-                    f"{title}  ({key})",
-                    binding.tooltip,
-                    lambda action=action, node=active.node: self.run_worker(self.run_action(action, node)),
-                )
-        if isinstance(screen, TasksScreen) and screen.tasks is not None:
-            for column in screen.tasks.columns:
-                yield SystemCommand(
-                    f"Sort by {column.title}",
-                    "Order the tasks by this column",
-                    lambda name=column.name: screen.sort_by(name),
-                )
+        """The palette."""
+        yield from key_commands(self, screen)
+        yield from sort_commands(screen)
+        if self.session.running and self.view is not None:
+            yield from interval_commands(self)
+        if self.view is not None:
+            yield SystemCommand("Compare with another target", "A second kernel", self._ask_again)
         yield SystemCommand("Theme", "Choose from all themes", self.action_change_theme)
 
-
-def _facts_of(view: View) -> list[str]:
-    detail = describe(_KERNEL, view.snapshot)
-    lines = [f"{fact.name:<15} {fact.value}" for fact in detail.facts]
-    for error in view.audit.errors:
-        lines.append(escape_text(f"{'audit failed':<15} {error.where}: {error.why}"))
-    return lines
+    def _ask_again(self) -> None:
+        self.compare_with("")

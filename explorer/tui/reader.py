@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from explorer.model import Snapshot, escape_text
+from explorer.model import CaptureError, Snapshot, escape_text
 from explorer.output.snapshots import SnapshotError
 from explorer.output.stream import SnapshotStream
 
@@ -24,6 +24,7 @@ __all__ = ("Reader", "ReaderFailure", "Reading", "run_doctor")
 _CHUNK = 1 << 18
 _MAX_LINE = 16 << 20
 _PARTIAL = 4
+_BY_SIGNAL = 128
 _GRACE_S = 2.0
 _MAX_ERRORS = 50
 _DOCTOR_S = 30.0
@@ -55,7 +56,8 @@ class Progress(Protocol):
 
 def child_command(arguments: Sequence[str], prefix: Sequence[str] = ()) -> list[str]:
     """The command line of the child. :param prefix: what runs it, such as ``sudo``"""
-    return [*prefix, sys.executable, "-m", "explorer", *arguments]
+    # -P: a directory called explorer where the user happens to be is none of ours.
+    return [*prefix, sys.executable, "-P", "-m", "explorer", *arguments]
 
 
 class Reader:
@@ -89,8 +91,14 @@ class Reader:
         assert process.stdout is not None and process.stderr is not None
         stream = SnapshotStream("the reader's output")
         errors = asyncio.create_task(self._follow_errors(process.stderr, progress))
+        broken: SnapshotError | None = None
         try:
-            await _feed(process.stdout, stream, progress)
+            try:
+                await _feed(process.stdout, stream, progress)
+            except SnapshotError as error:
+                if not process.stdout.at_eof():
+                    raise
+                broken = error  # its last line: cut off, if it died while it wrote that
             await errors
             code = await process.wait()
         except SnapshotError as error:
@@ -100,13 +108,21 @@ class Reader:
             await self._end()
         if self._cancelled:
             raise ReaderFailure("stopped, as you asked")
+        if broken is not None and _signal_of(code) is None:
+            raise ReaderFailure(escape_text(str(broken)), code) from broken
         return await self._conclude(code, stream)
 
     async def _conclude(self, code: int, stream: SnapshotStream) -> Reading:
         reason = self._errors[-1] if self._errors else ""
-        if code < 0:
-            name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-            raise ReaderFailure(f"the reader was ended by signal {name}", code)
+        name = _signal_of(code)
+        if name is not None:
+            if not stream.tasks:
+                raise ReaderFailure(f"the reader was ended by signal {name}", code)
+            # What has arrived is shown, and says of itself that there is more.
+            why = f"the reader was ended by signal {name} after {stream.tasks} tasks"
+            snapshot = await asyncio.to_thread(stream.finish)
+            snapshot.errors.append(CaptureError(where="capture", what="the rest", why=why))
+            return Reading(snapshot, why)
         if code not in (0, _PARTIAL):
             raise ReaderFailure(reason or f"the reader ended with code {code} and said nothing", code)
         try:
@@ -163,6 +179,14 @@ class Reader:
             stderr=asyncio.subprocess.DEVNULL,
         )
         await killer.wait()
+
+
+def _signal_of(code: int) -> str | None:
+    """The signal that ended the child: sudo and shells pass it on as 128 and its number."""
+    number = -code if code < 0 else code - _BY_SIGNAL
+    if number <= 0:
+        return None
+    return signal.Signals(number).name if number in set(signal.Signals) else str(number)
 
 
 async def _batches(reader: asyncio.StreamReader) -> AsyncIterator[list[bytes]]:

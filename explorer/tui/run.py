@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from .app import ExplorerApp
 from .state import Session
+from .themes import theme_for
 
 __all__ = ("run_app",)
 
 
-def run_app(arguments: Sequence[str], guess: bool = False) -> int:
-    """Run the app until it is closed; its exit code.
-
-    :param arguments: of the reader: target and options
-    :param guess: no target was named
-    """
-    app = ExplorerApp(Session(tuple(arguments), guess))
+def run_app(session: Session) -> int:
+    """Run the app until it is closed; its exit code."""
+    app = ExplorerApp(session)
+    app.theme = theme_for(app.theme, app.console.color_system)
     app.run()
     return app.return_code or 0

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from explorer.output.files import OutputError, open_output
 
-__all__ = ("Settings", "config_directory", "load_settings", "save_settings", "write_clipboard")
+__all__ = (
+    "Settings",
+    "config_directory",
+    "load_settings",
+    "save_settings",
+    "write_clipboard",
+    "write_fault",
+)
 
 _NAME = "nullfs-explorer"
 _MAX_BYTES = 1 << 20
@@ -35,6 +43,7 @@ def load_settings() -> tuple[Settings, str | None]:
     """The settings, and what is wrong with them: a damaged file costs the settings, never the app."""
     path = config_directory() / "settings.json"
     try:
+        _check_private(path.parent)
         with path.open("rb") as file:
             found = json.loads(file.read(_MAX_BYTES))
         theme, keymap = found.get("theme", Settings.theme), found.get("keymap", {})
@@ -47,6 +56,15 @@ def load_settings() -> tuple[Settings, str | None]:
     return Settings(theme, dict(keymap)), None
 
 
+def _check_private(directory: Path) -> None:
+    """Settings that somebody else can change are not ours. :raises ValueError: if that is so"""
+    status = directory.stat()
+    if status.st_uid not in (os.geteuid(), 0):
+        raise ValueError("its directory belongs to another user")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ValueError("its directory is writable by others")
+
+
 def save_settings(settings: Settings) -> str | None:
     """Write them, directory 0700, file 0600. What went wrong, or ``None``."""
     return _write("settings.json", json.dumps(asdict(settings), indent=2) + "\n")
@@ -57,12 +75,19 @@ def write_clipboard(text: str) -> str | None:
     return _write("copied.txt", text + "\n")
 
 
+def write_fault(text: str) -> str:
+    """The last fault of this program, for a bug report. The file it is in, or why it is in none."""
+    problem = _write("fault.txt", text + "\n")
+    return str(config_directory() / "fault.txt") if problem is None else problem
+
+
 def _write(name: str, text: str) -> str | None:
     directory = config_directory()
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_private(directory)
         with open_output(directory / name) as out:
             out.write(text.encode("utf-8", "backslashreplace"))
-    except (OSError, OutputError) as error:
+    except (OSError, ValueError, OutputError) as error:
         return f"{directory / name}: {error}"
     return None

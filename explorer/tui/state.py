@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 from explorer.analysis.audit import AuditReport, run_audit
+from explorer.analysis.changes import Changes
 from explorer.analysis.worlds import Worlds, find_worlds
 from explorer.model import Snapshot
 from explorer.plugin import load_plugins
 
+from .heap import settle_heap
 from .views.overview import Overview, header_line, make_overview
 
 __all__ = ("Session", "View")
@@ -23,10 +27,27 @@ class Session:
     """The reader's, target and options; empty: the app was given a snapshot directly."""
     guess: bool = False
     """No target was named: the live kernel is a guess, and a failure is explained as such."""
+    running: bool = False
+    """The kernel runs on while it is looked at: reading it again gives something else. A vmcore or a saved snapshot is
+    what it is for ever, and is never read again by itself."""
+    interval: float | None = None
+    """Seconds between readings of a kernel that runs; ``None``: only when asked."""
+    against: str | None = None
+    """A second target, to be compared with the first."""
+    recording: Path | None = None
+    """A recording that the app reads itself: there is no kernel to be careful with."""
+    moment: str | None = None
+    """Where in the recording to begin; the end if ``None``."""
 
     @property
     def target(self) -> str:
         return " ".join(self.arguments) or "a snapshot"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The reader's options, without the target that comes first."""
+        named = bool(self.arguments) and not self.arguments[0].startswith("-")
+        return self.arguments[1:] if named else ()
 
 
 @dataclass(frozen=True)
@@ -38,10 +59,19 @@ class View:
     """Why values are missing; escaped."""
     number: int = field(default=0)
     """Counts readings: a screen that shows an older one is stale."""
+    read_at: float = field(default_factory=time.monotonic)
+    """When the reading began, by the clock of :func:`time.monotonic`."""
+    changes: Changes = field(default_factory=Changes)
+    """Since the reading before."""
+    name: str | None = None
+    """What is shown, where that is not the target the snapshot names: a recording. Escaped."""
+
+    def __post_init__(self) -> None:
+        settle_heap(len(self.snapshot.tasks), self.number)
 
     @cached_property
     def header(self) -> str:
-        return header_line(self.snapshot)
+        return header_line(self.snapshot, self.name)
 
     @cached_property
     def worlds(self) -> Worlds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.theme import Theme
 
-__all__ = ("THEMES", "THEME_CYCLE")
+__all__ = ("THEMES", "THEME_CYCLE", "theme_for")
 
 THEMES = (
     Theme(
@@ -30,7 +30,7 @@ THEMES = (
         background="#fbfbf9",
         surface="#f2f2ee",
         panel="#e4e5e0",
-        success="#2c7a2c",
+        success="#216a21",
         warning="#8a5a00",
         error="#b3202e",
         dark=False,
@@ -54,3 +54,14 @@ THEMES = (
 
 #: What the theme key goes through; the ansi ones use the terminal's own 16 colours.
 THEME_CYCLE = ("nullfs-dark", "nullfs-light", "nullfs-high-contrast", "ansi-dark", "ansi-light")
+
+#: The default, which of 16 colours keeps only a few.
+_DEFAULT, _OF_16_COLOURS = "nullfs-dark", "ansi-dark"
+
+
+def theme_for(theme: str, colours: str | None) -> str:
+    """The theme to begin with: on a terminal with 16 colours the default gives way to one that is made of these.
+
+    :param colours: as Rich calls what the terminal can: ``standard`` is 16 colours
+    """
+    return _OF_16_COLOURS if theme == _DEFAULT and colours == "standard" else theme

@@ -10,7 +10,7 @@ from explorer.model import Mount, MountNamespace, PathRef, Placement, Snapshot, 
 from tests.kernels.lab import Identity, Oracle, OracleTask
 from tests.kernels.lab.oracle import OracleErrno
 
-__all__ = ("common_tasks", "disagreements")
+__all__ = ("common_tasks", "disagreements", "task_differences")
 
 _PATH_MAX = 4096
 _ROOTS = (Placement.INIT_ROOT, Placement.NS_ROOT, Placement.NULLFS_NS_ROOT)
@@ -33,6 +33,11 @@ def disagreements(snapshot: Snapshot, before: Oracle, after: Oracle) -> list[str
         *([] if snapshot.kernel.release == before.release else ["release"]),
         *([] if kernel_bytes(snapshot.kernel.cmdline or "") == before.cmdline.rstrip(b"\n") else ["cmdline"]),
     ]
+
+
+def task_differences(snapshot: Snapshot, found: Task, said: OracleTask, later: OracleTask) -> Iterator[str]:
+    """What a captured task and two of the guest's listings do not agree in."""
+    return _task(snapshot, found, said, later)
 
 
 def _key(task: Task, hz: int) -> tuple[int, int]:

@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 
 from explorer.model import Snapshot
 from explorer.output.snapshots import load_snapshot
 from explorer.tui.app import ExplorerApp
+from explorer.tui.faults import Fault
 
 DATA = Path(__file__).parent / "data"
 #: Saved by ``python -m tests.tui.make_data``. Goldens are made from it, and so do not change with the sample.
@@ -30,6 +32,22 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     directory = tmp_path_factory.mktemp("xdg-config")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(directory))
     yield directory / "nullfs-explorer"
+
+
+@pytest.fixture(autouse=True)
+def no_faults(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A fault that the app shows and survives is one of the test, too, unless the test asks for ``faulty``."""
+    traces: list[str] = []
+    take = ExplorerApp.take_fault
+
+    def take_fault(app: ExplorerApp, error: BaseException) -> Fault:
+        fault = take(app, error)
+        traces.append("\n".join(fault.trace))
+        return fault
+
+    monkeypatch.setattr(ExplorerApp, "take_fault", take_fault)
+    yield
+    assert "faulty" in request.fixturenames or not traces, traces[0]
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +73,33 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
         await pilot.pause()
     await pilot.app.workers.wait_for_complete()
     await pilot.pause()
+
+
+#: Names of keys that are characters; letters and digits are their own.
+_KEY_NAMES = {
+    ":": "colon",
+    "/": "slash",
+    " ": "space",
+    "<": "less_than_sign",
+    ">": "greater_than_sign",
+    "-": "minus",
+    "?": "question_mark",
+}
+
+
+def type_ahead(pilot: Pilots, *keys: str) -> None:
+    """Send keys at once, as a terminal does that was pasted into: the app has seen none of them yet."""
+    for key in keys:
+        name = _KEY_NAMES.get(key, key)
+        driver = pilot.app._driver
+        assert driver is not None
+        driver.send_message(Key(name, key if len(key) == 1 else None))
+
+
+async def settle(pilot: Pilots) -> None:
+    """Wait until the app has dealt with all that was typed ahead."""
+    for _ in range(3):
+        await pilot._wait_for_screen()
 
 
 def drive(app: ExplorerApp, steps: Callable[[Pilots], Awaitable[None]], width: int = 100) -> None:

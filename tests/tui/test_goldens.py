@@ -25,6 +25,7 @@ SCREENS = {
     "fs_structs": ("f", "j"),
     "mounts": ("m", "j", "j"),
     "findings": ("n",),
+    "subsystems": ("s",),
     "help": ("t", "question_mark"),
 }
 

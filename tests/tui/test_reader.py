@@ -130,6 +130,24 @@ def test_a_partial_capture_is_shown_with_its_reason(monkeypatch: pytest.MonkeyPa
     assert len(reading.snapshot.tasks) == len(load_snapshot(SAVED).tasks)
 
 
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGSEGV)", "os._exit(128 + signal.SIGSEGV)"])
+def test_what_has_arrived_before_a_crash_is_kept_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str
+) -> None:
+    lines = tmp_path / "lines"
+    with lines.open("wb") as out:
+        write_jsonl(load_snapshot(SAVED), out)
+    whole = lines.read_bytes().splitlines(keepends=True)
+    lines.write_bytes(b"".join(whole[:20]) + whole[20][:-30])  # it dies within a line
+    script = (
+        f"import os, signal, sys; sys.stdout.write(open({str(lines)!r}).read()); sys.stdout.flush(); {end}"
+    )
+    reading = asyncio.run(run_script(monkeypatch, script).read(silent))
+    assert reading.partial == "the reader was ended by signal SIGSEGV after 19 tasks"
+    assert reading.snapshot.tasks == load_snapshot(SAVED).tasks[:19]
+    assert reading.snapshot.errors[-1].why == reading.partial
+
+
 def test_a_stream_of_a_newer_schema_is_refused() -> None:
     with pytest.raises(SnapshotError, match="schema version 99"):
         SnapshotStream("x").feed([b'{"type":"snapshot","schema_version":99,"capture":{},"kernel":{}}'])

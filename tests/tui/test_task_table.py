@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from explorer.analysis.query import compile_query
+from explorer.analysis.query import parse_query
 from explorer.model import Owner, Snapshot
 from explorer.output.columns import LABEL_COLUMNS
 from explorer.tui.views.table import ViewColumn, fit_columns
@@ -45,8 +45,9 @@ def test_a_group_holds_exactly_the_sharers_of_its_fs_struct(saved: Snapshot) -> 
 
 def test_the_filter_leaves_exactly_what_the_query_matches_and_opens_the_groups(saved: Snapshot) -> None:
     table = TaskTable(saved)
-    matches = compile_query("kind:kthread", saved)
-    table.set_filter(matches)
+    query = parse_query("kind:kthread")
+    matches = query.bind(saved)
+    table.set_filter(query)
     wanted = {task.address for task in saved.tasks if matches(task)}
     assert set(tasks_shown(table)) == wanted
     structs = {task.owned_fs for task in saved.tasks if matches(task)}
@@ -107,8 +108,8 @@ def test_columns_of_the_lowest_rank_go_first_where_the_terminal_is_narrow() -> N
 
 
 def test_scrolled_columns_come_from_the_left_and_the_first_stays() -> None:
-    assert [index for index, _ in fit_columns(COLUMNS, 30, skip=1)] == [0, 2]
-    assert [index for index, _ in fit_columns(COLUMNS, 30, skip=2)] == [0, 3]
+    assert [index for index, _ in fit_columns(COLUMNS, 30, first=1)] == [0, 2]
+    assert [index for index, _ in fit_columns(COLUMNS, 30, first=2)] == [0, 3]
 
 
 @pytest.mark.parametrize("width", range(46, 120, 7))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
+from explorer.tui.faults import Guarded
 from explorer.tui.state import View
+from explorer.tui.widgets.timeline_bar import TimelineBar
 
 if TYPE_CHECKING:
     from explorer.tui.app import ExplorerApp
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ("BrowserScreen",)
 
 
-class BrowserScreen(Screen[None]):
+class BrowserScreen(Guarded, Screen[None]):
     """Shows the app's view. It does so when it is on the screen, and not before."""
 
     def __init__(self) -> None:
@@ -30,8 +33,12 @@ class BrowserScreen(Screen[None]):
         return cast("ExplorerApp", self.app)
 
     def compose(self) -> ComposeResult:
-        yield Static(id="header", markup=False)
-        yield from self.compose_body()
+        with Horizontal(id="headerbar"):
+            yield Static(id="header", markup=False)
+            yield Static(id="status", markup=False)
+        with Vertical(id="body"):
+            yield from self.compose_body()
+        yield TimelineBar(id="timeline")
         yield Footer(show_command_palette=False, compact=True)
 
     def compose_body(self) -> ComposeResult:
@@ -53,7 +60,28 @@ class BrowserScreen(Screen[None]):
         view = self.explorer.view
         if not self.is_mounted or view is None:
             return
-        self.query_one("#header", Static).update(Content(f" {self.explorer.activity or view.header}"))
+        self.show_status()
+        self.show_moment()
         if view is not self._shown:
             self._shown = view
             self.show_view(view)
+
+    def header(self, view: View) -> str:
+        """What the header says while nothing is being read."""
+        return view.header
+
+    def show_status(self) -> None:
+        """The header: it says what is going on, and how old what is shown is."""
+        view = self.explorer.view
+        if not self.is_mounted or view is None:
+            return
+        if not self.query("#status"):
+            return  # it is being taken down
+        activity, status = self.explorer.activity, self.explorer.status
+        self.query_one("#header", Static).update(Content(f" {activity or self.header(view)}"))
+        self.query_one("#status", Static).update(Content(f" {status} " if status else ""))
+
+    def show_moment(self) -> None:
+        """The bar of a recording: where in it this is."""
+        if self.is_mounted:
+            self.query_one("#timeline", TimelineBar).show_moment(self.explorer.playback)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -16,27 +17,54 @@ from explorer.tui.keys import hidden, shown
 
 __all__ = ("TextScreen", "help_lines")
 
-#: Groups of bindings, the first part of their ids: what is asked for most comes first.
-_ORDER = ("go", "tasks", "overview", "detail", "copy", "app", "door", "table")
+#: What help calls a group, and the first parts of the ids that are in it; what is in none is of the screen's own.
+_GROUPS = (
+    ("go to", ("go",)),
+    ("on this screen", ()),
+    ("filter", ("filter", "facets")),
+    ("detail", ("detail",)),
+    ("copy and export", ("copy", "export")),
+    ("recording", ("frame",)),
+    ("move", ("table", "door", "text")),
+    ("app", ("app",)),
+)
+_OWN = "on this screen"
+_ABOUT_FILTERS = ("filter", "clear", "facets")
+_KEYS_WIDTH = 14
+_SENTENCE_WIDTH = 48
+
+
+def _group_of(id: str) -> str:
+    first, _, last = id.partition(".")
+    if last in _ABOUT_FILTERS:
+        return "filter"
+    return next((title for title, firsts in _GROUPS if first in firsts), _OWN)
 
 
 def help_lines(bindings: Sequence[ActiveBinding], keys: dict[str, str]) -> list[str]:
     """One line an action, by what it belongs to. :param keys: key -> how it is shown"""
-    grouped: dict[str, dict[str, tuple[list[str], str]]] = {}
+    grouped: dict[str, dict[str, tuple[list[str], str]]] = {title: {} for title, _ in _GROUPS}
     for active in bindings:
         binding = active.binding
         if not binding.id or binding.system:
             continue
-        group = grouped.setdefault(binding.id.partition(".")[0], {})
+        group = grouped[_group_of(binding.id)]
         names, _ = group.setdefault(binding.id, ([], binding.tooltip or binding.description))
         names.append(keys.get(binding.key, binding.key))
-    lines = []
-    for name in sorted(grouped, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER)):
-        actions = grouped[name]
-        lines.append(name)
-        lines += [f"  {' '.join(names):<16} {what}" for names, what in actions.values()]
-        lines.append("")
-    return lines
+    lines: list[str] = []
+    for title, actions in grouped.items():
+        if not actions:
+            continue
+        lines += ["", title] if lines else [title]
+        for names, sentence in actions.values():
+            first, *more = wrap(sentence, _SENTENCE_WIDTH) or [""]
+            shown = " ".join(names)
+            if len(shown) > _KEYS_WIDTH:
+                lines.append(f"  {shown}")
+                shown = ""
+            lines.append(f"  {shown:<{_KEYS_WIDTH}} {first}")
+            lines += [f"  {'':<{_KEYS_WIDTH}} {line}" for line in more]
+    return [*lines, "", "nullfs-explorer keys lists the ids by which settings.json", "moves any of them"]
 
 
 class TextScreen(ModalScreen[None]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import work
@@ -19,7 +20,7 @@ from explorer.tui.reader import run_doctor
 if TYPE_CHECKING:
     from explorer.tui.app import ExplorerApp
 
-__all__ = ("ProblemScreen",)
+__all__ = ("ProblemScreen", "lacks_first")
 
 
 class ProblemScreen(Screen[None]):
@@ -44,22 +45,38 @@ class ProblemScreen(Screen[None]):
         return cast("ExplorerApp", self.app)
 
     def on_screen_resume(self) -> None:
+        self.show_reason()
+        self.query_one("#doctor", Static).update(Content("What this machine offers: looking …"))
+        self._ask_doctor()
+
+    def show_reason(self) -> None:
+        """Why there is nothing to show, and the ways on."""
         app = self.explorer
         target = escape_text(app.session.target)
         guess = "No target was named, so the running kernel was tried.\n" if app.session.guess else ""
         self.query_one("#reason", Static).update(Content(f"{guess}Cannot read {target}:\n{app.failure}"))
         ways = ["r  try again", "s  open the sample: a real dump of Linux 7.3.4, no root needed"]
         if app.can_use_sudo():
-            ways.append(
-                "u  read the running kernel under sudo: only the reader runs as root, never this screen"
-            )
-        ways.append("q  quit; nullfs-explorer FILE opens a vmcore, --help lists every kind of target")
+            ways.append("u  read it under sudo: only the reader runs as root, never this screen")
+        elif app.target.prefix:
+            ways[0] += "; the reader runs under sudo now"
+        ways.append("q  quit; nullfs-explorer FILE opens a dump, --help lists all targets")
         self.query_one("#ways", Static).update(Content("\n".join(ways)))
-        self.query_one("#doctor", Static).update(Content("What this machine offers: looking …"))
-        self._ask_doctor()
         self.refresh_bindings()
 
     @work(exclusive=True)
     async def _ask_doctor(self) -> None:
         lines = await run_doctor()
-        self.query_one("#doctor", Static).update(Content("\n".join(lines)))
+        self.query_one("#doctor", Static).update(Content("\n".join(lacks_first(lines))))
+
+
+def lacks_first(lines: Sequence[str]) -> list[str]:
+    """What ``doctor`` says, with what is missing, and what to do about it, before what is there."""
+    missing: list[str] = []
+    there: list[str] = []
+    into = there
+    for line in lines[1:]:  # the first is the tool's own version
+        if line[:7].strip():
+            into = missing if line.split()[0] == "lack" else there
+        into.append(line)
+    return [*(["Missing here:", *missing, ""] if missing else []), "There is:", *there]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
@@ -30,10 +29,6 @@ class ReadingScreen(Screen[None]):
         shown("escape", "app.stop_reading", "reading.stop", "Stop", "End the reader"),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._started = time.monotonic()
-
     def compose(self) -> ComposeResult:
         with Vertical(id="reading"):
             yield Static(id="what", markup=False)
@@ -45,15 +40,9 @@ class ReadingScreen(Screen[None]):
         self.set_interval(_TICK_S, self.tick)
         self.tick()
 
-    def on_screen_resume(self) -> None:
-        self._started = time.monotonic()
-
     def tick(self) -> None:
         """Say how far it is."""
         app = cast("ExplorerApp", self.app)
-        seconds = time.monotonic() - self._started
         target = escape_text(app.session.target)
         self.query_one("#what", Static).update(Content(f"Reading {target}"))
-        self.query_one("#far", Static).update(
-            Content(f"{app.progress or 'starting the reader'}   {seconds:.0f} s")
-        )
+        self.query_one("#far", Static).update(Content(f"{app.target.progress}   {app.target.seconds:.0f} s"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual import on
@@ -9,20 +10,22 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
 
-from explorer.model import Finding, Reference
+from explorer.model import Finding, Record, Reference
+from explorer.output.rows import RowSet
 from explorer.tui.keys import hidden
 from explorer.tui.state import View
 from explorer.tui.views.detail import describe, describe_finding, row_text
 from explorer.tui.views.expressions import drgn_expression
-from explorer.tui.views.facts import Detail
+from explorer.tui.views.facts import Detail, detail_text
 from explorer.tui.views.mounts import mounts_table
-from explorer.tui.views.records import RecordTable, findings_table, fs_table, plugins_table
+from explorer.tui.views.records import RecordTable, findings_table, fs_table
 from explorer.tui.widgets.detail_pane import DetailPane
 from explorer.tui.widgets.virtual_table import VirtualTable
 
 from .base import BrowserScreen
+from .export import ExportScreen
 
-__all__ = ("FindingsScreen", "FsStructsScreen", "MountsScreen", "SubsystemsScreen", "TableScreen")
+__all__ = ("FindingsScreen", "FsStructsScreen", "MountsScreen", "TableScreen")
 
 
 class TableScreen(BrowserScreen):
@@ -30,10 +33,15 @@ class TableScreen(BrowserScreen):
 
     AUTO_FOCUS = "#rows"
     EMPTY = "nothing here"
+    ROWS = "rows"
+    """What the rows are, in one word: for the export, and in its file's name."""
     BINDINGS: ClassVar[list[BindingType]] = [
         hidden("d", "toggle_detail", "detail.toggle", "Show or hide the detail pane"),
-        hidden("c,y", "copy", "copy.row", "Copy the row, or the fact under the cursor"),
-        hidden("C,Y", "copy_drgn", "copy.drgn", "Copy the drgn expression"),
+        hidden("c", "copy('cell')", "copy.cell", "Copy the cell, or the fact under the cursor"),
+        hidden("y", "copy('row')", "copy.row", "Copy the row"),
+        hidden("Y", "copy('detail')", "copy.detail", "Copy the whole detail"),
+        hidden("C", "copy_drgn", "copy.drgn", "Copy the drgn expression"),
+        hidden("x", "export", "copy.export", "Export these rows: JSON, CSV, Markdown"),
         hidden("w", "where", "detail.where", "Show the detail's object in its own screen"),
     ]
 
@@ -41,6 +49,9 @@ class TableScreen(BrowserScreen):
         with Container(id="split"):
             yield VirtualTable(id="rows", empty=self.EMPTY)
             yield DetailPane(id="detail")
+
+    _renewed: Reference | None = None
+    """What was selected when a new reading came: its detail is brought up to date, and stays where it was."""
 
     @property
     def table(self) -> VirtualTable:
@@ -62,7 +73,9 @@ class TableScreen(BrowserScreen):
         selected = self.selected()
         self.pane.snapshot = view.snapshot
         source = self.make_source(view)
+        source.marks = self.explorer.marks
         row = None if selected is None else source.find(selected)
+        self._renewed = selected
         self.table.show(source, row or 0)
 
     def selected(self) -> Reference | None:
@@ -90,7 +103,13 @@ class TableScreen(BrowserScreen):
 
     @on(VirtualTable.Moved, "#rows")
     def _moved(self, event: VirtualTable.Moved) -> None:
-        self.pane.look_at(self.detail_of(event.row))
+        renewed, self._renewed = self._renewed, None
+        now = self.selected()
+        # By address: the name of a task changes when it executes another program.
+        if renewed and now and (renewed.kind, renewed.address) == (now.kind, now.address):
+            self.pane.renew(self.detail_of(event.row))
+        else:
+            self.pane.look_at(self.detail_of(event.row))
 
     @on(VirtualTable.Chosen, "#rows")
     def _chosen(self, event: VirtualTable.Chosen) -> None:
@@ -106,10 +125,46 @@ class TableScreen(BrowserScreen):
         if not self.pane.display:
             self.table.focus()
 
-    def action_copy(self) -> None:
-        fact = self.pane.fact() if self.pane.has_focus else None
-        text = row_text(self.table.cells_at_cursor()) if fact is None else fact.value
-        self.explorer.copy_text(text)
+    def action_copy(self, what: str) -> None:
+        """To the clipboard and to a file. :param what: ``cell``, ``row`` or ``detail``"""
+        detail, fact = self.pane.detail, self.pane.fact() if self.pane.has_focus else None
+        if what == "detail":
+            text = "" if detail is None else detail_text(detail)
+        elif fact is not None:
+            text = fact.value if what == "cell" else row_text([fact.name, fact.value])
+        else:
+            text = self.table.cell_at_cursor() if what == "cell" else row_text(self.table.cells_at_cursor())
+        if text:
+            self.explorer.copy_text(text)
+        else:
+            self.explorer.say(f"The {what} is empty: there is nothing to copy.")
+
+    def row_set(self, view: View) -> RowSet | None:
+        """The rows as the export writes them; ``None``: there are none."""
+        source = self.source()
+        if source is None or not len(source):
+            return None
+        records = [record for record in getattr(source, "records", ()) if isinstance(record, Record)]
+        return RowSet(
+            self.ROWS,
+            view.snapshot,
+            "",
+            records if len(records) == len(source) else None,
+            [column.name for column in source.columns],
+            [[cell.text.strip() for cell in source.cells(row)] for row in range(len(source))],
+        )
+
+    def action_export(self) -> None:
+        view = self.explorer.view
+        rows = None if view is None else self.row_set(view)
+        if rows is None:
+            self.explorer.say("There are no rows to export.")
+        else:
+            self.app.push_screen(ExportScreen(rows), self._exported)
+
+    def _exported(self, said: str | None) -> None:
+        if said is not None:
+            self.explorer.say(said)
 
     def action_copy_drgn(self) -> None:
         view = self.explorer.view
@@ -136,6 +191,12 @@ class TableScreen(BrowserScreen):
 class FsStructsScreen(TableScreen):
     """Every fs_struct: users against holders, root, pwd, who shares it."""
 
+    ROWS = "fs_structs"
+
+    def row_set(self, view: View) -> RowSet | None:
+        rows, source = super().row_set(view), self.source()
+        return None if rows is None else replace(rows, records=[fs for _, fs in source.records])
+
     def make_source(self, view: View) -> RecordTable[Any]:
         return fs_table(view.snapshot, view.worlds)
 
@@ -143,21 +204,26 @@ class FsStructsScreen(TableScreen):
 class MountsScreen(TableScreen):
     """A tree per mount namespace."""
 
+    ROWS = "mounts"
+
+    def row_set(self, view: View) -> RowSet | None:
+        rows, source = super().row_set(view), self.source()
+        if rows is None:
+            return None
+        # The heads of namespaces are no mounts.
+        places = [place for place, row in enumerate(source.records) if row.mount is not None]
+        mounts = [source.records[place].mount for place in places]
+        return replace(rows, records=mounts, rows=[rows.rows[place] for place in places])
+
     def make_source(self, view: View) -> RecordTable[Any]:
         return mounts_table(view.snapshot)
-
-
-class SubsystemsScreen(TableScreen):
-    """What the plugins report."""
-
-    def make_source(self, view: View) -> RecordTable[Any]:
-        return plugins_table(view.snapshot)
 
 
 class FindingsScreen(TableScreen):
     """Findings by severity. Enter goes into a finding: its evidence comes first and can be followed."""
 
     EMPTY = "no findings"
+    ROWS = "findings"
 
     def make_source(self, view: View) -> RecordTable[Any]:
         return findings_table(view.audit.findings)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Horizontal
 from textual.content import Content
+from textual.timer import Timer
 from textual.widgets import Input, Static
 
-from explorer.analysis.query import QueryError, compile_query
+from explorer.analysis.facets import count_facets, toggle_term
+from explorer.analysis.query import QueryError, parse_query
 from explorer.model import Reference, escape_text
+from explorer.output.rows import RowSet, task_row_set
+from explorer.tui.heap import freeze_more
 from explorer.tui.keys import hidden, shown
 from explorer.tui.state import View
 from explorer.tui.views.tasks import TaskTable
 from explorer.tui.widgets.detail_pane import DetailPane
+from explorer.tui.widgets.facet_pane import FacetPane
 from explorer.tui.widgets.filter_box import NO_CONTROL, FilterBox
 from explorer.tui.widgets.virtual_table import VirtualTable
 
@@ -24,16 +30,37 @@ from .tables import TableScreen
 
 __all__ = ("TasksScreen",)
 
+#: Terminal columns from which on the facets are beside the rows without being asked for.
+_ROOM_FOR_FACETS = 120
+#: Up to so many tasks are counted between a key and its paint; more when no key has come for a moment.
+_MANY = 5000
+_PAUSE_S = 0.08
+
+
+def _warm_up(tasks: TaskTable) -> None:
+    parse_query("")
+    if len(tasks.rows) > _MANY:
+        tasks.index.warm_up()
+        freeze_more(len(tasks.rows))
+
 
 class TasksScreen(TableScreen):
     """Tasks, with the filter above them."""
 
     EMPTY = "no task matches the filter; escape clears it"
+    ROWS = "tasks"
+    CSS = """
+    #browse { height: 1fr; }
+    #browse #rows { width: 1fr; }
+    TasksScreen.-wide #browse { width: 66%; }
+    TasksScreen.-wide #detail { width: 34%; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         shown(
             "slash", "filter", "tasks.filter", "Filter", "Type a query: kind:kthread root:nullfs", first=True
         ),
         hidden("escape", "leave", "tasks.clear", "Leave the detail, then clear the filter"),
+        hidden("F", "facets", "tasks.facets", "To the counts by kind, root and owner; from there: hide them"),
         hidden("v", "flat", "tasks.flat", "Grouped by fs_struct, or one row a task"),
         hidden("e", "expand(True)", "tasks.expand", "Open all groups"),
         hidden("E", "expand(False)", "tasks.collapse", "Close all groups"),
@@ -45,6 +72,11 @@ class TasksScreen(TableScreen):
     def __init__(self) -> None:
         super().__init__()
         self._query = ""
+        self._matched = ""
+        """The query that the rows are of: the last one that was right."""
+        self._facets_wanted: bool | None = None
+        """What the user has said of them; ``None``: they are there if there is room."""
+        self._counting: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="filterbar"):
@@ -57,7 +89,9 @@ class TasksScreen(TableScreen):
             )
             yield Static(id="counts", markup=False)
         with Container(id="split"):
-            yield VirtualTable(id="rows", empty=self.EMPTY)
+            with Horizontal(id="browse"):
+                yield VirtualTable(id="rows", empty=self.EMPTY)
+                yield FacetPane(id="facets")
             yield DetailPane(id="detail")
 
     @property
@@ -69,18 +103,26 @@ class TasksScreen(TableScreen):
         selected = self.selected()
         old = self.tasks
         tasks = TaskTable(view.snapshot)
-        if old is not None:
-            tasks.grouped = old.grouped
-            tasks.sort_by(old.sort_column, old.descending)
+        # What the first key in the filter would wait for: not on the screen's time.
+        self.run_worker(partial(_warm_up, tasks), thread=True, group="warm-up", exclusive=True)
+        tasks.marks = self.explorer.marks
         self.pane.snapshot = view.snapshot
         self.table.source = tasks
         self._apply(self._query)
+        if old is not None:
+            tasks.resemble(old)
         row = None if selected is None else tasks.reveal(selected)
+        self._renewed = selected
         self.table.show(tasks, row or 0)
 
     # -- filter ----------------------------------------------------------------------------------------------
 
     def filter_by(self, query: str) -> None:
+        """Show the tasks that a query selects, and go to them."""
+        self.show_query(query)
+        self.table.focus()
+
+    def show_query(self, query: str) -> None:
         """Show the tasks that a query selects, as if the user had typed it."""
         box = self.query_one("#filter", Input)
         with box.prevent(Input.Changed):
@@ -88,7 +130,6 @@ class TasksScreen(TableScreen):
         self._query = query
         self._apply(query)
         self.table.changed(0)
-        self.table.focus()
 
     @on(Input.Changed, "#filter")
     def _typed(self, event: Input.Changed) -> None:
@@ -106,13 +147,15 @@ class TasksScreen(TableScreen):
             return
         counts = self.query_one("#counts", Static)
         try:
-            tasks.set_filter(compile_query(query, view.snapshot) if query.strip() else None)
+            tasks.set_filter(parse_query(query) if query.strip() else None)
         except QueryError as error:
             counts.update(Content(f" {escape_text(str(error))} "))
             counts.add_class("wrong")
         else:
+            self._matched = query.strip()
             counts.update(Content(f" {tasks.counts()} "))
             counts.remove_class("wrong")
+            self._count_soon()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """In the filter a slash is a slash."""
@@ -122,10 +165,68 @@ class TasksScreen(TableScreen):
         self.set_focus(self.query_one("#filter", Input))
 
     def action_leave(self) -> None:
-        if self.pane.has_focus:
+        if self.pane.has_focus or self.facets.has_focus:
             self.table.focus()
         else:
             self.filter_by("")
+
+    def row_set(self, view: View) -> RowSet | None:
+        tasks = self.tasks
+        if tasks is None or not tasks.matching:
+            return None
+        return task_row_set(tasks.matching_tasks(), view.snapshot, self._matched)
+
+    # -- facets ----------------------------------------------------------------------------------------------
+
+    @property
+    def facets(self) -> FacetPane:
+        return self.query_one("#facets", FacetPane)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._show_facets(event.size.width)
+
+    def _show_facets(self, width: int) -> None:
+        wanted = self._facets_wanted
+        before = self.facets.display
+        self.facets.display = width >= _ROOM_FOR_FACETS if wanted is None else wanted
+        if self.facets.display and not before:
+            self._count()
+
+    def action_facets(self) -> None:
+        self._facets_wanted = not (self.facets.display and self.facets.has_focus)
+        self._show_facets(self.size.width)
+        self.set_focus(self.facets if self._facets_wanted else self.table)
+
+    def _count_soon(self) -> None:
+        """Count what the filter lets through: at once where that takes no time, else when typing pauses."""
+        if self._counting is not None:
+            self._counting.stop()
+            self._counting = None
+        tasks = self.tasks
+        if tasks is None or not self.facets.display:
+            return
+        if len(tasks.rows) <= _MANY:
+            self._count()
+        else:
+            self.facets.mark_stale()
+            self._counting = self.set_timer(_PAUSE_S, self._count)
+
+    def _count(self) -> None:
+        tasks = self.tasks
+        if tasks is not None:
+            root = parse_query(self._matched).root
+            self.facets.show_facets(count_facets(tasks.index, tasks.mask, root), root)
+
+    @on(FacetPane.Toggled)
+    def _toggled(self, event: FacetPane.Toggled) -> None:
+        if event.term.node is None:
+            return
+        try:
+            query = toggle_term(self._query, event.term.node, event.excluded)
+        except QueryError as error:
+            self.explorer.say(f"The filter is no query yet: {escape_text(str(error))}")
+            return
+        self.show_query(query)
 
     # -- order -----------------------------------------------------------------------------------------------
 

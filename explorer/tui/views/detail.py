@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from explorer.analysis.accounting import expected_users
@@ -23,6 +22,7 @@ from explorer.output.columns import fs_label, runs_label
 
 from .expressions import drgn_expression, drgn_object
 from .facts import Detail, Fact
+from .nested import nested_facts
 
 __all__ = ("describe", "describe_finding", "mount_reference", "namespace_reference", "row_text")
 
@@ -38,8 +38,6 @@ _STATES = {
     "I": "idle",
 }
 _MAX_FACTS = 2000
-_MAX_DEPTH = 8
-_ADDRESS = re.compile("0x[0-9a-f]{9,16}")
 
 
 def mount_reference(mount: Mount) -> Reference:
@@ -68,7 +66,7 @@ def _find(reference: Reference, snapshot: Snapshot) -> Any:
     address = reference.address
     match reference.kind:
         case "task":
-            return next((task for task in snapshot.tasks if task.address == address), None)
+            return snapshot.task_by_address.get(address or 0)
         case "fs_struct":
             return snapshot.fs_by_address.get(address or 0)
         case "mount":
@@ -263,14 +261,7 @@ def _plugin(detail: Detail, facts: Any, snapshot: Snapshot) -> None:
 
 
 def _flat(detail: Detail, facts: Any, snapshot: Snapshot) -> None:
-    known = _known_addresses(snapshot)
-    for name, value in _leaves(facts, "", 0):
-        if len(detail.facts) >= _MAX_FACTS:
-            detail.add("", "more than can be shown: see the JSON", tone="warn")
-            return
-        is_address = isinstance(value, str) and _ADDRESS.fullmatch(value)
-        target = known.get(int(value, 16)) if is_address else None
-        detail.add(escape_text(name), value if target is None else f"{value}  {target.label}", target)
+    detail.facts += nested_facts(facts, snapshot, _known_addresses(snapshot), _MAX_FACTS)
 
 
 def _known_addresses(snapshot: Snapshot) -> dict[int, Reference]:
@@ -286,18 +277,6 @@ def _known_addresses(snapshot: Snapshot) -> dict[int, Reference]:
         label = f"{task.comm} ({task.pid})"
         known[task.address] = Reference(kind="task", address=task.address, label=label)
     return known
-
-
-def _leaves(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
-    """Nested JSON as named leaves."""
-    if depth < _MAX_DEPTH and isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _leaves(inner, f"{name}.{key}" if name else str(key), depth + 1)
-    elif depth < _MAX_DEPTH and isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield from _leaves(inner, f"{name}[{number}]", depth + 1)
-    elif value is not None:
-        yield name, value
 
 
 def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:

@@ -12,11 +12,13 @@ from explorer.output.columns import fs_label, path_label
 from .expressions import drgn_object
 from .table import Cell, ViewColumn
 
-__all__ = ("Detail", "DetailTable", "Fact", "wrap_text")
+__all__ = ("Detail", "DetailTable", "Fact", "detail_text", "wrap_text")
 
 #: An object with more holders than this is better asked for with a filter.
 MAX_LINKS = 200
 _NAME_WIDTH = 14
+#: Names of nested facts are indented.
+_WIDEST_NAME = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,15 @@ class Detail:
         self.facts.append(Fact(name, f"{hex_address(address)}  {named}".rstrip(), target))
 
 
+def detail_text(detail: Detail) -> str:
+    """A detail as lines of escaped text, for copying."""
+    lines = [detail.title]
+    if detail.expression is not None:
+        lines.append(f"{'drgn':<{_NAME_WIDTH}}  {detail.expression}")
+    lines += [f"{fact.name:<{_NAME_WIDTH}}  {fact.value}" for fact in detail.facts]
+    return "\n".join(lines)
+
+
 def wrap_text(text: str, width: int) -> list[str]:
     """Escaped text in lines of ``width`` terminal columns: nothing is left out, not even of 4096-byte paths."""
     width = max(1, width)
@@ -114,10 +125,11 @@ def wrap_text(text: str, width: int) -> list[str]:
 class DetailTable:
     """A :class:`~explorer.tui.views.table.TableSource` of one detail, wrapped to a width."""
 
-    columns = (ViewColumn("name", "", _NAME_WIDTH), ViewColumn("value", "", 10, 1))
-
     def __init__(self, detail: Detail | None, width: int) -> None:
         self.detail = detail
+        widest = max((display_width(fact.name) for fact in detail.facts), default=0) if detail else 0
+        names = max(_NAME_WIDTH, min(widest, _WIDEST_NAME, width // 3))
+        self.columns = (ViewColumn("name", "", names), ViewColumn("value", "", 10, 1))
         self._lines: list[tuple[Fact, str, bool]] = []
         if detail is None:
             return
@@ -125,7 +137,7 @@ class DetailTable:
         if detail.expression is not None:
             facts.insert(min(3, len(facts)), Fact("drgn", detail.expression))
         for fact in facts:
-            room = width - _NAME_WIDTH - 2 - (2 if fact.target else 0)
+            room = width - names - 2 - (2 if fact.target else 0)
             for number, line in enumerate(wrap_text(fact.value, room)):
                 self._lines.append((fact, line, number == 0))
 

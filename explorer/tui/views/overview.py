@@ -72,20 +72,20 @@ def make_overview(snapshot: Snapshot, worlds: Worlds) -> Overview:
     )
 
 
-def header_line(snapshot: Snapshot) -> str:
+def header_line(snapshot: Snapshot, name: str | None = None) -> str:
     """Kernel, target, types, tasks: who is being looked at, on every screen."""
     capture = snapshot.capture
     parts = [
         f"Linux {escape_text(snapshot.kernel.release)}",
-        escape_text(capture.source.target.rpartition("/")[2] or capture.source.target),
-        f"types: {capture.types.upper()}",
-        f"{len(snapshot.tasks)} tasks in {capture.duration_s:.2f} s",
+        name or escape_text(capture.source.target.rpartition("/")[2] or capture.source.target),
     ]
+    # A narrow terminal cuts the end off: what is wrong comes before it.
     if snapshot.errors:
         count = len(snapshot.errors)
         parts.append(f"{count} value{'' if count == 1 else 's'} not readable")
     if not capture.consistent:
         parts.append("read while it ran")
+    parts += [f"types: {capture.types.upper()}", f"{len(snapshot.tasks)} tasks in {capture.duration_s:.2f} s"]
     return "   ".join(parts)
 
 
@@ -107,8 +107,9 @@ def _books_line(name: str, fs: FsStruct | None, snapshot: Snapshot) -> str:
     if fs is None:
         return f"{name}: not readable"
     label = users_label(fs, snapshot)
-    words = "ok" if "=" in label else "MISMATCH" if "≠" in label else "unknown"
-    return f"{name}: users {label} {words}"
+    if "≠" in label:
+        return f"{name} MISMATCH {label}"
+    return f"{name} users {label} {'ok' if '=' in label else 'unknown'}"
 
 
 def _nullfs(snapshot: Snapshot, worlds: Worlds) -> Door:
@@ -125,6 +126,9 @@ def _shared(snapshot: Snapshot, worlds: Worlds) -> Door:
     init_fs = snapshot.fs_by_address.get(snapshot.kernel.init_fs or 0)
     where = "" if init_fs is None else f" {path_label(init_fs.root, snapshot)}"
     lines = (*_bars(world, 4), _books_line("init_fs", init_fs, snapshot))
+    pid1 = next((task for task in world.tasks if task.pid == 1), None)
+    if pid1 is not None:
+        lines = (f"PID 1  {name_label(pid1)} shares it", *lines)
     return Door("init_fs", f"init_fs{where}", lines, world.query, len(world.tasks))
 
 
@@ -133,12 +137,12 @@ def _init(snapshot: Snapshot, worlds: Worlds) -> Door:
     fs = snapshot.fs_by_address.get(snapshot.kernel.userspace_init_fs or 0)
     # The path is said only where it says something.
     where = "" if fs is None or fs.root is None else f" {path_label(fs.root, snapshot).removesuffix(':/')}"
-    lines = []
-    for task in world.tasks[:4]:
-        role = "PID 1" if task.pid == 1 else f"({task.pid}) shares it"
-        lines.append(f"{name_label(task)}  {role}")
-    if len(world.tasks) > 4:
-        lines[-1] = f"and {len(world.tasks) - 3} more share it"
+    lines = [] if any(task.pid == 1 for task in world.tasks) else ["PID 1 is not here"]
+    for task in world.tasks[:3]:
+        name = name_label(task)
+        lines.append(f"PID 1   {name}" if task.pid == 1 else f"sharer  {name} ({task.pid})")
+    if len(world.tasks) > 3:
+        lines[-1] = f"and {len(world.tasks) - 2} more share it"
     if not world.tasks:
         lines.append("nobody holds it")
     lines.append(_pointer_line(fs, snapshot))
@@ -146,24 +150,33 @@ def _init(snapshot: Snapshot, worlds: Worlds) -> Door:
 
 
 def _pointer_line(fs: FsStruct | None, snapshot: Snapshot) -> str:
-    """``3 users = 2 holders + pointer``."""
+    """``users 3 = 2 + pointer ok``: the holders found, and the global pointer itself."""
     if fs is None or fs.users is None:
         return "users: not readable"
-    pointer = " + pointer" if expected_users(fs, snapshot) != fs.sharers else ""
-    holders = f"{fs.sharers} holder{'' if fs.sharers == 1 else 's'}"
-    balanced = fs.users == expected_users(fs, snapshot)
-    sign, verdict = ("=", "") if balanced else ("≠", ": MISMATCH")
-    return f"{fs.users} users {sign} {holders}{pointer}{verdict}"
+    expected = expected_users(fs, snapshot)
+    pointer = " + pointer" if expected != fs.sharers else ""
+    if fs.users != expected:
+        return f"MISMATCH {fs.users} ≠ {fs.sharers}{pointer}"
+    return f"users {fs.users} = {fs.sharers}{pointer} ok"
 
 
 def _bridge(borrowers: list[Task]) -> Door:
     count = len(borrowers)
     verb = "borrows" if count == 1 else "borrow"
-    lines = [f"{count} {verb}" if count else "nobody borrows", "─" * 7 + "▶"]
+    lines = [f"{count} {verb}" if count else "nobody borrows", "─" * 9 + "▶"]
     lines += [name_label(task) for task in borrowers[:2]]
+    if count == 1:
+        lines += _since(borrowers[0])
     if count > 2:
         lines.append(f"and {count - 2} more")
     return Door("borrowing", "", tuple(lines), "borrowing", count)
+
+
+def _since(task: Task) -> list[str]:
+    """For how long it has been at it, as far as the kernel says."""
+    running = None if task.kthread is None else task.kthread.running_s
+    seconds = task.waiting_s if running is None else running
+    return [] if seconds is None else [f"{seconds:.1f} s"]
 
 
 def _other(world: World) -> Door:

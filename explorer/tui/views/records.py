@@ -1,19 +1,18 @@
-"""The smaller tables: fs_structs, findings, plugins. Rows are made into text only when they are shown."""
+"""The smaller tables: fs_structs, findings. Rows are made into text only when they are shown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from explorer.analysis.worlds import Worlds
 from explorer.model import Finding, FsStruct, Reference, Snapshot, escape_text
 from explorer.output.columns import fs_label, name_label, path_label, pwd_label, users_label
-from explorer.plugin import PluginListing, list_plugins
 
 from .table import Cell, ViewColumn
 from .tasks import count_kinds, group_reference
 
-__all__ = ("SEVERITY_TONES", "RecordTable", "findings_table", "fs_table", "plugins_table")
+__all__ = ("SEVERITY_TONES", "RecordTable", "findings_table", "fs_table")
 
 T = TypeVar("T")
 _FEW = 4
@@ -35,12 +34,18 @@ class RecordTable(Generic[T]):
         self.records = records
         self._cells = cells
         self._reference = reference
+        self.marks: Mapping[tuple[str, int | None], str] | None = None
+        """(kind, address) -> what changed since the reading before, in one character; ``None``: nothing ever does."""
 
     def __len__(self) -> int:
         return len(self.records)
 
     def cells(self, index: int) -> Sequence[Cell]:
         return self._cells(self.records[index])
+
+    def mark(self, index: int) -> str:
+        own = self._reference(self.records[index])
+        return "" if own is None or not self.marks else self.marks.get((own.kind, own.address), "")
 
     def reference_at(self, index: int) -> Reference | None:
         return self._reference(self.records[index])
@@ -102,7 +107,7 @@ def findings_table(findings: Sequence[Finding]) -> RecordTable[Finding]:
     """Findings, worst first. A row leads to its first piece of evidence."""
     columns = (
         ViewColumn("severity", "SEVERITY", 8),
-        ViewColumn("title", "FINDING", 30, 1),
+        ViewColumn("title", "FINDING", 50, 1),
         ViewColumn("rule", "RULE", 24, rank=1),
     )
 
@@ -118,34 +123,3 @@ def findings_table(findings: Sequence[Finding]) -> RecordTable[Finding]:
         return finding.evidence[0] if finding.evidence else None
 
     return RecordTable(columns, findings, cells, first)
-
-
-def plugins_table(snapshot: Snapshot) -> RecordTable[PluginListing]:
-    """What each plugin found of its subsystem; those that were not captured are listed too."""
-    columns = (
-        ViewColumn("name", "SUBSYSTEM", 16),
-        ViewColumn("state", "STATE", 12),
-        ViewColumn("title", "WHAT IT IS", 24, 2, rank=2),
-        ViewColumn("facts", "FACTS", 5, numeric=True, rank=1),
-    )
-    known = {listing.name: listing for listing in list_plugins()}
-    for name in snapshot.plugins:
-        known.setdefault(name, PluginListing(name, "the snapshot", None))
-    records = [known[name] for name in sorted(known)]
-
-    def cells(listing: PluginListing) -> list[Cell]:
-        facts = snapshot.plugins.get(listing.name)
-        state = "not captured" if not isinstance(facts, dict) else str(facts.get("state", "?"))
-        tone = {"loaded": "", "failed": "bad"}.get(state, "muted")
-        size = len(facts) - 1 if isinstance(facts, dict) else 0
-        return [
-            Cell(escape_text(listing.name)),
-            Cell(escape_text(state), tone),
-            Cell(escape_text(listing.title or ""), "muted"),
-            Cell(str(size) if size > 0 else "", "muted"),
-        ]
-
-    def reference(listing: PluginListing) -> Reference:
-        return Reference(kind="plugin", address=None, label=listing.name)
-
-    return RecordTable(columns, records, cells, reference)

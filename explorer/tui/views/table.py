@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-__all__ = ("Cell", "TableSource", "ViewColumn", "fit_columns")
+__all__ = ("Cell", "MarkedSource", "TableSource", "ViewColumn", "fit_columns")
 
 _GAP = 2
 
@@ -45,16 +45,27 @@ class TableSource(Protocol):
         """One cell a column."""
 
 
-def fit_columns(columns: Sequence[ViewColumn], width: int, skip: int = 0) -> list[tuple[int, int]]:
+@runtime_checkable
+class MarkedSource(Protocol):
+    """A source whose rows may have changed since they were read before."""
+
+    marks: Any
+    """What there is to mark: empty where nothing has changed, ``None`` where nothing ever does (and no gutter is)."""
+
+    def mark(self, index: int) -> str:
+        """``+`` for a row that is new, ``~`` for one that changed, empty for the others."""
+
+
+def fit_columns(columns: Sequence[ViewColumn], width: int, first: int | None = None) -> list[tuple[int, int]]:
     """Which columns fit into ``width``, and how wide: pairs of index and width, left to right.
 
-    :param skip: how many columns that may be dropped are scrolled away on the left; then those on the left come
-        first, whatever their rank
+    :param first: how many of the columns that may be dropped are scrolled away on the left; then those on the left
+        come first, whatever their rank. ``None``: by rank
     """
     fixed = [index for index, column in enumerate(columns) if column.rank == 0]
     movable = [index for index, column in enumerate(columns) if column.rank]
     ranked = sorted(movable, key=lambda index: (columns[index].rank, index))
-    wanted = movable[skip:] if skip else ranked
+    wanted = ranked if first is None else movable[first:]
     used = sum(columns[index].width for index in fixed) + _GAP * (len(fixed) - 1)
     chosen = list(fixed)
     for index in wanted:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from itertools import compress
 
 from explorer.analysis.accounting import expected_users
+from explorer.analysis.query import Query
+from explorer.analysis.query_index import Mask, TaskIndex, selected
 from explorer.analysis.worlds import WORLD_ORDER, WorldKey, world_of
 from explorer.model import FsStruct, Reference, Snapshot, Task, TaskKind, escape_text
-from explorer.output.columns import LABEL_COLUMNS, TaskRow, fs_label, task_rows
+from explorer.output.columns import LABEL_COLUMNS, LabelColumn, TaskRow, fs_label
 
 from .table import Cell, ViewColumn
+from .task_rows import OF_FS, TaskRows
 
 __all__ = ("KIND_PLURAL", "Group", "TaskTable", "count_kinds", "group_reference", "task_reference")
 
@@ -30,18 +34,17 @@ KIND_PLURAL = {
 _LAYOUT = {
     "comm": (18, 2, 0),
     "pid": (6, 0, 0),
-    "kind": (8, 1, 4),
+    "kind": (8, 1, 5),
     "state": (1, 0, 2),
     "fs": (17, 0, 1),
     "users": (6, 0, 1),
     "root": (15, 3, 1),
-    "pwd": (8, 4, 3),
+    "pwd": (8, 4, 4),
     "umask": (5, 0, 6),
     "owner": (8, 0, 7),
-    "runs": (22, 5, 5),
+    "runs": (19, 5, 3),
 }
-_OF_FS = frozenset({"fs", "users", "root", "pwd", "umask"})
-_NO_FS = -1
+_MOST_NAMED = 4
 
 
 def _view_columns() -> tuple[ViewColumn, ...]:
@@ -56,17 +59,22 @@ def _view_columns() -> tuple[ViewColumn, ...]:
 class Group:
     """The tasks of one ``fs_struct``; those that have exited have none, and are a group too."""
 
-    key: int
-    """Address of the ``fs_struct``."""
+    code: int
+    """Its place in :attr:`TaskIndex.fs`."""
     world: WorldKey
     fs: FsStruct | None
     members: list[int] = field(default_factory=list)
-    """Indices of rows, in the order of the snapshot."""
+    """Places of tasks, in the order in which they are shown."""
+    who: str | None = None
+    """What its head says of them, once that has been asked for."""
 
 
 def count_kinds(tasks: Sequence[Task]) -> str:
     """``23 rescuers, 21 kthreads``: most first."""
-    counts = Counter(task.kind for task in tasks).most_common()
+    return _counted_kinds(Counter(task.kind for task in tasks).most_common())
+
+
+def _counted_kinds(counts: Iterable[tuple[TaskKind, int]]) -> str:
     return ", ".join(_counted(kind, count) for kind, count in counts)
 
 
@@ -90,44 +98,50 @@ def group_reference(fs: FsStruct, snapshot: Snapshot) -> Reference:
 class TaskTable:
     """A :class:`TableSource` of tasks.
 
-    A visible row is an ``int``: a row's index, or ``-1 - n`` for the n-th group's head. Filtering is one pass
-    over the tasks, and nothing but what is on the screen is ever made into text.
+    A visible row is an ``int``: a task's place in the snapshot, or ``-1 - n`` for the n-th group's head. Filtering
+    and ordering go through :class:`TaskIndex`, and nothing but what is on the screen is ever made into text.
     """
 
     columns = _view_columns()
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self.rows = task_rows(snapshot)
+        self.index = TaskIndex(snapshot)
+        self.rows = TaskRows(self.index)
         self.grouped = True
         self.sort_column: str | None = None
         self.descending = False
-        self._matching: list[int] = list(range(len(self.rows)))
+        self.mask: Mask = self.index.everything
         self._filtered = False
         self._toggled: set[int] = set()
-        self._sort_keys: dict[str, list[Any]] = {}
         self._groups = self._make_groups()
+        self._by_code = {group.code: group for group in self._groups}
         self._shown: list[Group] = []
         self._visible: list[int] = []
+        self.marks: Mapping[tuple[str, int | None], str] | None = None
+        """(kind, address) -> what changed since the reading before, in one character; ``None``: nothing ever does."""
+        self._codes_shown: Collection[int] = ()
         self._lay_out()
 
-    def _make_groups(self) -> dict[int, Group]:
-        groups: dict[int, Group] = {}
-        for index, row in enumerate(self.rows):
-            owned = row.task.owned_fs
-            key = _NO_FS if owned is None else owned
-            group = groups.get(key)
-            if group is None:
-                world = world_of(row.task, self.snapshot)
-                group = groups[key] = Group(key, world, row.fs)
-            group.members.append(index)
-        names = (self.snapshot.kernel.init_fs, self.snapshot.kernel.userspace_init_fs)
+    def _make_groups(self) -> list[Group]:
+        """The groups in the order in which they are shown: world by world, the well-known fs_structs first."""
+        snapshot, fs = self.snapshot, self.index.fs
+        members: list[list[int]] = [[] for _ in fs.values]
+        for place, code in enumerate(fs.codes):
+            members[code].append(place)
+        groups = []
+        for code, address in enumerate(fs.values):
+            world = world_of(snapshot.tasks[members[code][0]], snapshot)
+            groups.append(Group(code, world, snapshot.fs_by_address.get(address or 0), members[code]))
+        names = (snapshot.kernel.init_fs, snapshot.kernel.userspace_init_fs)
         rank = {world: number for number, world in enumerate(WORLD_ORDER)}
-        ordered = sorted(
-            groups.values(),
-            key=lambda group: (rank[group.world], group.key not in names, -len(group.members), group.key),
-        )
-        return {group.key: group for group in ordered}
+
+        def key(group: Group) -> tuple[int, bool, int, int]:
+            address = fs.values[group.code]
+            named = address is not None and address in names
+            return rank[group.world], not named, -len(group.members), address or 0
+
+        return sorted(groups, key=key)
 
     # -- what is shown ---------------------------------------------------------------------------------------
 
@@ -137,31 +151,45 @@ class TaskTable:
     @property
     def matching(self) -> int:
         """Tasks that the filter lets through."""
-        return len(self._matching)
+        return self.mask.count(1)
+
+    def matching_tasks(self) -> list[Task]:
+        """The tasks that the filter lets through, in the order in which they are shown; closed groups opened."""
+        order, shown = self._order(), self._shown
+        if not self.grouped:
+            return [self.snapshot.tasks[place] for place in order]
+        places: list[int] = []
+        inside = 0
+        for row in self._visible:
+            if row < 0:
+                places += shown[-1 - row].members
+                inside = len(shown[-1 - row].members) if self.is_open(shown[-1 - row].code) else 0
+            elif inside:
+                inside -= 1
+            else:
+                places.append(row)
+        return [self.snapshot.tasks[place] for place in places]
 
     @property
     def groups_shown(self) -> int:
         """fs_structs with a task that the filter lets through; exited tasks count for none."""
-        if len(self._matching) == len(self.rows):
-            return len(self._groups) - (_NO_FS in self._groups)
-        owned = {self.rows[index].task.owned_fs for index in self._matching}
-        return len(owned - {None})
+        fs = self.index.fs
+        if not self._filtered:
+            return len(fs.values) - (None in fs.values)
+        codes = self._codes_shown if self.grouped else set(compress(fs.codes, self.mask))
+        return len(codes) - any(fs.values[code] is None for code in codes)
 
     def counts(self) -> str:
         """``59 of 84 tasks · 2 fs_structs``."""
-        total = len(self.rows)
-        tasks = f"{total}" if self.matching == total else f"{self.matching} of {total}"
-        structs = self.groups_shown
+        total, matching, structs = len(self.rows), self.matching, self.groups_shown
+        tasks = total if matching == total else f"{matching} of {total}"
         return f"{tasks} tasks · {structs} fs_struct{'' if structs == 1 else 's'}"
 
-    def set_filter(self, matches: Callable[[Task], bool] | None) -> None:
+    def set_filter(self, query: Query | None) -> None:
         """Show only tasks that match; ``None``: all."""
-        self._filtered = matches is not None
+        self._filtered = query is not None
         self._toggled.clear()
-        if matches is None:
-            self._matching = list(range(len(self.rows)))
-        else:
-            self._matching = [index for index, row in enumerate(self.rows) if matches(row.task)]
+        self.mask = self.index.everything if query is None else self.index.mask(query.root)
         self._lay_out()
 
     def set_grouped(self, grouped: bool) -> None:
@@ -173,45 +201,50 @@ class TaskTable:
         self.sort_column, self.descending = column, descending
         self._lay_out()
 
-    def _key(self, column: str) -> list[Any]:
-        keys = self._sort_keys.get(column)
-        if keys is None:
-            sort = next(declared.sort for declared in LABEL_COLUMNS if declared.name == column)
-            keys = self._sort_keys[column] = [sort(row) for row in self.rows]
-        return keys
+    def _order(self) -> list[int]:
+        """The places of all matching tasks, in the order asked for."""
+        if self.sort_column is None:
+            return selected(self.mask)
+        order, mask = self.rows.order(self.sort_column, self.descending), self.mask
+        return [place for place in order if mask[place]]
 
     def _lay_out(self) -> None:
-        order = self._matching
-        if self.sort_column is not None:
-            order = sorted(order, key=self._key(self.sort_column).__getitem__, reverse=self.descending)
+        self._shown, self._visible = [], []
         if not self.grouped:
-            self._shown, self._visible = [], list(order)
+            self._visible = self._order()
+            return
+        if self.sort_column is None and not self._filtered:
+            for group in self._groups:
+                self._add_group(group, group.members)
             return
         members: dict[int, list[int]] = {}
-        rows = self.rows
-        for index in order:
-            owned = rows[index].task.owned_fs
-            members.setdefault(_NO_FS if owned is None else owned, []).append(index)
+        self._codes_shown = members.keys()
+        codes = self.index.fs.codes
+        for place in self._order():
+            members.setdefault(codes[place], []).append(place)
         # Sorted: a group stands where its first member does. Otherwise: world by world.
-        keys = list(members) if self.sort_column is not None else [k for k in self._groups if k in members]
-        self._shown, self._visible = [], []
-        for key in keys:
-            self._add_group(self._groups[key], members[key])
+        groups = (
+            [self._by_code[code] for code in members]
+            if self.sort_column is not None
+            else [group for group in self._groups if group.code in members]
+        )
+        for group in groups:
+            self._add_group(group, members[group.code])
 
     def _add_group(self, group: Group, members: list[int]) -> None:
         if len(group.members) == 1:
             self._visible.append(members[0])
             return
-        self._shown.append(Group(group.key, group.world, group.fs, members))
+        self._shown.append(Group(group.code, group.world, group.fs, members))
         self._visible.append(-len(self._shown))
-        if self.is_open(group.key):
+        if self.is_open(group.code):
             self._visible.extend(members)
 
     # -- groups ----------------------------------------------------------------------------------------------
 
-    def is_open(self, key: int) -> bool:
+    def is_open(self, code: int) -> bool:
         """Whether a group shows its members: at first only under a filter."""
-        return self._filtered != (key in self._toggled)
+        return self._filtered != (code in self._toggled)
 
     def group_at(self, index: int) -> Group | None:
         """The group whose head a visible row is."""
@@ -223,18 +256,37 @@ class TaskTable:
         row = self._visible[index]
         return self.rows[row] if row >= 0 else None
 
+    def mark(self, index: int) -> str:
+        """A group's head is marked for its ``fs_struct``, and for any of its tasks."""
+        marks, tasks, group = self.marks, self.snapshot.tasks, self.group_at(index)
+        if not marks:
+            return ""
+        if group is None:
+            return marks.get(("task", tasks[self._visible[index]].address), "")
+        own = "" if group.fs is None else marks.get(("fs_struct", group.fs.address), "")
+        inside = any(("task", tasks[place].address) in marks for place in group.members)
+        return own or ("~" if inside else "")
+
+    def resemble(self, old: TaskTable) -> None:
+        """Be grouped and sorted as another table was, and open where it was open."""
+        self.grouped = old.grouped
+        codes = {address: code for code, address in enumerate(self.index.fs.values)}
+        toggled = (codes.get(old.index.fs.values[code]) for code in old._toggled)
+        self._toggled = {code for code in toggled if code is not None}
+        self.sort_by(old.sort_column, old.descending)
+
     def toggle(self, index: int) -> bool:
         """Open or close the group at a visible row. False: it is none."""
         group = self.group_at(index)
         if group is None:
             return False
-        self._toggled ^= {group.key}
+        self._toggled ^= {group.code}
         self._lay_out()
         return True
 
     def open_all(self, opened: bool) -> None:
         """Open, or close, every group."""
-        self._toggled = set(self._groups) if opened != self._filtered else set()
+        self._toggled = set(self._by_code) if opened != self._filtered else set()
         self._lay_out()
 
     # -- identity --------------------------------------------------------------------------------------------
@@ -249,24 +301,31 @@ class TaskTable:
 
     def find(self, reference: Reference) -> int | None:
         """The visible row of a task or an fs_struct; a task inside a closed group: its head."""
-        fallback = None
-        for position, row in enumerate(self._visible):
-            if row >= 0:
-                task = self.rows[row].task
-                if reference.kind == "task" and task.address == reference.address:
-                    return position
-                if reference.kind == "fs_struct" and task.owned_fs == reference.address and fallback is None:
-                    fallback = position
-            else:
-                group = self._shown[-1 - row]
-                if reference.kind == "fs_struct" and group.key == reference.address:
-                    return position
-                if reference.kind == "task" and self._holds(group, reference.address):
-                    fallback = position
-        return fallback
+        if reference.kind == "fs_struct":
+            return self._find_fs(reference.address)
+        place = self.rows.place_of(reference.address) if reference.kind == "task" else None
+        if place is None or not self.mask[place]:
+            return None
+        code = self.index.fs.codes[place]
+        closed = self.grouped and len(self._by_code[code].members) > 1 and not self.is_open(code)
+        return self._head(code) if closed else self._visible.index(place)
 
-    def _holds(self, group: Group, address: int | None) -> bool:
-        return any(self.rows[index].task.address == address for index in group.members)
+    def _head(self, code: int) -> int | None:
+        for number, group in enumerate(self._shown):
+            if group.code == code:
+                return self._visible.index(-1 - number)
+        return None
+
+    def _find_fs(self, address: int | None) -> int | None:
+        if address is None or address not in self.snapshot.sharers_by_fs:
+            return None
+        code = self.index.fs.values.index(address)
+        head = self._head(code)
+        if head is not None:
+            return head
+        codes = self.index.fs.codes
+        matches = (at for at, row in enumerate(self._visible) if row >= 0 and codes[row] == code)
+        return next(matches, None)
 
     def reveal(self, reference: Reference) -> int | None:
         """Like :meth:`find`, with the group of a task opened."""
@@ -282,13 +341,13 @@ class TaskTable:
         group = self.group_at(index)
         if group is not None:
             return self._group_cells(group)
-        row = self.rows[self._visible[index]]
-        size = len(self._groups[_NO_FS if row.task.owned_fs is None else row.task.owned_fs].members)
-        inside = self.grouped and size > 1
+        place = self._visible[index]
+        inside = self.grouped and len(self._by_code[self.index.fs.codes[place]].members) > 1
+        row = self.rows[place]
         return [self._cell(column, row, inside) for column in LABEL_COLUMNS]
 
-    def _cell(self, column: Any, row: TaskRow, inside: bool) -> Cell:
-        if inside and column.name in _OF_FS:
+    def _cell(self, column: LabelColumn, row: TaskRow, inside: bool) -> Cell:
+        if inside and column.name in OF_FS:
             return Cell("")
         text = column.text(row)
         if column.name == "comm" and self.grouped:
@@ -299,24 +358,37 @@ class TaskTable:
             return Cell(text, "warn" if row.task.borrowing else "muted")
         return Cell(text, "muted" if column.name in ("owner", "umask", "fs") else "")
 
-    def _group_cells(self, group: Group) -> list[Cell]:
-        tasks = [self.rows[index].task for index in group.members]
-        total = len(self._groups[group.key].members)
-        mark = "▾" if self.is_open(group.key) else "▸"
-        count = str(total) if len(tasks) == total else f"{len(tasks)}/{total}"
-        who = count_kinds(tasks)
-        borrowers = [escape_text(task.comm) for task in tasks if task.borrowing]
+    @cached_property
+    def _borrowers(self) -> list[int]:
+        column = self.index.column("borrowing")
+        return selected(column.spread([bool(value) for value in column.values]))
+
+    def _who(self, group: Group) -> str:
+        kinds = self.index.column("kind")
+        counts = Counter(map(kinds.codes.__getitem__, group.members)).most_common()
+        who = _counted_kinds((kinds.values[code], count) for code, count in counts)
+        codes, mask = self.index.fs.codes, self.mask
+        borrowers = [place for place in self._borrowers if codes[place] == group.code and mask[place]]
         if borrowers:
-            who += f"; ▶ borrowing: {', '.join(borrowers[:4])}"
-        head = {"comm": f"{mark} {group.world.value}", "pid": f"×{count}", "runs": who}
-        sample = TaskRow(tasks[0], group.fs, self.snapshot)
+            names = [escape_text(self.snapshot.tasks[place].comm) for place in borrowers[:_MOST_NAMED]]
+            who += f"; ▶ borrowing: {', '.join(names)}"
+        return who
+
+    def _group_cells(self, group: Group) -> list[Cell]:
+        total = len(self._by_code[group.code].members)
+        mark = "▾" if self.is_open(group.code) else "▸"
+        count = str(total) if len(group.members) == total else f"{len(group.members)}/{total}"
+        if group.who is None:
+            group.who = self._who(group)
+        head = {"comm": f"{mark} {group.world.value}", "pid": f"×{count}", "runs": group.who}
+        sample = TaskRow(self.snapshot.tasks[group.members[0]], group.fs, self.snapshot)
         cells = []
         for column in LABEL_COLUMNS:
             if column.name in head:
                 cells.append(Cell(head[column.name], "group"))
             elif column.name == "users":
                 cells.append(Cell(column.text(sample), _books_tone(group.fs, self.snapshot) or "group"))
-            elif column.name in _OF_FS or column.name == "owner":
+            elif column.name in OF_FS or column.name == "owner":
                 cells.append(Cell(column.text(sample), "group"))
             else:
                 cells.append(Cell("", "group"))
@@ -324,6 +396,5 @@ class TaskTable:
 
 
 def _books_tone(fs: FsStruct | None, snapshot: Snapshot) -> str:
-    if fs is None or fs.users is None:
-        return ""
-    return "" if fs.users == expected_users(fs, snapshot) else "bad"
+    balanced = fs is None or fs.users in (None, expected_users(fs, snapshot))
+    return "" if balanced else "bad"

@@ -22,6 +22,7 @@ _MAX_HISTORY = 100
 class DetailPane(VirtualTable):
     """A table of facts. Enter follows a fact that leads somewhere; ``b`` goes back, ``B`` forward."""
 
+    CELLS = False
     BINDINGS: ClassVar[list[BindingType]] = [
         shown("b,backspace", "back", "detail.back", "Back", "The object looked at before"),
         hidden("B", "forward", "detail.forward", "Undo going back"),
@@ -40,9 +41,17 @@ class DetailPane(VirtualTable):
         self._future.clear()
         self._show(detail)
 
+    def renew(self, detail: Detail | None) -> None:
+        """There is a new reading: show the same object as it is now, at the same line, with the same history."""
+        row = self.row
+        if self._past and self.detail is not None and self.snapshot is not None:
+            detail = describe(self.detail.reference, self.snapshot)
+        self.detail = detail
+        self.show(DetailTable(detail, self.size.width), row)
+
     def _show(self, detail: Detail | None) -> None:
         self.detail = detail
-        self.show(DetailTable(detail, self.size.width))
+        self.show(DetailTable(detail, self.size.width - 1))
 
     def header_text(self) -> str:
         if self.detail is None:
@@ -82,4 +91,4 @@ class DetailPane(VirtualTable):
         # Facts are wrapped to the width.
         if self.detail is not None:
             row = self.row
-            self.show(DetailTable(self.detail, self.size.width), row)
+            self.show(DetailTable(self.detail, self.size.width - 1), row)

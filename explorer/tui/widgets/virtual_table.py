@@ -6,7 +6,7 @@ Cells are escaped text with a tone; they become segments directly and are never 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
@@ -21,17 +21,34 @@ from textual.strip import Strip
 from explorer.model import display_width
 from explorer.output.table import fit
 from explorer.tui.keys import hidden
-from explorer.tui.views.table import Cell, TableSource, fit_columns
+from explorer.tui.views.table import Cell, MarkedSource, TableSource, fit_columns
 
 __all__ = ("VirtualTable",)
 
 _CACHED_LINES = 1000
+_GUTTER = 3
+#: The column of the cursor is reversed in the header, and the cell under it is underlined: no colour is needed for it.
+_HERE = Style(reverse=True)
+_UNDERLINED = Style(underline=True)
 _TONES = ("muted", "good", "warn", "bad", "group")
+
+
+class _Place(NamedTuple):
+    """Where a cell stands in its line."""
+
+    cell: Cell
+    first: int
+    last: int
+    """Columns of the source that it covers: one, or some empty ones too."""
+    room: int
+    numeric: bool
 
 
 class VirtualTable(ScrollView, can_focus=True):
     """Shows a :class:`TableSource`; knows a cursor and which columns are scrolled away, and nothing else."""
 
+    CELLS: ClassVar[bool] = True
+    """Whether the cursor is on a cell; otherwise on a row, and there are no columns to go to."""
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "table--header",
         "table--cursor",
@@ -47,8 +64,8 @@ class VirtualTable(ScrollView, can_focus=True):
         hidden("ctrl+u", "page(-0.5)", "table.half-up", "Half a screen up"),
         hidden("home,g", "edge(0)", "table.first", "The first row"),
         hidden("end,G", "edge(1)", "table.last", "The last row"),
-        hidden("right,l", "columns(1)", "table.right", "Columns further right"),
-        hidden("left,h", "columns(-1)", "table.left", "Columns further left"),
+        hidden("right,l", "columns(1)", "table.right", "The next column; those that do not fit scroll in"),
+        hidden("left,h", "columns(-1)", "table.left", "The column before"),
         hidden("enter,space", "choose", "table.choose", "Open what is under the cursor"),
     ]
 
@@ -83,24 +100,34 @@ class VirtualTable(ScrollView, can_focus=True):
         super().__init__(id=id, classes=classes)
         self.source: TableSource | None = None
         self.row = 0
-        self.skip = 0
+        self.column = 0
+        """Of the source's columns, the one that the cursor is in."""
+        self._first: int | None = None
         self.sort_mark: tuple[str, bool] | None = None
         """Column ordered by, and whether the largest comes first."""
         self._empty = empty
-        self._strips: LRUCache[tuple[int, bool, bool], Strip] = LRUCache(_CACHED_LINES)
+        self._styles: dict[str, Style] = {}
+        self._strips: LRUCache[tuple[int, int, bool], Strip] = LRUCache(_CACHED_LINES)
 
     # -- content ---------------------------------------------------------------------------------------------
 
     def show(self, source: TableSource, row: int = 0) -> None:
         """Show a source, the cursor on ``row``."""
         self.source = source
+        if self.column >= len(source.columns):
+            self.column, self._first = 0, None
         self.changed(row)
 
     def changed(self, row: int | None = None) -> None:
         """The source has other rows now."""
         self._strips.clear()
         self.virtual_size = Size(self.size.width, self._count() + 1)
-        self._put_cursor(self.row if row is None else row)
+        self.put_cursor(self.row if row is None else row)
+        self.refresh()
+
+    def redraw(self) -> None:
+        """The source shows the same rows in another way."""
+        self._strips.clear()
         self.refresh()
 
     def _count(self) -> int:
@@ -112,12 +139,21 @@ class VirtualTable(ScrollView, can_focus=True):
             return []
         return [cell.text for cell in self.source.cells(self.row)]
 
+    def cell_at_cursor(self) -> str:
+        """The text of the cell under the cursor."""
+        cells = self.cells_at_cursor()
+        return cells[self.column].strip() if self.column < len(cells) else ""
+
     # -- cursor ----------------------------------------------------------------------------------------------
 
-    def _put_cursor(self, row: int) -> None:
+    def put_cursor(self, row: int) -> None:
+        """Put the cursor on a row, or on the nearest there is."""
+        before, top = self.row, self.scroll_offset.y
         self.row = max(0, min(row, self._count() - 1))
         self._scroll_to_cursor()
-        self.refresh()
+        if self.scroll_offset.y == top:
+            for line in {before, self.row}:
+                self.refresh(Region(0, line - top + 1, self.size.width, 1))
         self.post_message(self.Moved(self, self.row))
 
     def _page_rows(self) -> int:
@@ -131,25 +167,33 @@ class VirtualTable(ScrollView, can_focus=True):
             self.scroll_to(y=self.row - page + 1, animate=False, force=True)
 
     def action_move(self, step: int) -> None:
-        self._put_cursor(self.row + step)
+        self.put_cursor(self.row + step)
 
     def action_page(self, pages: float) -> None:
-        self._put_cursor(self.row + round(pages * self._page_rows()))
+        self.put_cursor(self.row + round(pages * self._page_rows()))
 
     def action_edge(self, last: int) -> None:
-        self._put_cursor(self._count() - 1 if last else 0)
+        self.put_cursor(self._count() - 1 if last else 0)
 
     def action_choose(self) -> None:
         if self._count():
             self.post_message(self.Chosen(self, self.row))
 
     def action_columns(self, step: int) -> None:
-        if self.source is None:
-            return
-        movable = sum(column.rank > 0 for column in self.source.columns)
-        self.skip = max(0, min(self.skip + step, movable - 1))
-        self._strips.clear()
-        self.refresh()
+        if self.source is not None and self.CELLS:
+            self.put_column(self.column + step)
+
+    def put_column(self, column: int) -> None:
+        """Put the cursor in a column, and scroll it in if it is not there."""
+        assert self.source is not None
+        columns = self.source.columns
+        self.column = max(0, min(column, len(columns) - 1))
+        movable = sum(each.rank > 0 for each in columns)
+        for first in (self._first, None, *range(movable)):
+            if self.column in dict(fit_columns(columns, self._room, first)):
+                self._first = first
+                break
+        self.redraw()
 
     # -- events ----------------------------------------------------------------------------------------------
 
@@ -160,6 +204,7 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def notify_style_update(self) -> None:
         self._strips.clear()
+        self._styles.clear()
         super().notify_style_update()
 
     def on_focus(self) -> None:
@@ -168,35 +213,56 @@ class VirtualTable(ScrollView, can_focus=True):
     def on_blur(self) -> None:
         self.refresh()
 
+    def row_under(self, event: events.Click) -> int | None:
+        """The row that was clicked."""
+        offset = event.get_content_offset(self)
+        if offset is None or self.source is None or offset.y == 0:
+            return None
+        row = round(self.scroll_y) + offset.y - 1
+        return row if row < self._count() else None
+
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
         if offset is None or self.source is None:
             return
+        column = self._column_at(offset.x)
         if offset.y == 0:
-            self._click_header(offset.x)
+            if column is not None:
+                self.post_message(self.HeaderClicked(self, self.source.columns[column].name))
             return
-        row = round(self.scroll_y) + offset.y - 1
-        if row >= self._count():
+        row = self.row_under(event)
+        if row is None:
             return
-        if row == self.row:
+        if row == self.row and column in (self.column, None):
             self.action_choose()
-        else:
-            self._put_cursor(row)
+            return
+        if column is not None and self.CELLS:
+            self.put_column(column)
+        self.put_cursor(row)
 
-    def _click_header(self, x: int) -> None:
-        assert self.source is not None
-        start = 0
+    def _column_at(self, x: int) -> int | None:
+        start = self._gutter
         for index, width in self._layout():
             if start <= x < start + width + 2:
-                self.post_message(self.HeaderClicked(self, self.source.columns[index].name))
-                return
+                return index
             start += width + 2
+        return None
 
     # -- rendering -------------------------------------------------------------------------------------------
 
     def _layout(self) -> list[tuple[int, int]]:
         assert self.source is not None
-        return fit_columns(self.source.columns, self._width, self.skip)
+        return fit_columns(self.source.columns, self._room, self._first)
+
+    @property
+    def _gutter(self) -> int:
+        """Columns on the left for marks: none, where nothing is ever marked."""
+        return _GUTTER if getattr(self.source, "marks", None) is not None else 0
+
+    @property
+    def _room(self) -> int:
+        """Terminal columns for cells."""
+        return self._width - self._gutter
 
     def header_text(self) -> str | None:
         """One text for the whole header line, in place of the columns' titles."""
@@ -210,73 +276,88 @@ class VirtualTable(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         width = self._width
         if self.source is None:
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self._style(""))
         if y == 0:
             return self._header(width)
         index = round(self.scroll_y) + y - 1
         if index >= self._count():
             if index == 0:
                 return self._plain(self._empty, width, self._style("muted"))
-            return Strip.blank(width, self.rich_style)
-        key = (index, index == self.row, self.has_focus)
+            return Strip.blank(width, self._style(""))
+        key = (index, self.column if index == self.row else -1, self.has_focus)
         strip = self._strips.get(key)
         if strip is None:
             strip = self._strips[key] = self._row(index, width)
         return strip
 
     def _style(self, tone: str) -> Style:
-        return self.get_component_rich_style(f"table--{tone}") if tone else self.rich_style
+        style = self._styles.get(tone)
+        if style is None:
+            style = self.get_component_rich_style(f"table--{tone}") if tone else self.rich_style
+            self._styles[tone] = style
+        return style
 
     def _plain(self, text: str, width: int, style: Style) -> Strip:
         return Strip([Segment(_padded(text, width), style)]).adjust_cell_length(width, style)
 
     def _header(self, width: int) -> Strip:
-        style = self.get_component_rich_style("table--header")
+        style = self._style("header")
         text = self.header_text()
         if text is not None:
             return self._plain(text, width, style)
         assert self.source is not None
         layout = self._layout()
-        parts = []
-        for index, room in layout:
+        segments = [Segment(" " * self._gutter, style)]
+        for place, (index, room) in enumerate(layout):
             column = self.source.columns[index]
             title = column.title
             if self.sort_mark is not None and self.sort_mark[0] == column.name:
                 title = fit(f"{'▼' if self.sort_mark[1] else '▲'}{title}", room)
-            parts.append(_padded(title, room, column.numeric))
-        text = "  ".join(parts)
+            here = self.CELLS and index == self.column and self.has_focus
+            segments.append(Segment("  " if place else "", style))
+            segments.append(Segment(_padded(title, room, column.numeric), style + _HERE if here else style))
+        strip = Strip(segments)
         hidden = len(self.source.columns) - len(layout)
         if hidden:
             note = f" +{hidden}›"
-            text = _padded(text.rstrip(), width - len(note)) + note
-        return self._plain(text, width, style)
+            strip = strip.adjust_cell_length(width - len(note), style)
+            strip = Strip([*strip, Segment(note, style)])
+        return strip.adjust_cell_length(width, style)
 
     def _row(self, index: int, width: int) -> Strip:
         assert self.source is not None
         cells = self.source.cells(index)
         over = None
         if index == self.row:
-            name = "table--cursor" if self.has_focus else "table--cursor-blurred"
-            over = self.get_component_rich_style(name)
+            over = self._style("cursor" if self.has_focus else "cursor-blurred")
         segments = []
-        for gap, cell, room, numeric in self._places(cells):
-            style = self._style(cell.tone) if over is None else over
-            segments.append(Segment(gap + _padded(cell.text, room, numeric), style))
+        if self._gutter:
+            mark = self.source.mark(index) if isinstance(self.source, MarkedSource) else ""
+            segments.append(Segment(_padded(mark, _GUTTER - 2), over or self._style("warn")))
+        for place in self._places(cells):
+            style = self._style(place.cell.tone) if over is None else over
+            segments.append(Segment("  " if segments else "", style))
+            here = over is not None and self.CELLS and place.first <= self.column <= place.last
+            text = _padded(place.cell.text, place.room, place.numeric)
+            segments.append(Segment(text, style + _UNDERLINED if here else style))
         strip = Strip(segments)
-        return strip.adjust_cell_length(width, over or self.rich_style).crop(0, width)
+        return strip.adjust_cell_length(width, over or self._style("")).crop(0, width)
 
-    def _places(self, cells: Sequence[Cell]) -> list[tuple[str, Cell, int, bool]]:
-        """Gap, cell, width and alignment; a text that is too long runs on into cells that are empty."""
+    def _places(self, cells: Sequence[Cell]) -> list[_Place]:
+        """A text that is too long runs on into cells that are empty."""
         assert self.source is not None
-        places: list[tuple[str, Cell, int, bool]] = []
+        places: list[_Place] = []
         for column, room in self._layout():
-            cell = cells[column]
-            if not cell.text and places:
-                gap, last, width, numeric = places[-1]
-                if not numeric and display_width(last.text) > width:
-                    places[-1] = (gap, last, width + room + 2, numeric)
-                    continue
-            places.append(("  " if places else "", cell, room, self.source.columns[column].numeric))
+            cell, last = cells[column], places[-1] if places else None
+            if (
+                last is not None
+                and not cell.text
+                and not last.numeric
+                and display_width(last.cell.text) > last.room
+            ):
+                places[-1] = last._replace(last=column, room=last.room + room + 2)
+            else:
+                places.append(_Place(cell, column, column, room, self.source.columns[column].numeric))
         return places
 
     def watch_has_focus(self, focused: bool) -> None:

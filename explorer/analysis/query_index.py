@@ -1,0 +1,207 @@
+"""Decides a query for all tasks of a snapshot at once: what a screen needs that filters 100,000 tasks at every key.
+
+A field becomes a *column*: its distinct values, and for each task a code, the place of its value among them. A
+comparison is decided once a value; which tasks it selects is a *mask*, one byte a task, 0 or 1. Masks are combined as
+whole numbers. Nothing here is quicker to be wrong than :mod:`explorer.analysis.query_match`: the tests of leaves are
+the same functions.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import compress
+from typing import Any
+
+from explorer.analysis.query_ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
+from explorer.analysis.query_fields import FIELDS, FREE_TEXT_FIELDS, Field, Scope, shown
+from explorer.analysis.query_match import (
+    holds_in_order,
+    leaf_test,
+    plain_pieces,
+    text_matcher,
+    without_not_equal,
+)
+from explorer.model import Snapshot, Task
+
+__all__ = ("Column", "Mask", "TaskIndex", "selected")
+
+#: One byte a task: 1 where it is selected.
+Mask = bytes
+
+_MAX_BYTE = 256
+#: Masks of leaves that are kept: a query being typed changes its last term only.
+_KEPT_MASKS = 32
+
+
+def selected(mask: Mask) -> list[int]:
+    """The places of the tasks that a mask selects, in order."""
+    return list(compress(range(len(mask)), mask))
+
+
+class Column:
+    """Distinct values, and which of them each task has."""
+
+    def __init__(self, values: Sequence[Any], codes: Sequence[int]) -> None:
+        self.values = values
+        self.codes: Sequence[int] = bytes(codes) if len(values) <= _MAX_BYTE else codes
+        """For each task a place in :attr:`values`; bytes where they fit."""
+
+    @cached_property
+    def texts(self) -> list[tuple[str, ...]]:
+        """The values as text comparisons see them."""
+        return [shown(value) for value in self.values]
+
+    @cached_property
+    def _lowered(self) -> list[str | None]:
+        """The texts of a value in one, in lower case; ``None`` where there is none, or not all is ASCII.
+
+        No escaped text holds the newline between them.
+        """
+        joined = ["\n".join(texts) if texts else None for texts in self.texts]
+        return [None if text is None or not text.isascii() else text.lower() for text in joined]
+
+    def spread(self, answers: Sequence[bool]) -> Mask:
+        """An answer a value becomes a mask."""
+        table = bytes(answers)
+        if isinstance(self.codes, bytes):
+            return self.codes.translate(table.ljust(_MAX_BYTE, b"\0"))
+        return bytes(map(table.__getitem__, self.codes))
+
+    def holding(self, pattern: str) -> Mask:
+        """Where a text matches ``~ pattern``."""
+        matches, pieces = text_matcher("~", pattern), plain_pieces(pattern)
+        if pieces is None:
+            return self.spread([any(map(matches, texts)) for texts in self.texts])
+        if len(pieces) > 1:
+            holds = holds_in_order(pieces)
+            answers = [
+                any(map(matches, texts)) if text is None or "\n" in text else holds(text)
+                for text, texts in zip(self._lowered, self.texts, strict=True)
+            ]
+        else:
+            piece = pieces[0] if pieces else ""
+            answers = [
+                piece in text if text is not None else any(map(matches, texts))
+                for text, texts in zip(self._lowered, self.texts, strict=True)
+            ]
+        return self.spread(answers)
+
+    def counts(self, mask: Mask) -> dict[Any, int]:
+        """How many selected tasks have each value; values that none of them has are left out."""
+        numbers = [0] * len(self.values)
+        if isinstance(self.codes, bytes):
+            chosen = bytes(compress(self.codes, mask))
+            numbers = [chosen.count(code) for code in range(len(self.values))]
+        else:
+            for code in compress(self.codes, mask):
+                numbers[code] += 1
+        return {value: number for value, number in zip(self.values, numbers, strict=True) if number}
+
+
+class TaskIndex:
+    """The columns of one snapshot, made when they are first asked for, and queries over them."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.tasks: list[Task] = snapshot.tasks
+        self._columns: dict[str, Column] = {}
+        self._masks: OrderedDict[Node, Mask] = OrderedDict()
+
+    @cached_property
+    def everything(self) -> Mask:
+        return b"\1" * len(self.tasks)
+
+    @cached_property
+    def fs(self) -> Column:
+        """The ``fs_struct`` that each task owns: address, or ``None``."""
+        return _coded([task.owned_fs for task in self.tasks])
+
+    def column(self, name: str) -> Column:
+        """The column of a field of the query language."""
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns[name] = self._make(FIELDS[name])
+        return column
+
+    def _make(self, field: Field) -> Column:
+        get, snapshot = field.get, self.snapshot
+        if field.scope is Scope.FS:
+            return self._of_fs(lambda task: get(task, snapshot))
+        return _coded([get(task, snapshot) for task in self.tasks])
+
+    def _of_fs(self, get: Callable[[Task], Any]) -> Column:
+        """A column of something that all who share an ``fs_struct`` have in common: asked of one of them."""
+        examples: dict[int, Task] = dict(zip(reversed(self.fs.codes), reversed(self.tasks), strict=True))
+        by_fs = _coded([get(examples[code]) for code in range(len(self.fs.values))])
+        return Column(by_fs.values, list(map(by_fs.codes.__getitem__, self.fs.codes)))
+
+    @cached_property
+    def _free(self) -> tuple[Column, ...]:
+        """Names apart from paths: names differ between tasks that share their paths."""
+        return tuple(map(self.column, FREE_TEXT_FIELDS))
+
+    def warm_up(self) -> None:
+        """Make what the first free text needs, before it is typed."""
+        for column in (*self._free, self.column("comm")):
+            column.holding("\0")
+
+    # -- queries ---------------------------------------------------------------------------------------------
+
+    def mask(self, node: Node) -> Mask:
+        """Which tasks a query selects."""
+        match node:
+            case Everything():
+                return self.everything
+            case Not(operand):
+                return self._combined("not", [operand])
+            case And(operands):
+                return self._combined("and", operands)
+            case Or(operands):
+                return self._combined("or", operands)
+            case Comparison() if (equal := without_not_equal(node)) is not None:
+                return self._combined("not", [equal])
+            case Flag() | Comparison() | Text():
+                return self._remembered(node)
+
+    def _combined(self, how: str, operands: Sequence[Node]) -> Mask:
+        numbers = [int.from_bytes(self.mask(node), "little") for node in operands]
+        number = numbers[0]
+        for other in numbers[1:]:
+            number = number & other if how == "and" else number | other
+        if how == "not":
+            number ^= int.from_bytes(self.everything, "little")
+        return number.to_bytes(len(self.tasks), "little")
+
+    def _remembered(self, leaf: Flag | Comparison | Text) -> Mask:
+        mask = self._masks.get(leaf)
+        if mask is None:
+            mask = self._masks[leaf] = self._text(leaf.text) if isinstance(leaf, Text) else self._leaf(leaf)
+            if len(self._masks) > _KEPT_MASKS:
+                self._masks.popitem(last=False)
+        else:
+            self._masks.move_to_end(leaf)
+        return mask
+
+    def _leaf(self, leaf: Flag | Comparison) -> Mask:
+        field, test = leaf_test(leaf)
+        column = self.column(field.name)
+        if isinstance(leaf, Comparison) and leaf.operator == "~":
+            return column.holding(leaf.value)
+        return column.spread([test(value) for value in column.values])
+
+    def _text(self, text: str) -> Mask:
+        number = 0
+        for column in self._free:
+            number |= int.from_bytes(column.holding(text), "little")
+        if text.isascii() and text.removeprefix("-").isdigit():
+            pids = self.column("pid")
+            number |= int.from_bytes(pids.spread([str(pid) == text for pid in pids.values]), "little")
+        return number.to_bytes(len(self.tasks), "little")
+
+
+def _coded(each: Sequence[Any]) -> Column:
+    """A column from the value of each task."""
+    places = {value: place for place, value in enumerate(dict.fromkeys(each))}
+    return Column(list(places), list(map(places.__getitem__, each)))

@@ -1,0 +1,109 @@
+"""Faults of this program: shown on a screen of their own and written down, and the app goes on.
+
+Textual ends the app for any exception, and a widget whose handler raised stops handling anything. Here the app, its
+screens and its tables survive a handler that raises; a screen in which something failed is made anew.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from textual.message import Message
+from textual.message_pump import MessagePump
+from textual.worker import WorkerFailed
+
+from explorer.model import escape_text
+
+from .settings import write_fault
+from .typeahead import TypeAheadApp
+
+__all__ = ("FAULT_MODE", "Fault", "Guarded", "GuardedApp")
+
+FAULT_MODE = "fault"
+_MOST_FAULTS = 20
+#: More than these in a row so fast, and no screen helps: then the app ends with its traceback, as Textual does it.
+_STORM = 5
+_STORM_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One exception that nobody had expected. All text is escaped."""
+
+    when: str
+    where: str
+    """The mode of the app in which it happened."""
+    what: str
+    trace: tuple[str, ...]
+    saved: str
+    """The file that has it, or why there is none."""
+
+
+def _keep_alive(pump: MessagePump, error: Exception) -> None:
+    pump.app._handle_exception(error)
+
+
+class Guarded(MessagePump):
+    """A widget or screen whose handlers may raise: it is reported, and the next message is handled all the same."""
+
+    async def _dispatch_message(self, message: Message) -> None:
+        try:
+            await super()._dispatch_message(message)
+        except Exception as error:  # noqa: BLE001  # reported, and shown
+            _keep_alive(self, error)
+
+
+class GuardedApp(Guarded, TypeAheadApp):
+    """An app that shows its faults instead of ending with them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults: deque[Fault] = deque(maxlen=_MOST_FAULTS)
+        self.shown_fault: Fault | None = None
+        """The first since the screen of faults was left."""
+        self._fault_times: deque[float] = deque(maxlen=_STORM)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """What Textual calls for every exception that nobody caught."""
+        now = time.monotonic()
+        storm = len(self._fault_times) == _STORM and now - self._fault_times[0] < _STORM_S
+        self._fault_times.append(now)
+        if not self._running or self._exit or storm or self._current_mode == FAULT_MODE:
+            super()._handle_exception(error)
+            return
+        fault = self.take_fault(error)
+        # What fails next is often its consequence: the first is the one to see.
+        self.shown_fault = self.shown_fault or fault
+        self.call_later(self._show_fault)
+
+    def take_fault(self, error: BaseException) -> Fault:
+        """Write a fault down."""
+        if isinstance(error, WorkerFailed):
+            error = error.error
+        trace = "".join(traceback.format_exception(error))
+        lines = tuple(escape_text(line) for line in trace.splitlines())
+        when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        what = escape_text(f"{type(error).__name__}: {error}")
+        saved = write_fault("\n".join((f"{when}  {self._current_mode}", *lines)))
+        fault = Fault(when, self._current_mode, what, lines, escape_text(saved))
+        self.faults.append(fault)
+        return fault
+
+    async def _show_fault(self) -> None:
+        if self._current_mode != FAULT_MODE:
+            await self.switch_mode(FAULT_MODE)
+
+    async def forget(self, mode: str) -> None:
+        """Let a mode's screens go: they are made anew when somebody goes there. Not for the one on the screen."""
+        await self.remove_mode(mode)
+        self.add_mode(mode, self.MODES[mode])
+
+    async def rebuild(self, mode: str) -> None:
+        """Make a mode's screens anew, and go there."""
+        await self.forget(mode)
+        self.shown_fault = None
+        await self.switch_mode(mode)

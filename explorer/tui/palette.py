@@ -1,0 +1,52 @@
+"""The command palette: what applies now, made from the bindings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from textual.app import App, SystemCommand
+from textual.screen import Screen
+
+from .refresh import INTERVALS
+from .screens.tasks import TasksScreen
+
+__all__ = ("interval_commands", "key_commands", "sort_commands")
+
+#: Keys that move about: no commands.
+_MOVES = ("table.", "text.", "door.", "filter.", "prompt.")
+
+
+def key_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]:
+    """Every key that works here, once."""
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        if binding.id and not binding.system and not binding.id.startswith(_MOVES):
+            key = app.get_key_display(binding)
+            title, action = binding.description, binding.action
+            yield SystemCommand(
+                f"{title}  ({key})",
+                binding.tooltip,
+                lambda action=action, node=active.node: app.run_worker(app.run_action(action, node)),
+            )
+
+
+def sort_commands(screen: Screen[Any]) -> Iterator[SystemCommand]:
+    """On the task table: each column to order by."""
+    if isinstance(screen, TasksScreen) and screen.tasks is not None:
+        for column in screen.tasks.columns:
+            yield SystemCommand(
+                f"Sort by {column.title}",
+                "Order the tasks by this column",
+                lambda name=column.name: screen.sort_by(name),
+            )
+
+
+def interval_commands(app: App[Any]) -> Iterator[SystemCommand]:
+    """For a kernel that runs: each interval."""
+    for interval in INTERVALS:
+        title = "Read again only when asked" if interval is None else f"Read again every {interval:g} s"
+        action = f"set_interval_s({interval!r})"
+        yield SystemCommand(
+            title, "A kernel that runs changes", lambda action=action: app.run_worker(app.run_action(action))
+        )

@@ -1,0 +1,73 @@
+"""The event log: what changed from reading to reading, newest first; enter goes to what it is about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from explorer.tui.event_log import MOST_ENTRIES, LogEntry
+from explorer.tui.state import View
+from explorer.tui.views.events import describe_entry, events_table
+from explorer.tui.views.facts import Detail
+from explorer.tui.views.records import RecordTable
+
+from .tables import TableScreen
+
+__all__ = ("EventsScreen",)
+
+
+class EventsScreen(TableScreen):
+    """Follows the log while it is on the screen."""
+
+    EMPTY = "nothing has changed since the first reading: r reads again, R at an interval"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._added = -1
+
+    def make_source(self, view: View) -> RecordTable[Any]:
+        self._added = self.explorer.log_book.added
+        return events_table(self.explorer.log_book.newest_first())
+
+    def header(self, view: View) -> str:
+        book = self.explorer.log_book
+        more = f", {book.dropped} older ones dropped" if book.dropped else ""
+        return f"event log: {len(book)} of at most {MOST_ENTRIES}{more}   {view.header}"
+
+    def show_view(self, view: View) -> None:
+        entry, top = self._entry(self.table.row), self.table.row == 0
+        self.pane.snapshot = view.snapshot
+        source = self.make_source(view)
+        # At the top it follows what is new; further down the cursor stays with its entry.
+        row = 0
+        if entry is not None and not top:
+            row = next((i for i, each in enumerate(source.records) if each is entry), len(source) - 1)
+        self.table.show(source, row)
+
+    def show_status(self) -> None:
+        book, view = self.explorer.log_book, self.explorer.view
+        if self.is_current and self.is_mounted and view is not None:
+            book.seen = book.added
+            if self._added != book.added:
+                self.show_view(view)
+        super().show_status()
+
+    def _entry(self, row: int) -> LogEntry | None:
+        source = self.source()
+        if source is None or not 0 <= row < len(source):
+            return None
+        entry: LogEntry = source.records[row]
+        return entry
+
+    def detail_of(self, row: int) -> Detail | None:
+        entry, view = self._entry(row), self.explorer.view
+        return None if entry is None or view is None else describe_entry(entry, view.snapshot)
+
+    def choose(self, row: int) -> None:
+        detail = self.detail_of(row)
+        target = (
+            next((fact.target for fact in detail.facts if fact.name == "about"), None) if detail else None
+        )
+        if target is not None:
+            self.explorer.go_to(target)
+        else:
+            super().choose(row)

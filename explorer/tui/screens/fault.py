@@ -1,0 +1,80 @@
+"""Something in this program failed: what, where it is written down, and the ways on. The app is still there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from explorer.tui.faults import Fault
+from explorer.tui.keys import hidden, shown
+
+if TYPE_CHECKING:
+    from explorer.tui.app import ExplorerApp
+
+__all__ = ("FaultScreen",)
+
+
+class FaultScreen(Screen[None]):
+    """The last fault. Whatever way is taken, the screen in which it happened is made anew."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        shown("escape,enter", "back", "fault.back", "Back", "Go back to the screen in which it happened"),
+        shown("o", "leave('overview')", "fault.overview", "Overview", "Go to the overview"),
+        shown("c,y", "copy", "fault.copy", "Copy", "Copy what a bug report needs"),
+        hidden("down,j", "scroll(1)", "fault.down", "A line down"),
+        hidden("up,k", "scroll(-1)", "fault.up", "A line up"),
+    ]
+    AUTO_FOCUS = "#faultbox"
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="problem"):
+            yield Static(id="reason", markup=False)
+            yield Static(id="ways", markup=False)
+            with VerticalScroll(id="faultbox"):
+                yield Static(id="fault", markup=False)
+        yield Footer(show_command_palette=False, compact=True)
+
+    @property
+    def explorer(self) -> ExplorerApp:
+        return cast("ExplorerApp", self.app)
+
+    @property
+    def fault(self) -> Fault:
+        return self.explorer.shown_fault or self.explorer.faults[-1]
+
+    def on_screen_resume(self) -> None:
+        fault = self.fault
+        reason = f"A fault of nullfs-explorer, on the screen {fault.where!r}:\n{fault.what}"
+        ways = [
+            "Nothing of the kernel was touched, and what was read is still there.",
+            "esc  back to where it happened, made anew      o  overview      q  quit",
+            "c  copies the report below, !  all that a bug report needs; it is also in",
+            f"   {fault.saved}",
+        ]
+        self.query_one("#reason", Static).update(Content(reason))
+        self.query_one("#ways", Static).update(Content("\n".join(ways)))
+        self.query_one("#fault", Static).update(Content("\n".join(fault.trace)))
+
+    async def action_back(self) -> None:
+        await self.action_leave(self.fault.where)
+
+    async def action_leave(self, mode: str) -> None:
+        app = self.explorer
+        if app.view is None:
+            mode = "problem"
+        for broken in {fault.where for fault in app.faults} - {mode, self.app.current_mode}:
+            await app.forget(broken)
+        await app.rebuild(mode)
+
+    def action_copy(self) -> None:
+        fault = self.fault
+        self.explorer.copy_text("\n".join((f"{fault.when}  {fault.where}", *fault.trace)))
+
+    def action_scroll(self, step: int) -> None:
+        self.query_one("#faultbox").scroll_relative(y=step, animate=False)

@@ -1,0 +1,129 @@
+"""What happened in a recording: the worlds over time, and every event; enter goes to its frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.app import ComposeResult
+
+from explorer.analysis.timeline_events import Event, EventKind
+from explorer.model import Reference, Snapshot, escape_text
+from explorer.tui.playback import Playback
+from explorer.tui.state import View
+from explorer.tui.views.facts import Detail
+from explorer.tui.views.records import RecordTable
+from explorer.tui.views.table import Cell, ViewColumn
+from explorer.tui.widgets.timeline_bar import WorldLines
+
+from .tables import TableScreen
+
+__all__ = ("TimelineScreen", "events_table")
+
+_TONES = {
+    EventKind.ABANDONED: "bad",
+    EventKind.BORROW_BEGIN: "warn",
+    EventKind.BORROW_END: "warn",
+    EventKind.SEGMENT: "group",
+    EventKind.SWITCH_ROOT: "group",
+    EventKind.PIVOT_ROOT: "group",
+    EventKind.PID1_EXEC: "group",
+    EventKind.END: "group",
+}
+
+
+def events_table(playback: Playback, snapshot: Snapshot) -> RecordTable[Event]:
+    """Every event; those that the frame on the screen is the first to show are marked."""
+    columns = (
+        ViewColumn("now", "", 1),
+        ViewColumn("time", "TIME", 9, numeric=True),
+        ViewColumn("frame", "FRAME", 5, numeric=True, rank=2),
+        ViewColumn("kind", "WHAT", 20, rank=1),
+        ViewColumn("text", "EVENT", 30, 1),
+    )
+
+    def cells(event: Event) -> list[Cell]:
+        return [
+            Cell("▶" if event.frame == playback.index else ""),
+            Cell(f"{event.seconds:.3f} s"),
+            Cell(str(event.frame), "muted"),
+            Cell(event.kind.value, _TONES.get(event.kind, "")),
+            Cell(escape_text(event.text)),
+        ]
+
+    return RecordTable(columns, playback.timeline.events, cells, lambda event: _about(event, snapshot))
+
+
+def _about(event: Event, snapshot: Snapshot) -> Reference | None:
+    """What an event is about, if this snapshot has it."""
+    address = event.address
+    if address is None:
+        return None
+    tables: tuple[tuple[str, Any], ...] = (
+        ("task", next((task for task in snapshot.tasks if task.address == address), None)),
+        ("mount", snapshot.mount_by_address.get(address)),
+        ("fs_struct", snapshot.fs_by_address.get(address)),
+        ("mount_namespace", snapshot.namespace_by_address.get(address)),
+    )
+    for kind, found in tables:
+        if found is not None:
+            return Reference(kind=kind, address=address, label=_label(kind, found))
+    return None
+
+
+def _label(kind: str, found: Any) -> str:
+    labels = {
+        "task": lambda: f"{found.comm} ({found.pid})",
+        "mount": lambda: f"{found.fstype}#{found.id}",
+        "mount_namespace": lambda: f"mnt:[{found.inum}]",
+    }
+    return labels.get(kind, lambda: f"0x{found.address:x}")()
+
+
+class TimelineScreen(TableScreen):
+    """Only recordings have it."""
+
+    EMPTY = "nothing happened in this recording"
+
+    def compose_body(self) -> ComposeResult:
+        yield WorldLines(id="worldlines")
+        yield from super().compose_body()
+
+    def make_source(self, view: View) -> RecordTable[Any]:
+        playback = self.explorer.playback
+        assert playback is not None
+        return events_table(playback, view.snapshot)
+
+    def show_view(self, view: View) -> None:
+        playback = self.explorer.playback
+        if playback is None:
+            return
+        self.query_one(WorldLines).show_worlds(playback)
+        self.pane.snapshot = view.snapshot
+        source = self.make_source(view)
+        events = playback.timeline.events
+        row = self.table.row
+        if not 0 <= row < len(events) or events[row].frame != playback.index or self.table.source is None:
+            known = [number for number, event in enumerate(events) if event.frame <= playback.index]
+            row = known[-1] if known else 0
+        self.table.show(source, row)
+
+    def detail_of(self, row: int) -> Detail | None:
+        source, view = self.source(), self.explorer.view
+        if source is None or view is None or not 0 <= row < len(source):
+            return None
+        event: Event = source.records[row]
+        about = source.reference_at(row)
+        title = f"{event.kind.value} at {event.seconds:.3f} s"
+        detail = Detail(about or Reference(kind="kernel", address=None, label="kernel"), title)
+        detail.add("event", event.text)
+        detail.add("frame", f"{event.frame}: enter goes there")
+        if about is not None:
+            detail.add("about", about.label, about)
+        elif event.address is not None:
+            detail.add("about", f"0x{event.address:x}, which this frame does not have")
+        return detail
+
+    def choose(self, row: int) -> None:
+        source = self.source()
+        if source is not None and 0 <= row < len(source):
+            self.explorer.show_frame(source.records[row].frame)

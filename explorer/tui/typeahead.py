@@ -1,0 +1,81 @@
+"""Keys in the order in which they were typed, each after what the one before has done.
+
+Textual hands a key to the focused widget's queue, lets it bubble up through the queues of its ancestors, and only then
+looks for a binding: a key typed right after one that moves the focus or switches the screen is in the old widget's
+queue by then. Here a key waits until the last one's messages are dealt with, and its binding is run at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from textual import events
+from textual.app import App
+from textual.message_pump import MessagePump
+from textual.worker import Worker, WorkerState
+
+__all__ = ("TypeAheadApp",)
+
+#: A queue that has not moved for so long does not hold up the keyboard.
+_PATIENCE_S = 2.0
+#: What a key sets going: the focused widget tells the screen, the screen changes the widget, which tells the screen.
+_ROUNDS = 2
+#: Group of workers that lead to another screen.
+_GO = "go"
+
+
+class TypeAheadApp(App[None]):
+    """An app for people who type faster than it draws."""
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            await self._settle()
+            if await self._run_binding(event):
+                return
+        await super().on_event(event)
+
+    async def _run_binding(self, event: events.Key) -> bool:
+        """Run what the key is bound to, unless the focused widget takes the key as text."""
+        if self.screen.maximized is not None:
+            return False  # Textual's own escape
+        if await self._check_bindings(event.key, priority=True):
+            return True
+        focused = self.focused
+        if focused is not None and focused.check_consume_key(event.key, event.character):
+            return False
+        return await self._check_bindings(event.key)
+
+    async def _settle(self) -> None:
+        """Wait until the widgets that have the keyboard have dealt with their messages."""
+        for worker in list(self.workers):
+            if worker.group == _GO and worker.state is WorkerState.RUNNING:
+                await _finished(worker)
+        for _ in range(_ROUNDS):
+            focused = self.focused
+            pumps = [self.screen] if focused is None else [*focused.ancestors_with_self]
+            for pump in pumps:
+                if pump is not self and not await _drained(pump):
+                    return
+
+
+async def _finished(worker: Worker[Any]) -> None:
+    """Wait for a worker, without ending it when patience does."""
+    waiting = asyncio.ensure_future(worker.wait())
+    done, _ = await asyncio.wait([waiting], timeout=_PATIENCE_S)
+    if done:
+        waiting.exception()  # the app has shown it already: this only marks it as seen
+
+
+async def _drained(pump: MessagePump) -> bool:
+    """Wait until all that is in a pump's queue now has been handled. False: it took too long."""
+    done = asyncio.Event()
+    mark: Callable[[], None] = done.set
+    if not pump.is_running or not pump.call_later(mark):
+        return True
+    try:
+        await asyncio.wait_for(done.wait(), _PATIENCE_S)
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,156 @@
+"""A fault of this program is a screen, and the app goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from explorer.model import Snapshot
+from explorer.tui.app import ExplorerApp
+from explorer.tui.faults import FAULT_MODE
+from explorer.tui.screens.fault import FaultScreen
+from explorer.tui.screens.info import TextScreen
+from explorer.tui.screens.overview import OverviewScreen
+from explorer.tui.screens.tables import FsStructsScreen, MountsScreen
+from explorer.tui.screens.tasks import TasksScreen
+from explorer.tui.views.records import RecordTable
+from explorer.tui.widgets.virtual_table import VirtualTable
+
+from .conftest import Pilots, drive, press, screen_text
+
+HOSTILE = "\x1b[31m[bold]no such\nthing[/red]"
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """What breaks something, and mends it when the test ends."""
+    with monkeypatch.context() as patch:
+        yield patch
+
+
+def breaks(*_: object, **__: object) -> None:
+    raise RuntimeError(HOSTILE)
+
+
+async def shown_fault(app: ExplorerApp, pilot: Pilots) -> str:
+    while not isinstance(app.screen, FaultScreen):
+        await pilot.pause(0.02)
+    await pilot.pause()
+    text = screen_text(app)
+    assert "RuntimeError" in text and "\\e[31m[bold]no such\\nthing[/red]" in text
+    assert all(character.isprintable() for character in text.replace("\n", ""))
+    return text
+
+
+def test_a_view_that_cannot_be_shown_is_a_screen_that_says_so_and_the_other_screens_work(
+    app: ExplorerApp, faulty: pytest.MonkeyPatch, own_settings: Path
+) -> None:
+    async def steps(pilot: Pilots) -> None:
+        faulty.setattr(MountsScreen, "make_source", breaks)
+        await pilot.press("m")
+        text = await shown_fault(app, pilot)
+        assert "'mounts'" in text and "fault.txt" in text
+        assert "make_source" in (own_settings / "fault.txt").read_text()
+        await press(pilot, "o")
+        assert isinstance(app.screen, OverviewScreen) and "ISOLATED" in screen_text(app)
+        await press(pilot, "t", "j")
+        assert isinstance(app.screen, TasksScreen) and app.screen.table.row == 1
+        faulty.undo()
+        await press(pilot, "m")
+        assert isinstance(app.screen, MountsScreen) and app.screen.table.source is not None
+
+    drive(app, steps)
+
+
+def test_back_makes_the_screen_anew_in_which_it_happened(
+    app: ExplorerApp, faulty: pytest.MonkeyPatch
+) -> None:
+    async def steps(pilot: Pilots) -> None:
+        await press(pilot, "f")
+        first = app.screen
+        faulty.setattr(VirtualTable, "action_move", breaks)
+        await pilot.press("j")
+        await shown_fault(app, pilot)
+        faulty.undo()
+        await press(pilot, "escape", "j")
+        assert isinstance(app.screen, FsStructsScreen) and app.screen is not first
+        assert app.screen.table.row == 1
+
+    drive(app, steps)
+
+
+@pytest.mark.parametrize("place", ["compose", "render", "worker", "timer", "cells"])
+def test_wherever_it_is_raised_it_is_shown_and_not_the_end(
+    app: ExplorerApp, faulty: pytest.MonkeyPatch, place: str
+) -> None:
+    async def worker() -> None:
+        breaks()
+
+    async def steps(pilot: Pilots) -> None:
+        if place == "compose":
+            faulty.setattr(FsStructsScreen, "compose_body", breaks)
+            await pilot.press("f")
+        elif place == "render":
+            faulty.setattr(VirtualTable, "render_line", breaks)
+            await pilot.press("f")
+        elif place == "cells":
+            faulty.setattr(RecordTable, "cells", breaks)
+            await pilot.press("f")
+        elif place == "worker":
+            app.run_worker(worker())
+        else:
+            app.set_timer(0.01, breaks)
+        await shown_fault(app, pilot)
+        faulty.undo()
+        await press(pilot, "o")
+        assert isinstance(app.screen, OverviewScreen)
+        await press(pilot, "f", "j")
+        assert isinstance(app.screen, FsStructsScreen) and app.screen.table.row == 1
+
+    drive(app, steps)
+
+
+def test_the_report_is_copied_and_the_debug_info_has_it(
+    app: ExplorerApp, faulty: pytest.MonkeyPatch, saved: Snapshot
+) -> None:
+    async def steps(pilot: Pilots) -> None:
+        faulty.setattr(MountsScreen, "make_source", breaks)
+        await pilot.press("m")
+        await shown_fault(app, pilot)
+        await press(pilot, "c")
+        assert "make_source" in app.clipboard and app.clipboard.replace("\n", "").isprintable()
+        await press(pilot, "o", "exclamation_mark")
+        assert isinstance(app.screen, TextScreen)
+        assert "RuntimeError" in app.screen._text and saved.kernel.release in app.screen._text
+
+    drive(app, steps)
+
+
+def test_the_keys_of_the_other_screens_do_not_lead_past_the_one_that_failed(
+    app: ExplorerApp, faulty: pytest.MonkeyPatch
+) -> None:
+    async def steps(pilot: Pilots) -> None:
+        faulty.setattr(MountsScreen, "make_source", breaks)
+        await pilot.press("m")
+        await shown_fault(app, pilot)
+        await press(pilot, "t")
+        assert app.current_mode == FAULT_MODE
+
+    drive(app, steps)
+
+
+def test_a_fault_on_the_screen_of_faults_ends_the_app_with_its_traceback(
+    app: ExplorerApp, faulty: pytest.MonkeyPatch
+) -> None:
+    async def steps(pilot: Pilots) -> None:
+        faulty.setattr(MountsScreen, "make_source", breaks)
+        faulty.setattr(FaultScreen, "on_screen_resume", breaks)
+        await pilot.press("m")
+        while app._running:
+            await pilot.pause(0.02)
+
+    with pytest.raises(RuntimeError, match="no such"):
+        drive(app, steps)
+    assert app.return_code == 1

@@ -1,0 +1,124 @@
+"""What a process gives up once a live kernel is open, and whose plugins and directories it trusts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from explorer import plugin as plugin_module
+from explorer.plugin import load_plugins
+from explorer.target import typecache
+from explorer.target.privilege import runs_for_another_user
+from explorer.tui.settings import Settings, load_settings, save_settings
+from tests.conftest import SAMPLE, Run
+
+_STATUS = "print(''.join(l for l in open('/proc/self/status') if l.startswith(('Cap', 'NoNew'))))"
+
+
+def status_after(code: str) -> dict[str, str]:
+    """/proc/self/status of a process that ran ``code``."""
+    script = f"from explorer.target.privilege import *; {code}; {_STATUS}"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return dict(line.split(":\t") for line in ran.stdout.splitlines() if line)
+
+
+def test_nothing_is_left_of_roots_rights_and_nothing_can_bring_them_back() -> None:
+    left = status_after("drop_privileges()")
+    assert {int(left[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
+    assert left["NoNewPrivs"] == "1"
+    if os.geteuid() == 0:
+        assert int(left["CapBnd"], 16) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root has rights to keep")
+def test_a_command_that_writes_a_file_keeps_the_right_to_write_files_and_no_other() -> None:
+    left = status_after("drop_privileges(keep_files=True)")
+    assert int(left["CapEff"], 16) & ~0b110 == 0
+    assert int(left["CapBnd"], 16) & ~0b110 == 0
+
+
+def test_no_process_of_the_tool_leaves_a_core_file_with_a_kernels_memory() -> None:
+    script = (
+        "import os, resource, sys\n"
+        "from explorer.cli.main import main\n"
+        "try:\n    main(['schema'])\nexcept SystemExit:\n    pass\n"
+        "print('CORE', resource.getrlimit(resource.RLIMIT_CORE), oct(os.umask(0)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "CORE (0, 0) 0o77"
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, False),
+        ({"SUDO_UID": "1000"}, True),
+        ({"SUDO_UID": "0"}, False),
+        ({"PKEXEC_UID": "1000"}, True),
+        ({"DOAS_USER": "alice"}, True),
+    ],
+)
+def test_root_on_behalf_of_somebody_else_is_known_as_that(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: bool
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert runs_for_another_user(environment) is expected
+
+
+def test_a_user_without_roots_rights_runs_for_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert runs_for_another_user({"SUDO_UID": "1001"}) is False
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="sudo makes root")
+def test_a_plugin_file_is_not_run_under_sudo_unless_asked(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import pathlib\npathlib.Path('ran').touch()\n")
+    result = run("snapshot", SAMPLE, "--plugin", "mine.py", "-o", "a.json", env={"SUDO_UID": "1000"})
+    assert result.returncode == 4
+    assert "--allow-plugins-as-root" in result.stderr
+    assert not (tmp_path / "ran").exists()
+    arguments = ("--plugin", "mine.py", "--allow-plugins-as-root", "-o", "b.json")
+    run("snapshot", SAMPLE, *arguments, env={"SUDO_UID": "1000"})
+    assert (tmp_path / "ran").exists()
+
+
+def test_entry_points_of_other_distributions_are_refused_and_ours_are_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = plugin_module._entry_points()
+    stranger = EntryPoint("stranger", "stranger_plugin", plugin_module.GROUP)
+    posing = EntryPoint("posing", "explorer.plugins.audit", plugin_module.GROUP)
+    monkeypatch.setattr(plugin_module, "_entry_points", lambda: [*ours, stranger, posing])
+    loaded = load_plugins(strangers=False)
+    assert {broken.name for broken in loaded.errors} == {"stranger", "posing"}
+    assert {plugin.name for plugin in loaded.plugins} == {point.name for point in ours}
+
+
+def test_no_cache_is_made_in_somebody_elses_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    if tmp_path.stat().st_uid == 0:
+        os.chown(tmp_path, 12345, -1)
+    note = typecache.store("ab" * 20, {"btf": b"x"})
+    assert note is not None and "belongs to another user" in note
+    assert not (tmp_path / "cache").exists()
+
+
+def test_settings_that_others_can_write_are_not_used_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert save_settings(Settings(theme="textual-light")) is None
+    assert load_settings() == (Settings(theme="textual-light"), None)
+    (tmp_path / "nullfs-explorer").chmod(0o777)
+    settings, note = load_settings()
+    assert settings == Settings()
+    assert note is not None and "writable by others" in note
+    assert save_settings(Settings()) is not None
