@@ -182,6 +182,11 @@ def _report(error: Exception, debug: bool) -> int:
         _abandon_stdout()
         click.echo(f"nullfs-explorer: cannot write the output: {_one_line(error)}", err=True)
         return ExitCode.USAGE
+    if isinstance(error, MemoryError):
+        click.echo(
+            "nullfs-explorer: out of memory: this process may not have as much as the target needs", err=True
+        )
+        return ExitCode.TARGET
     hint = "" if debug else "; run again with --debug and report what it prints"
     click.echo(
         f"nullfs-explorer: a fault of this program: {type(error).__name__}: {_one_line(error)}{hint}",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import secrets
 import sys
+from pathlib import Path
 
 from .campaign import run_cases
 from .worker import MUTATORS, Case, Worker, cases_of
@@ -23,6 +25,9 @@ def main() -> int:
     parser.add_argument(
         "--case", type=int, default=None, help="run one case of --only again, and show what it was"
     )
+    parser.add_argument(
+        "--json", type=Path, default=None, metavar="FILE", help="counts and failures, for programs"
+    )
     options = parser.parse_args()
     seed = secrets.randbelow(1 << 32) if options.seed is None else options.seed
     if options.case is not None:
@@ -39,6 +44,8 @@ def main() -> int:
     summary = run_cases(seed, cases_of(options.cases, options.only or ()), options.jobs, sys.stderr)
     for line in summary.lines():
         print(line)
+    if options.json is not None:
+        options.json.write_text(json.dumps(summary.as_dict()))
     return int(bool(summary.failures))
 
 

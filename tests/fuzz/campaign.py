@@ -8,7 +8,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Any, TextIO
 
 from .worker import Case, Result, Worker
 
@@ -34,6 +34,10 @@ class Summary:
             self.slowest = result
         if self.largest is None or result.rss > self.largest.rss:
             self.largest = result
+
+    def as_dict(self) -> dict[str, Any]:
+        """Counts by mutator and outcome, and the failures, as JSON has them."""
+        return {"counts": self.counts, "failures": [result.as_dict() for result in self.failures]}
 
     def lines(self) -> Iterator[str]:
         """A table: mutators down, outcomes across."""

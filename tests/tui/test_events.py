@@ -230,6 +230,8 @@ def test_what_is_gone_says_so_in_the_log_and_leads_nowhere(
     async def steps(pilot: Pilots) -> None:
         await press(pilot, "r", "L")
         assert isinstance(app.screen, EventsScreen)
+        while len(app.screen.table.source or ()) != len(app.log_book):
+            await pilot.pause(0.02)  # it is on the screen before it shows what has happened
         at = next(i for i, e in enumerate(app.log_book.newest_first()) if e.what == "task gone")
         app.screen.table.put_cursor(at)
         await press(pilot, "enter")

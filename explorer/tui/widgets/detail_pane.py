@@ -8,7 +8,7 @@ from textual import events
 from textual.binding import BindingType
 
 from explorer.model import Reference, Snapshot
-from explorer.tui.keys import hidden, shown
+from explorer.tui.keys import hidden
 from explorer.tui.views.detail import describe
 from explorer.tui.views.facts import Detail, DetailTable, Fact
 
@@ -24,7 +24,7 @@ class DetailPane(VirtualTable):
 
     CELLS = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        shown("b,backspace", "back", "detail.back", "Back", "The object looked at before"),
+        hidden("b,backspace", "back", "detail.back", "Back to the object looked at before"),
         hidden("B", "forward", "detail.forward", "Undo going back"),
     ]
 
