@@ -11,6 +11,7 @@ from bench.capturing import measure_dump, measure_frame, measure_growth, measure
 from bench.commands import measure_help, measure_load, measure_opening, measure_snapshot
 from bench.crash import measure_crash
 from bench.promises import ratios_of
+from bench.recording import measure_boot, measure_recording
 from bench.report import Row, as_json, as_table
 from bench.targets import Crowd, boot_crowd, boot_idle, dump_of, dwarf_of
 from tests.kernels.lab.errors import LabError
@@ -23,6 +24,8 @@ class _Plan:
     main: Crowd
     growth: tuple[Crowd, ...]
     rounds: int
+    recorded_s: float
+    """Of a guest's own time, recorded in steps."""
 
 
 _FULL = _Plan(
@@ -30,9 +33,13 @@ _FULL = _Plan(
     # A guest of its own for each step: what is left of a larger dump would still be a larger dump.
     (Crowd("threads", 1_000, 512), Crowd("threads", 10_000, 1024), Crowd("threads", 100_000, 4096)),
     rounds=5,
+    recorded_s=10.0,
 )
 _QUICK = _Plan(
-    Crowd("crowd", 2_000, 1024), (Crowd("threads", 1_000, 512), Crowd("threads", 10_000, 1024)), rounds=3
+    Crowd("crowd", 2_000, 1024),
+    (Crowd("threads", 1_000, 512), Crowd("threads", 10_000, 1024)),
+    rounds=3,
+    recorded_s=5.0,
 )
 
 
@@ -56,6 +63,9 @@ def _measure(plan: _Plan, *, qmp: bool) -> list[Row]:
     _say("a recorder's frame")
     with boot_idle() as guest:
         rows += measure_frame(guest.qmp_socket, plan.rounds)
+    _say(f"recording, {plan.recorded_s:g} s of a guest and {plan.recorded_s:g} s of a boot")
+    rows += measure_recording(plan.recorded_s)
+    rows += measure_boot(plan.recorded_s)
     for crowd in (plan.main, plan.growth[-1]):
         _say(f"snapshot, end to end, {crowd.name}")
         script = dwarf_of(crowd.line) if crowd is plan.main else None

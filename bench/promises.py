@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.recording import (
+    BOOT_FILE,
+    BOOT_FRAME,
+    BOOT_TOTAL,
+    RECORDING_FILE,
+    RECORDING_FRAME,
+    RECORDING_TOTAL,
+)
 from bench.report import Ratio, Row
 from bench.targets import Crowd
 
@@ -77,6 +85,11 @@ def ratios_of(rows: Sequence[Row], main: Crowd, growth: Sequence[Crowd]) -> list
             1.3,
         ),
         Ratio("recorder frame of an idle guest: ms", value.get("recorder frame: idle guest, over QMP"), 10),
+        *(
+            Ratio(f"{what}: ms", value.get(what), 20)
+            for what in (RECORDING_TOTAL, RECORDING_FRAME, BOOT_TOTAL, BOOT_FRAME)
+        ),
+        *(Ratio(f"{what}: KB", value.get(what), 5) for what in (RECORDING_FILE, BOOT_FILE)),
         Ratio(
             "--help / import click",
             _quotient(value.get("nullfs-explorer --help"), value.get('python -c "import click"')),

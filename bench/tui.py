@@ -2,8 +2,10 @@
 
 The snapshot is the sample's, scaled up (:mod:`bench.tui_data` says how). The real app is driven without a terminal, and
 a figure is the time from a key to the end of the paint that shows what it did; beside it stands the processor time of
-the same, which is what is left of it on a machine that has nothing else to do. DataTable is measured on 10,000 rows,
-because it takes minutes for more; ``--full`` measures it on all rows too.
+the same, which is what is left of it on a machine that has nothing else to do. "Busy" are
+frames while the findings are still looked for and columns made in the background; all others after "tasks, first
+paint" are of an app at rest. DataTable is measured on 10,000 rows, because it takes minutes for more; ``--full``
+measures it on all rows too.
 """
 
 from __future__ import annotations

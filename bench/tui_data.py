@@ -1,9 +1,10 @@
 """A snapshot of very many tasks for the screen's measurements, scaled up from a real kernel's.
 
-No kernel with 100,000 tasks was booted for this. The tasks of a real dump are cloned under new addresses and pids, each
-clone that owns a private ``fs_struct`` with an ``fs_struct`` of its own; those that share one go on sharing it, and its
-``users`` and ``sharers`` are raised by their number. Names get a number behind them, so that as many of them differ as
-on a busy machine. Mounts, namespaces and everything else stay as they were.
+No kernel with 100,000 tasks was booted for this. What is cloned are the tasks of ``tests/tui/data/lively.json.zst``: a
+saved snapshot of the sample, which is a guest of the lab with Debian's Linux 7.3.4 (112 tasks, 56 ``fs_structs``, 63
+mounts). Clones get new addresses and pids, and each that owns a private ``fs_struct`` gets an ``fs_struct`` of its own;
+those that share one go on sharing it, and its ``users`` and ``sharers`` are raised by their number. Names get a number
+behind them, so that as many of them differ as on a busy machine. Mounts, namespaces and all else stay as they were.
 """
 
 from __future__ import annotations

@@ -29,15 +29,24 @@ class AuditReport:
         )
 
 
-def run_audit(snapshot: Snapshot, plugins: Sequence[Plugin] = (), only: Collection[str] = ()) -> AuditReport:
+def run_audit(
+    snapshot: Snapshot,
+    plugins: Sequence[Plugin] = (),
+    only: Collection[str] = (),
+    between: Callable[[], None] = lambda: None,
+) -> AuditReport:
     """All findings, by severity, then rule.
 
     :param only: rule ids; empty: all
+    :param between: called before every rule
     """
     report = AuditReport([])
     wanted = {rule_id.upper() for rule_id in only}
     context = AuditContext(snapshot, plugins)
-    found = [finding for rule in RULES for finding in rule.run(context)]
+    found: list[Finding] = []
+    for rule in RULES:
+        between()
+        found += rule.run(context)
     for plugin in plugins:
         found += _audit_plugin(plugin, snapshot, report)
     report.findings = sorted(

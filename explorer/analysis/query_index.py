@@ -118,6 +118,12 @@ class TaskIndex:
         """The ``fs_struct`` that each task owns: address, or ``None``."""
         return _coded([task.owned_fs for task in self.tasks])
 
+    @cached_property
+    def _examples(self) -> list[Task]:
+        """The first task of each ``fs_struct``, by its code."""
+        examples: dict[int, Task] = dict(zip(reversed(self.fs.codes), reversed(self.tasks), strict=True))
+        return [examples[code] for code in range(len(self.fs.values))]
+
     def column(self, name: str) -> Column:
         """The column of a field of the query language."""
         column = self._columns.get(name)
@@ -133,8 +139,7 @@ class TaskIndex:
 
     def _of_fs(self, get: Callable[[Task], Any]) -> Column:
         """A column of something that all who share an ``fs_struct`` have in common: asked of one of them."""
-        examples: dict[int, Task] = dict(zip(reversed(self.fs.codes), reversed(self.tasks), strict=True))
-        by_fs = _coded([get(examples[code]) for code in range(len(self.fs.values))])
+        by_fs = _coded(list(map(get, self._examples)))
         return Column(by_fs.values, list(map(by_fs.codes.__getitem__, self.fs.codes)))
 
     @cached_property
@@ -142,10 +147,21 @@ class TaskIndex:
         """Names apart from paths: names differ between tasks that share their paths."""
         return tuple(map(self.column, FREE_TEXT_FIELDS))
 
-    def warm_up(self) -> None:
-        """Make what the first free text needs, before it is typed."""
-        for column in (*self._free, self.column("comm")):
+    def warm_up(self, between: Callable[[], None] = lambda: None) -> None:
+        """Make what queries need before they are typed: what free text looks at, then the columns of all fields.
+
+        :param between: called before every part of the work
+        """
+        for name in (*FREE_TEXT_FIELDS, "comm"):
+            between()
+            column = self.column(name)
+            between()
+            _ = column.texts
+            between()
             column.holding("\0")
+        for name in FIELDS:
+            between()
+            self.column(name)
 
     # -- queries ---------------------------------------------------------------------------------------------
 

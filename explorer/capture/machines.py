@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, suppress
+from typing import Self
 
 from explorer.target.errors import TargetError
 from explorer.target.kernel import OpenKernel, OpenOptions, open_kernel
+from explorer.target.program import OpenProgram
 from explorer.target.qemu import query_guest
 from explorer.target.qemu_control import GuestControl, GuestEndedError
 from explorer.target.qemu_watch import GuestWatch
@@ -52,6 +54,16 @@ class QemuMachine:
             self._stack.close()
             raise
         self._watch = GuestWatch(address, ram, stopped=stopping)
+        self._opened: OpenKernel | None = None
+
+    def attach(self) -> None:
+        """Make sure, before anything is written, that the guest can be read; one that has no kernel yet can be.
+
+        :raises TargetError: if it cannot
+        """
+        program = self._watch.find_kernel()
+        if program is not None:
+            self._opened = self._with_types(program)
 
     def close(self) -> None:
         """Hang up. A guest that was stopped stays stopped only if it has ended."""
@@ -61,7 +73,7 @@ class QemuMachine:
                 self._control.execute("cont")
         self._stack.close()
 
-    def __enter__(self) -> QemuMachine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -78,6 +90,9 @@ class QemuMachine:
         return 0 if self._control is None else self._control.take_resets()
 
     def open_kernel(self) -> OpenKernel:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            return opened
         try:
             program = self._watch.find_kernel()
         except TargetError as error:
@@ -85,6 +100,9 @@ class QemuMachine:
             raise GuestEndedError("closed", f"QEMU has ended or hung up: {error}") from error
         if program is None:
             raise NotReadableError(_NOT_YET)
+        return self._with_types(program)
+
+    def _with_types(self, program: OpenProgram) -> OpenKernel:
         types = attach_types(
             program.prog,
             mode=self._options.types or ("dwarf" if self._options.symbols else "btf"),
@@ -119,12 +137,18 @@ class LiveMachine:
 
     def __init__(self, options: OpenOptions | None = None) -> None:
         self._options = options or OpenOptions()
+        self._opened: OpenKernel | None = None
 
-    def __enter__(self) -> LiveMachine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        if self._opened is not None:
+            self._opened.close()
+
+    def attach(self) -> None:
+        """Open the kernel: from then on this process needs no rights. :raises TargetError: if it cannot be opened"""
+        self._opened = open_kernel(TargetSpec("live", "live"), self._options)
 
     def advance(self, seconds: float) -> float:
         begin = time.monotonic()
@@ -135,7 +159,8 @@ class LiveMachine:
         return 0
 
     def open_kernel(self) -> OpenKernel:
-        return open_kernel(TargetSpec("live", "live"), self._options)
+        opened, self._opened = self._opened, None
+        return opened or open_kernel(TargetSpec("live", "live"), self._options)
 
     def is_there(self) -> bool:
         return True

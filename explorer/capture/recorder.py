@@ -26,6 +26,10 @@ __all__ = ("Machine", "NotReadableError", "RecordRequest", "RecordSummary", "Rec
 #: A kernel whose jiffies stand still for so many frames while its CPUs run is not the one that runs.
 _STILL_FRAMES = 6
 
+_OVERWRITTEN = (
+    "the kernel's clock stands still while its memory changes: another kernel is being started over it"
+)
+
 
 class NotReadableError(Exception):
     """There is no kernel to read yet; the message says why."""
@@ -97,7 +101,8 @@ class Recorder:
         self._kernel: OpenKernel | None = None
         self._seconds = 0.0
         self._jiffies: int | None = None
-        self._still = 0
+        self._still = self._errors = 0
+        self._has_ticked = False
         self._advancing = self._interrupted = False
         self.summary = RecordSummary()
 
@@ -167,7 +172,7 @@ class Recorder:
         self._writer.begin_segment(self._seconds, why)
 
     def _forget(self) -> None:
-        self._jiffies, self._still = None, 0
+        self._jiffies, self._still, self._errors, self._has_ticked = None, 0, 0, False
         if self._kernel is not None:
             self._kernel.close()
             self._kernel = None
@@ -205,11 +210,17 @@ class Recorder:
         kernel.types.refresh()
         try:
             request = CaptureRequest.from_kernel(kernel, self._request.plugins)
-            return capture_snapshot(request), started
+            snapshot = capture_snapshot(request)
         except (LookupError, drgn.FaultError) as error:
             # What a kernel has not set up yet, or no longer has, is a moment without a snapshot, not the end.
             text = " ".join(str(error).split())
             raise NotReadableError(f"the kernel cannot be captured at this moment: {text}") from error
+        # An idle kernel's clock stands still too, but then nothing in its memory changes; early on it has not begun.
+        if self._still and self._has_ticked and len(snapshot.errors) > self._errors:
+            raise NotReadableError(_OVERWRITTEN)
+        if not self._still:
+            self._errors = len(snapshot.errors)
+        return snapshot, started
 
     def _successor(self, kernel: OpenKernel) -> str | None:
         """Why the kernel that was opened is not the one that runs now; ``None`` if it is.
@@ -231,6 +242,7 @@ class Recorder:
         if now < before:
             return "reboot"
         self._still = self._still + 1 if now == before else 0
+        self._has_ticked |= now > before
         if self._still and self._still % _STILL_FRAMES == 0 and self._machine.finds_another():
             return "kexec"
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -117,8 +117,9 @@ class RecordArguments:
     def plugins(self) -> list[Plugin]:
         """What a frame is captured with: what unpacks the initramfs is known to its plugin alone."""
         from explorer.plugin import load_plugins
+        from explorer.target.privilege import runs_for_another_user
 
-        found = load_plugins().plugins
+        found = load_plugins(strangers=not runs_for_another_user()).plugins
         return list(found) if self.all_plugins else [plugin for plugin in found if plugin.name == "initramfs"]
 
 
@@ -189,6 +190,8 @@ def record_command(**values: Any) -> int:
     arguments = RecordArguments(**values)
     mode = arguments.mode()
     check_writable(arguments.output)
+    if arguments.output.exists() and not arguments.output.is_file():
+        raise click.UsageError(f"{arguments.output} is no regular file: a recording can only be one.")
     progress = ProgressLine()
     try:
         with ExitStack() as stack:
@@ -201,7 +204,9 @@ def record_command(**values: Any) -> int:
 def _record(arguments: RecordArguments, mode: str, stack: ExitStack, progress: ProgressLine) -> RecordSummary:
     from explorer.capture.recorder import Recorder, RecordRequest
     from explorer.recording.writer import RecordingWriter
+    from explorer.target.privilege import drop_privileges
 
+    machine, target = _open_machine(arguments, mode, stack)
     until = arguments.until
     step = arguments.step or (_LIVE_STEP_S if mode == "live" else _GUEST_STEP_S)
     request = RecordRequest(
@@ -212,7 +217,6 @@ def _record(arguments: RecordArguments, mode: str, stack: ExitStack, progress: P
         plugins=arguments.plugins(),
         report=progress,
     )
-    machine, target = _open_machine(arguments, mode, stack)
     writer = stack.enter_context(
         RecordingWriter(
             arguments.output,
@@ -222,18 +226,32 @@ def _record(arguments: RecordArguments, mode: str, stack: ExitStack, progress: P
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
     )
+    if mode == "live":
+        drop_privileges()  # the file is open: nothing is left that needs any
     recorder = Recorder(machine, writer, request)
     _end_on_signals(recorder, stack)
-    return recorder.run()
+    try:
+        return recorder.run()
+    finally:
+        if not writer.frames:  # it would be a recording of nothing
+            with suppress(
+                PermissionError
+            ):  # in somebody's directory, and the right to write there is given up
+                arguments.output.unlink(missing_ok=True)
 
 
 def _open_machine(arguments: RecordArguments, mode: str, stack: ExitStack) -> tuple[Machine, str]:
-    """The machine, and what to call it."""
+    """The machine, which can be read, and what to call it. One that cannot costs no file that is there already."""
     from explorer.capture.machines import LiveMachine, QemuMachine
 
     options = arguments.open_options()
     if mode == "live":
-        return stack.enter_context(LiveMachine(options)), "live"
+        from explorer.target.privilege import drop_privileges
+
+        live = stack.enter_context(LiveMachine(options))
+        live.attach()
+        drop_privileges(keep_files=True)
+        return live, "live"
     if arguments.boot is not None:
         from explorer.target.qemu_start import BootOptions, StartedGuest
 
@@ -249,11 +267,14 @@ def _open_machine(arguments: RecordArguments, mode: str, stack: ExitStack) -> tu
         guest = stack.enter_context(StartedGuest(boot))
         click.echo(guest.note, err=True)
         machine = QemuMachine(guest.memory, guest.control, stopping=True, options=options)
-        return stack.enter_context(machine), f"boot:{arguments.boot}"
-    assert arguments.qemu is not None
-    stopping = mode == "step"
-    machine = QemuMachine(arguments.qemu, arguments.control, stopping=stopping, options=options)
-    return stack.enter_context(machine), f"qemu:{arguments.qemu}"
+        name = f"boot:{arguments.boot}"
+    else:
+        assert arguments.qemu is not None
+        stopping = mode == "step"
+        machine = QemuMachine(arguments.qemu, arguments.control, stopping=stopping, options=options)
+        name = f"qemu:{arguments.qemu}"
+    stack.enter_context(machine).attach()
+    return machine, name
 
 
 def _end_on_signals(recorder: Recorder, stack: ExitStack) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import gc
 
-__all__ = ("freeze_more", "settle_heap")
+__all__ = ("MANY_TASKS", "freeze_more", "settle_heap")
 
-_MANY_TASKS = 5000
+#: From so many on, what is worked out of a snapshot takes long enough to be noticed.
+MANY_TASKS = 5000
 _USUAL = gc.get_threshold()
 #: Laying out 100,000 rows anew makes as many young lists, none of them garbage: no reason to look for some.
 _SELDOM = (200_000, 20, 100)
@@ -25,8 +26,8 @@ def settle_heap(tasks: int, number: int) -> None:
     :param number: how many readings there were before
     """
     gc.unfreeze()
-    gc.set_threshold(*(_SELDOM if tasks > _MANY_TASKS else _USUAL))
-    if tasks > _MANY_TASKS:
+    gc.set_threshold(*(_SELDOM if tasks > MANY_TASKS else _USUAL))
+    if tasks > MANY_TASKS:
         if number and number % _READINGS == 0:
             gc.collect()
         gc.freeze()
@@ -34,5 +35,5 @@ def settle_heap(tasks: int, number: int) -> None:
 
 def freeze_more(tasks: int) -> None:
     """Freeze what has been made of the snapshot since: what stays as long as it does."""
-    if tasks > _MANY_TASKS:
+    if tasks > MANY_TASKS:
         gc.freeze()

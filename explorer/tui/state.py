@@ -13,7 +13,8 @@ from explorer.analysis.worlds import Worlds, find_worlds
 from explorer.model import Snapshot
 from explorer.plugin import load_plugins
 
-from .heap import settle_heap
+from .background import give_way
+from .heap import MANY_TASKS, settle_heap
 from .views.overview import Overview, header_line, make_overview
 
 __all__ = ("Session", "View")
@@ -54,14 +55,16 @@ class Session:
 class View:
     """A snapshot, and what is worked out from it when it is first asked for."""
 
-    snapshot: Snapshot
+    snapshot: Snapshot = field(repr=False)
+    """Not in the text of a view, which Textual makes to describe whoever works on one: it takes a second to write out
+    100,000 tasks."""
     partial: str | None = None
     """Why values are missing; escaped."""
     number: int = field(default=0)
     """Counts readings: a screen that shows an older one is stale."""
     read_at: float = field(default_factory=time.monotonic)
     """When the reading began, by the clock of :func:`time.monotonic`."""
-    changes: Changes = field(default_factory=Changes)
+    changes: Changes = field(default_factory=Changes, repr=False)
     """Since the reading before."""
     name: str | None = None
     """What is shown, where that is not the target the snapshot names: a recording. Escaped."""
@@ -88,4 +91,7 @@ class View:
 
     @cached_property
     def audit(self) -> AuditReport:
-        return run_audit(self.snapshot, load_plugins().plugins)
+        plugins = load_plugins().plugins
+        if len(self.snapshot.tasks) > MANY_TASKS:
+            return run_audit(self.snapshot, plugins, between=give_way)
+        return run_audit(self.snapshot, plugins)

@@ -16,6 +16,8 @@ from textual.app import App
 from textual.message_pump import MessagePump
 from textual.worker import Worker, WorkerState
 
+from .background import note_input
+
 __all__ = ("TypeAheadApp",)
 
 #: A queue that has not moved for so long does not hold up the keyboard.
@@ -31,6 +33,7 @@ class TypeAheadApp(App[None]):
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key) and not event.is_forwarded:
+            note_input()
             await self._settle()
             if await self._run_binding(event):
                 return

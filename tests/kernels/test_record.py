@@ -265,6 +265,20 @@ def test_a_guest_that_runs_on_is_recorded_too_and_said_to_have_run(
         assert not recording.snapshot_at(None).capture.consistent
 
 
+def test_a_guest_that_cannot_be_read_directly_costs_no_recording_that_is_there(
+    boot: BootFunction, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.nxrec"
+    path.write_bytes(b"of yesterday")
+    guest = boot("7.3", "healthy", GuestOptions(paused=True, tcp=True))
+    words = [*COMMAND, "record", "--qemu", f"127.0.0.1:{guest.tcp_port}", "--free-running", "-o", str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, len(done.stderr.splitlines())) == (3, 1), done.stderr
+    assert "recording needs QEMU's memory itself" in done.stderr
+    assert path.read_bytes() == b"of yesterday"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_record_boot_starts_qemu_and_leaves_nothing_of_it(tmp_path: Path) -> None:
     kernel = kernel_or_skip("7.3")
     initrd, path, console = (tmp_path / name for name in ("initrd", "boot,1.nxrec", "console"))

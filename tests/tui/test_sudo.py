@@ -78,8 +78,8 @@ def test_sudo_that_says_no_is_said_on_the_screen_and_it_can_be_asked_again(
 ) -> None:
     monkeypatch.setenv("SUDO_ANSWER", "1")
     terminal = start(monkeypatch, tmp_path, str(tmp_path / "none.elf"))
+    terminal.wait_for(b"read it under sudo")
     for _ in range(2):
-        terminal.wait_for(b"read it under sudo")
         terminal.send(b"u")
         terminal.wait_for(b"did not let you")
     terminal.send(b"q")

@@ -26,6 +26,7 @@ class BrowserScreen(Guarded, Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._shown: View | None = None
+        self._header_texts = ("", "")
 
     @property
     def explorer(self) -> ExplorerApp:
@@ -78,8 +79,11 @@ class BrowserScreen(Guarded, Screen[None]):
         if not self.query("#status"):
             return  # it is being taken down
         activity, status = self.explorer.activity, self.explorer.status
-        self.query_one("#header", Static).update(Content(f" {activity or self.header(view)}"))
-        self.query_one("#status", Static).update(Content(f" {status} " if status else ""))
+        texts = (f" {activity or self.header(view)}", f" {status} " if status else "")
+        if texts != self._header_texts:  # asked twice a second: what says the same is not laid out again
+            self._header_texts = texts
+            self.query_one("#header", Static).update(Content(texts[0]))
+            self.query_one("#status", Static).update(Content(texts[1]))
 
     def show_moment(self) -> None:
         """The bar of a recording: where in it this is."""

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from explorer.model import Finding, Severity
+from explorer.tui.background import in_background
 from explorer.tui.keys import hidden, shown
 from explorer.tui.state import View
 from explorer.tui.views.records import findings_table
@@ -68,12 +69,14 @@ class OverviewScreen(BrowserScreen):
         else:
             self.query_one("#findingshead", Static).update(Content("findings  looking for them …"))
             self.query_one("#findings").display = False
-            self._audit(view)
+            # The findings are below what is read first: that is painted before they are looked for.
+            self.call_after_refresh(self._audit, view)
 
     @work(thread=True, exclusive=True)
     def _audit(self, view: View) -> None:
         """Rules over very many tasks take a second or two: not on the screen's time."""
-        _ = view.audit
+        with in_background():
+            _ = view.audit
         self.app.call_from_thread(self._show_findings, view)
 
     def _show_findings(self, view: View) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+import asyncio
 from typing import Any, ClassVar
 
 from textual import events, on
@@ -15,9 +15,10 @@ from textual.widgets import Input, Static
 
 from explorer.analysis.facets import count_facets, toggle_term
 from explorer.analysis.query import QueryError, parse_query
-from explorer.model import Reference, escape_text
+from explorer.model import Reference, display_width, escape_text
 from explorer.output.rows import RowSet, task_row_set
-from explorer.tui.heap import freeze_more
+from explorer.tui.background import give_way, in_background
+from explorer.tui.heap import MANY_TASKS, freeze_more
 from explorer.tui.keys import hidden, shown
 from explorer.tui.state import View
 from explorer.tui.views.tasks import TaskTable
@@ -32,15 +33,18 @@ __all__ = ("TasksScreen",)
 
 #: Terminal columns from which on the facets are beside the rows without being asked for.
 _ROOM_FOR_FACETS = 120
-#: Up to so many tasks are counted between a key and its paint; more when no key has come for a moment.
-_MANY = 5000
+#: Facets of many tasks are counted when no key has come for a moment; of few between a key and its paint.
 _PAUSE_S = 0.08
+#: Terminal columns by which the count of tasks may be wider than it has to be.
+_SLACK = 12
 
 
 def _warm_up(tasks: TaskTable) -> None:
+    """What the first key in the filter, and the facets, would wait for: not on the screen's time."""
     parse_query("")
-    if len(tasks.rows) > _MANY:
-        tasks.index.warm_up()
+    if len(tasks.rows) > MANY_TASKS:
+        with in_background():
+            tasks.index.warm_up(give_way)
         freeze_more(len(tasks.rows))
 
 
@@ -72,11 +76,15 @@ class TasksScreen(TableScreen):
     def __init__(self) -> None:
         super().__init__()
         self._query = ""
+        self._said = 0
+        """Terminal columns of what is beside the filter."""
         self._matched = ""
         """The query that the rows are of: the last one that was right."""
         self._facets_wanted: bool | None = None
         """What the user has said of them; ``None``: they are there if there is room."""
         self._counting: Timer | None = None
+        self._warm = False
+        """Whether counting facets is quick."""
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="filterbar"):
@@ -103,8 +111,8 @@ class TasksScreen(TableScreen):
         selected = self.selected()
         old = self.tasks
         tasks = TaskTable(view.snapshot)
-        # What the first key in the filter would wait for: not on the screen's time.
-        self.run_worker(partial(_warm_up, tasks), thread=True, group="warm-up", exclusive=True)
+        self._warm = len(tasks.rows) <= MANY_TASKS
+        self.run_worker(self._make_ready(tasks), group="warm-up", exclusive=True)
         tasks.marks = self.explorer.marks
         self.pane.snapshot = view.snapshot
         self.table.source = tasks
@@ -114,6 +122,12 @@ class TasksScreen(TableScreen):
         row = None if selected is None else tasks.reveal(selected)
         self._renewed = selected
         self.table.show(tasks, row or 0)
+
+    async def _make_ready(self, tasks: TaskTable) -> None:
+        await asyncio.to_thread(_warm_up, tasks)
+        if tasks is self.tasks and not self._warm:
+            self._warm = True
+            self._count_soon()
 
     # -- filter ----------------------------------------------------------------------------------------------
 
@@ -145,17 +159,24 @@ class TasksScreen(TableScreen):
         tasks, view = self.tasks, self.explorer.view
         if tasks is None or view is None:
             return
-        counts = self.query_one("#counts", Static)
         try:
             tasks.set_filter(parse_query(query) if query.strip() else None)
         except QueryError as error:
-            counts.update(Content(f" {escape_text(str(error))} "))
-            counts.add_class("wrong")
+            self._say(escape_text(str(error)), wrong=True)
         else:
             self._matched = query.strip()
-            counts.update(Content(f" {tasks.counts()} "))
-            counts.remove_class("wrong")
+            self._say(tasks.counts(), wrong=False)
             self._count_soon()
+
+    def _say(self, text: str, wrong: bool) -> None:
+        """Beside the filter: how many tasks there are, or what is wrong with the query."""
+        counts = self.query_one("#counts", Static)
+        if not wrong and len(text) < self._said <= len(text) + _SLACK:
+            text = text.rjust(self._said)  # as wide as before: what is beside it need not be laid out anew
+        width = display_width(text)
+        counts.update(Content(f" {text} "), layout=width != self._said)
+        counts.set_class(wrong, "wrong")
+        self._said = width
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """In the filter a slash is a slash."""
@@ -190,7 +211,7 @@ class TasksScreen(TableScreen):
         before = self.facets.display
         self.facets.display = width >= _ROOM_FOR_FACETS if wanted is None else wanted
         if self.facets.display and not before:
-            self._count()
+            self._count_soon()
 
     def action_facets(self) -> None:
         self._facets_wanted = not (self.facets.display and self.facets.has_focus)
@@ -205,10 +226,11 @@ class TasksScreen(TableScreen):
         tasks = self.tasks
         if tasks is None or not self.facets.display:
             return
-        if len(tasks.rows) <= _MANY:
+        if len(tasks.rows) <= MANY_TASKS:
             self._count()
-        else:
-            self.facets.mark_stale()
+            return
+        self.facets.mark_stale()
+        if self._warm:
             self._counting = self.set_timer(_PAUSE_S, self._count)
 
     def _count(self) -> None:

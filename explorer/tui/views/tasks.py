@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import compress
 
 from explorer.analysis.accounting import expected_users
 from explorer.analysis.query import Query
 from explorer.analysis.query_index import Mask, TaskIndex, selected
-from explorer.analysis.worlds import WORLD_ORDER, WorldKey, world_of
 from explorer.model import FsStruct, Reference, Snapshot, Task, TaskKind, escape_text
 from explorer.output.columns import LABEL_COLUMNS, LabelColumn, TaskRow, fs_label
 
 from .table import Cell, ViewColumn
+from .task_groups import Group, TaskGroups
 from .task_rows import OF_FS, TaskRows
 
-__all__ = ("KIND_PLURAL", "Group", "TaskTable", "count_kinds", "group_reference", "task_reference")
+__all__ = ("KIND_PLURAL", "TaskTable", "count_kinds", "group_reference", "task_reference")
 
 KIND_PLURAL = {
     TaskKind.INIT: "threads of PID 1",
@@ -55,20 +53,6 @@ def _view_columns() -> tuple[ViewColumn, ...]:
     return tuple(made)
 
 
-@dataclass(slots=True)
-class Group:
-    """The tasks of one ``fs_struct``; those that have exited have none, and are a group too."""
-
-    code: int
-    """Its place in :attr:`TaskIndex.fs`."""
-    world: WorldKey
-    fs: FsStruct | None
-    members: list[int] = field(default_factory=list)
-    """Places of tasks, in the order in which they are shown."""
-    who: str | None = None
-    """What its head says of them, once that has been asked for."""
-
-
 def count_kinds(tasks: Sequence[Task]) -> str:
     """``23 rescuers, 21 kthreads``: most first."""
     return _counted_kinds(Counter(task.kind for task in tasks).most_common())
@@ -98,7 +82,7 @@ def group_reference(fs: FsStruct, snapshot: Snapshot) -> Reference:
 class TaskTable:
     """A :class:`TableSource` of tasks.
 
-    A visible row is an ``int``: a task's place in the snapshot, or ``-1 - n`` for the n-th group's head. Filtering
+    A visible row is an ``int``: a task's place in the snapshot, or ``-1 - code`` for a group's head. Filtering
     and ordering go through :class:`TaskIndex`, and nothing but what is on the screen is ever made into text.
     """
 
@@ -114,34 +98,15 @@ class TaskTable:
         self.mask: Mask = self.index.everything
         self._filtered = False
         self._toggled: set[int] = set()
-        self._groups = self._make_groups()
-        self._by_code = {group.code: group for group in self._groups}
-        self._shown: list[Group] = []
+        self._groups = TaskGroups(self.index)
         self._visible: list[int] = []
+        self._structs = 0
+        self._members: dict[int, list[int]] | None = None
+        """Of groups with a head, where the tasks are sorted."""
+        self._made: dict[int, Group] = {}
         self.marks: Mapping[tuple[str, int | None], str] | None = None
         """(kind, address) -> what changed since the reading before, in one character; ``None``: nothing ever does."""
-        self._codes_shown: Collection[int] = ()
         self._lay_out()
-
-    def _make_groups(self) -> list[Group]:
-        """The groups in the order in which they are shown: world by world, the well-known fs_structs first."""
-        snapshot, fs = self.snapshot, self.index.fs
-        members: list[list[int]] = [[] for _ in fs.values]
-        for place, code in enumerate(fs.codes):
-            members[code].append(place)
-        groups = []
-        for code, address in enumerate(fs.values):
-            world = world_of(snapshot.tasks[members[code][0]], snapshot)
-            groups.append(Group(code, world, snapshot.fs_by_address.get(address or 0), members[code]))
-        names = (snapshot.kernel.init_fs, snapshot.kernel.userspace_init_fs)
-        rank = {world: number for number, world in enumerate(WORLD_ORDER)}
-
-        def key(group: Group) -> tuple[int, bool, int, int]:
-            address = fs.values[group.code]
-            named = address is not None and address in names
-            return rank[group.world], not named, -len(group.members), address or 0
-
-        return sorted(groups, key=key)
 
     # -- what is shown ---------------------------------------------------------------------------------------
 
@@ -155,15 +120,15 @@ class TaskTable:
 
     def matching_tasks(self) -> list[Task]:
         """The tasks that the filter lets through, in the order in which they are shown; closed groups opened."""
-        order, shown = self._order(), self._shown
         if not self.grouped:
-            return [self.snapshot.tasks[place] for place in order]
+            return [self.snapshot.tasks[place] for place in self._visible]
         places: list[int] = []
         inside = 0
         for row in self._visible:
             if row < 0:
-                places += shown[-1 - row].members
-                inside = len(shown[-1 - row].members) if self.is_open(shown[-1 - row].code) else 0
+                members = self._members_of(-1 - row)
+                places += members
+                inside = len(members) if self.is_open(-1 - row) else 0
             elif inside:
                 inside -= 1
             else:
@@ -173,11 +138,7 @@ class TaskTable:
     @property
     def groups_shown(self) -> int:
         """fs_structs with a task that the filter lets through; exited tasks count for none."""
-        fs = self.index.fs
-        if not self._filtered:
-            return len(fs.values) - (None in fs.values)
-        codes = self._codes_shown if self.grouped else set(compress(fs.codes, self.mask))
-        return len(codes) - any(fs.values[code] is None for code in codes)
+        return self._structs if self.grouped else self._groups.count_structs(self.mask)
 
     def counts(self) -> str:
         """``59 of 84 tasks · 2 fs_structs``."""
@@ -209,36 +170,16 @@ class TaskTable:
         return [place for place in order if mask[place]]
 
     def _lay_out(self) -> None:
-        self._shown, self._visible = [], []
+        self._made = {}
+        groups = self._groups
         if not self.grouped:
-            self._visible = self._order()
-            return
-        if self.sort_column is None and not self._filtered:
-            for group in self._groups:
-                self._add_group(group, group.members)
-            return
-        members: dict[int, list[int]] = {}
-        self._codes_shown = members.keys()
-        codes = self.index.fs.codes
-        for place in self._order():
-            members.setdefault(codes[place], []).append(place)
-        # Sorted: a group stands where its first member does. Otherwise: world by world.
-        groups = (
-            [self._by_code[code] for code in members]
-            if self.sort_column is not None
-            else [group for group in self._groups if group.code in members]
-        )
-        for group in groups:
-            self._add_group(group, members[group.code])
-
-    def _add_group(self, group: Group, members: list[int]) -> None:
-        if len(group.members) == 1:
-            self._visible.append(members[0])
-            return
-        self._shown.append(Group(group.code, group.world, group.fs, members))
-        self._visible.append(-len(self._shown))
-        if self.is_open(group.code):
-            self._visible.extend(members)
+            self._visible, self._members = self._order(), None
+        elif self.sort_column is None:
+            self._members = None
+            self._visible, self._structs = groups.lay_out(self.mask, self.is_open)
+        else:
+            laid_out = groups.lay_out_sorted(self._order(), self.is_open)
+            self._visible, self._structs, self._members = laid_out
 
     # -- groups ----------------------------------------------------------------------------------------------
 
@@ -248,8 +189,16 @@ class TaskTable:
 
     def group_at(self, index: int) -> Group | None:
         """The group whose head a visible row is."""
-        row = self._visible[index]
-        return self._shown[-1 - row] if row < 0 else None
+        code = -1 - self._visible[index]
+        if code < 0:
+            return None
+        if code not in self._made:
+            self._made[code] = self._groups.make(code, self._members_of(code))
+        return self._made[code]
+
+    def _members_of(self, code: int) -> list[int]:
+        """The places of a group's tasks that the filter lets through, in the order in which they are shown."""
+        return self._groups.members(code, self.mask) if self._members is None else self._members[code]
 
     def row_at(self, index: int) -> TaskRow | None:
         """The task that a visible row is; ``None`` for a group's head."""
@@ -286,7 +235,7 @@ class TaskTable:
 
     def open_all(self, opened: bool) -> None:
         """Open, or close, every group."""
-        self._toggled = set(self._by_code) if opened != self._filtered else set()
+        self._toggled = set(self._groups.codes) if opened != self._filtered else set()
         self._lay_out()
 
     # -- identity --------------------------------------------------------------------------------------------
@@ -307,14 +256,11 @@ class TaskTable:
         if place is None or not self.mask[place]:
             return None
         code = self.index.fs.codes[place]
-        closed = self.grouped and len(self._by_code[code].members) > 1 and not self.is_open(code)
+        closed = self.grouped and self._groups.is_many(code) and not self.is_open(code)
         return self._head(code) if closed else self._visible.index(place)
 
     def _head(self, code: int) -> int | None:
-        for number, group in enumerate(self._shown):
-            if group.code == code:
-                return self._visible.index(-1 - number)
-        return None
+        return self._visible.index(-1 - code) if -1 - code in self._visible else None
 
     def _find_fs(self, address: int | None) -> int | None:
         if address is None or address not in self.snapshot.sharers_by_fs:
@@ -342,7 +288,7 @@ class TaskTable:
         if group is not None:
             return self._group_cells(group)
         place = self._visible[index]
-        inside = self.grouped and len(self._by_code[self.index.fs.codes[place]].members) > 1
+        inside = self.grouped and self._groups.is_many(self.index.fs.codes[place])
         row = self.rows[place]
         return [self._cell(column, row, inside) for column in LABEL_COLUMNS]
 
@@ -375,7 +321,7 @@ class TaskTable:
         return who
 
     def _group_cells(self, group: Group) -> list[Cell]:
-        total = len(self._by_code[group.code].members)
+        total = self._groups.size(group.code)
         mark = "▾" if self.is_open(group.code) else "▸"
         count = str(total) if len(group.members) == total else f"{len(group.members)}/{total}"
         if group.who is None:

@@ -106,6 +106,7 @@ class VirtualTable(ScrollView, can_focus=True):
         self.sort_mark: tuple[str, bool] | None = None
         """Column ordered by, and whether the largest comes first."""
         self._empty = empty
+        self._scroll_state: tuple[object, ...] = ()
         self._styles: dict[str, Style] = {}
         self._strips: LRUCache[tuple[int, int, bool], Strip] = LRUCache(_CACHED_LINES)
 
@@ -121,9 +122,32 @@ class VirtualTable(ScrollView, can_focus=True):
     def changed(self, row: int | None = None) -> None:
         """The source has other rows now."""
         self._strips.clear()
-        self.virtual_size = Size(self.size.width, self._count() + 1)
+        self._set_height(self._count() + 1)
         self.put_cursor(self.row if row is None else row)
         self.refresh()
+
+    def _set_height(self, lines: int) -> None:
+        """Say how many lines there are. Nothing else on the screen moves for it, unless a scrollbar comes or goes."""
+        size, height = Size(self.size.width, lines), self.styles.height
+        if height is None or height.is_auto:
+            self.virtual_size = size
+        elif size != self.virtual_size:
+            self.set_reactive(VirtualTable.virtual_size, size)
+            self._scroll_update(size)
+
+    def _scroll_update(self, virtual_size: Size) -> None:
+        """Textual calls it at every layout, and draws the scrollbars anew each time: a frame of its own."""
+        styles = self.styles
+        state = (
+            virtual_size,
+            self.container_size,
+            styles.overflow_x,
+            styles.overflow_y,
+            styles.scrollbar_size_vertical,
+        )
+        if state != self._scroll_state:
+            self._scroll_state = state
+            super()._scroll_update(virtual_size)
 
     def redraw(self) -> None:
         """The source shows the same rows in another way."""
@@ -199,7 +223,7 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def on_resize(self, event: events.Resize) -> None:
         self._strips.clear()
-        self.virtual_size = Size(self.size.width, self._count() + 1)
+        self._set_height(self._count() + 1)
         self.call_after_refresh(self._scroll_to_cursor)
 
     def notify_style_update(self) -> None:

@@ -84,6 +84,9 @@ SCENARIOS = {
         Scenario("lost"),
         # Goes on in the root of rootimage.py, which is its disk
         Scenario("switch-root", modules=("virtio_blk", "squashfs"), memory_mb=512),
+        Scenario("pivot-root", modules=("virtio_blk", "squashfs"), memory_mb=512),
+        # /next/vmlinuz and /next/initrd: files of the test's own
+        Scenario("kexec", memory_mb=512),
         Scenario("unpack", memory_mb=512),
         # What speed is measured on (bench/): nx.tasks=N, at most 20,000 processes or 100,000 threads
         Scenario("crowd", memory_mb=3072),

@@ -60,6 +60,8 @@ void make_live_runner(void);
 void make_audit(void);
 void make_lost_walkers(void);
 void make_switch_root(void);
+void make_pivot_root(void);
+void make_kexec(void);
 void run_real_root(void);
 int run_real_root_helper(void);
 void make_crowd(void);

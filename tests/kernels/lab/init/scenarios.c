@@ -80,6 +80,9 @@ const struct scenario scenarios[] = {
 	{ "lost", make_lost },
 	/* does not return: the init of /dev/vda goes on */
 	{ "switch-root", make_switch_root },
+	{ "pivot-root", make_pivot_root },
+	/* the harness gives it the kernel that comes next */
+	{ "kexec", make_kexec },
 	/* many tasks (nx.tasks=N): crowd are processes, threads are one process's */
 	{ "crowd", make_crowd },
 	{ "threads", make_many_threads },
