@@ -50,6 +50,12 @@ def make_later(snapshot: Snapshot) -> Snapshot:
             }
         )
     )
-    for name in ("task_by_address", "fs_by_address", "mount_by_address", "namespace_by_address", "sharers_by_fs"):
+    for name in (
+        "task_by_address",
+        "fs_by_address",
+        "mount_by_address",
+        "namespace_by_address",
+        "sharers_by_fs",
+    ):
         later.__dict__.pop(name, None)
     return later
