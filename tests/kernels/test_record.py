@@ -234,13 +234,15 @@ def test_a_reboot_begins_a_new_segment(boot: BootFunction, tmp_path: Path) -> No
             time.sleep(0.3)
             if path.exists():
                 with Recording.open(path) as recording:
-                    if len(recording.segments) > 1 and recording.segments[1].release is not None:
+                    # A boot that ends before its kernel was found, far up in memory, is followed by another.
+                    if sum(segment.release is not None for segment in recording.segments) > 1:
                         break
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     with Recording.open(path) as recording:
-        first, second = recording.segments[:2]
-        assert (first.why, second.why) == ("start", "reset")
+        assert [segment.why for segment in recording.segments[:2]] == ["start", "reset"]
+        first, second, *_ = [segment for segment in recording.segments if segment.release is not None]
+        assert second.why == "reset"
         assert first.release == second.release == guest.kernel.release
         assert first.build_id == second.build_id is not None
         numbers = [recording.frame(index).segment for index in range(len(recording))]
