@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from explorer.model import CaptureError, Record, Snapshot, kernel_bytes, kernel_text
+from explorer.model import SNAPSHOT_ARRAYS, CaptureError, Record, Snapshot, kernel_bytes, kernel_text
 from explorer.plugin import Plugin
 
 from .redact_words import KEPT_WORDS
@@ -42,16 +42,8 @@ _KEPT_FIELDS = frozenset(
         "func", "function", "threadfn", "current_func", "last_func", "module", "what",
     }
 )  # fmt: skip
-_ARRAYS = (
-    "tasks",
-    "fs_structs",
-    "mounts",
-    "mount_namespaces",
-    "workqueues",
-    "usermodehelpers",
-    "settings",
-    "modules",
-)
+#: Errors are replaced in a way of their own.
+_ARRAYS = tuple(name for name in SNAPSHOT_ARRAYS if name != "errors")
 _KEPT_IN = {
     "Setting": {"name"},
     "KernelSetting": {"name"},

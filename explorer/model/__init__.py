@@ -5,12 +5,22 @@ from .base import Address, HexInt, KernelText, Record, hex_address
 from .finding import Finding, Reference, Severity
 from .fs import FsStruct, PathRef, Placement
 from .mount import Attachment, Mount, MountNamespace
-from .snapshot import SCHEMA_VERSION, Capture, CaptureError, Generation, Kernel, Snapshot, Source
+from .snapshot import (
+    SCHEMA_VERSION,
+    SNAPSHOT_ARRAYS,
+    Capture,
+    CaptureError,
+    Generation,
+    Kernel,
+    Snapshot,
+    Source,
+)
 from .task import Kthread, Owner, Task, TaskKind
 from .text import display_width, escape_text, kernel_bytes, kernel_text
 
 __all__ = (
     "SCHEMA_VERSION",
+    "SNAPSHOT_ARRAYS",
     "Address",
     "Attachment",
     "Capture",

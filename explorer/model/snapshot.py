@@ -14,7 +14,16 @@ from .fs import FsStruct
 from .mount import Mount, MountNamespace
 from .task import Task
 
-__all__ = ("SCHEMA_VERSION", "Capture", "CaptureError", "Generation", "Kernel", "Snapshot", "Source")
+__all__ = (
+    "SCHEMA_VERSION",
+    "SNAPSHOT_ARRAYS",
+    "Capture",
+    "CaptureError",
+    "Generation",
+    "Kernel",
+    "Snapshot",
+    "Source",
+)
 
 SCHEMA_VERSION = 1
 
@@ -127,3 +136,17 @@ class Snapshot(Record):
             if owned is not None:
                 sharers.setdefault(owned, []).append(task)
         return sharers
+
+
+#: The arrays of a snapshot, in the order in which they are written, and what their records are.
+SNAPSHOT_ARRAYS: dict[str, type[Record]] = {
+    "tasks": Task,
+    "fs_structs": FsStruct,
+    "mounts": Mount,
+    "mount_namespaces": MountNamespace,
+    "workqueues": Workqueue,
+    "usermodehelpers": UserModeHelper,
+    "settings": KernelSetting,
+    "modules": LoadedModule,
+    "errors": CaptureError,
+}

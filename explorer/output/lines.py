@@ -13,36 +13,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from explorer.model import (
-    SCHEMA_VERSION,
-    CaptureError,
-    FsStruct,
-    KernelSetting,
-    LoadedModule,
-    Mount,
-    MountNamespace,
-    PathRef,
-    Record,
-    Snapshot,
-    Task,
-    UserModeHelper,
-    Workqueue,
-)
+from explorer.model import SCHEMA_VERSION, SNAPSHOT_ARRAYS, FsStruct, PathRef, Record, Snapshot
 from explorer.model.bulk import no_garbage_collection
 
 __all__ = ("parse_lines",)
 
-_RECORDS: dict[str, type[Record]] = {
-    "tasks": Task,
-    "fs_structs": FsStruct,
-    "mounts": Mount,
-    "mount_namespaces": MountNamespace,
-    "workqueues": Workqueue,
-    "usermodehelpers": UserModeHelper,
-    "settings": KernelSetting,
-    "modules": LoadedModule,
-    "errors": CaptureError,
-}
 _FIRST = re.compile(rb'\{"schema_version":(\d{1,9}),')
 _MEMBER = re.compile(rb'"(\w+)":(.+)', re.DOTALL)
 _PLAIN = ("capture", "kernel", "log", "plugins")
@@ -91,8 +66,8 @@ def _members(lines: Iterator[bytes]) -> dict[str, Any]:
         name = member[1].decode() if member is not None else ""
         if member is None or not more or name in values:
             raise _OtherLayoutError
-        if name in _RECORDS and member[2] == b"[":
-            values[name], more = _records(lines, _RECORDS[name])
+        if name in SNAPSHOT_ARRAYS and member[2] == b"[":
+            values[name], more = _records(lines, SNAPSHOT_ARRAYS[name])
         elif name in _PLAIN:
             more = member[2].endswith(b",")
             values[name] = json.loads(member[2].removesuffix(b","))

@@ -16,12 +16,20 @@ from typing import Any, BinaryIO
 import zstandard
 from pydantic import BaseModel, ValidationError
 
-from explorer.model import SCHEMA_VERSION, Snapshot
+from explorer.model import SCHEMA_VERSION, SNAPSHOT_ARRAYS, Snapshot
 
 from .encode import RecordEncoder, encode_value
 from .lines import parse_lines
 
-__all__ = ("SnapshotError", "load_snapshot", "parse_snapshot", "snapshot_schema", "write_json", "write_jsonl")
+__all__ = (
+    "SnapshotError",
+    "line_type",
+    "load_snapshot",
+    "parse_snapshot",
+    "snapshot_schema",
+    "write_json",
+    "write_jsonl",
+)
 
 #: Nobody has 1 GiB of snapshot: 100,000 tasks are about 60 MB. A bomb has.
 _MAX_JSON = 1 << 30
@@ -30,17 +38,6 @@ _MAX_JSON = 1 << 30
 _BOMB_SIZE, _BOMB_RATIO = 16 << 20, 400
 _READ = 1 << 20
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_ARRAYS = (
-    "tasks",
-    "fs_structs",
-    "mounts",
-    "mount_namespaces",
-    "workqueues",
-    "usermodehelpers",
-    "settings",
-    "modules",
-    "errors",
-)
 _CHUNK = 512
 
 
@@ -54,7 +51,7 @@ def write_json(snapshot: Snapshot, out: BinaryIO) -> None:
     for name in ("capture", "kernel"):
         out.write(f',\n"{name}":{encode_value(getattr(snapshot, name).model_dump(mode="json"))}'.encode())
     encoder = RecordEncoder()
-    for name in _ARRAYS:
+    for name in SNAPSHOT_ARRAYS:
         out.write(f',\n"{name}":['.encode())
         for index, lines in enumerate(_lines(getattr(snapshot, name), encoder)):
             out.write(("," if index else "").encode() + b"\n" + ",\n".join(lines).encode())
@@ -68,6 +65,11 @@ def _lines(records: Sequence[BaseModel], encoder: RecordEncoder) -> Iterator[lis
     encode = encoder.encoder_of(type(records[0])) if records else encoder.encode
     for start in range(0, len(records), _CHUNK):
         yield [encode(record) for record in records[start : start + _CHUNK]]
+
+
+def line_type(array: str) -> str:
+    """What JSON Lines call one record of an array: ``task`` of ``tasks``."""
+    return array.removesuffix("s")
 
 
 def write_jsonl(snapshot: Snapshot, out: BinaryIO) -> None:
@@ -84,8 +86,8 @@ def write_jsonl(snapshot: Snapshot, out: BinaryIO) -> None:
     }
     out.write(encode_value(header).encode() + b"\n")
     encoder = RecordEncoder()
-    for name in _ARRAYS:
-        head = f'{{"type":"{name.removesuffix("s")}",'
+    for name in SNAPSHOT_ARRAYS:
+        head = f'{{"type":"{line_type(name)}",'
         for lines in _lines(getattr(snapshot, name), encoder):
             out.write("".join([f"{head}{line[1:]}\n" for line in lines]).encode())
     for text in snapshot.log:

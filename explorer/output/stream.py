@@ -8,37 +8,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from explorer.model import (
-    SCHEMA_VERSION,
-    Capture,
-    CaptureError,
-    FsStruct,
-    Kernel,
-    KernelSetting,
-    LoadedModule,
-    Mount,
-    MountNamespace,
-    Record,
-    Snapshot,
-    Task,
-    UserModeHelper,
-    Workqueue,
-)
+from explorer.model import SCHEMA_VERSION, SNAPSHOT_ARRAYS, Capture, Kernel, Record, Snapshot
 
-from .snapshots import SnapshotError
+from .snapshots import SnapshotError, line_type
 
 __all__ = ("SnapshotStream",)
 
 _RECORDS: dict[str, tuple[str, type[Record]]] = {
-    "task": ("tasks", Task),
-    "fs_struct": ("fs_structs", FsStruct),
-    "mount": ("mounts", Mount),
-    "mount_namespace": ("mount_namespaces", MountNamespace),
-    "workqueue": ("workqueues", Workqueue),
-    "usermodehelper": ("usermodehelpers", UserModeHelper),
-    "setting": ("settings", KernelSetting),
-    "module": ("modules", LoadedModule),
-    "error": ("errors", CaptureError),
+    line_type(array): (array, record) for array, record in SNAPSHOT_ARRAYS.items()
 }
 
 

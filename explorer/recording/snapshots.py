@@ -4,37 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.model import (
-    SCHEMA_VERSION,
-    Capture,
-    CaptureError,
-    FsStruct,
-    Kernel,
-    KernelSetting,
-    LoadedModule,
-    Mount,
-    MountNamespace,
-    Record,
-    Snapshot,
-    Task,
-    UserModeHelper,
-    Workqueue,
-)
+from explorer.model import SCHEMA_VERSION, SNAPSHOT_ARRAYS, Capture, Kernel, Record, Snapshot
 
 from .delta import TABLES
 
 __all__ = ("SnapshotBuilder",)
-
-_TABLE_RECORDS: dict[str, type[Record]] = {
-    "tasks": Task,
-    "fs_structs": FsStruct,
-    "mounts": Mount,
-    "mount_namespaces": MountNamespace,
-    "workqueues": Workqueue,
-    "settings": KernelSetting,
-    "modules": LoadedModule,
-}
-_LISTS: dict[str, type[Record]] = {"usermodehelpers": UserModeHelper, "errors": CaptureError}
 
 
 class SnapshotBuilder:
@@ -55,10 +29,11 @@ class SnapshotBuilder:
             "log": [str(line) for line in document.get("log", ())],
             "plugins": dict(document.get("plugins", {})),
         }
-        for name, record_type in _TABLE_RECORDS.items():
-            values[name] = self._records(name, record_type, document.get(name, []))
-        for name, record_type in _LISTS.items():
-            values[name] = [record_type.model_validate(record) for record in document.get(name, ())]
+        for name, record_type in SNAPSHOT_ARRAYS.items():
+            if name in TABLES:
+                values[name] = self._records(name, record_type, document.get(name, []))
+            else:
+                values[name] = [record_type.model_validate(record) for record in document.get(name, ())]
         return Snapshot.model_construct(**values)
 
     def _records(self, name: str, record_type: type[Record], rows: list[dict[str, Any]]) -> list[Record]:
