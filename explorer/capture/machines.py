@@ -115,6 +115,15 @@ class QemuMachine:
     def is_there(self) -> bool:
         return self._watch.is_there()
 
+    def is_running(self) -> bool | None:
+        landmark = self._watch.landmark
+        if landmark is None or self._control is None or not self._stopping:
+            return None
+        try:
+            return self._control.maps(*landmark)
+        except TargetError as error:
+            raise GuestEndedError("closed", f"QEMU has ended or hung up: {error}") from error
+
     def finds_another(self) -> bool:
         return self._watch.finds_another()
 
@@ -163,6 +172,9 @@ class LiveMachine:
         return opened or open_kernel(TargetSpec("live", "live"), self._options)
 
     def is_there(self) -> bool:
+        return True
+
+    def is_running(self) -> bool | None:
         return True
 
     def finds_another(self) -> bool:

@@ -29,6 +29,7 @@ _STILL_FRAMES = 6
 _OVERWRITTEN = (
     "the kernel's clock stands still while its memory changes: another kernel is being started over it"
 )
+_LEFT = "the CPU has left this kernel, whose memory is still there: another one is being started"
 
 
 class NotReadableError(Exception):
@@ -49,6 +50,9 @@ class Machine(Protocol):
 
     def is_there(self) -> bool:
         """Whether the kernel that was opened still is in memory."""
+
+    def is_running(self) -> bool | None:
+        """Whether the CPU is in the kernel that was opened; ``None`` if that cannot be told."""
 
     def finds_another(self) -> bool:
         """Whether another kernel is in memory too."""
@@ -207,6 +211,9 @@ class Recorder:
         started = time.perf_counter()
         kernel = self._kernel
         assert kernel is not None
+        running = self._machine.is_running()
+        if running is False:
+            raise NotReadableError(_LEFT)
         kernel.types.refresh()
         try:
             request = CaptureRequest.from_kernel(kernel, self._request.plugins)
@@ -216,7 +223,7 @@ class Recorder:
             text = " ".join(str(error).split())
             raise NotReadableError(f"the kernel cannot be captured at this moment: {text}") from error
         # An idle kernel's clock stands still too, but then nothing in its memory changes; early on it has not begun.
-        if self._still and self._has_ticked and len(snapshot.errors) > self._errors:
+        if not running and self._still and self._has_ticked and len(snapshot.errors) > self._errors:
             raise NotReadableError(_OVERWRITTEN)
         if not self._still:
             self._errors = len(snapshot.errors)

@@ -15,7 +15,7 @@ from explorer.target.errors import TargetError
 from explorer.target.spec import Progress
 from explorer.target.vmcoreinfo import PhysicalRead, VmcoreInfo, find_vmcoreinfo
 
-__all__ = ("FOUND", "describes_memory", "direct_map_ranges", "find_kernel", "translate")
+__all__ = ("FOUND", "describes_memory", "direct_map_ranges", "find_kernel", "top_table", "translate")
 
 #: The note for the user where :func:`find_kernel` was needed.
 FOUND = "VMCOREINFO found in memory at physical address {:#x}"
@@ -34,14 +34,14 @@ def _levels(info: VmcoreInfo) -> int:
     return 5 if info.numbers.get("pgtable_l5_enabled") else 4
 
 
-def _top_table(info: VmcoreInfo) -> int:
+def top_table(info: VmcoreInfo) -> int:
     """The physical address of ``swapper_pg_dir``."""
     return info.symbols["swapper_pg_dir"] - _START_KERNEL_MAP + info.numbers.get("phys_base", 0)
 
 
 def translate(read: PhysicalRead, info: VmcoreInfo, virtual: int) -> int | None:
     """The physical address behind a kernel virtual address; ``None``: not mapped, or a table is missing."""
-    table = _top_table(info)
+    table = top_table(info)
     for level in range(_levels(info), 0, -1):
         shift = 12 + 9 * (level - 1)
         data = read(table + 8 * (virtual >> shift & _ENTRIES - 1), 8) if table >= 0 else None
@@ -127,7 +127,7 @@ def _kernel_leaves(read: PhysicalRead, info: VmcoreInfo) -> Iterator[tuple[int, 
     """
     levels = _levels(info)
     span = 1 << (12 + 9 * levels)
-    return _leaves(read, (_top_table(info), levels, -span), -span // 2, iter(range(_MAX_TABLES)))
+    return _leaves(read, (top_table(info), levels, -span), -span // 2, iter(range(_MAX_TABLES)))
 
 
 def _leaves(

@@ -5,6 +5,7 @@ Its own QMP socket, beside the one that drgn reads through: QEMU serves one clie
 
 from __future__ import annotations
 
+import re
 import select
 import time
 from typing import Any
@@ -25,6 +26,10 @@ _ENDING = {
     "host-signal": ("closed", "a signal ended QEMU"),
     "host-ui": ("closed", "QEMU's window was closed"),
 }
+
+
+_TRANSLATED = re.compile(r"gpa: (0x[0-9a-f]{1,16})\s*")
+_USER_MODE = re.compile(r"\bCPL=3\b")
 
 
 class GuestEndedError(Exception):
@@ -78,6 +83,19 @@ class GuestControl(QmpConnection):
             self._take_events(ran)
             raise GuestEndedError("closed", f"QEMU has ended or hung up: {error}", ran) from error
         return ran
+
+    def maps(self, virtual: int, physical: int) -> bool | None:
+        """Whether the first CPU, which is stopped, has a kernel's address where that kernel has it.
+
+        ``None`` if that says nothing: in user mode a CPU may have page tables without the kernel, and a QEMU may not
+        tell.
+        """
+        answer = self.monitor(f"gva2gpa {virtual:#x}").strip()
+        if (match := _TRANSLATED.fullmatch(answer)) is not None:
+            return int(match[1], 16) == physical
+        if answer != "Unmapped" or _USER_MODE.search(self.monitor("info registers")) is not None:
+            return None
+        return False
 
     def settle(self) -> None:
         """Stop the guest, and forget what has happened to it so far."""

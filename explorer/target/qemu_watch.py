@@ -10,7 +10,7 @@ from explorer.target.drgn_calls import (
     physical_reader,
 )
 from explorer.target.errors import TargetError
-from explorer.target.pagetable import FOUND, describes_memory, translate
+from explorer.target.pagetable import FOUND, describes_memory, top_table, translate
 from explorer.target.program import OpenProgram
 from explorer.target.qemu import Attached, attach_qemu, is_linux, reads_how
 from explorer.target.vmcoreinfo import PhysicalRead, VmcoreInfo, find_vmcoreinfo
@@ -74,6 +74,12 @@ class GuestWatch:
         if self._attached is None or self._info is None:
             return False
         return describes_memory(physical_reader(self._attached.prog), self._info)
+
+    @property
+    def landmark(self) -> tuple[int, int] | None:
+        """A virtual address that the kernel which was found always maps, and the physical one behind it."""
+        info = self._info
+        return None if info is None else (info.symbols["swapper_pg_dir"], top_table(info))
 
     def finds_another(self) -> bool:
         """Whether there is another kernel in memory, with the one that was found or instead of it."""

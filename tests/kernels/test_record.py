@@ -65,7 +65,7 @@ def boot_recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     path = tmp_path_factory.mktemp("record") / "boot.nxrec"
     kernel = kernel_or_skip(request.param)
     with Guest.boot(kernel, "switch-root", boot_options()) as guest:
-        done = record_guest(guest, path, "--until", UNTIL_SWITCHED, *_LONGEST)
+        done = record_guest(guest, path, "--step", "20ms", "--until", UNTIL_SWITCHED, *_LONGEST)
     assert done.returncode == 0, done.stderr
     said = subprocess.run([*COMMAND, "timeline", "--json", str(path)], capture_output=True, check=True)
     return Boot(request.param, path, json.loads(said.stdout))
@@ -109,7 +109,20 @@ def test_the_kworker_that_unpacks_the_initramfs_borrows_all_the_while(boot_recor
     (span,) = spans
     assert span["ended"]
     assert span["comm"].startswith("kworker/u")
-    assert span["last"] - span["first"] >= 2
+    with Recording.open(boot_recorded.path) as recording:
+        seen = [
+            frame.index
+            for frame in recording.frames()
+            if frame.snapshot is not None
+            and any(
+                task.comm == span["comm"] and task.fs == frame.snapshot.kernel.userspace_init_fs
+                for task in frame.snapshot.tasks
+            )
+        ]
+    assert seen == list(range(span["first"], span["last"] + 1)), (
+        "fs is init's in each of its frames, and in no other"
+    )
+    assert len(seen) >= 2
     (unpacking,) = [phase for phase in boot_recorded.timeline["phases"] if phase["phase"] == "initramfs"]
     assert unpacking["first"] <= span["first"] <= span["last"] <= unpacking["last"]
     assert boot_recorded.timeline["most_borrowers"] >= 1

@@ -137,5 +137,7 @@ def test_what_is_left_of_a_kernel_that_another_overwrites_is_no_frame_of_it(kexe
     frames = list(kexeced.recording.frames())
     wrong = [frame.index for frame in frames if frame.snapshot is not None and frame.snapshot.errors]
     assert wrong == []
-    overwritten = [frame for frame in frames if frame.why is not None and "stands still" in frame.why]
+    overwritten = [frame for frame in frames if frame.why is not None and "has left this kernel" in frame.why]
     assert {frame.segment for frame in overwritten} == {0}
+    after = [frame for frame in frames if frame.segment == 0 and frame.index >= overwritten[0].index]
+    assert [frame.index for frame in after if frame.snapshot is not None] == [], "the CPU does not come back"

@@ -27,6 +27,7 @@ class DumpMachine:
     def __init__(self, script: Callable[[int], None] = lambda step: None, *, readable_from: int = 0) -> None:
         self.steps = self.opened = self.resets = 0
         self.there = True
+        self.running: bool | None = None
         self._script, self._readable_from = script, readable_from
 
     def advance(self, seconds: float) -> float:
@@ -46,6 +47,9 @@ class DumpMachine:
 
     def is_there(self) -> bool:
         return self.there
+
+    def is_running(self) -> bool | None:
+        return self.running
 
     def finds_another(self) -> bool:
         return False
@@ -140,6 +144,20 @@ def test_a_reset_and_a_kernel_that_is_gone_begin_segments(tmp_path: Path) -> Non
         assert [segment.first for segment in recording.segments] == [0, 2, 4]
         assert recording.segment_numbers == [0, 0, 1, 1, 2, 2]
     assert machine.opened == 3
+
+
+def test_a_kernel_that_the_cpu_has_left_gives_no_frames_that_look_like_it(tmp_path: Path) -> None:
+    machine = DumpMachine(lambda step: leave(step))
+
+    def leave(step: int) -> None:
+        machine.running = step < 2
+
+    path = tmp_path / "a"
+    summary = record(path, machine, RecordRequest(0.1, duration_s=0.3))
+    assert (summary.frames, summary.readable) == (4, 2)
+    with Recording.open(path) as recording:
+        assert recording.unreadable == [False, False, True, True]
+        assert "the CPU has left this kernel" in (recording.frame(2).why or "")
 
 
 def test_a_target_that_cannot_be_opened_at_all_is_an_error_not_a_recording(tmp_path: Path) -> None:
