@@ -1,8 +1,9 @@
 """The core kernel's symbols, out of its own kallsyms, in a table that a cache can keep.
 
-drgn decompresses kallsyms in C; that costs 0.1 to 0.9 s for each attach. The :class:`SymbolTable` made of it is a
-handful of arrays: addresses relative to ``_stext`` (so that it fits the same kernel at another KASLR offset), and
-names. Kernels before 6.15 also have per-CPU symbols at low addresses, which are offsets and never relocated.
+drgn decompresses kallsyms in C; that costs 0.1 to 0.9 s for each attach. The :class:`SymbolTable` is a handful of
+arrays: addresses relative to ``_stext`` (so that it fits the same kernel at another KASLR offset), and names, which
+stay compressed as the kernel has them: a search expands the few that it looks at. Kernels before 6.15 also have
+per-CPU symbols at low addresses, which are offsets and never relocated.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import gc
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate, islice
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from drgn import Program, ProgramFlags, Symbol, SymbolBinding, SymbolKind
@@ -21,7 +21,7 @@ from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 from explorer.target.btf import bytes_of, words_of
 from explorer.target.drgn_calls import drgn_errors
 from explorer.target.errors import TargetError
-from explorer.target.kallsyms_raw import RawSymbols, read_raw_symbols
+from explorer.target.kallsyms_raw import NR_TOKENS, RawSymbols, expand, read_raw_symbols
 
 __all__ = ("SymbolTable", "TableSymbol", "load_symbols", "vmcoreinfo", "vmcoreinfo_symbol")
 
@@ -33,24 +33,32 @@ _ADDRESSES = (1 << 64) - 1
 _BINDINGS = tuple(SymbolBinding)
 _KINDS = tuple(SymbolKind)
 _SYMBOL = re.compile(r"^SYMBOL\(([\w.]+)\)=([0-9a-fA-F]{1,16})$", re.MULTILINE)
-_SECTIONS = ("sym_offsets", "sym_starts", "sym_by_name", "sym_rank", "sym_names", "sym_kinds")
-_GLOBAL = _BINDINGS.index(SymbolBinding.GLOBAL)
+_SECTIONS = ("sym_addresses", "sym_names", "sym_starts", "sym_tokens", "sym_kinds", "sym_by_name")
+#: Names that are kept expanded: those in the middle are looked at by every search.
+_MAX_EXPANDED = 1 << 14
+#: Symbols at one address that are looked at for the best name: markers of empty sections are some dozens.
+_MAX_ALIASES = 256
+_MAX_NAME = 0x7FFF
 
 
-def _type(binding: SymbolBinding, kind: SymbolKind) -> int:
+def _type_of(letter: int) -> int:
+    """What drgn makes of a letter of nm(1)."""
+    lower = letter | 0x20
+    if letter == ord("u"):
+        binding = SymbolBinding.UNIQUE
+    elif lower in b"vw":
+        binding = SymbolBinding.WEAK
+    else:
+        binding = SymbolBinding.GLOBAL if chr(letter).isupper() else SymbolBinding.UNKNOWN
+    kind = SymbolKind.UNKNOWN
+    if lower in b"bcdgrv":
+        kind = SymbolKind.OBJECT
+    elif lower == ord("t"):
+        kind = SymbolKind.FUNC
     return _BINDINGS.index(binding) << 4 | _KINDS.index(kind)
 
 
-#: What drgn makes of the letters of nm(1).
-_TYPES = {
-    **dict.fromkeys(b"DRB", _type(SymbolBinding.GLOBAL, SymbolKind.OBJECT)),
-    **dict.fromkeys(b"drb", _type(SymbolBinding.UNKNOWN, SymbolKind.OBJECT)),
-    ord("T"): _type(SymbolBinding.GLOBAL, SymbolKind.FUNC),
-    ord("t"): _type(SymbolBinding.UNKNOWN, SymbolKind.FUNC),
-    ord("A"): _type(SymbolBinding.GLOBAL, SymbolKind.UNKNOWN),
-    ord("V"): _type(SymbolBinding.WEAK, SymbolKind.OBJECT),
-    ord("W"): _type(SymbolBinding.WEAK, SymbolKind.UNKNOWN),
-}
+_TYPES = bytes(map(_type_of, range(NR_TOKENS)))
 
 
 class TableSymbol(NamedTuple):
@@ -77,121 +85,135 @@ class SymbolTable:
             raise ValueError(f"symbol table without {missing[0]}")
         self.sections = {name: sections[name] for name in _SECTIONS}
         self._base = base
-        self._offsets = words_of(sections["sym_offsets"], "Q")  # by address
-        self._rank = words_of(sections["sym_rank"])  # by address: place among the names
-        self._kinds = bytes(sections["sym_kinds"])  # by address: binding << 4 | kind
-        self._by_name = words_of(sections["sym_by_name"])  # by name: place among the addresses
-        self._starts = words_of(sections["sym_starts"])  # by name: where the name starts in the blob
+        self._addresses = words_of(sections["sym_addresses"], "Q")  # ascending
         self._names = bytes(sections["sym_names"])
-        lengths = {len(self._rank), len(self._kinds), len(self._by_name), len(self._starts)}
-        if lengths != {len(self._offsets)} or self._names[-1:] not in (b"", b"\0"):
+        self._starts = words_of(sections["sym_starts"])  # by address: where the name starts
+        self._tokens = bytes(sections["sym_tokens"]).split(b"\0")
+        self._kinds = bytes(sections["sym_kinds"])  # by first letter: binding << 4 | kind
+        self._by_name = words_of(sections["sym_by_name"])  # by name: place among the addresses
+        self._expanded: dict[int, bytes] = {}
+        lengths = {len(self._starts), len(self._by_name)}
+        if lengths != {len(self._addresses)}:
             raise ValueError("symbol table arrays differ in length")
+        if len(self._tokens) != NR_TOKENS or len(self._kinds) != NR_TOKENS:
+            raise ValueError("symbol table arrays have a wrong length")
 
     @classmethod
     def build(cls, base: int, symbols: Iterable[Symbol]) -> SymbolTable:
-        """Make the table of drgn's symbols (0.3 s for 150,000)."""
+        """Make the table of drgn's symbols (0.3 s for 150,000): their names are not compressed."""
         # By identity: hashing 200,000 enum members costs more than decompressing kallsyms.
         bindings = {id(binding): place << 4 for place, binding in enumerate(_BINDINGS)}
         kinds = {id(kind): place for place, kind in enumerate(_KINDS)}
         by_address = sorted(
-            (_store(symbol.address, base), symbol.name, bindings[id(symbol.binding)] | kinds[id(symbol.kind)])
+            (
+                _store(symbol.address, base),
+                symbol.name.encode("utf-8", "surrogateescape")[: _MAX_NAME - 1],
+                bindings[id(symbol.binding)] | kinds[id(symbol.kind)],
+            )
             for symbol in symbols
         )
-        return cls._of_sorted(
-            base,
-            [offset for offset, _, _ in by_address],
-            [name.encode("utf-8", "surrogateescape") for _, name, _ in by_address],
-            bytes([kind for _, _, kind in by_address]),
-        )
-
-    @classmethod
-    def build_raw(cls, base: int, symbols: RawSymbols) -> SymbolTable | None:
-        """The same table of the kernel's own; ``None`` if a symbol is of a type that drgn's would have to say."""
-        if symbols.letters.translate(None, bytes(_TYPES)):
-            return None
-        kinds = symbols.letters.translate(bytes(_TYPES.get(letter, 0) for letter in range(256)))
-        bias = _BIAS - base
-        places = [
-            address if address < _KERNEL else max(address + bias, _KERNEL) for address in symbols.addresses
-        ]
-        by_address = sorted(zip(places, symbols.names, kinds, strict=True))
-        offsets, names, ordered = zip(*by_address, strict=True)
-        return cls._of_sorted(base, offsets, names, bytes(ordered))
-
-    @classmethod
-    def _of_sorted(
-        cls, base: int, offsets: Sequence[int], names: Sequence[bytes], kinds: bytes
-    ) -> SymbolTable:
-        count = len(offsets)
-        order = sorted(range(count), key=names.__getitem__)
-        rank = array("I", bytes(4 * count))
-        for place, at in enumerate(order):
-            rank[at] = place
-        blob = [names[at] for at in order]
-        ends = accumulate(map(len, blob), lambda position, length: position + length + 1, initial=0)
-        starts = array("I", islice(ends, count))
+        types = sorted({kind for _, _, kind in by_address})
+        letters = {kind: bytes([letter]) for letter, kind in enumerate(types, start=1)}
+        names, starts = bytearray(), array("I")
+        for _, name, kind in by_address:
+            starts.append(len(names))
+            length = len(name) + 1
+            names += bytes([length]) if length < 0x80 else bytes([length & 0x7F | 0x80, length >> 7])
+            names += letters[kind] + name
+        order = array("I", sorted(range(len(by_address)), key=lambda at: by_address[at][1]))
         return cls(
             base,
             {
-                "sym_offsets": bytes_of(array("Q", offsets)),
+                "sym_addresses": bytes_of(array("Q", [address for address, _, _ in by_address])),
+                "sym_names": bytes(names),
                 "sym_starts": bytes_of(starts),
-                "sym_by_name": bytes_of(array("I", order)),
-                "sym_rank": bytes_of(rank),
-                "sym_names": b"\0".join([*blob, b""]),
-                "sym_kinds": kinds,
+                "sym_tokens": b"\0".join([b"", *(bytes([code]) for code in range(1, NR_TOKENS))]),
+                "sym_kinds": bytes([0, *types]).ljust(NR_TOKENS, b"\0"),
+                "sym_by_name": bytes_of(order),
+            },
+        )
+
+    @classmethod
+    def of_raw(cls, base: int, symbols: RawSymbols) -> SymbolTable:
+        """The table of the kernel's own; where it does not give the order of the names, it is made here (0.2 s)."""
+        order = symbols.order
+        if order is None:
+            names = [expand(symbols.names, start, symbols.tokens)[1:] for start in symbols.starts]
+            order = array("I", sorted(range(len(names)), key=names.__getitem__))
+        bias = _BIAS - base
+        places = (
+            address if address < _KERNEL else max(address + bias, _KERNEL) for address in symbols.addresses
+        )
+        return cls(
+            base,
+            {
+                "sym_addresses": bytes_of(array("Q", places)),
+                "sym_names": symbols.names,
+                "sym_starts": bytes_of(symbols.starts),
+                "sym_tokens": b"\0".join(symbols.tokens),
+                "sym_kinds": _TYPES,
+                "sym_by_name": bytes_of(order),
             },
         )
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._addresses)
 
     def find(self, name: str) -> list[TableSymbol]:
         """All symbols of that name, in order of address."""
         key = name.encode("utf-8", "surrogateescape")
-        places = range(len(self._starts))
-        at = bisect_left(places, key, key=self._name)
+        places = range(len(self._by_name))
         found = []
-        while at < len(places) and self._name(at) == key:
-            place = self._by_name[at]
-            if place < len(places):  # else a damaged cache: it knows one symbol less
-                found.append(self._symbol(place))
-            at += 1
+        for place in range(bisect_left(places, key, key=self._ordered), len(places)):
+            own = self._ordered(place)
+            if own == key:
+                found.append(self._symbol(self._by_name[place]))
+            elif not own.startswith(key + b"."):
+                break  # a kernel built with LTO has name.llvm.123 among them: it sorts without what follows the dot
         return found
 
     def at(self, address: int) -> TableSymbol | None:
         """The symbol whose span holds the address; of aliases, a global one."""
         wanted = _store(address, self._base)
-        last = bisect_right(self._offsets, wanted) - 1
+        last = bisect_right(self._addresses, wanted) - 1
         if last < 0:
             return None
-        first = bisect_left(self._offsets, self._offsets[last])
-        best = next((at for at in range(first, last + 1) if self._kinds[at] >> 4 == _GLOBAL), first)
-        symbol = self._symbol(best)
+        first = bisect_left(self._addresses, self._addresses[last])
+        aliases = [self._symbol(at) for at in range(first, min(last + 1, first + _MAX_ALIASES))]
+        symbol = min(aliases, key=lambda alias: (alias.binding is not SymbolBinding.GLOBAL, alias.name))
         return symbol if symbol.address <= address < symbol.address + symbol.size else None
 
     def all(self) -> list[TableSymbol]:
         """Every symbol, in order of address (slow: for drgn's ``Program.symbols()``)."""
         return [self._symbol(at) for at in range(len(self))]
 
-    def _name(self, place: int) -> bytes:
-        if place >= len(self._starts):
-            return b""  # a damaged cache; checking every number of it at each start would cost more than opening it
-        start = self._starts[place]
-        return self._names[start : self._names.find(b"\0", start)]
+    def _ordered(self, place: int) -> bytes:
+        """The name at a place in the order of names."""
+        name = self._expanded.get(place)
+        if name is None:
+            name = self._text(self._by_name[place])[1:]
+            if len(self._expanded) < _MAX_EXPANDED:
+                self._expanded[place] = name
+        return name
+
+    def _text(self, at: int) -> bytes:
+        """Letter and name; empty in a damaged cache: checking all its numbers at each start would cost more."""
+        return expand(self._names, self._starts[at], self._tokens) if at < len(self._starts) else b""
 
     def _symbol(self, at: int) -> TableSymbol:
-        offset = self._offsets[at]
-        following = bisect_right(self._offsets, offset)
-        size = max(self._offsets[following] - offset, 0) if following < len(self._offsets) else 0
+        text = self._text(at)
+        offset = self._addresses[at] if at < len(self._addresses) else 0
+        following = bisect_right(self._addresses, offset)
+        size = max(self._addresses[following] - offset, 0) if following < len(self._addresses) else 0
         if offset < _KERNEL <= offset + size:
             size = 0  # the last absolute symbol: the next is a kernel address
-        binding, kind = self._kinds[at] >> 4, self._kinds[at] & 0xF
+        what = self._kinds[text[0]] if text else 0
         return TableSymbol(
-            self._name(self._rank[at]).decode("utf-8", "surrogateescape"),
+            text[1:].decode("utf-8", "surrogateescape"),
             offset if offset < _KERNEL else (offset - _BIAS + self._base) & _ADDRESSES,
             size,
-            _BINDINGS[binding % len(_BINDINGS)],
-            _KINDS[kind % len(_KINDS)],
+            _BINDINGS[(what >> 4) % len(_BINDINGS)],
+            _KINDS[(what & 0xF) % len(_KINDS)],
         )
 
     def __call__(self, prog: Program, name: str | None, address: int | None, one: bool) -> list[Symbol]:
@@ -261,13 +283,13 @@ def load_symbols(prog: Program) -> SymbolTable:
 
 
 def _load_raw(prog: Program, info: str, base: int) -> SymbolTable | None:
-    """Read at once, a third of the time drgn takes; ``None`` for whatever is not as expected: drgn knows more."""
+    """Read at once, a tenth of the time drgn takes; ``None`` for whatever is not as expected: drgn knows more."""
     collecting = gc.isenabled()
-    gc.disable()  # it would look through half a million objects again and again, none of them garbage
+    gc.disable()  # it would look through all those names again and again, none of them garbage
     try:
         places = {match[1]: int(match[2], 16) for match in _SYMBOL.finditer(info)}
         symbols = read_raw_symbols(prog, places)
-        table = None if symbols is None else SymbolTable.build_raw(base, symbols)
+        table = None if symbols is None else SymbolTable.of_raw(base, symbols)
         if table is None or all(symbol.address != base for symbol in table.find("_stext")):
             return None
         return table

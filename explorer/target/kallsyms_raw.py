@@ -1,39 +1,63 @@
-"""kallsyms as they lie in a kernel's memory, read in a few large pieces; what drgn does symbol by symbol.
+"""kallsyms as they lie in a kernel's memory, read in a few large pieces and left compressed.
 
 Mirrors kernel/kallsyms.c: a name is a length (two bytes from 128 on) and so many tokens of ``kallsyms_token_table``;
 an address is a distance from where the distance itself is stored (7.x), or, before that, from
-``kallsyms_relative_base`` where it is negative, and absolute (per-CPU) where it is not.
+``kallsyms_relative_base`` where it is negative, and absolute (per-CPU) where it is not. Since 6.2 the kernel also keeps
+its symbols in the order of their names (``kallsyms_seqs_of_names``); no symbol and no VMCOREINFO says where, but it
+follows the addresses.
 """
 
 from __future__ import annotations
 
+import sys
 from array import array
-from operator import add
+from collections.abc import Sequence
+from itertools import islice, repeat
+from operator import add, le
 from typing import NamedTuple
 
 import drgn
 
-__all__ = ("RawSymbols", "read_raw_symbols")
+__all__ = ("NR_TOKENS", "RawSymbols", "expand", "read_raw_symbols")
+
+#: A name's tokens are bytes.
+NR_TOKENS = 256
 
 _NAMES = ("num_syms", "names", "token_table", "token_index", "offsets")
 _MAX_SYMBOLS = 4_000_000
 _MAX_NAMES = 64 << 20
 _MAX_TOKENS = 1 << 16
-_NR_TOKENS = 256
 _LONG = 0x80
+_SEQUENCE_BYTES = 3
+#: How many neighbours in the kernel's own order are looked at before it is believed.
+_PROBES = 1024
 
 
 class RawSymbols(NamedTuple):
-    """Symbols in the kernel's order, a column each."""
+    """Symbols in the kernel's order, which is that of their addresses."""
 
-    addresses: list[int]
-    names: list[bytes]
-    letters: bytes
-    """The types, as nm(1) has them."""
+    addresses: Sequence[int]
+    names: bytes
+    """The compressed names, one behind the other."""
+    starts: array[int]
+    """Where in ``names`` each begins, with its length."""
+    tokens: list[bytes]
+    order: array[int] | None
+    """The symbols by name; ``None`` if the kernel does not say."""
+
+
+def expand(names: bytes, start: int, tokens: Sequence[bytes]) -> bytes:
+    """The type letter and the name that begin at ``start`` of the compressed names; less, where these are damaged."""
+    if start >= len(names):
+        return b""
+    length, start = names[start], start + 1
+    if length & _LONG:
+        length, start = length & ~_LONG | (names[start] << 7 if start < len(names) else 0), start + 1
+    return b"".join(map(tokens.__getitem__, names[start : start + length]))
 
 
 def read_raw_symbols(prog: drgn.Program, symbols: dict[str, int]) -> RawSymbols | None:
-    """All symbols; ``None`` if this kernel keeps them in a way that is not known here.
+    """All symbols; ``None`` if this kernel keeps them in a way that is not known here, or they are damaged.
 
     :param symbols: ``SYMBOL(name)`` of VMCOREINFO
     """
@@ -46,8 +70,9 @@ def read_raw_symbols(prog: drgn.Program, symbols: dict[str, int]) -> RawSymbols 
         if not 0 < index_at - table_at <= _MAX_TOKENS:
             return None
         offsets = array("i", prog.read(offsets_at, 4 * count))
-        tokens = _tokens(prog.read(table_at, index_at - table_at), prog.read(index_at, 2 * _NR_TOKENS))
-        names = _names(prog.read(names_at, table_at - names_at), count, tokens)
+        tokens = _tokens(prog.read(table_at, index_at - table_at), prog.read(index_at, 2 * NR_TOKENS))
+        data = prog.read(names_at, table_at - names_at)
+        starts, end = _starts(data, count)
         base = None if base_at is None else prog.read_u64(base_at)
     except (KeyError, IndexError, ValueError, drgn.FaultError):
         return None
@@ -55,27 +80,52 @@ def read_raw_symbols(prog: drgn.Program, symbols: dict[str, int]) -> RawSymbols 
         addresses = list(map(add, offsets, range(offsets_at, offsets_at + 4 * count, 4)))
     else:
         addresses = [offset if offset >= 0 else base - 1 - offset for offset in offsets]
-    return RawSymbols(addresses, [name[1:] for name in names], bytes([name[0] for name in names]))
+    if not all(map(le, addresses, islice(addresses, 1, None))):
+        return None
+    raw = RawSymbols(addresses, data[:end], starts, tokens, None)
+    order_at = offsets_at + 4 * count if base_at is None else base_at + 8
+    return raw._replace(order=_read_order(prog, order_at, raw))
 
 
 def _tokens(table: bytes, index: bytes) -> list[bytes]:
     return [table[start : table.index(0, start)] for start in array("H", index)]
 
 
-def _names(data: bytes, count: int, tokens: list[bytes]) -> list[bytes]:
-    """Type letter and name of each symbol; raises IndexError where the data end too early, or a name is empty."""
-    names: list[bytes] = []
-    token, join, at = tokens.__getitem__, b"".join, 0
-    append = names.append
-    for _ in range(count):
+def _starts(data: bytes, count: int) -> tuple[array[int], int]:
+    """Where each name starts, and all of them end; raises IndexError where they end too early, or one is empty."""
+    starts = array("I")
+    append, at = starts.append, 0
+    for _ in repeat(None, count):
+        append(at)
         length = data[at]
-        at += 1
         if length & _LONG:
-            length = length & ~_LONG | data[at] << 7
             at += 1
-        end = at + length
-        append(join(map(token, data[at:end])))
-        at = end
-    if at > len(data) or b"" in names:
+            length = length & ~_LONG | data[at] << 7
+        if not length:
+            raise IndexError("a name is empty")
+        at += length + 1
+    if at > len(data):
         raise IndexError("the names end too early")
-    return names
+    return starts, at
+
+
+def _read_order(prog: drgn.Program, address: int, raw: RawSymbols) -> array[int] | None:
+    """``kallsyms_seqs_of_names``, if that is what lies there: each symbol once, and names in order."""
+    count = len(raw.starts)
+    try:
+        packed = prog.read(address, _SEQUENCE_BYTES * count)
+    except drgn.FaultError:
+        return None
+    words = bytearray(4 * count)
+    for place in range(_SEQUENCE_BYTES):  # the most significant byte first
+        words[place + 1 :: 4] = packed[place::_SEQUENCE_BYTES]
+    order = array("I", bytes(words))
+    if sys.byteorder == "little":
+        order.byteswap()
+    if len(set(order)) != count or max(order) >= count:
+        return None
+    for place in range(0, count - 1, max(1, count // _PROBES)):
+        first, second = (expand(raw.names, raw.starts[at], raw.tokens)[1:] for at in order[place : place + 2])
+        if first > second:
+            return None
+    return order

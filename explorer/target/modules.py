@@ -87,9 +87,9 @@ class ModuleTable:
         except LookupError:
             return  # a kernel without CONFIG_MODULES
         seen = {head.value_()}
-        module_type = self._prog.type("struct module")
-        offset = self._prog.type("struct module").member("list").offset
         try:
+            module_type = self._prog.type("struct module")
+            offset = module_type.member("list").offset
             node = head.next.value_()
             while node not in seen and len(seen) <= MAX_MODULES:
                 seen.add(node)
@@ -98,7 +98,7 @@ class ModuleTable:
                 module = Object(self._prog, module_type, address=node - offset)
                 yield _module(module)
                 node = module.list.next.value_()
-        except (FaultError, ValueError) as error:
+        except (FaultError, LookupError, ValueError) as error:
             self.notes.append(f"the list of modules ends in something unreadable: {error}")
             return
         if node != head.value_():

@@ -21,7 +21,14 @@ from explorer.output.encode import RecordEncoder, encode_value
 from explorer.output.lines import parse_lines
 from explorer.output.snapshots import parse_snapshot, write_json, write_jsonl
 from explorer.target.detect import detect_target
-from explorer.target.kallsyms import SymbolTable, _load_raw, load_symbols, vmcoreinfo, vmcoreinfo_symbol
+from explorer.target.kallsyms import (
+    SymbolTable,
+    TableSymbol,
+    _load_raw,
+    load_symbols,
+    vmcoreinfo,
+    vmcoreinfo_symbol,
+)
 from explorer.target.kernel import OpenKernel, open_kernel
 from tests.conftest import FIXTURES, Run
 
@@ -190,7 +197,7 @@ def test_paths_that_many_hold_are_one_record_after_loading(captured: Snapshot) -
 
 
 def test_symbols_read_at_once_are_those_that_drgn_reads(kernel: OpenKernel) -> None:
-    """To the byte: the cache keeps them."""
+    """Names, addresses, sizes, kinds; and each is found by its name."""
     from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
     base = vmcoreinfo_symbol(vmcoreinfo(kernel.prog), "_stext")
@@ -198,9 +205,16 @@ def test_symbols_read_at_once_are_those_that_drgn_reads(kernel: OpenKernel) -> N
     plain = open_kernel(detect_target(kernel.source.target)).prog
     by_drgn = SymbolTable.build(base, load_vmlinux_kallsyms(plain)(plain, None, None, False))
     read = load_symbols(kernel.prog)
-    assert {name: bytes(data) for name, data in read.sections.items()} == {
-        name: bytes(data) for name, data in by_drgn.sections.items()
-    }
+    expected = sorted(by_drgn.all(), key=_by_address)
+    assert sorted(read.all(), key=_by_address) == expected
+    for symbol in expected[::97]:
+        assert symbol in read.find(symbol.name)
+        assert read.find(symbol.name) == by_drgn.find(symbol.name)
+        assert read.at(symbol.address) == by_drgn.at(symbol.address)
+
+
+def _by_address(symbol: TableSymbol) -> tuple[int, str]:
+    return symbol.address, symbol.name
 
 
 def test_the_samples_symbols_are_read_at_once() -> None:

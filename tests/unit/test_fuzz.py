@@ -113,12 +113,12 @@ def test_a_symbol_table_with_numbers_out_of_range_knows_fewer_symbols() -> None:
     table = SymbolTable(
         0xFFFFFFFF81000000,
         {
-            "sym_offsets": struct.pack("<3Q", 1, 1 << 48, 1 << 63),
+            "sym_addresses": struct.pack("<3Q", 1, 1 << 48, 1 << 63),
             "sym_starts": words,
             "sym_by_name": words,
-            "sym_rank": words,
-            "sym_names": b"a\0b\0c\0",
-            "sym_kinds": b"\xff\xff\xff",
+            "sym_names": b"\2Ta\x82\xffTb\x81",
+            "sym_tokens": b"\0".join([b"", *(bytes([code]) for code in range(1, 256))]),
+            "sym_kinds": b"\xff" * 256,
         },
     )
     assert table.find("a") == []

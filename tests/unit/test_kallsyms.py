@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 import pytest
 from drgn import Architecture, Platform, Program, Symbol, SymbolBinding, SymbolKind
 from hypothesis import given
@@ -68,7 +70,7 @@ def test_a_table_with_a_missing_or_short_array_is_refused(section: str) -> None:
     without = {name: data for name, data in TABLE.sections.items() if name != section}
     with pytest.raises(ValueError, match="symbol table"):
         SymbolTable(STEXT, without)
-    if section != "sym_names":
+    if section != "sym_names":  # which may well be empty
         with pytest.raises(ValueError, match="length"):
             SymbolTable(STEXT, {**TABLE.sections, section: b""})
 
@@ -108,3 +110,19 @@ def test_vmcoreinfo_symbols_are_whole_lines() -> None:
     assert vmcoreinfo_symbol(text, "_stext") == STEXT
     assert vmcoreinfo_symbol(text, "init") is None
     assert vmcoreinfo_symbol(text, ".stext") is None
+
+
+def test_a_name_is_found_among_those_that_the_compiler_has_added_to() -> None:
+    """Kernels built with LTO keep ``show.llvm.7`` before ``show`` where its address is lower."""
+    names = ["sho", "show.llvm.7", "show", "show_all"]
+    table = SymbolTable.build(STEXT, [symbol(name, STEXT + 16 * at) for at, name in enumerate(names)])
+    lto = SymbolTable(STEXT, {**table.sections, "sym_by_name": array("I", range(4)).tobytes()})
+    assert [found.address for found in lto.find("show")] == [STEXT + 32]
+    assert [found.address for found in lto.find("show_all")] == [STEXT + 48]
+
+
+def test_names_longer_than_a_byte_can_say_are_kept() -> None:
+    long = "x" * 300
+    table = SymbolTable.build(STEXT, [symbol(long, STEXT), symbol("y", STEXT + 8)])
+    assert [found.name for found in table.all()] == [long, "y"]
+    assert table.find(long)[0].address == STEXT

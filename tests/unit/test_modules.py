@@ -47,7 +47,7 @@ class Memory:
         self.write(address + 64, table + names)
 
 
-def program(memory: Memory) -> Program:
+def program(memory: Memory, *, list_at: int = 0) -> Program:
     make = BtfBuilder()
     long = make.integer("long unsigned int", 8)
     char = make.integer("char", 1, signed=True)
@@ -60,7 +60,7 @@ def program(memory: Memory) -> Program:
         "mod_kallsyms", 24, [("symtab", pointer, 0), ("num_symtab", long, 64), ("strtab", pointer, 128)]
     )
     members = [
-        ("list", head, 0),
+        ("list", head, list_at),
         ("name", name, 128),
         ("mem", areas, 256),
         ("taints", long, 512),
@@ -158,3 +158,10 @@ def test_a_running_kernel_s_modules_are_read_anew_after_forget(memory: Memory) -
     assert len(table.modules()) == 2
     table.forget()
     assert [module.name for module in table.modules()] == ["overlay"]
+
+
+def test_a_list_head_that_begins_within_a_byte_costs_the_modules_alone(memory: Memory) -> None:
+    """Damaged types: an offset in bits that is none in bytes."""
+    table = ModuleTable(program(memory, list_at=3))
+    assert table.modules() == []
+    assert len(table.notes) == 1 and "list of modules" in table.notes[0]
