@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from explorer.analysis.isolation import find_abandonment, find_pid1, is_kernel_thread
 from explorer.analysis.matching import Pairs, match_mounts, match_namespaces, match_tasks
+from explorer.analysis.overmounts import overmount_stack
 from explorer.analysis.phases import root_mount, unpacker
 from explorer.analysis.placement import is_isolating
 from explorer.analysis.words import count, name_mount, name_task, name_tasks, place
@@ -30,11 +31,10 @@ from explorer.model import (
 )
 from explorer.model.frame import Frame
 
-__all__ = ("Event", "EventKind", "events_between", "first_events", "overmount_stack")
+__all__ = ("Event", "EventKind", "events_between", "first_events")
 
 _PF_FORKNOEXEC = 0x40  # include/linux/sched.h
 _MOST_SUBSYSTEMS = 6
-_MAX_STACK = 64
 
 
 class EventKind(StrEnum):
@@ -96,20 +96,6 @@ class _Maker:
 
     def at(self, kind: EventKind, text: str, address: int) -> Event:
         return Event(*self._where, kind, text, address)
-
-
-def overmount_stack(snapshot: Snapshot) -> list[Mount]:
-    """What is stacked on ``/`` of the initial mount namespace, from the bottom: ``nullfs#1``, ``rootfs#2``, …"""
-    namespace = snapshot.namespace_by_address.get(snapshot.kernel.init_mnt_ns or 0)
-    stack: list[Mount] = []
-    address = None if namespace is None else namespace.root
-    while address is not None and len(stack) < _MAX_STACK:
-        mount = snapshot.mount_by_address.get(address)
-        if mount is None or mount in stack:
-            break
-        stack.append(mount)
-        address = mount.overmount
-    return stack
 
 
 def _stack_text(snapshot: Snapshot) -> str:

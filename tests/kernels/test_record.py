@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from explorer.analysis.timeline_events import overmount_stack
+from explorer.analysis.overmounts import overmount_stack
 from explorer.model import Snapshot
 from explorer.recording.reader import Recording
 from tests.kernels.conftest import BootFunction, kernel_or_skip

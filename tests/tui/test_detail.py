@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from explorer.analysis.overmounts import overmount_stack
 from explorer.model import Finding, Reference, Severity, Snapshot, display_width
 from explorer.tui.views.detail import describe, describe_finding, mount_reference
 from explorer.tui.views.expressions import drgn_expression
 from explorer.tui.views.facts import DetailTable, wrap_text
-from explorer.tui.views.mounts import mount_rows, root_stack
+from explorer.tui.views.mounts import mount_rows
 from explorer.tui.views.tasks import group_reference, task_reference
 
 
@@ -91,17 +92,16 @@ def test_every_mount_is_in_the_tree_once_and_the_root_stack_is_bottom_first(save
     shown = [row.mount.address for row in mount_rows(saved) if row.mount is not None]
     assert sorted(shown) == sorted(mount.address for mount in saved.mounts)
     namespace = saved.namespace_by_address[saved.kernel.init_mnt_ns or 0]
-    stack = root_stack(namespace, saved)
+    stack = overmount_stack(saved)
     assert stack[0].address == namespace.root
     assert stack[-1].address == namespace.visible_root
 
 
 def test_a_loop_of_mounts_ends(saved: Snapshot) -> None:
     looped = saved.model_copy(deep=True)
-    namespace = looped.namespace_by_address[looped.kernel.init_mnt_ns or 0]
-    first, second = root_stack(namespace, looped)[:2]
+    first, second = overmount_stack(looped)[:2]
     second.overmount, first.parent = first.address, second.address
-    assert len(root_stack(namespace, looped)) == 2
+    assert len(overmount_stack(looped)) == 2
     assert len([row for row in mount_rows(looped) if row.mount is not None]) == len(looped.mounts)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from explorer.tui.state import Session
 from explorer.tui.views.tasks import task_reference
 from explorer.tui.widgets.door_box import DoorBox
 
-from .conftest import SAVED, Pilots, drive, press, screen_text
+from .conftest import Pilots, drive, press, screen_text
 from .test_goldens import app_with_findings
 
 
@@ -273,56 +272,6 @@ def test_a_finding_on_the_overview_opens_and_its_evidence_jumps_to_the_task(save
         selected = tasks_screen(app).selected()
         borrower = next(task for task in saved.tasks if task.comm == "borrower")
         assert selected is not None and selected.address == borrower.address
-
-    drive(app, steps)
-
-
-def test_a_refresh_keeps_the_selected_task_and_the_filter(saved: Snapshot) -> None:
-    app = ExplorerApp(Session((str(SAVED),)), saved)
-
-    async def steps(pilot: Pilots) -> None:
-        await press(pilot, "t", "slash", *"kind:kworker", "enter", "j", "j")
-        screen = tasks_screen(app)
-        selected, before = screen.selected(), app.view
-        await press(pilot, "r")
-        assert app.view is not before
-        assert screen.selected() == selected
-        assert screen.tasks is not None and screen.tasks.matching < len(saved.tasks)
-
-    drive(app, steps)
-
-
-def test_a_refresh_that_hangs_can_be_stopped_and_the_screen_works_meanwhile(
-    saved: Snapshot, tmp_path: Path
-) -> None:
-    fifo = tmp_path / "never"
-    os.mkfifo(fifo)
-    app = ExplorerApp(Session(("--vmcoreinfo", str(fifo), "sample")), saved)
-
-    async def steps(pilot: Pilots) -> None:
-        before = app.view
-        await pilot.press("r")
-        while not app.activity:
-            await pilot.pause(0.02)
-        await pilot.press("t")
-        await pilot.pause()
-        assert tasks_screen(app).tasks is not None
-        await press(pilot, "X")
-        assert not app.activity and app.view is before
-        assert any("as you asked" in note.message for note in app._notifications)
-
-    drive(app, steps)
-
-
-def test_a_refresh_that_fails_keeps_what_was_shown(saved: Snapshot, tmp_path: Path) -> None:
-    app = ExplorerApp(Session((str(tmp_path / "gone"),)), saved)
-
-    async def steps(pilot: Pilots) -> None:
-        before = app.view
-        await press(pilot, "r")
-        assert app.view is before
-        assert isinstance(app.screen, OverviewScreen)
-        assert any("Not read again" in note.message for note in app._notifications)
 
     drive(app, steps)
 

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical, VerticalScroll
-from textual.content import Content
-from textual.screen import Screen
-from textual.widgets import Footer, Static
 
 from explorer.tui.faults import Fault
 from explorer.tui.keys import hidden, shown
 
-if TYPE_CHECKING:
-    from explorer.tui.app import ExplorerApp
+from .notice import NoticeScreen
 
 __all__ = ("FaultScreen",)
 
 
-class FaultScreen(Screen[None]):
+class FaultScreen(NoticeScreen):
     """The last fault. Whatever way is taken, the screen in which it happened is made anew."""
 
+    BOX = "faultbox"
     BINDINGS: ClassVar[list[BindingType]] = [
         shown("escape,enter", "back", "fault.back", "Back", "Go back to the screen in which it happened"),
         shown("o", "leave('overview')", "fault.overview", "Overview", "Go to the overview"),
@@ -31,18 +26,6 @@ class FaultScreen(Screen[None]):
         hidden("up,k", "scroll(-1)", "fault.up", "A line up"),
     ]
     AUTO_FOCUS = "#faultbox"
-
-    def compose(self) -> ComposeResult:
-        with Vertical(id="problem"):
-            yield Static(id="reason", markup=False)
-            yield Static(id="ways", markup=False)
-            with VerticalScroll(id="faultbox"):
-                yield Static(id="fault", markup=False)
-        yield Footer(show_command_palette=False, compact=True)
-
-    @property
-    def explorer(self) -> ExplorerApp:
-        return cast("ExplorerApp", self.app)
 
     @property
     def fault(self) -> Fault:
@@ -57,9 +40,9 @@ class FaultScreen(Screen[None]):
             "c  copies the report below, !  all that a bug report needs; it is also in",
             f"   {fault.saved}",
         ]
-        self.query_one("#reason", Static).update(Content(reason))
-        self.query_one("#ways", Static).update(Content("\n".join(ways)))
-        self.query_one("#fault", Static).update(Content("\n".join(fault.trace)))
+        self.say("reason", reason)
+        self.say("ways", "\n".join(ways))
+        self.say("fault", "\n".join(fault.trace))
 
     async def action_back(self) -> None:
         await self.action_leave(self.fault.where)

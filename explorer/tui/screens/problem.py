@@ -3,50 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import work
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical, VerticalScroll
-from textual.content import Content
-from textual.screen import Screen
-from textual.widgets import Footer, Static
 
 from explorer.model import escape_text
 from explorer.tui.keys import shown
 from explorer.tui.reader import run_doctor
 
-if TYPE_CHECKING:
-    from explorer.tui.app import ExplorerApp
+from .notice import NoticeScreen
 
 __all__ = ("ProblemScreen", "lacks_first")
 
 
-class ProblemScreen(Screen[None]):
+class ProblemScreen(NoticeScreen):
     """The reason, the ways on, and for the live kernel what this machine lacks."""
 
+    BOX = "doctorbox"
     BINDINGS: ClassVar[list[BindingType]] = [
         shown("r", "app.read_again", "problem.again", "Try again", "Read the same target again"),
         shown("s", "app.open_sample", "problem.sample", "Open the sample", "A real dump of Linux 7.3.4"),
         shown("u", "app.read_with_sudo", "problem.sudo", "With sudo", "Only the reader runs as root"),
     ]
 
-    def compose(self) -> ComposeResult:
-        with Vertical(id="problem"):
-            yield Static(id="reason", markup=False)
-            yield Static(id="ways", markup=False)
-            with VerticalScroll(id="doctorbox"):
-                yield Static(id="doctor", markup=False)
-        yield Footer(show_command_palette=False, compact=True)
-
-    @property
-    def explorer(self) -> ExplorerApp:
-        return cast("ExplorerApp", self.app)
-
     def on_screen_resume(self) -> None:
         self.show_reason()
-        self.query_one("#doctor", Static).update(Content("What this machine offers: looking …"))
+        self.say("doctor", "What this machine offers: looking …")
         self._ask_doctor()
 
     def show_reason(self) -> None:
@@ -54,20 +37,20 @@ class ProblemScreen(Screen[None]):
         app = self.explorer
         target = escape_text(app.session.target)
         guess = "No target was named, so the running kernel was tried.\n" if app.session.guess else ""
-        self.query_one("#reason", Static).update(Content(f"{guess}Cannot read {target}:\n{app.failure}"))
+        self.say("reason", f"{guess}Cannot read {target}:\n{app.failure}")
         ways = ["r  try again", "s  open the sample: a real dump of Linux 7.3.4, no root needed"]
         if app.can_use_sudo():
             ways.append("u  read it under sudo: only the reader runs as root, never this screen")
         elif app.target.prefix:
             ways[0] += "; the reader runs under sudo now"
         ways.append("q  quit; nullfs-explorer FILE opens a dump, --help lists all targets")
-        self.query_one("#ways", Static).update(Content("\n".join(ways)))
+        self.say("ways", "\n".join(ways))
         self.refresh_bindings()
 
     @work(exclusive=True)
     async def _ask_doctor(self) -> None:
         lines = await run_doctor()
-        self.query_one("#doctor", Static).update(Content("\n".join(lacks_first(lines))))
+        self.say("doctor", "\n".join(lacks_first(lines)))
 
 
 def lacks_first(lines: Sequence[str]) -> list[str]:

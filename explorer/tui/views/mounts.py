@@ -11,9 +11,8 @@ from .detail import mount_reference, namespace_reference
 from .records import RecordTable
 from .table import Cell, ViewColumn
 
-__all__ = ("MountRow", "mount_rows", "mounts_table", "root_stack")
+__all__ = ("MountRow", "mount_rows", "mounts_table")
 
-_MAX_STACK = 1000
 _TITLES = {
     Attachment.DETACHED: "detached: lazily unmounted, kept alive by whoever points at them",
     Attachment.ANONYMOUS: "anonymous: made, and attached nowhere",
@@ -33,16 +32,6 @@ class MountRow:
     depth: int = 0
     over: bool = False
     """It is stacked on its parent's root: it hides all of it."""
-
-
-def root_stack(namespace: MountNamespace, snapshot: Snapshot) -> list[Mount]:
-    """What lies on a namespace's root, bottom first: ``mnt_ns->root``, then ``overmount`` after overmount."""
-    stack: list[Mount] = []
-    mount = snapshot.mount_by_address.get(namespace.root or 0)
-    while mount is not None and mount not in stack and len(stack) < _MAX_STACK:
-        stack.append(mount)
-        mount = snapshot.mount_by_address.get(mount.overmount or 0)
-    return stack
 
 
 def mount_rows(snapshot: Snapshot) -> list[MountRow]:

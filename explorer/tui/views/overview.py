@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from explorer.analysis.accounting import expected_users
+from explorer.analysis.overmounts import overmount_stack
 from explorer.analysis.placement import is_isolating
 from explorer.analysis.worlds import World, WorldKey, Worlds
 from explorer.model import FsStruct, Snapshot, Task, escape_text
 from explorer.output.columns import name_label, path_label, users_label
 
 from .detail import mount_reference
-from .mounts import root_stack
 from .tasks import KIND_PLURAL
 from .verdict import ShownVerdict, show_verdict
 
@@ -191,8 +191,7 @@ def _other(world: World) -> Door:
 
 def _root_line(snapshot: Snapshot) -> str:
     """``/ is nullfs#1 → rootfs#2 (visible)``: the overmounts on the root of init's namespace, bottom first."""
-    namespace = snapshot.namespace_by_address.get(snapshot.kernel.init_mnt_ns or 0)
-    stack = [] if namespace is None else root_stack(namespace, snapshot)
+    stack = overmount_stack(snapshot)
     if not stack:
         return "what lies on / could not be read"
     names = [escape_text(mount_reference(mount).label) for mount in stack]

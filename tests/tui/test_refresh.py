@@ -1,0 +1,64 @@
+"""Reading the same target again: what stays, and what happens when that fails or takes too long."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from explorer.model import Snapshot
+from explorer.tui.app import ExplorerApp
+from explorer.tui.screens.overview import OverviewScreen
+from explorer.tui.state import Session
+
+from .conftest import SAVED, Pilots, drive, press
+from .test_screens import tasks_screen
+
+
+def test_a_refresh_keeps_the_selected_task_and_the_filter(saved: Snapshot) -> None:
+    app = ExplorerApp(Session((str(SAVED),)), saved)
+
+    async def steps(pilot: Pilots) -> None:
+        await press(pilot, "t", "slash", *"kind:kworker", "enter", "j", "j")
+        screen = tasks_screen(app)
+        selected, before = screen.selected(), app.view
+        await press(pilot, "r")
+        assert app.view is not before
+        assert screen.selected() == selected
+        assert screen.tasks is not None and screen.tasks.matching < len(saved.tasks)
+
+    drive(app, steps)
+
+
+def test_a_refresh_that_hangs_can_be_stopped_and_the_screen_works_meanwhile(
+    saved: Snapshot, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "never"
+    os.mkfifo(fifo)
+    app = ExplorerApp(Session(("--vmcoreinfo", str(fifo), "sample")), saved)
+
+    async def steps(pilot: Pilots) -> None:
+        before = app.view
+        await pilot.press("r")
+        while not app.activity:
+            await pilot.pause(0.02)
+        await pilot.press("t")
+        await pilot.pause()
+        assert tasks_screen(app).tasks is not None
+        await press(pilot, "X")
+        assert not app.activity and app.view is before
+        assert any("as you asked" in note.message for note in app._notifications)
+
+    drive(app, steps)
+
+
+def test_a_refresh_that_fails_keeps_what_was_shown(saved: Snapshot, tmp_path: Path) -> None:
+    app = ExplorerApp(Session((str(tmp_path / "gone"),)), saved)
+
+    async def steps(pilot: Pilots) -> None:
+        before = app.view
+        await press(pilot, "r")
+        assert app.view is before
+        assert isinstance(app.screen, OverviewScreen)
+        assert any("Not read again" in note.message for note in app._notifications)
+
+    drive(app, steps)
