@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from explorer.analysis.rule import AuditContext
 from explorer.analysis.rules import RULES
+from explorer.analysis.rules.borrowing import merge_borrowers
 from explorer.model import CaptureError, Finding, Severity, Snapshot, Task
 from explorer.plugin import Plugin
 
@@ -49,8 +50,9 @@ def run_audit(
         found += rule.run(context)
     for plugin in plugins:
         found += _audit_plugin(plugin, snapshot, report)
+    chosen = [finding for finding in found if not wanted or finding.rule in wanted]
     report.findings = sorted(
-        (finding for finding in found if not wanted or finding.rule in wanted),
+        merge_borrowers(chosen, snapshot),
         key=lambda finding: (finding.severity.rank, finding.rule, finding.title),
     )
     return report

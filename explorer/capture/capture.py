@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Literal
 
 import drgn
 
 from explorer import __version__
-from explorer.model import Capture, Kernel, Snapshot, Source, kernel_text
+from explorer.model import Capture, CaptureError, Kernel, Snapshot, Source, kernel_text
 from explorer.model.bulk import no_garbage_collection
 from explorer.plugin import Plugin
+from explorer.target.crash import CrashGuard
 from explorer.target.kernel import OpenKernel
 from explorer.target.types import KernelTypes
 
@@ -47,6 +48,8 @@ __all__ = ("CaptureProgress", "CaptureRequest", "CaptureStats", "capture_snapsho
 CaptureProgress = Callable[[str, int, int | None], None]
 
 _SETTLE_ROUNDS = 3
+#: What is read after the tasks, and is lost if the reader crashes meanwhile.
+_LATER = "workqueues, usermodehelpers, settings, modules, log and plugins are missing, mounts may be"
 #: Of ``Program.cache``.
 _LAYOUT = "nullfs-explorer layout"
 
@@ -66,10 +69,13 @@ class CaptureRequest:
     plugins: Sequence[Plugin] = ()
     direct: bool = True
     """Read the direct map as physical memory; not for a slice, which has to hold the page tables too."""
+    guard: CrashGuard = field(default_factory=CrashGuard)
 
     @classmethod
-    def from_kernel(cls, kernel: OpenKernel, plugins: Sequence[Plugin] = ()) -> CaptureRequest:
-        """What an open kernel says of itself."""
+    def from_kernel(
+        cls, kernel: OpenKernel, plugins: Sequence[Plugin] = (), guard: CrashGuard | None = None
+    ) -> CaptureRequest:
+        """What an open kernel says of itself. :param guard: what keeps the tasks if reading the rest crashes"""
         return cls(
             prog=kernel.prog,
             symbols=kernel.types,
@@ -80,6 +86,7 @@ class CaptureRequest:
             consistent=kernel.program.consistent,
             notes=list(kernel.notes),
             plugins=plugins,
+            guard=guard or CrashGuard(),
         )
 
 
@@ -150,11 +157,13 @@ class _Capture:
         self.fs_reader = FsReader(self.reader, self.layout, self.live)
         self.fs_structs: dict[int, RawFs | None] = {}
         self.namespace_of: dict[int, int | None] = {}
+        self.lookup: DcacheLookup | None = None
 
     def run(self) -> Snapshot:
         stats = self.stats
         started, taken_at = time.perf_counter(), datetime.now(UTC)
         stats.start()
+        self.request.guard.doing("it read the tasks")
         known = find_well_known(self.reader, self.layout, self.request.symbols, self.errors)
         progress = self.progress  # not self: a circle would keep all of this until a garbage collection
         tasks = self.task_reader.read_all(lambda count: progress("tasks", count, None))
@@ -271,19 +280,9 @@ class _Capture:
         builder.set_context(
             tasks, self.fs_structs, self.namespace_of, known, init_task, self._task_activity()
         )
-        activity = KernelActivity(request.prog, self.reader, request.symbols, self.errors, self.live)
-        lookup = activity.make_lookup(self.mounts, builder)
         records, fs_structs = builder.build_tasks(), builder.build_fs_structs()
         self.stats.mark("records")
-        workqueues = activity.read_workqueues(kthreads.function, jiffies)
-        helpers = activity.read_helpers(workqueues.busy, records, lambda task: tasks[task].real_parent)
-        settings = activity.read_settings(lookup)
-        modules = read_modules(request.symbols)
-        log = read_log(request.prog, self.reader, request.symbols, self.errors)
-        self.stats.mark("kernel activity")
-        plugins = self._run_plugins(builder, known, lookup)
-        self.stats.mark("plugins")
-        return Snapshot(
+        snapshot = Snapshot(
             capture=Capture(
                 tool_version=__version__,
                 taken_at=taken_at.isoformat(timespec="milliseconds"),
@@ -298,14 +297,43 @@ class _Capture:
             fs_structs=fs_structs,
             mounts=builder.build_mounts(),
             mount_namespaces=builder.build_namespaces(),
-            workqueues=workqueues.workqueues,
-            usermodehelpers=helpers,
-            settings=settings,
-            modules=modules,
-            log=log,
-            plugins=plugins,
-            errors=self.errors.finish(),
+            errors=[],
         )
+        crash = request.guard.keep()
+        if crash is None:
+            self._read_activity(snapshot, tasks, builder, kthreads, jiffies)
+            self._run_plugins(snapshot, builder, known)
+            # Paths that were met since may have led to more of them.
+            snapshot.mounts, snapshot.mount_namespaces = builder.build_mounts(), builder.build_namespaces()
+        snapshot.errors = self.errors.finish()
+        if crash is not None:
+            snapshot.errors.insert(
+                0, CaptureError(where="capture", what="the rest", why=f"{crash}: {_LATER}")
+            )
+        return snapshot
+
+    def _read_activity(
+        self,
+        snapshot: Snapshot,
+        tasks: dict[int, RawTask],
+        builder: RecordBuilder,
+        kthreads: KthreadReader,
+        jiffies: JiffiesClock,
+    ) -> None:
+        """What the kernel does with paths, and its own paths."""
+        request = self.request
+        request.guard.doing("it read what the kernel is doing")
+        activity = KernelActivity(request.prog, self.reader, request.symbols, self.errors, self.live)
+        self.lookup = lookup = activity.make_lookup(self.mounts, builder)
+        workqueues = activity.read_workqueues(kthreads.function, jiffies)
+        snapshot.workqueues = workqueues.workqueues
+        snapshot.usermodehelpers = activity.read_helpers(
+            workqueues.busy, snapshot.tasks, lambda task: tasks[task].real_parent
+        )
+        snapshot.settings = activity.read_settings(lookup)
+        snapshot.modules = read_modules(request.symbols)
+        snapshot.log = read_log(request.prog, self.reader, request.symbols, self.errors)
+        self.stats.mark("kernel activity")
 
     def _kernel(self, builder: RecordBuilder, known: WellKnown, init_ns: int | None) -> Kernel:
         request = self.request
@@ -325,14 +353,14 @@ class _Capture:
             cmdline=None if cmdline is None else kernel_text(cmdline),
         )
 
-    def _run_plugins(
-        self, builder: RecordBuilder, known: WellKnown, lookup: DcacheLookup | None
-    ) -> dict[str, Any]:
-        if not self.request.plugins:
-            return {}
-        context = PluginContext(
-            self.request.prog, self.request.symbols, known.generation, builder, lookup, self.errors
-        )
-        run = run_plugins(self.request.plugins, context, self.errors)
-        self.stats.tracebacks += run.tracebacks
-        return run.facts
+    def _run_plugins(self, snapshot: Snapshot, builder: RecordBuilder, known: WellKnown) -> None:
+        request = self.request
+        if request.plugins:
+            context = PluginContext(
+                request.prog, request.symbols, known.generation, builder, self.lookup, self.errors
+            )
+            context.begins = lambda plugin: request.guard.doing(f"plugin {plugin} collected")
+            run = run_plugins(request.plugins, context, self.errors)
+            self.stats.tracebacks += run.tracebacks
+            snapshot.plugins = run.facts
+        self.stats.mark("plugins")

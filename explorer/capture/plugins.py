@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -50,6 +50,8 @@ class PluginContext:
         self.prog = prog
         self.generation = generation
         self.plugin = ""
+        self.begins: Callable[[str], None] = lambda plugin: None
+        """Told which plugin is about to run."""
         self._types = types
         self._builder = builder
         self._lookup = lookup
@@ -116,6 +118,7 @@ def run_plugins(plugins: Sequence[Plugin], context: PluginContext, errors: Error
         if not _is_there(plugin, context):
             run.facts[plugin.name] = dict(_NOT_LOADED)
             continue
+        context.begins(plugin.name)
         try:
             facts = plugin.collect(context)
             if not isinstance(facts, Facts):

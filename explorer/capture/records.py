@@ -72,6 +72,7 @@ class RecordBuilder:
         self._reader = reader
         self._errors = errors
         self._records: dict[int, Mount] = {}
+        self._knullfs_read = False
         self._path_refs: dict[tuple[int, int], PathRef] = {}
         # A hundred thousand tasks have a few names, states and umasks.
         self._comms: dict[bytes, str] = {}
@@ -296,7 +297,8 @@ class RecordBuilder:
 
     def build_mounts(self) -> list[Mount]:
         """All mounts met, by address: those of every namespace seen, and what roots and pwds point at."""
-        if self.knullfs is not None:
+        if self.knullfs is not None and not self._knullfs_read:
+            self._knullfs_read = True  # if it cannot be, that is one error, however often this is called
             with self._errors.guard("kernel", "knullfs"):
                 self._mounts.read_mount(self.knullfs)
         done: set[int] = set()

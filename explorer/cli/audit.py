@@ -15,10 +15,12 @@ from .targets import TargetArguments, escape_lines, read_snapshot, target_option
 from .where import where_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from explorer.analysis.audit import AuditReport
     from explorer.analysis.query import Query
     from explorer.model import Snapshot
-    from explorer.plugin import LoadedPlugins, Plugin
+    from explorer.plugin import LoadedPlugins
 
 __all__ = ("audit_command", "explain_command")
 
@@ -47,7 +49,7 @@ def _width() -> int:
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["text", "json", "sarif"]),
+    type=click.Choice(["text", "json", "sarif", "markdown"]),
     default="text",
     help="Default: text.",
 )
@@ -58,7 +60,7 @@ def _width() -> int:
 def audit_command(
     arguments: TargetArguments,
     fail_on: str,
-    format_: Literal["text", "json", "sarif"],
+    format_: Literal["text", "json", "sarif", "markdown"],
     only: tuple[str, ...],
     where: Query | None,
 ) -> int:
@@ -69,9 +71,9 @@ def audit_command(
     from explorer.analysis.audit import run_audit
 
     arguments.name()
-    loaded = arguments.load_plugins()
-    _check_rules(only, loaded.plugins)
+    _check_rules(only, arguments.plugins)
     snapshot = read_snapshot(arguments)
+    loaded = arguments.load_plugins()  # not before: only there root's rights have been given up
     report = run_audit(snapshot, loaded.plugins, only)
     _note_broken(loaded, snapshot, report)
     if where is not None:
@@ -79,7 +81,10 @@ def audit_command(
 
         report.findings = select_findings(report.findings, snapshot, where.bind(snapshot))
     code = _exit_code(snapshot, report, fail_on)
-    click.echo(_render(snapshot, report, format_, code))
+    if format_ == "markdown":
+        _print_markdown(snapshot, report)
+    else:
+        click.echo(_render(snapshot, report, format_, code))
     for trace in report.tracebacks if arguments.debug else ():
         click.echo(escape_lines(trace), err=True)
     for error in report.errors:
@@ -99,12 +104,16 @@ def _note_broken(loaded: LoadedPlugins, snapshot: Snapshot, report: AuditReport)
             report.tracebacks.append(broken.traceback)
 
 
-def _check_rules(only: Sequence[str], plugins: Sequence[Plugin]) -> None:
+def _check_rules(only: Sequence[str], files: Sequence[Path]) -> None:
     """:raises click.BadParameter: for an id that no rule and no plugin's rule can have"""
+    if not only:
+        return
     from explorer.analysis.rules import RULES
+    from explorer.plugin import list_plugins
 
     ids = {rule.id for rule in RULES}
-    prefixes = tuple(f"{_PREFIX}{plugin.name.upper().replace('_', '-')}-" for plugin in plugins)
+    names = [listing.name for listing in list_plugins(files)]
+    prefixes = tuple(f"{_PREFIX}{name.upper().replace('_', '-')}-" for name in names)
     for rule_id in only:
         if rule_id.upper() not in ids and not rule_id.upper().startswith(prefixes):
             raise click.BadParameter(
@@ -132,6 +141,13 @@ def _render(snapshot: Snapshot, report: AuditReport, format_: str, code: int) ->
 
         return write_findings(sarif_log(snapshot, report, code))
     return "\n".join(render_findings(snapshot, report, _width()))
+
+
+def _print_markdown(snapshot: Snapshot, report: AuditReport) -> None:
+    from explorer.output.findings import findings_heading, findings_table
+    from explorer.output.markdown import print_markdown
+
+    print_markdown("Findings", findings_table(report), findings_heading(snapshot))
 
 
 @click.command("explain")

@@ -13,7 +13,7 @@ import click
 
 from explorer import __version__
 
-__all__ = ("ExitCode", "main")
+__all__ = ("ExitCode", "is_program", "main")
 
 #: Subcommand -> module of this package that defines it, under the same name: imported when it is used.
 _COMMANDS = {
@@ -63,7 +63,7 @@ class ExitCode:
     USAGE = 2
     """The command line is wrong, or its output cannot be written where it says."""
     TARGET = 3
-    """The target cannot be opened."""
+    """The target cannot be opened, or the reader crashed before it had read the tasks."""
     ERRORS = 4
     """Captured with errors; the output is written."""
 
@@ -99,7 +99,7 @@ class LazyGroup(click.Group):
     epilog="TARGET is live, a vmcore, qemu:SOCKET, physmem:FILE, sample, a saved snapshot, "
     "or a recording (FILE@3.4s: one of its frames). "
     "Exit codes: 0 done, 1 something was found (audit, diff, ko), 2 wrong usage or output not writable, "
-    "3 target cannot be opened, 4 captured with errors (the output is written).",
+    "3 target cannot be opened (or the reader crashed at once), 4 captured with errors (the output is written).",
 )
 @click.version_option(__version__, prog_name="nullfs-explorer")
 def cli() -> None:
@@ -132,8 +132,18 @@ def _known_errors() -> dict[type[BaseException], int]:
     }
 
 
+_program = False
+
+
+def is_program() -> bool:
+    """Whether this process is the command, and not a program that called :func:`main` with words of its own."""
+    return _program
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command and exit: one clear line on stderr for an error, never a traceback without --debug."""
+    global _program
+    _program = args is None
     debug = "--debug" in (sys.argv[1:] if args is None else args)
     from explorer.target.privilege import harden_process
 

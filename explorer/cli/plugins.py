@@ -11,10 +11,18 @@ __all__ = ("plugins_command",)
 
 @click.command("plugins")
 @target_options
-def plugins_command(arguments: TargetArguments) -> None:
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "markdown"]),
+    default="text",
+    help="Default: text.",
+)
+def plugins_command(arguments: TargetArguments, format_: str) -> None:
     """List the plugins and what they need; with a TARGET, also whether it is there. Imports none of them."""
     from explorer.model import escape_text
-    from explorer.output.table import TableColumn, render_table
+    from explorer.output.markdown import print_markdown
+    from explorer.output.table import Table, TableColumn
     from explorer.plugin import list_plugins
 
     snapshot = read_snapshot(arguments) if arguments.is_named() else None
@@ -30,5 +38,8 @@ def plugins_command(arguments: TargetArguments) -> None:
             facts = snapshot.plugins.get(listing.name)
             row.insert(2, "not captured" if facts is None else str(facts.get("state")))
         rows.append([escape_text(cell) for cell in row])
-    for line in render_table(columns, rows, None):
-        click.echo(line)
+    table = Table(columns, rows)
+    if format_ == "markdown":
+        print_markdown("Plugins", table)
+    else:
+        click.echo("\n".join(table.lines(None)))

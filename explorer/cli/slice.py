@@ -7,7 +7,14 @@ from pathlib import Path
 import click
 
 from .snapshot import warn_of_errors
-from .targets import ProgressLine, TargetArguments, capture_errors, give_up_rights, target_options
+from .targets import (
+    ProgressLine,
+    TargetArguments,
+    capture_errors,
+    give_up_rights,
+    guard_reader,
+    target_options,
+)
 
 __all__ = ("slice_command",)
 
@@ -30,14 +37,16 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
 
     It opens in this tool and in plain drgn, and gives the same snapshot as TARGET.
     """
-    from explorer.capture.slice import record_slice
     from explorer.output.files import check_writable, open_output
-    from explorer.target.kernel import open_kernel
 
     arguments.name()
     check_writable(output)
     spec = arguments.spec()
     progress = ProgressLine()
+    guard_reader(spec, progress)
+    from explorer.capture.slice import record_slice
+    from explorer.target.kernel import open_kernel
+
     try:
         with open_kernel(spec, arguments.open_options(), progress) as kernel:
             give_up_rights(spec, writes_file=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from explorer.capture.capture import CaptureStats
     from explorer.model import Snapshot
     from explorer.plugin import LoadedPlugins
+    from explorer.target.crash import CrashGuard
     from explorer.target.kernel import OpenKernel, OpenOptions
     from explorer.target.spec import TargetSpec
 
@@ -25,6 +26,8 @@ __all__ = ("TargetArguments", "read_snapshot", "target_options")
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
 _PROGRESS_S = 0.05
+#: Of this process: it is forked off once, before drgn is there, whatever is read then.
+_guard: CrashGuard | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +216,11 @@ class ProgressLine:
             sys.stderr.write(f"progress\t{name}\t{done}\t{'' if total is None else total}\n")
             sys.stderr.flush()
 
-    def clear(self) -> None:
-        """Take the line away before anything else is printed."""
-        if self._dirty:
+    def clear(self, crashed: str | None = None) -> None:
+        """Take the line away before anything else is printed. :param crashed: signal that ended who showed it"""
+        if crashed is not None and self._lines:
+            sys.stderr.write(f"crashed\t{crashed}\n")
+        if self._dirty or (crashed is not None and self._shown and not self._lines):
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
             self._dirty = False
@@ -245,23 +250,50 @@ def read_snapshot(
         assert spec.path is not None
         with Recording.open(spec.path) as recording:
             return recording.snapshot_at(spec.moment)
+    progress = ProgressLine(arguments.progress_lines)
+    guard = guard_reader(spec, progress)
     from explorer.capture.capture import CaptureStats
     from explorer.target.kernel import open_kernel
 
-    progress, stats = ProgressLine(arguments.progress_lines), CaptureStats()
+    stats = CaptureStats()
     try:
         with open_kernel(spec, arguments.open_options(), progress) as kernel:
             stats.mark("opening")
             if not keeps_rights:
                 give_up_rights(spec, writes_file)
-            snapshot = capture_kernel(kernel, arguments.load_plugins(), progress, stats)
+            guard.doing("it loaded the plugins")
+            snapshot = capture_kernel(kernel, arguments.load_plugins(), progress, stats, guard)
     finally:
-        progress.clear()
+        guard.release()
+        progress.clear(guard.crashed)
     if arguments.stats:
         _print_stats(stats)
     for trace in stats.tracebacks if arguments.debug else ():
         click.echo(escape_lines(trace), err=True)
     return snapshot
+
+
+def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
+    """Go on in a process that may crash: see :mod:`explorer.target.crash`. Only where this process is the command.
+
+    :raises TargetError: if it did, and nothing could be kept
+    """
+    from explorer.target.crash import CrashGuard, fork_reader
+    from explorer.target.errors import TargetError
+
+    from .main import is_program
+
+    global _guard
+    if not is_program():
+        return CrashGuard()
+    if _guard is None:
+        try:
+            _guard = fork_reader(spec.text)
+        except TargetError:
+            progress.clear("")
+            raise
+    _guard.begin()
+    return _guard
 
 
 def give_up_rights(spec: TargetSpec, writes_file: bool) -> None:
@@ -296,14 +328,19 @@ def capture_errors(kernel: OpenKernel) -> Iterator[None]:
 
 
 def capture_kernel(
-    kernel: OpenKernel, plugins: LoadedPlugins, progress: ProgressLine, stats: CaptureStats
+    kernel: OpenKernel,
+    plugins: LoadedPlugins,
+    progress: ProgressLine,
+    stats: CaptureStats,
+    guard: CrashGuard,
 ) -> Snapshot:
     """Capture an open kernel. :raises TargetError: if its types lack what a capture needs"""
     from explorer.capture.capture import CaptureRequest, capture_snapshot
     from explorer.model import CaptureError
 
     with capture_errors(kernel):
-        snapshot = capture_snapshot(CaptureRequest.from_kernel(kernel, plugins.plugins), progress, stats)
+        request = CaptureRequest.from_kernel(kernel, plugins.plugins, guard)
+        snapshot = capture_snapshot(request, progress, stats)
     for broken in plugins.errors:
         snapshot.errors.append(CaptureError(where=f"plugin {broken.name}", what="load", why=broken.why))
         stats.tracebacks.append(broken.traceback)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -23,24 +23,41 @@ __all__ = ("tasks_command",)
 @click.option("--all", "-a", "all_tasks", is_flag=True, help="One row per task instead of per fs_struct.")
 @where_option
 @click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "markdown"]),
+    default="text",
+    help="Default: text. JSON and CSV: see snapshot.",
+)
+@click.option(
     "--width", type=click.IntRange(40), help="Columns; default: the terminal's, unlimited in a pipe."
 )
-def tasks_command(arguments: TargetArguments, all_tasks: bool, where: Query | None, width: int | None) -> int:
+def tasks_command(
+    arguments: TargetArguments,
+    all_tasks: bool,
+    where: Query | None,
+    format_: Literal["text", "markdown"],
+    width: int | None,
+) -> int:
     """Show where every task of TARGET lives: one row per fs_struct, with its sharers folded.
 
     With --where, the fs_structs of which a sharer matches, and how many of how many do.
     """
+    from explorer.output.markdown import print_markdown
     from explorer.output.table import fit
-    from explorer.output.tasks import render_summary, render_tasks, render_worlds
+    from explorer.output.tasks import render_summary, tasks_table, worlds_table
 
     snapshot = read_snapshot(arguments)
-    if width is None and sys.stdout.isatty():
-        width = shutil.get_terminal_size().columns
-    render = render_tasks if all_tasks else render_worlds
     matches = None if where is None else where.bind(snapshot)
     summary = render_summary(snapshot)
     if matches is not None:
         summary.append(f"{sum(map(matches, snapshot.tasks))} of {len(snapshot.tasks)} tasks match.")
-    for line in [*summary, "", *render(snapshot, width, matches)]:
-        click.echo(line if width is None else fit(line, width))
+    table = (tasks_table if all_tasks else worlds_table)(snapshot, matches)
+    if format_ == "markdown":
+        print_markdown("Tasks" if all_tasks else "fs_structs", table, summary)
+    else:
+        if width is None and sys.stdout.isatty():
+            width = shutil.get_terminal_size().columns
+        for line in [*summary, "", *table.lines(width)]:
+            click.echo(line if width is None else fit(line, width))
     return warn_of_errors(snapshot)

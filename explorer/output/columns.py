@@ -129,7 +129,7 @@ def _mount_id(which: str) -> Callable[[TaskRow], str]:
 def _fs_field(name: str) -> Callable[[TaskRow], str]:
     def text(row: TaskRow) -> str:
         value = None if row.fs is None else getattr(row.fs, name)
-        return "" if value is None else str(value)
+        return "" if value is None else escape_text(str(value))
 
     return text
 
@@ -243,7 +243,7 @@ LABEL_COLUMNS: tuple[LabelColumn, ...] = (
     LabelColumn(
         "umask",
         "UMASK",
-        _of_fs(lambda fs, _: fs.umask or "?"),
+        _of_fs(lambda fs, _: escape_text(fs.umask or "?")),
         sort=lambda row: "" if row.fs is None else row.fs.umask or "",
     ),
     LabelColumn("owner", "OWNER", lambda row: row.task.owner.value, sort=lambda row: row.task.owner.value),

@@ -13,7 +13,7 @@ from .columns import COLUMNS, task_rows
 
 __all__ = ("write_csv", "write_csv_rows")
 
-_FORMULA_STARTS = ("=", "+", "-", "@")
+_FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # some take the wide ones, too
 
 
 def write_csv(snapshot: Snapshot, out: BinaryIO) -> None:

@@ -13,9 +13,13 @@ from explorer.analysis.rule import ALL_GENERATIONS, Rule
 from explorer.analysis.verdict import verdict
 from explorer.model import Finding, Generation, Severity, Snapshot, escape_text
 
+from .table import Table, TableColumn
+
 __all__ = (
     "count_findings",
     "findings_document",
+    "findings_heading",
+    "findings_table",
     "render_findings",
     "render_rule",
     "render_rules",
@@ -53,17 +57,28 @@ def _groups(findings: list[Finding]) -> list[list[Finding]]:
     return [list(group) for _, group in same]
 
 
+def _heading(snapshot: Snapshot) -> tuple[str, str]:
+    """The verdict, and what it is about; not escaped."""
+    judged = verdict(snapshot)
+    capture, kernel = snapshot.capture, snapshot.kernel
+    state = "" if capture.consistent else ", running while it was read"
+    about = f"Linux {kernel.release}, {kernel.generation}, {len(snapshot.tasks)} tasks, {capture.source.target}{state}"
+    return f"{judged.headline}. {judged.sentence}", about
+
+
+def findings_heading(snapshot: Snapshot) -> list[str]:
+    """The verdict, and what it is about, in escaped lines."""
+    return [escape_text(line) for line in _heading(snapshot)]
+
+
 def render_findings(snapshot: Snapshot, report: AuditReport, width: int) -> list[str]:
     """The audit on one screen: the verdict, what is wrong and what to do, and, in a line each, what is only to know.
 
     :param width: columns to wrap to
     """
-    judged = verdict(snapshot)
-    capture, kernel = snapshot.capture, snapshot.kernel
-    lines = _wrap(f"{judged.headline}. {judged.sentence}", width, indent=0)
-    state = "" if capture.consistent else ", running while it was read"
-    facts = f"Linux {kernel.release}, {kernel.generation}, {len(snapshot.tasks)} tasks, {capture.source.target}{state}"
-    lines += _wrap(facts, width, indent=0)
+    judged, about = _heading(snapshot)
+    lines = _wrap(judged, width, indent=0)
+    lines += _wrap(about, width, indent=0)
     for group in _groups(report.findings):
         if group[0].severity is not Severity.INFO or lines[-1] == "" or not lines[-1].endswith("]"):
             lines.append("")
@@ -74,6 +89,16 @@ def render_findings(snapshot: Snapshot, report: AuditReport, width: int) -> list
             lines += _wrap(f"Do: {group[0].advice}", width)
     lines += ["", f"{count_findings(report.findings)}."]
     return lines
+
+
+def findings_table(report: AuditReport) -> Table:
+    """One row a finding, as the screen exports them."""
+    titles = ("SEVERITY", "RULE", "FINDING", "MEANS", "DO")
+    rows = [
+        [found.severity.value, *map(escape_text, (found.rule, found.title, found.explanation, found.advice))]
+        for found in report.findings
+    ]
+    return Table([TableColumn(title) for title in titles], rows)
 
 
 def findings_document(snapshot: Snapshot, report: AuditReport) -> dict[str, Any]:

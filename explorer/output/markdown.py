@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
-__all__ = ("escape_markdown", "write_markdown")
+from .files import open_output
+from .table import Table
+
+__all__ = ("escape_markdown", "print_markdown", "write_markdown")
 
 _ESCAPES = {char: f"\\{char}" for char in "\\`*_[]~|"} | {
     "&": "&amp;",
@@ -15,6 +18,8 @@ _ESCAPES = {char: f"\\{char}" for char in "\\`*_[]~|"} | {
     "@": "&#64;",
 }
 _SPECIAL = re.compile(r"[\\`*_\[\]~|&<>@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+#: What begins a block of its own at the start of a line.
+_BLOCK, _ESCAPED = re.compile(r"^(?=[#+=-])|(?<=^\d)(?=[.)])"), r"\\"
 #: What GitHub turns into links by itself.
 _LINKS = {":": "&#58;", ".": "&#46;"}
 
@@ -24,9 +29,31 @@ def escape_markdown(text: str) -> str:
     return _SPECIAL.sub(lambda found: _ESCAPES.get(found[0]) or _LINKS[found[0]], text)
 
 
-def write_markdown(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], out: BinaryIO) -> int:
-    """Write a heading and a table, UTF-8; cells must be escaped for a terminal already. Returns how many rows."""
-    lines = [f"# {escape_markdown(title)}", "", _line(header), _line(["---"] * len(header), plain=True)]
+def print_markdown(title: str, table: Table, about: Sequence[str] = ()) -> None:
+    """Print a table, whole, whatever the width of the terminal. :param about: escaped lines, a list above it"""
+    with open_output(None) as out:
+        write_markdown(title, [column.title for column in table.columns], table.rows, out, about)
+
+
+def write_markdown(
+    title: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    out: BinaryIO,
+    about: Sequence[str] = (),
+) -> int:
+    """Write a heading, what it is about, and a table, UTF-8; text must be escaped for a terminal already.
+
+    Returns how many rows.
+    """
+    above = [*(f"- {_BLOCK.sub(_ESCAPED, escape_markdown(line))}" for line in about), ""] if about else []
+    lines = [
+        f"# {escape_markdown(title)}",
+        "",
+        *above,
+        _line(header),
+        _line(["---"] * len(header), plain=True),
+    ]
     out.write(("\n".join(lines) + "\n").encode())
     count = 0
     for row in rows:

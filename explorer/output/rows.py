@@ -99,7 +99,9 @@ def write_rows(rows: RowSet, form: RowFormat, out: BinaryIO) -> int:
 def _title(rows: RowSet) -> str:
     query = f" that match {escape_text(rows.query)}" if rows.query else ""
     release = escape_text(rows.snapshot.kernel.release)
-    return f"{len(rows.rows)} {rows.name}{query}: Linux {release}, {rows.snapshot.capture.taken_at}"
+    return (
+        f"{len(rows.rows)} {rows.name}{query}: Linux {release}, {escape_text(rows.snapshot.capture.taken_at)}"
+    )
 
 
 def _write_json(rows: RowSet, out: BinaryIO) -> int:

@@ -28,6 +28,7 @@ class SnapshotStream:
         self._arrays: dict[str, list[Any]] = {array: [] for array, _ in _RECORDS.values()}
         self._log: list[str] = []
         self._plugins: dict[str, Any] = {}
+        self._last = ""
 
     @property
     def tasks(self) -> int:
@@ -55,8 +56,8 @@ class SnapshotStream:
                 "kernel": Kernel.model_validate(document["kernel"]),
             }
         elif kind in _RECORDS:
-            array, record = _RECORDS[kind]
-            self._arrays[array].append(record.model_validate(document))
+            self._last, record = _RECORDS[kind]
+            self._arrays[self._last].append(record.model_validate(document))
         elif kind == "log":
             self._log.append(str(document["text"]))
         elif kind == "plugin":
@@ -69,6 +70,12 @@ class SnapshotStream:
     def is_begun(self) -> bool:
         """Whether the header has arrived: then there is something to show, if nothing more comes."""
         return self._header is not None
+
+    def incomplete(self) -> str:
+        """What may be missing if no more lines come."""
+        names = [*SNAPSHOT_ARRAYS, "log", "plugins"]
+        first, *later = names[names.index(self._last) if self._last else 0 :]
+        return f"some {first} may be missing, and {', '.join(later[:-1])} and {later[-1]} are"
 
     def finish(self) -> Snapshot:
         """The snapshot. :raises SnapshotError: if there was no header"""

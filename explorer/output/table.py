@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from explorer.model import display_width
 
-__all__ = ("TableColumn", "fit", "render_table")
+__all__ = ("Table", "TableColumn", "fit", "render_table")
 
 _GAP = "  "
 _ELLIPSIS = "…"
@@ -20,6 +20,18 @@ class TableColumn:
     numeric: bool = False
     least: int = 0
     """Never cut below this many columns; 0: never cut at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that may be shown on a terminal or written to a file; cells are escaped already."""
+
+    columns: Sequence[TableColumn]
+    rows: Sequence[Sequence[str]]
+
+    def lines(self, width: int | None) -> list[str]:
+        """See :func:`render_table`."""
+        return render_table(self.columns, self.rows, width)
 
 
 def fit(text: str, width: int) -> str:

@@ -19,9 +19,9 @@ from explorer.model import (
 )
 
 from .columns import TaskRow, name_label, path_label, pwd_label, runs_label, task_rows, users_label
-from .table import TableColumn, render_table
+from .table import Table, TableColumn
 
-__all__ = ("Matches", "render_summary", "render_tasks", "render_worlds")
+__all__ = ("Matches", "render_summary", "tasks_table", "worlds_table")
 
 #: Which tasks to show; ``None`` for all.
 Matches = Callable[[Task], bool] | None
@@ -112,7 +112,7 @@ def _sharers(found: list[Task], matches: Matches) -> str:
     )
 
 
-def render_worlds(snapshot: Snapshot, width: int | None, matches: Matches = None) -> list[str]:
+def worlds_table(snapshot: Snapshot, matches: Matches = None) -> Table:
     """One row per fs_struct: where its root is, whether the books balance, and who shares it.
 
     With a filter: only those of which a sharer matches.
@@ -143,7 +143,7 @@ def render_worlds(snapshot: Snapshot, width: int | None, matches: Matches = None
                 users_label(fs, snapshot),
                 path_label(fs.root, snapshot),
                 pwd_label(fs, snapshot),
-                fs.umask or "?",
+                escape_text(fs.umask or "?"),
                 _sharers(sharers, matches),
             )
         )
@@ -152,10 +152,10 @@ def render_worlds(snapshot: Snapshot, width: int | None, matches: Matches = None
         rows.append(("none", "-", "-", "-", "-", "-", f"exited: {_names(exited[:_NAMES_SHOWN])}"))
         if len(exited) > _NAMES_SHOWN:
             rows[-1] = (*rows[-1][:-1], f"{len(exited)} exited")
-    return render_table(columns, rows, width)
+    return Table(columns, rows)
 
 
-def render_tasks(snapshot: Snapshot, width: int | None, matches: Matches = None) -> list[str]:
+def tasks_table(snapshot: Snapshot, matches: Matches = None) -> Table:
     """One row per task that matches, by pid."""
     columns = (
         TableColumn("PID", numeric=True),
@@ -169,8 +169,10 @@ def render_tasks(snapshot: Snapshot, width: int | None, matches: Matches = None)
         TableColumn("UMASK"),
         TableColumn("RUNS", least=10),
     )
-    rows = [_task_cells(row) for row in task_rows(snapshot) if matches is None or matches(row.task)]
-    return render_table(columns, rows, width)
+    return Table(
+        columns,
+        [_task_cells(row) for row in task_rows(snapshot) if matches is None or matches(row.task)],
+    )
 
 
 def _task_cells(row: TaskRow) -> tuple[str, ...]:
@@ -187,6 +189,6 @@ def _task_cells(row: TaskRow) -> tuple[str, ...]:
         "-" if fs is None else users_label(fs, row.snapshot),
         "-" if fs is None else path_label(fs.root, row.snapshot),
         "-" if fs is None else pwd_label(fs, row.snapshot),
-        "-" if fs is None else fs.umask or "?",
+        "-" if fs is None else escape_text(fs.umask or "?"),
         runs,
     )

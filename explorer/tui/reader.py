@@ -2,6 +2,7 @@
 
 The child is this program's own ``snapshot`` command. Its standard output is a snapshot as JSON Lines; its standard
 error has lines of progress (``progress<TAB>what<TAB>done<TAB>total``), and at the end one line that says why it failed.
+A line ``crashed<TAB>signal`` says that the process that read has crashed, and that another one writes what was kept.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Reading:
     snapshot: Snapshot
     partial: str | None = None
     """Why values are missing, in one escaped line; ``None``: nothing is."""
+    crashed: bool = False
+    """The child did not come to its end: this is what there was by then, and not what another child will give."""
 
 
 class Progress(Protocol):
@@ -70,6 +73,7 @@ class Reader:
         )
         self._process: asyncio.subprocess.Process | None = None
         self._cancelled = False
+        self._crashed = False
         self._errors: deque[str] = deque(maxlen=_MAX_ERRORS)
 
     async def read(self, progress: Progress) -> Reading:
@@ -108,28 +112,44 @@ class Reader:
             await self._end()
         if self._cancelled:
             raise ReaderFailure("stopped, as you asked")
-        if broken is not None and _signal_of(code) is None:
+        died = self._death(code, stream)
+        if died is not None:
+            return await self._what_there_is(died, stream)
+        if broken is not None:
             raise ReaderFailure(escape_text(str(broken)), code) from broken
         return await self._conclude(code, stream)
 
+    def _death(self, code: int, stream: SnapshotStream) -> str | None:
+        """How the child ended before its work had, if it did, and if some tasks had arrived.
+
+        :raises ReaderFailure: if none had
+        """
+        name = _signal_of(code)
+        if name is None and (code in (0, _PARTIAL) or not stream.tasks):
+            return None
+        how = f"was ended by signal {name}" if name else f"ended with code {code}"
+        if not stream.tasks:
+            raise ReaderFailure(f"the reader {how}", code)
+        return f"the reader {how} after {stream.tasks} tasks"
+
+    async def _what_there_is(self, why: str, stream: SnapshotStream) -> Reading:
+        """What has arrived is shown, and says of itself that there is more."""
+        snapshot = await asyncio.to_thread(stream.finish)
+        error = CaptureError(where="capture", what="the rest", why=f"{why}: {stream.incomplete()}")
+        snapshot.errors.insert(0, error)
+        return Reading(snapshot, why, crashed=True)
+
     async def _conclude(self, code: int, stream: SnapshotStream) -> Reading:
         reason = self._errors[-1] if self._errors else ""
-        name = _signal_of(code)
-        if name is not None:
-            if not stream.tasks:
-                raise ReaderFailure(f"the reader was ended by signal {name}", code)
-            # What has arrived is shown, and says of itself that there is more.
-            why = f"the reader was ended by signal {name} after {stream.tasks} tasks"
-            snapshot = await asyncio.to_thread(stream.finish)
-            snapshot.errors.append(CaptureError(where="capture", what="the rest", why=why))
-            return Reading(snapshot, why)
         if code not in (0, _PARTIAL):
             raise ReaderFailure(reason or f"the reader ended with code {code} and said nothing", code)
         try:
             snapshot = await asyncio.to_thread(stream.finish)
         except SnapshotError as error:
             raise ReaderFailure(escape_text(str(error)), code) from error
-        return Reading(snapshot, (reason or "values could not be read") if code == _PARTIAL else None)
+        if code != _PARTIAL:
+            return Reading(snapshot)
+        return Reading(snapshot, reason or "values could not be read", self._crashed)
 
     async def _follow_errors(self, stderr: asyncio.StreamReader, progress: Progress) -> None:
         async for lines in _batches(stderr):
@@ -141,6 +161,8 @@ class Reader:
         if parts[0] == "progress" and len(parts) == 4 and parts[2].isdecimal():
             total = int(parts[3]) if parts[3].isdecimal() else None
             progress(escape_text(parts[1]), int(parts[2]), total)
+        elif parts[0] == "crashed" and len(parts) == 2:
+            self._crashed = True
         elif text.strip():
             self._errors.append(escape_text(text.strip().removeprefix("nullfs-explorer: ")))
 

@@ -20,6 +20,7 @@ from .reader import ReaderFailure, Reading
 from .refresh import Schedule, age
 from .screens.base import BrowserScreen
 from .screens.problem import ProblemScreen
+from .settings import keep_snapshot
 from .state import Session, View
 from .target import Target
 from .travel import TravelApp
@@ -43,6 +44,8 @@ class ReadingApp(TravelApp):
         self.target = Target(session.arguments, (), self._catch_up)
         self.schedule = Schedule(session.interval if session.running else None)
         self._by_itself = False
+        self._has_crashed = False
+        """The reading before this one crashed, and is saved."""
         self._is_reading = False
         """From the moment a reading is wanted: the child comes a little later."""
 
@@ -135,6 +138,7 @@ class ReadingApp(TravelApp):
             self._by_itself = self._is_reading = False
         self.schedule.ended(time.monotonic(), ok=True)
         await self._show(view)
+        await self.keep_partial(reading)
 
     async def _make_view(self, reading: Reading, began: float) -> View:
         """A view, compared with the one before; in a thread, as very many tasks take a while."""
@@ -142,7 +146,7 @@ class ReadingApp(TravelApp):
         if old is None:
             return View(reading.snapshot, reading.partial, 0, began)
         bare = View(reading.snapshot, reading.partial, old.number + 1, began)
-        if not self.session.running:
+        if not self.session.running or reading.crashed:  # what has not arrived has not gone
             return bare
 
         def compare() -> View:
@@ -175,6 +179,15 @@ class ReadingApp(TravelApp):
             self.say(f"Partial: {text}")
         else:
             self.log_book.note("not readable", text, datetime.now(), "warn")
+
+    async def keep_partial(self, reading: Reading) -> None:
+        """What a child that crashed had read is saved; of several in a row, that of the first."""
+        first, self._has_crashed = reading.crashed and not self._has_crashed, reading.crashed
+        if first:
+            where = await asyncio.to_thread(keep_snapshot, reading.snapshot, datetime.now())
+            text = f"The reader crashed. What it had read is shown, and {escape_text(where)}"
+            self.log_book.note("reader crashed", text, datetime.now(), "bad")
+            self.say(text)
 
     async def _failed(self, reason: str) -> None:
         self.failure = reason

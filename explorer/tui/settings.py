@@ -1,18 +1,23 @@
-"""What the app remembers: the theme and the keymap, in ``$XDG_CONFIG_HOME/nullfs-explorer``; and what was copied."""
+"""What the app remembers: the theme and the keymap, in ``$XDG_CONFIG_HOME/nullfs-explorer``; what was copied, kept."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 
+from explorer.model import Snapshot
 from explorer.output.files import OutputError, open_output
+from explorer.output.snapshots import write_json
 
 __all__ = (
     "Settings",
     "config_directory",
+    "keep_snapshot",
     "load_settings",
     "save_settings",
     "write_clipboard",
@@ -81,11 +86,31 @@ def write_fault(text: str) -> str:
     return str(config_directory() / "fault.txt") if problem is None else problem
 
 
+def keep_snapshot(snapshot: Snapshot, now: datetime) -> str:
+    """Write what a reader that crashed had given to a new file, mode 0600. In words: where it is, or why it is not."""
+    path = config_directory()
+    try:
+        _make_directory(path)
+        path /= f"partial-{now:%Y%m%d-%H%M%S-%f}.json.zst"
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, "it is there already")
+        with open_output(path) as out:
+            write_json(snapshot, out)
+    except (OSError, ValueError, OutputError) as error:
+        return f"it could not be saved: {path}: {error}"
+    return f"it is saved in {path}"
+
+
+def _make_directory(directory: Path) -> None:
+    """:raises ValueError: if it is there, and others can write to it"""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_private(directory)
+
+
 def _write(name: str, text: str) -> str | None:
     directory = config_directory()
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_private(directory)
+        _make_directory(directory)
         with open_output(directory / name) as out:
             out.write(text.encode("utf-8", "backslashreplace"))
     except (OSError, ValueError, OutputError) as error:

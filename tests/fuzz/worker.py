@@ -251,6 +251,8 @@ class _Ended:
             return f"{self.rss >> 20} MB of memory", "memory"
         code = os.WEXITSTATUS(self._status)
         text = self.err.decode("utf-8", "backslashreplace")
+        if "the reader was ended by signal" in text:  # its watcher lives, and says so
+            return f"a crash: {text.strip()[-500:]}", "signal"
         if "Traceback" in text or "a fault of this program" in text:
             return f"a fault: {text.strip()[-3000:]}", "fault"
         if code not in _CODES:

@@ -208,7 +208,7 @@ def test_a_finding_leads_to_the_frame_in_which_it_begins() -> None:
         await press(pilot, "n")
         assert isinstance(app.screen, FindingsScreen)
         rules = [finding.rule for finding in app.screen.source().records]
-        app.screen.table.changed(rules.index("NX-BORROWER"))
+        app.screen.table.changed(rules.index("NX-INITRAMFS-BORROWER"))
         await press(pilot, "J")
         assert index_of(app) == span.first
 

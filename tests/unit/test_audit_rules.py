@@ -7,6 +7,7 @@ can be brought to (see there).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from explorer.model import (
     TaskKind,
     Walk,
 )
+from explorer.plugin import Plugin, load_plugins
 from tests.unit.audit_states import (
     DEVTMPFS,
     abandon,
@@ -285,3 +287,44 @@ def test_a_borrow_does_not_help_where_init_has_abandoned_the_kernel(isolated: Sn
 def test_a_relative_walk_that_has_not_begun_is_not_guessed_at(isolated: Snapshot) -> None:
     task_of(isolated, "kthreadd").walk = Walk(path="etc", root=None, start=None, in_init=False)
     assert find(isolated, "NX-WALK-NOWHERE") == []
+
+
+@pytest.mark.parametrize(("waiting_s", "severity"), [(3600.0, Severity.HIGH), (0.3, Severity.INFO)])
+def test_a_borrower_that_a_plugin_knows_is_named_once_and_nothing_is_lost(
+    isolated: Snapshot, waiting_s: float, severity: Severity
+) -> None:
+    task = task_of(isolated, "borrower")
+    task.state, task.waiting_s = "D", waiting_s
+    plugins = load_plugins().plugins
+    isolated.plugins["coredump"] = coredump_facts(plugins)
+    everything = run_audit(isolated, plugins).findings
+    about = [found for found in everything if found.rule.endswith("-BORROWER")]
+    [general] = run_audit(isolated, plugins, ["NX-BORROWER"]).findings
+    [specific] = [found for found in about if task.address in {each.address for each in found.evidence}]
+    assert (specific.rule, specific.severity) == ("NX-COREDUMP-BORROWER", severity)
+    assert general.severity is severity and general.evidence[0] in specific.evidence
+    assert specific.title.startswith(f"{task.comm} ({task.pid}) borrows init's filesystem for /f/core in ")
+    assert specific.title.endswith(
+        "in D state for 60 min" if severity is Severity.HIGH else "in D state for 0.3 s"
+    )
+    stuck = severity is Severity.HIGH
+    assert (general.explanation in specific.explanation) is stuck
+    assert (general.advice == specific.advice) is stuck
+
+
+def test_a_borrower_that_no_plugin_knows_is_still_found(isolated: Snapshot) -> None:
+    plugins = load_plugins().plugins
+    isolated.plugins["coredump"] = coredump_facts(plugins)
+    other = task_of(isolated, "plain-a")
+    other.borrowing = True
+    found = [each for each in run_audit(isolated, plugins).findings if each.rule.endswith("BORROWER")]
+    assert [each.rule for each in found] == ["NX-BORROWER", "NX-COREDUMP-BORROWER"]
+    assert found[0].evidence[0].address == other.address
+
+
+def coredump_facts(plugins: list[Plugin]) -> dict[str, Any]:
+    """What the plugin collects where nothing is out of the ordinary."""
+    [plugin] = [each for each in plugins if each.name == "coredump"]
+    return plugin.facts(
+        state="loaded", missing=[], core_pattern="/f/core", pipe_limit=0, suid_dumpable=2
+    ).model_dump()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.audit_deps import judge
 from tests.make_dist import ROOT, build
 from tests.make_lock import LOCK
 
@@ -73,6 +74,30 @@ def test_the_lock_names_every_dependency_with_a_hash_and_no_place_to_get_it_from
     assert wanted is not None
     assert {re.split(r"[><=\[ ]", name)[0] for name in re.findall(r'"([^"]+)"', wanted[1])} <= names
     assert "://" not in text
+
+
+_KNOWN = '{"name": "a", "version": "1", "vulns": [{"id": "PYSEC-1"}]}'
+_CLEAN = '{"name": "b", "version": "2", "vulns": []}'
+_SKIPPED = '{"name": "c", "skip_reason": "not found"}'
+
+
+@pytest.mark.parametrize(
+    ("output", "found", "unknown"),
+    [
+        (f'{{"dependencies": [{_KNOWN}, {_CLEAN}]}}', ["a 1: PYSEC-1"], ""),
+        (f'{{"dependencies": [{_CLEAN}]}}', [], ""),
+        (f'{{"dependencies": [{_KNOWN}, {_SKIPPED}]}}', ["a 1: PYSEC-1"], "1 of 2 packages: not found"),
+        ('{"dependencies": []}', [], "no package"),
+        ("", [], "it failed: ConnectionError: nobody"),
+        ("[]", [], "it failed"),
+    ],
+)
+def test_packages_that_nobody_knows_anything_of_are_not_called_free_of_vulnerabilities(
+    output: str, found: list[str], unknown: str
+) -> None:
+    lines, why = judge(output, "Traceback\nConnectionError: nobody\n")
+    assert lines == found
+    assert (unknown in why) if unknown else why == ""
 
 
 @pytest.mark.parametrize("word", ["pickle", "eval(", "exec(", "marshal", "shelve", "yaml"])

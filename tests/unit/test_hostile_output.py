@@ -15,30 +15,17 @@ import sys
 import termios
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from explorer.analysis.audit import run_audit
 from explorer.model import Snapshot
 from explorer.output.csvfile import write_csv
-from explorer.output.snapshots import write_json
+from explorer.output.snapshots import load_snapshot, write_json
+from explorer.plugin import load_plugins
 from tests.conftest import DATA
+from tests.hostile import WEAPONS, arm
 
-WEAPONS = (
-    "\x1b]0;owned\x07",
-    "\x1b[31m\x1b[2J",
-    "\x9b31m",
-    "\u202egpj.exe",
-    "\u2066x\u2069",
-    "a\rb\nc\td\x08\x7f",
-    "\udcff\udc1b",
-    "=1+1",
-    "@SUM(A1)",
-    "[/red][bold]x",
-    "{0}%s%n",
-    "../../../tmp/x",
-    "\u200b\ufeff",
-)
 COMMANDS = (
     ("tasks", "h.json"),
     ("tasks", "--all", "h.json"),
@@ -46,6 +33,11 @@ COMMANDS = (
     ("audit", "h.json"),
     ("audit", "--format", "json", "h.json"),
     ("audit", "--format", "sarif", "h.json"),
+    ("audit", "--format", "markdown", "h.json"),
+    ("tasks", "--format", "markdown", "h.json"),
+    ("tasks", "--all", "--format", "markdown", "h.json"),
+    ("plugins", "--format", "markdown", "h.json"),
+    ("audit", "--debug", "h.json"),
     ("snapshot", "h.json"),
     ("snapshot", "--format", "jsonl", "h.json"),
     ("snapshot", "--format", "csv", "h.json"),
@@ -64,62 +56,13 @@ COMMANDS = (
 OWN = (b"\r\r\n", b"\r\n", b"\n", b"\r\x1b[K")
 
 
-def _armed(value: Any, number: list[int]) -> Any:
-    """Every text of a kernel's in a document, replaced by one of the weapons or led by it."""
-    fields = {
-        "comm",
-        "path",
-        "source",
-        "mountpoint",
-        "fstype",
-        "name",
-        "cmdline",
-        "value",
-        "full_name",
-        "desc",
-    }
-    fields |= {
-        "threadfn",
-        "current_func",
-        "last_func",
-        "workqueue",
-        "where",
-        "what",
-        "why",
-        "release",
-        "module",
-        "label",
-    }
-    if isinstance(value, list):
-        return [_armed(item, number) if not isinstance(item, str) else _next(item, number) for item in value]
-    if isinstance(value, dict):
-        return {
-            key: _next(item, number) if key in fields and isinstance(item, str) else _armed(item, number)
-            for key, item in value.items()
-        }
-    return value
-
-
-def _next(text: str, number: list[int]) -> str:
-    if text.startswith("0x"):
-        return text
-    number[0] += 1
-    return WEAPONS[number[0] % len(WEAPONS)] + text[:20]
-
-
 @pytest.fixture
 def hostile(tmp_path: Path, fresh: Callable[[str], Snapshot]) -> Path:
     """Two snapshots with other weapons in them: ``h.json`` and ``g.json``."""
-    for start, name in enumerate(("h.json", "g.json")):
-        out = io.BytesIO()
-        write_json(fresh("isolated"), out)
-        document = json.loads(out.getvalue())
-        plugins = document.pop("plugins")
-        document = _armed(document, [start]) | {"plugins": plugins}
-        document["capture"]["source"]["target"] = WEAPONS[0]
-        document["capture"]["notes"] = list(WEAPONS)
-        document["log"] = list(WEAPONS)
-        (tmp_path / name).write_text(json.dumps(document))
+    plugins = load_plugins().plugins
+    for first, name in enumerate(("h.json", "g.json")):
+        with (tmp_path / name).open("wb") as out:
+            write_json(arm(fresh("isolated"), plugins, first), out)
     return tmp_path
 
 
@@ -157,11 +100,33 @@ def on_a_terminal(directory: Path, arguments: tuple[str, ...]) -> bytes:
 def test_no_command_sends_a_control_byte_that_it_was_given(hostile: Path, arguments: tuple[str, ...]) -> None:
     sent = on_a_terminal(hostile, arguments)
     assert sent
-    assert b"Traceback" not in sent and b"a fault of this program" not in sent
+    assert b"a fault of this program" not in sent
+    assert b"Traceback" not in sent or "--debug" in arguments
     for own in OWN:
         sent = sent.replace(own, b" ")
     text = sent.decode("utf-8")  # and no byte that is not UTF-8
     assert [char for char in text if not char.isprintable()] == []
+
+
+def test_the_weapons_are_in_the_facts_of_every_plugin_and_their_findings(hostile: Path) -> None:
+    """Else the tests above say nothing about them."""
+    snapshot, plugins = load_snapshot(hostile / "h.json"), load_plugins().plugins
+    for plugin in plugins:
+        facts = json.dumps(snapshot.plugins[plugin.name])
+        texts = any("str" in str(field.annotation) for field in plugin.facts.model_fields.values())
+        assert not texts or any(json.dumps(weapon)[1:-1] in facts for weapon in WEAPONS), plugin.name
+    report = run_audit(snapshot, plugins)
+    speaking = {found.rule for found in report.findings if any(weapon in found.title for weapon in WEAPONS)}
+    assert len(speaking) > 15, speaking
+    assert snapshot.settings and snapshot.usermodehelpers and snapshot.modules and snapshot.mounts
+    for text in (
+        snapshot.settings[0].value,
+        snapshot.usermodehelpers[0].argv[0],
+        snapshot.modules[0].name,
+        snapshot.mounts[0].source,
+        snapshot.log[0],
+    ):
+        assert text is not None and text.startswith(WEAPONS)
 
 
 def test_no_cell_of_a_csv_is_run_as_a_formula(hostile: Path) -> None:
@@ -169,11 +134,11 @@ def test_no_cell_of_a_csv_is_run_as_a_formula(hostile: Path) -> None:
     write_csv(Snapshot.model_validate_json((hostile / "h.json").read_text().replace("\\udc", "x")), out)
     rows = list(csv.reader(io.StringIO(out.getvalue().decode())))
     assert any(cell.startswith("'=") for row in rows for cell in row)
-    assert [cell for row in rows[1:] for cell in row if cell[:1] in "=+-@\t\r" and cell] == []
+    assert [cell for row in rows[1:] for cell in row if cell[:1] in "=+-@\t\r\uff1d" and cell] == []
 
 
 def test_no_file_is_written_where_a_kernels_name_points(hostile: Path) -> None:
     before = sorted(hostile.iterdir())
-    for arguments in COMMANDS[:8]:
+    for arguments in COMMANDS[:9]:
         on_a_terminal(hostile, arguments)
     assert sorted(hostile.iterdir()) == before

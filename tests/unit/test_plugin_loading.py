@@ -12,7 +12,7 @@ from explorer.capture.capture import CaptureRequest, CaptureStats, capture_snaps
 from explorer.plugin import list_plugins, load_plugins
 from explorer.target.detect import detect_target
 from explorer.target.kernel import open_kernel
-from tests.conftest import FIXTURES, Run
+from tests.conftest import FIXTURES, SAMPLE, Run
 
 GOOD = """
 from explorer.plugin import Facts, Plugin
@@ -89,3 +89,18 @@ def test_the_command_reports_a_plugin_that_raises_and_shows_its_traceback_with_d
     assert "boom" in quiet.stderr
     assert "Traceback" not in quiet.stderr
     assert "Traceback" in loud.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("audit",), ("audit", "--only", "NX-WHEN-X"), ("snapshot",), ("tasks",)], ids=" ".join
+)
+def test_no_command_runs_a_plugin_before_the_kernel_is_open_and_rights_are_given_up(
+    run: Run, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    plugin = tmp_path / "when.py"
+    log = tmp_path / "log"
+    plugin.write_text(
+        f'"""Says whether drgn was there."""\nimport sys\nopen({str(log)!r}, "a").write(str("drgn" in sys.modules))\n'
+    )
+    run(*command, SAMPLE, "--plugin", plugin)
+    assert log.read_text().startswith("True")

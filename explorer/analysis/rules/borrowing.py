@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from explorer.analysis.rule import ISOLATING, AuditContext, Case, Rule, task_reference
 from explorer.analysis.words import name_task, name_tasks, seconds
-from explorer.model import Generation, Severity, Task
+from explorer.model import Finding, Generation, Severity, Snapshot, Task
 
-__all__ = ("RULES", "STUCK_S")
+__all__ = ("RULES", "STUCK_S", "merge_borrowers")
 
 #: A borrower in D state for longer than this is stuck: a slow disk answers sooner.
 STUCK_S = 10.0
 _PF_EXITING = 0x4  # include/linux/sched.h
+_GENERAL = "NX-BORROWER"
+_SPECIFIC = "-BORROWER"
 
 
 def _is_stuck(task: Task) -> bool:
@@ -32,14 +34,17 @@ def _doing(task: Task) -> str:
     return words
 
 
+def _waiting(task: Task) -> str:
+    if task.state != "D":
+        return ""
+    return ", in D state" + ("" if task.waiting_s is None else f" for {seconds(task.waiting_s)}")
+
+
 def _find_borrowers(context: AuditContext) -> Iterator[Case]:
     for task in context.snapshot.tasks:
         if not task.borrowing:
             continue
-        title = f"{name_task(task)} borrows userspace_init_fs{_doing(task)}"
-        if task.state == "D":
-            how_long = "" if task.waiting_s is None else f" for {seconds(task.waiting_s)}"
-            title += f", in D state{how_long}"
+        title = f"{name_task(task)} borrows userspace_init_fs{_doing(task)}{_waiting(task)}"
         evidence = [task_reference(task)]
         if not _is_stuck(task):
             yield Case(title, evidence)
@@ -53,6 +58,29 @@ def _find_borrowers(context: AuditContext) -> Iterator[Case]:
             "Look at the filesystem below that path: a dead network or FUSE server, a failed disk. Ending the server "
             "or umount -f releases the lookup.",
         )
+
+
+def merge_borrowers(findings: Sequence[Finding], snapshot: Snapshot) -> list[Finding]:
+    """A borrower is named once: where a plugin knows what it borrows for, its finding takes the place of ours.
+
+    What ours knows goes with it: how bad it is, how long the task has waited, and what that means.
+    """
+    ours = {found.evidence[0].address: found for found in findings if found.rule == _GENERAL}
+    merged, known = [], set()
+    for found in findings:
+        address = found.evidence[0].address if found.evidence else None
+        general = ours.get(address) if found.rule.endswith(_SPECIFIC) and found.rule != _GENERAL else None
+        task = None if general is None or address is None else snapshot.task_by_address.get(address)
+        if general is None or task is None:
+            merged.append(found)
+            continue
+        known.add(address)
+        values: dict[str, object] = {"title": found.title + _waiting(task)}
+        if general.severity.rank < found.severity.rank:
+            means = f"{found.explanation} {general.explanation}"
+            values |= {"severity": general.severity, "explanation": means, "advice": general.advice}
+        merged.append(found.model_copy(update=values))
+    return [found for found in merged if found.rule != _GENERAL or found.evidence[0].address not in known]
 
 
 def _find_foreign(context: AuditContext) -> Iterator[Case]:
@@ -78,7 +106,7 @@ def _find_foreign(context: AuditContext) -> Iterator[Case]:
 
 RULES = (
     Rule(
-        id="NX-BORROWER",
+        id=_GENERAL,
         severity=Severity.INFO,
         title="A task borrows userspace_init_fs; high when it is stuck in D state for 10 s or more",
         explanation="It is inside scoped_with_init_fs(): for one lookup it sees what PID 1 sees. That is how kernel "

@@ -59,8 +59,8 @@ class BrowserScreen(Guarded, Screen[None]):
     def catch_up(self) -> None:
         """Show the app's view, if that is not what is shown."""
         view = self.explorer.view
-        if not self.is_mounted or view is None:
-            return
+        if not self.is_mounted or view is None or not self.query("#status"):
+            return  # not there yet, or being taken down
         self.show_status()
         self.show_moment()
         if view is not self._shown:
@@ -87,5 +87,5 @@ class BrowserScreen(Guarded, Screen[None]):
 
     def show_moment(self) -> None:
         """The bar of a recording: where in it this is."""
-        if self.is_mounted:
+        if self.is_mounted and self.query("#timeline"):
             self.query_one("#timeline", TimelineBar).show_moment(self.explorer.playback)

@@ -134,6 +134,7 @@ class TargetPrompt(Guarded, ModalScreen[None]):
         if self.is_attached:
             view = View(reading.snapshot, reading.partial, 0, began)
             app = self.explorer
+            await app.keep_partial(reading)  # before: this worker ends with its screen
             self.dismiss()
             app.call_later(app.show_other, view)
 

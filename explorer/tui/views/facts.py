@@ -46,9 +46,9 @@ class Detail:
     _dentries: list[Fact] = field(default_factory=list)
 
     def add(self, name: str, value: Any, target: Reference | None = None, tone: str = "") -> None:
-        """A fact; ``None`` is left out. A string is kernel text and is escaped here."""
+        """A fact; ``None`` is left out. Strings are kernel text and are escaped here; so is the name."""
         if value is not None and value != "":
-            self.facts.append(Fact(name, escape_text(str(value)), target, tone))
+            self.facts.append(Fact(escape_text(name), escape_text(str(value)), target, tone))
 
     def add_address(self, name: str, address: int | None, target: Reference | None = None) -> None:
         """An address, and what it is called."""

@@ -87,7 +87,7 @@ def fs_table(snapshot: Snapshot, worlds: Worlds) -> RecordTable[tuple[str, FsStr
             Cell(users, "bad" if "≠" in users else ""),
             Cell(path_label(fs.root, snapshot)),
             Cell(pwd_label(fs, snapshot)),
-            Cell(fs.umask or "?"),
+            Cell(escape_text(fs.umask or "?")),
             Cell(_holders(fs, snapshot)),
         ]
 
