@@ -133,23 +133,29 @@ class Decoder:
         return self._struct.unpack_from, pick
 
 
-#: A field wanted: spellings in order of preference; a leading "?" marks one that a kernel may lack.
+#: A field wanted: spellings in order of preference; a leading "?" marks one that a kernel may lack, a trailing "[]" an
+#: array, of which the bytes are given.
 Wanted = str | tuple[str, ...]
 
 
 def make_decoder(prog: drgn.Program, type_name: str, *wanted: Wanted) -> Decoder:
     """A decoder of ``struct type_name`` for the members wanted.
 
-    :raises LayoutError: if a member without a leading ``?`` is missing
+    :raises LayoutError: if a member without a leading ``?`` is missing, or is an array where a number is wanted, or not
+        one where one is
     """
     type_ = prog.type(f"struct {type_name}")
     found: list[Member | None] = []
     for spelling in wanted:
         designators = (spelling,) if isinstance(spelling, str) else spelling
         optional = designators[0].startswith("?")
-        member = find_member(type_, *(d.removeprefix("?") for d in designators))
+        is_array = designators[0].endswith("[]")
+        member = find_member(type_, *(d.removeprefix("?").removesuffix("[]") for d in designators))
         if member is None and not optional:
             raise LayoutError(f"this kernel's struct {type_name} has no {' or '.join(designators)}")
+        if member is not None and is_array is not (member.type.kind is drgn.TypeKind.ARRAY):
+            what = member.type.type_name()
+            raise LayoutError(f"this kernel's struct {type_name} has {what} for {designators[0]}")
         found.append(member)
     return Decoder(type_, found)
 
@@ -222,7 +228,7 @@ def _task_decoder(prog: drgn.Program) -> Decoder:
         "flags",
         "pid",
         "tgid",
-        "comm",
+        "comm[]",
         "fs",
         "?real_fs",  # 7.3: "fs: add real_fs"; what the task owns
         "tasks.next",
@@ -279,11 +285,18 @@ _DENTRY: tuple[Wanted, ...] = (
     "d_parent",
     "d_name.len",
     "d_name.name",
-    ("d_shortname.string", "d_shortname", "d_iname"),  # union shortname_store since 6.14
+    ("d_shortname.string[]", "d_shortname", "d_iname"),  # union shortname_store since 6.14
     "d_hash.pprev",
     "d_op",
 )
-_WORKER = ("current_func", "current_pwq", "last_func", "desc", "rescue_wq", "?current_start")  # the last: 7.x
+_WORKER = (
+    "current_func",
+    "current_pwq",
+    "last_func",
+    "desc[]",
+    "rescue_wq",
+    "?current_start",
+)  # the last: 7.x
 _NAMEIDATA = ("path.mnt", "path.dentry", "root.mnt", "root.dentry", "flags", "name")
 
 

@@ -66,13 +66,13 @@ def probe_workqueues(prog: drgn.Program) -> WorkqueueLayout:
     if hentry is None:
         raise LookupError("this kernel's struct worker has no hentry")
     return WorkqueueLayout(
-        workqueue=make_decoder(prog, "workqueue_struct", "list.next", "pwqs.next", "name", "flags"),
+        workqueue=make_decoder(prog, "workqueue_struct", "list.next", "pwqs.next", "name[]", "flags"),
         list=member_offset(prog, "workqueue_struct", "list"),
         pwqs=member_offset(prog, "workqueue_struct", "pwqs"),
         pwq=make_decoder(prog, "pool_workqueue", "pool", "inactive_works.next", "pwqs_node.next"),
         inactive_works=member_offset(prog, "pool_workqueue", "inactive_works"),
         pwqs_node=member_offset(prog, "pool_workqueue", "pwqs_node"),
-        pool=make_decoder(prog, "worker_pool", "worklist.next", "busy_hash"),
+        pool=make_decoder(prog, "worker_pool", "worklist.next", "busy_hash[]"),
         worklist=member_offset(prog, "worker_pool", "worklist"),
         worker=make_decoder(
             prog,
