@@ -342,7 +342,7 @@ def probe_layout(prog: drgn.Program) -> Layout:
         mount_list=member_offset(prog, "mount", "mnt_list"),
         has_overmount=mount.has_member("overmount"),
         mnt_namespace=_namespace_decoder(prog, has_tree=mount_node is not None, flagged=flagged),
-        namespace_list=_optional_offset(prog, "mnt_namespace", "list") if mount_node is None else None,
+        namespace_list=member_offset(prog, "mnt_namespace", "list") if mount_node is None else None,
         anonymous_when=1 if flagged else 0,
         super_block=make_decoder(prog, "super_block", "s_magic", "s_type", "s_subtype"),
         fstype_name=member_offset(prog, "file_system_type", "name"),

@@ -57,6 +57,20 @@ def test_a_case_is_the_same_case_when_it_is_run_again() -> None:
     assert first.counts == second.counts
 
 
+@pytest.mark.parametrize(
+    ("seed", "mutator", "number"),
+    [
+        (376925159, "btf", 211),  # struct module's list begins within a byte
+        (2977917724, "btf", 373),  # a dentry's short name is a number
+        (11, "btf", 751),  # a mount namespace has neither a tree nor a list of mounts
+    ],
+)
+def test_what_campaigns_have_found_is_found_no_more(seed: int, mutator: str, number: int) -> None:
+    summary = run_cases(seed, [Case(mutator, number)])
+    assert summary.as_dict()["failures"] == []
+    assert sum(sum(counts.values()) for counts in summary.as_dict()["counts"].values()) == 1
+
+
 def test_a_number_in_vmcoreinfo_that_is_none_is_refused_in_one_line(run: Run, tmp_path: Path) -> None:
     text = b"OSRELEASE=6.12.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff81000000\nNUMBER(phys_base)=\x1b[31m\n"
     (tmp_path / "info").write_bytes(text)
