@@ -15,7 +15,7 @@ import drgn
 
 from explorer.model import KernelSetting, PathRef, kernel_text
 
-from .layout import Decoder, make_decoder, member_offset
+from .layout import INLINE_NAME, Decoder, make_decoder, member_offset
 from .mounts import MountTable
 from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
 from .records import RecordBuilder
@@ -55,7 +55,6 @@ class DcacheLayout:
 def probe_dcache(prog: drgn.Program) -> DcacheLayout:
     """Probe the kernel's types. :raises LookupError: if they lack something"""
     is_hlist = bool(prog.type("struct dentry").has_member("d_children"))
-    names = ("d_shortname", "d_iname")
     return DcacheLayout(
         dentry=make_decoder(
             prog,
@@ -64,12 +63,12 @@ def probe_dcache(prog: drgn.Program) -> DcacheLayout:
             "d_hash.pprev",
             "d_name.len",
             "d_name.name",
-            ("d_shortname.string", *names),
+            INLINE_NAME,
             "d_inode",
             ("d_sib.next", "d_child.next"),
             ("d_children.first", "d_subdirs.next"),
         ),
-        inline_name=member_offset(prog, "dentry", *names),
+        inline_name=member_offset(prog, "dentry", *INLINE_NAME[1:]),
         sibling=member_offset(prog, "dentry", "d_sib", "d_child"),
         children=member_offset(prog, "dentry", "d_children", "d_subdirs"),
         is_hlist=is_hlist,

@@ -16,6 +16,7 @@ from typing import Any
 import drgn
 
 __all__ = (
+    "INLINE_NAME",
     "Decoder",
     "Layout",
     "LayoutError",
@@ -281,11 +282,13 @@ _FS_STRUCT: tuple[Wanted, ...] = (
     "pwd.mnt",
     "pwd.dentry",
 )
+#: Where a dentry keeps a name that is short enough: in a union shortname_store since 6.14.
+INLINE_NAME = ("d_shortname.string[]", "d_shortname", "d_iname")
 _DENTRY: tuple[Wanted, ...] = (
     "d_parent",
     "d_name.len",
     "d_name.name",
-    ("d_shortname.string[]", "d_shortname", "d_iname"),  # union shortname_store since 6.14
+    INLINE_NAME,
     "d_hash.pprev",
     "d_op",
 )
@@ -334,7 +337,7 @@ def probe_layout(prog: drgn.Program) -> Layout:
         nsproxy_mnt_ns=member_offset(prog, "nsproxy", "mnt_ns"),
         fs_struct=make_decoder(prog, "fs_struct", *_FS_STRUCT),
         dentry=make_decoder(prog, "dentry", *_DENTRY),
-        dentry_inline_name=member_offset(prog, "dentry", "d_shortname", "d_iname"),
+        dentry_inline_name=member_offset(prog, "dentry", *INLINE_NAME[1:]),
         dentry_operations_dname=member_offset(prog, "dentry_operations", "d_dname"),
         mount=_mount_decoder(prog),
         mount_vfsmount=member_offset(prog, "mount", "mnt"),
