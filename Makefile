@@ -47,7 +47,7 @@ terminal-tools:
 	@tests/host-tools.sh tmux chromium
 
 host-tools:
-	@tests/host-tools.sh qemu gcc makedumpfile squashfs
+	@tests/host-tools.sh qemu gcc makedumpfile squashfs sudo
 
 # The sample and the test fixtures, made anew from kernels booted here. FIXTURE_RFC names a dump of an rfc-v1
 # kernel, which no distribution has.

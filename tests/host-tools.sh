@@ -15,6 +15,7 @@ for tool in "$@"; do
                       missing="$missing gcc libc6-dev" ;;
     makedumpfile) need makedumpfile makedumpfile ;;
     squashfs)     need mksquashfs squashfs-tools ;;
+    sudo)         need sudo sudo ;;
     tmux)         need tmux tmux ;;
     chromium)     need chromium chromium fonts-dejavu-core ;;
     python3-venv) missing="$missing python3-venv" ;;

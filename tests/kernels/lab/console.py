@@ -35,9 +35,13 @@ class Console:
 
     def send(self, line: str) -> None:
         """Give the guest's init a command."""
+        self.send_bytes(line.encode() + b"\n")
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send ``data`` as it is."""
         if self._connection is None:
             raise LabError("the console is not connected")
-        self._connection.sendall(line.encode() + b"\n")
+        self._connection.sendall(data)
 
     def read_until(self, pattern: bytes, timeout_s: float, start: int = 0) -> re.Match[bytes]:
         """Read until a whole line of the log from offset ``start`` on matches ``pattern``.
@@ -62,11 +66,20 @@ class Console:
         left = deadline - time.monotonic()
         if self._connection is None or left <= 0:
             raise GuestDiedError(f"the guest said nothing more in time; its last words: {self.last_words()}")
-        self._connection.settimeout(left)
+        self.read_block(left)
+
+    def read_block(self, timeout_s: float) -> bool:
+        """Read what there is into the log; False: nothing came within ``timeout_s`` seconds.
+
+        :raises GuestDiedError: the console ended
+        """
+        if self._connection is None:
+            raise LabError("the console is not connected")
+        self._connection.settimeout(timeout_s)
         try:
             block = self._connection.recv(1 << 16)
         except TimeoutError:
-            return
+            return False
         except OSError as error:
             raise GuestDiedError(f"the guest's console broke: {error}") from error
         if not block:
@@ -74,6 +87,7 @@ class Console:
         self.log += block
         if len(self.log) > _MAX_LOG:
             raise LabError("the guest prints without end")
+        return True
 
     def last_words(self, lines: int = 6) -> str:
         """The end of the log, in one line."""

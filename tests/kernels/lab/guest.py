@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from tests.kernels.lab.initramfs import build_initramfs
 from tests.kernels.lab.kernels import Kernel, get_kernel
 from tests.kernels.lab.oracle import Oracle, parse_oracle
 from tests.kernels.lab.scenarios import Scenario, find_scenario
+from tests.kernels.lab.screen import SerialScreen
 
 __all__ = ("Guest", "GuestOptions")
 
@@ -163,19 +165,18 @@ class Guest:
                 raise LabError(f"the lab needs {error.filename}") from None
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not self.console.accept(0.2) or (self.options.disk and not self.line.accept(0.2)):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                said = (self.directory / "stderr").read_text(errors="replace").strip()
-                raise LabError(f"QEMU does not start: {said or 'it says nothing'}")
-        self._control = self._connect(deadline)
-
-    def _connect(self, deadline: float) -> Control:
-        while True:
+            self._check_start(self._process, deadline)
+        while self._control is None:
             try:
-                return Control(self.directory / "control")
-            except (FileNotFoundError, ConnectionRefusedError):
-                if time.monotonic() > deadline:
-                    raise LabError("QEMU opens no QMP socket") from None
+                self._control = Control(self.directory / "control")
+            except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError):
+                self._check_start(self._process, deadline)
                 time.sleep(0.05)
+
+    def _check_start(self, process: subprocess.Popen[bytes], deadline: float) -> None:
+        if process.poll() is not None or time.monotonic() > deadline:
+            said = (self.directory / "stderr").read_text(errors="replace").strip()
+            raise LabError(f"QEMU does not start: {said or 'it says nothing'}")
 
     @property
     def control(self) -> Control:
@@ -263,15 +264,42 @@ class Guest:
         printed = bytes(self.console.log[start:]).decode("utf-8", "surrogateescape")
         return int(match[1]), printed[: printed.rindex("\nNX SH ")]
 
+    def run_applet(self, name: str, argument: str = "", timeout_s: float = _SHELL_TIMEOUT_S) -> int:
+        """Run an applet of the guest's init (``init/applets.c``) as PID 1's child; its exit status."""
+        self.wait_ready()
+        start = len(self.console.log)
+        self.console.send(f"applet {name} {argument}")
+        return int(self.console.read_until(rb"NX APPLET (\d+)", timeout_s, start)[1])
+
     def run_tool(self, *arguments: str, timeout_s: float = 300.0) -> tuple[int, str]:
         """Run the tool inside the guest (scenario "live"); its exit code and what it printed."""
+        start = self._start_tool(arguments, timeout_s)
+        match = self.line.read_until(rb"NX EXIT (\d+)", timeout_s, start)
+        printed = bytes(self.line.log[start:]).decode("utf-8", "surrogateescape")
+        return int(match[1]), printed[: printed.rindex("\nNX EXIT")]
+
+    def start_screen(
+        self, *arguments: str, columns: int = 120, rows: int = 40, timeout_s: float = 300.0
+    ) -> SerialScreen:
+        """Start the tool inside the guest with a terminal, which is what this returns."""
+        self._start_tool(("@tty", f"{columns}x{rows}", *arguments), timeout_s)
+        return SerialScreen(self.line, columns, rows)
+
+    def end_screen(self, screen: SerialScreen, timeout_s: float = 300.0) -> tuple[int, bool]:
+        """Wait until what ``start_screen()`` started has ended: its exit code, and whether it left the line's
+        settings as they were."""
+        start = len(self.line.log) - len(screen.received)
+        same = self.line.read_until(rb"NX TTY (as before|changed)", timeout_s, start)
+        code = self.line.read_until(rb"NX EXIT (\d+)", timeout_s, start)
+        return int(code[1]), same[1] == b"as before"
+
+    def _start_tool(self, arguments: Sequence[str], timeout_s: float) -> int:
+        """Where in the line's log that begins what it prints."""
         # The guest opens its end of the line when the scenario is made: what was sent before is lost.
         self.line.read_until(rb"NX LINE", timeout_s)
         start = len(self.line.log)
         self.line.send(" ".join(arguments))
-        match = self.line.read_until(rb"NX EXIT (\d+)", timeout_s, start)
-        printed = bytes(self.line.log[start:]).decode("utf-8", "surrogateescape")
-        return int(match[1]), printed[: printed.rindex("\nNX EXIT")]
+        return start
 
     def stop(self) -> None:
         """Stop the guest's CPUs: from then on nothing in it changes."""

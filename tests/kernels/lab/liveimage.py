@@ -1,7 +1,8 @@
 """A squashfs that holds this machine's own Python and the installed tool: to run the tool inside a guest.
 
-The image has ``/py`` (Python's prefix), ``/site`` (the packages the tool needs), ``/app`` (the tool) and the shared
-libraries that any of them needs, each under its own path.
+The image has ``/py`` (Python's prefix, which finds the rest), ``/site`` (the packages the tool needs, and its own
+metadata: its plugins are found by that), ``/app`` (the tool), ``/bin/nullfs-explorer`` and the shared libraries that
+any of them needs, each under its own path.
 """
 
 from __future__ import annotations
@@ -15,28 +16,42 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from tests.kernels.lab.cache import cache_dir, locked, scratch_dir
 from tests.kernels.lab.errors import LabError
+from tests.kernels.lab.squashfs import cached_image
 
-__all__ = ("PYTHON_COMMAND", "build_live_image")
-
-#: What runs the tool, after chroot() into the image.
-PYTHON_COMMAND = ("/py/bin/python3", "-m", "explorer")
+__all__ = ("build_live_image",)
 
 _PACKAGE = Path(__file__).parents[3] / "explorer"
 #: What runs in the guest beside the tool.
 _SCRIPTS = Path(__file__).parent / "guest"
 #: Parts of the standard library that a command-line tool never imports; half of its size.
 _LEFT_OUT = ("test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "site-packages")
-_REQUIRED = ("click", "drgn", "pydantic", "zstandard")
+#: passwd, sudoers and the like of the guest.
+_ETC = Path(__file__).parent / "guestfiles" / "etc"
+#: Where distributions keep sudo's plugins, and the only part of PAM that this sudoers leads to.
+_SUDO_PARTS = (
+    "usr/libexec/sudo/*.so*",
+    "usr/lib/sudo/*.so*",
+    "lib*/security/pam_permit.so",
+    "lib/*/security/pam_permit.so",
+)
+_PROGRAM_NAME = "nullfs-explorer"
+#: What an installation puts on the PATH.
+_PROGRAM = """#!/py/bin/python3
+import sys
+from explorer.cli import main
+sys.exit(main())
+"""
 
 
 def _requirements() -> Iterator[importlib.metadata.Distribution]:
-    """The distributions the tool's capture half needs, with what they need."""
-    pending, seen = list(_REQUIRED), set()
+    """The distributions the tool needs, with what they need."""
+    pending, seen = _names(_project()["dependencies"]), set()
     while pending:
         name = re.sub(r"[-_.]+", "-", pending.pop()).lower()
         if name in seen:
@@ -47,11 +62,49 @@ def _requirements() -> Iterator[importlib.metadata.Distribution]:
         except importlib.metadata.PackageNotFoundError:
             continue  # an optional one, of another platform
         yield distribution
-        pending += [
-            re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
-            for requirement in distribution.requires or ()
-            if "extra ==" not in requirement
-        ]
+        pending += _names(distribution.requires or ())
+
+
+def _names(requirements: Iterable[str]) -> list[str]:
+    return [
+        re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+        for requirement in requirements
+        if "extra ==" not in requirement
+    ]
+
+
+def _project() -> dict[str, Any]:
+    """What an installation of the tool goes by; what is installed here may be a link to it, and older."""
+    project: dict[str, Any] = tomllib.loads((_PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    return project
+
+
+def _metadata() -> dict[str, str]:
+    """The files by which Python knows the installed tool and its plugins."""
+    project = _project()
+    points = "".join(
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
+        for group, entries in project["entry-points"].items()
+    )
+    about = f"Metadata-Version: 2.4\nName: {project['name']}\nVersion: {project['version']}\n"
+    return {"METADATA": about, "entry_points.txt": points}
+
+
+def _install_tool(root: Path) -> None:
+    shutil.copytree(_PACKAGE, root / "app" / "explorer", ignore=shutil.ignore_patterns("__pycache__"))
+    for script in _SCRIPTS.glob("*.py"):
+        shutil.copy2(script, root / "app" / script.name)
+    info = root / "site" / f"{_PROGRAM_NAME.replace('-', '_')}-0.dist-info"
+    info.mkdir()
+    for name, text in _metadata().items():
+        (info / name).write_text(text)
+    packages = root / "py" / "lib" / Path(sysconfig.get_path("stdlib")).name / "site-packages"
+    packages.mkdir()
+    (packages / "lab.pth").write_text("/app\n/site\n")
+    program = root / "bin" / _PROGRAM_NAME
+    program.parent.mkdir()
+    program.write_text(_PROGRAM)
+    program.chmod(0o755)
 
 
 def _copy_packages(site: Path) -> None:
@@ -75,19 +128,35 @@ def _copy_python(prefix: Path) -> None:
 
 def _shared_libraries(root: Path) -> set[Path]:
     """Every library that an ELF file below ``root`` needs and that is not below it."""
-    files = [path for path in root.rglob("*") if path.name == "python3" or ".so" in path.name]
+    files = [path for path in root.rglob("*") if path.name in ("python3", "sudo") or ".so" in path.name]
     listing = subprocess.run(["ldd", *map(str, files)], capture_output=True, text=True, check=False).stdout
     found = set(re.findall(r"(?:=>\s+|^\s+)(/\S+)\s+\(0x", listing, re.MULTILINE))
     return {Path(path) for path in found if not path.startswith(str(root))}
 
 
+def _install_sudo(root: Path) -> None:
+    """The machine's own sudo with its plugins, and what makes ``user`` of the image one who may use it.
+
+    :raises LabError: there is no sudo here
+    """
+    program = shutil.which("sudo")
+    if program is None:
+        raise LabError("the lab needs sudo")
+    found = [path for pattern in _SUDO_PARTS for path in Path("/").glob(pattern)]
+    for source in (Path(program).resolve(), *found):
+        target = root / "usr/bin/sudo" if source.name == "sudo" else root / source.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+        target.chmod(0o4755 if target.name == "sudo" else 0o644)
+    shutil.copytree(_ETC, root / "etc")
+    (root / "etc/sudoers").chmod(0o440)
+
+
 def _stage(root: Path) -> None:
     _copy_python(root / "py")
     _copy_packages(root / "site")
-    ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(_PACKAGE, root / "app" / "explorer", ignore=ignore)
-    for script in _SCRIPTS.glob("*.py"):
-        shutil.copy2(script, root / "app" / script.name)
+    _install_tool(root)
+    _install_sudo(root)
     for directory in ("py", "site", "app"):
         unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
         compileall.compile_dir(str(root / directory), quiet=2, invalidation_mode=unchecked)
@@ -95,7 +164,7 @@ def _stage(root: Path) -> None:
         target = root / str(library).lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(library.resolve(), target)
-    for directory in ("proc", "sys", "dev", "tmp"):
+    for directory in ("proc", "sys", "dev", "tmp", "run"):
         (root / directory).mkdir(exist_ok=True)
 
 
@@ -104,7 +173,14 @@ def _digest() -> str:
     digest = hashlib.sha256(sys.version.encode())
     for distribution in sorted(_requirements(), key=lambda found: found.name):
         digest.update(f"{distribution.name} {distribution.version}\n".encode())
-    for source in [Path(__file__), *sorted(_PACKAGE.rglob("*.py")), *sorted(_SCRIPTS.glob("*.py"))]:
+    digest.update(repr(_metadata()).encode())
+    package = [path for path in _PACKAGE.rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
+    lab = [
+        Path(__file__),
+        *sorted(_SCRIPTS.glob("*.py")),
+        *sorted(path for path in _ETC.rglob("*") if path.is_file()),
+    ]
+    for source in [*lab, *sorted(package)]:
         digest.update(source.read_bytes())
     return digest.hexdigest()[:24]
 
@@ -114,24 +190,4 @@ def build_live_image() -> Path:
 
     :raises LabError: mksquashfs is missing, or refuses.
     """
-    directory = cache_dir() / "live"
-    final = directory / f"{_digest()}.squashfs"
-    with locked("live"):
-        if final.exists():
-            return final
-        directory.mkdir(exist_ok=True)
-        for old in directory.glob("*.squashfs"):
-            old.unlink()
-        with scratch_dir() as scratch:
-            _stage(scratch / "root")
-            made = scratch / "image"
-            # gzip: what every kernel's squashfs can read, and quick to unpack under emulation
-            command = ["mksquashfs", str(scratch / "root"), str(made), "-comp", "gzip", "-all-root", "-quiet"]
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-            except FileNotFoundError:
-                raise LabError("the lab needs mksquashfs (package squashfs-tools)") from None
-            if done.returncode:
-                raise LabError(f"mksquashfs: {done.stderr.strip()}")
-            made.rename(final)
-    return final
+    return cached_image("live", _digest(), _stage)

@@ -9,7 +9,6 @@
  *	lab-crash		dumps core
  *	lab-storm NUMBER	so many processes that fork, unshare, chroot, exec and exit without an end; ended by
  *				lab-calm
- *	lab-su PROGRAM ARGS	what a setuid copy of this program is: runs PROGRAM as root, as sudo does
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -132,7 +131,6 @@ int run_applet(char **argv)
 		{ "lab-storm", storm, true },
 		{ "lab-calm", calm, false },
 		{ "lab-nothing", nothing, false },
-		{ "lab-su", become_root, true },
 	};
 
 	for (size_t i = 0; i < sizeof(applets) / sizeof(*applets); i++)

@@ -4,6 +4,7 @@
  *
  *	oracle		what the kernel itself says of every task (oracle.c)
  *	sh LINE		runs a line of shell (shell.c)
+ *	applet NAME ARG	runs an applet (applets.c) and says NX APPLET with its exit status
  *	poweroff	ends the guest
  *
  * It forks nothing after NX READY unless told to: two listings show the same PID 1.
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -74,6 +76,20 @@ static void make_scenario(const char *name)
 	printf("NX FAIL scenario-%s %d\n", name, ENOENT);
 }
 
+static void serve_applet(char *line)
+{
+	char *const name = strtok(line, " "), *const argument = strtok(NULL, " ");
+	char *args[] = { name, argument, NULL };
+	int status = 0;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(name ? run_applet(args) : 2);
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		status = 0x7f00;
+	printf("NX APPLET %d\n", WEXITSTATUS(status));
+}
+
 static void serve(void)
 {
 	static char line[8192];
@@ -84,6 +100,8 @@ static void serve(void)
 			print_oracle();
 		else if (!strncmp(line, "sh ", 3))
 			run_shell(line + 3);
+		else if (!strncmp(line, "applet ", 7))
+			serve_applet(line + 7);
 		else if (!strcmp(line, "poweroff"))
 			reboot(RB_POWER_OFF);
 		else

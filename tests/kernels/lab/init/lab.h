@@ -49,7 +49,6 @@ int run_applet(char **argv);
 int storm(char **argv);
 int calm(char **argv);
 int nothing(char **argv);
-int become_root(char **argv);
 
 /* The scenarios that are more than a few lines */
 void make_lively_fs(void);

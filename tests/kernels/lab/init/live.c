@@ -4,16 +4,18 @@
  *
  *	NX EXIT code
  *
- * A line that begins with "@nobody " runs the tool as an ordinary user, "@sudo " as root on behalf of that user: by
- * way of a setuid program, which is this one. "@script NAME " runs a script of the image instead of the tool, "@init APPLET "
- * an applet of this program.
+ * What comes before the arguments says how: "@nobody" and "@user" as an ordinary user, "@sudo" as root on behalf of the
+ * latter, by the real sudo, "@tty COLUMNSxROWS" with the line as its terminal, as a login leaves it; whether it was left
+ * so is said before the exit code. "@script NAME" runs a script of the image instead of the tool.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -23,69 +25,121 @@
 #include "lab.h"
 
 #define MAX_ARGS 32
-#define SU "/tmp/su"
+#define NOBODY 65534
+#define USER 1000
 
+/* One run of the tool: program and arguments, and the rest of its line while that is being read. */
+struct run {
+	char *args[MAX_ARGS + 8];
+	int count;
+	uid_t uid;
+	struct winsize size; /* without rows: no terminal */
+};
+
+static struct termios raw, cooked;
+
+/* The line is this process's controlling terminal, and so its children's: nothing hangs it up when one of them ends. */
 static int open_line(void)
 {
-	struct termios raw;
 	int fd = open("/dev/ttyS1", O_RDWR | O_NOCTTY);
 
-	if (fd >= 0 && !tcgetattr(fd, &raw)) {
-		cfmakeraw(&raw);
-		tcsetattr(fd, TCSANOW, &raw);
-	}
+	if (fd < 0 || tcgetattr(fd, &cooked))
+		return -1;
+	cfsetspeed(&cooked, B115200);
+	raw = cooked;
+	cfmakeraw(&raw);
+	tcsetattr(fd, TCSANOW, &raw);
+	if ((setsid() < 0 && getpid() != getsid(0)) || ioctl(fd, TIOCSCTTY, 1))
+		return -1;
 	return fd;
 }
 
-static char *skip(char *line, const char *prefix)
+static char *next_word(void)
 {
-	size_t length = strlen(prefix);
+	return strtok(NULL, " \r\n");
+}
 
-	return strncmp(line, prefix, length) ? NULL : line + length;
+static void add_args(struct run *run, const char *const *words)
+{
+	while (*words && run->count < MAX_ARGS)
+		run->args[run->count++] = (char *)*words++;
+}
+
+/* What "@..." says; the first word that is none of these. */
+static char *parse_how(struct run *run, char *word)
+{
+	static const char *const python[] = { "/py/bin/python3", NULL };
+	static const char *const tool[] = { "/bin/nullfs-explorer", NULL };
+	static const char *const sudo[] = { "/usr/bin/sudo", "nullfs-explorer", NULL };
+	const char *const *program = tool;
+
+	for (; word && *word == '@'; word = next_word()) {
+		if (!strcmp(word, "@nobody")) {
+			run->uid = NOBODY;
+		} else if (!strcmp(word, "@user")) {
+			run->uid = USER;
+		} else if (!strcmp(word, "@sudo")) {
+			run->uid = USER;
+			program = sudo;
+		} else if (!strcmp(word, "@script")) {
+			program = python;
+		} else if (!strcmp(word, "@tty") && (word = next_word())) {
+			sscanf(word, "%hux%hu", &run->size.ws_col, &run->size.ws_row);
+		}
+	}
+	add_args(run, program);
+	return word;
+}
+
+static void exec_run(const struct run *run, int fd)
+{
+	char *const env[] = { "PATH=/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8",
+			      run->size.ws_row ? "TERM=xterm-256color" : "TERM=dumb", NULL };
+	int in = run->size.ws_row ? fd : open("/dev/null", O_RDONLY);
+
+	dup2(in, 0);
+	dup2(fd, 1);
+	dup2(fd, 2);
+	if (chroot("/img") || chdir("/"))
+		_exit(126);
+	if (run->uid && (setgroups(0, NULL) || setgid(run->uid) || setuid(run->uid)))
+		_exit(126);
+	execve(run->args[0], run->args, env);
+	_exit(127);
+}
+
+static bool is_as_before(int fd)
+{
+	struct termios now;
+
+	return !tcgetattr(fd, &now) && now.c_iflag == cooked.c_iflag && now.c_oflag == cooked.c_oflag &&
+	       now.c_lflag == cooked.c_lflag;
 }
 
 static void run_tool(char *line, int fd)
 {
-	static char *const env[] = { "PYTHONHOME=/py", "PYTHONPATH=/app:/site", "HOME=/tmp", "TERM=dumb", NULL };
-	char *args[MAX_ARGS + 8] = { NULL }, *rest;
-	bool as_nobody = false, in_image = true;
-	int count = 0, status = 0;
+	struct run run = { 0 };
+	int status = 0;
+	char *word;
 	pid_t pid;
 
-	if ((rest = skip(line, "@nobody "))) {
-		as_nobody = true;
-	} else if ((rest = skip(line, "@sudo "))) {
-		as_nobody = true;
-		args[count++] = SU;
-		args[count++] = "lab-su";
+	for (word = parse_how(&run, strtok(line, " \r\n")); word && run.count < MAX_ARGS; word = next_word())
+		run.args[run.count++] = word;
+	if (run.size.ws_row) {
+		ioctl(fd, TIOCSWINSZ, &run.size);
+		tcsetattr(fd, TCSADRAIN, &cooked);
 	}
-	line = rest ? rest : line;
-	if ((rest = skip(line, "@init "))) {
-		in_image = false;
-		args[count++] = "/init";
-	} else if ((rest = skip(line, "@script "))) {
-		args[count++] = "/py/bin/python3";
-	} else {
-		args[count++] = "/py/bin/python3";
-		args[count++] = "-m";
-		args[count++] = "explorer";
-	}
-	line = rest ? rest : line;
-	for (char *word = strtok(line, " \r\n"); word && count < MAX_ARGS; word = strtok(NULL, " \r\n"))
-		args[count++] = word;
 	pid = fork();
-	if (!pid) {
-		dup2(fd, 1);
-		dup2(fd, 2);
-		if (!in_image)
-			execve(args[0], args, env);
-		if (chroot("/img") || chdir("/") || (as_nobody && (setgid(65534) || setuid(65534))))
-			_exit(126);
-		execve(args[0], args, env);
-		_exit(127);
-	}
+	if (!pid)
+		exec_run(&run, fd);
 	if (pid < 0 || waitpid(pid, &status, 0) < 0)
 		status = errno << 8;
+	if (run.size.ws_row) {
+		bool same = is_as_before(fd);
+
+		tcsetattr(fd, TCSANOW, &raw);
+		dprintf(fd, "\nNX TTY %s\n", same ? "as before" : "changed");
+	}
 	dprintf(fd, "\nNX EXIT %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status));
 }
 
@@ -107,23 +161,6 @@ static int serve_runs(const char *unused)
 	return 0;
 }
 
-/* A copy of this program in the image's /tmp, owned by root and setuid. */
-static int install_su(void)
-{
-	static char data[4 << 20];
-	int from = open("/init", O_RDONLY), to = open("/img" SU, O_WRONLY | O_CREAT | O_EXCL, 0700);
-	ssize_t count;
-
-	if (from < 0 || to < 0)
-		return -errno;
-	while ((count = read(from, data, sizeof(data))) > 0)
-		if (write(to, data, count) != count)
-			return -errno;
-	if (count || fchmod(to, 04755) || close(to) || close(from))
-		return -errno;
-	return 0;
-}
-
 void make_live_runner(void)
 {
 	must(make_dir("/img"), "img");
@@ -132,6 +169,8 @@ void make_live_runner(void)
 	must(mount("/sys", "/img/sys", NULL, MS_BIND | MS_REC, NULL) ? -errno : 0, "bind-sys");
 	must(mount("/dev", "/img/dev", NULL, MS_BIND | MS_REC, NULL) ? -errno : 0, "bind-dev");
 	must(mount("tmp", "/img/tmp", "tmpfs", 0, "size=32m") ? -errno : 0, "tmp");
-	must(install_su(), "su");
+	/* what sudo wants to have: a host that its hosts file knows, a place for its tickets */
+	must(sethostname("lab", 3) ? -errno : 0, "hostname");
+	must(mount("tmp", "/img/run", "tmpfs", 0, "size=1m") ? -errno : 0, "run");
 	spawn_blocking("live-runner", serve_runs, NULL);
 }

@@ -1,0 +1,51 @@
+"""Squashfs images for guests' disks, each built once for what goes into it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.kernels.lab.cache import cache_dir, locked, scratch_dir
+from tests.kernels.lab.errors import LabError
+
+__all__ = ("cached_image",)
+
+_KEPT_S = 1800
+
+
+def cached_image(kind: str, digest: str, stage: Callable[[Path], None]) -> Path:
+    """The image of ``kind`` whose content ``digest`` names; others of its kind go when nobody used them for a while.
+
+    In it every file is root's, with the mode it has been staged with: what is setuid there is root's setuid here.
+
+    :param stage: fills the directory it is given, which exists and is empty
+    :raises LabError: mksquashfs is missing, or refuses
+    """
+    directory = cache_dir() / kind
+    final = directory / f"{digest}.squashfs"
+    with locked(kind):
+        if final.exists():
+            final.touch()
+            return final
+        directory.mkdir(exist_ok=True)
+        for old in directory.glob("*.squashfs"):
+            # a run from other sources may be about to open its own
+            if time.time() - old.stat().st_mtime > _KEPT_S:
+                old.unlink()
+        with scratch_dir() as scratch:
+            root, made = scratch / "root", scratch / "image"
+            root.mkdir()
+            stage(root)
+            # not compressed: to pack it here and unpack it under emulation costs more than to read it
+            plain = ("-comp", "gzip", "-noI", "-noD", "-noF", "-noX")
+            command = ["mksquashfs", str(root), str(made), *plain, "-all-root", "-quiet"]
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+            except FileNotFoundError:
+                raise LabError("the lab needs mksquashfs (package squashfs-tools)") from None
+            if done.returncode:
+                raise LabError(f"mksquashfs: {done.stderr.strip()}")
+            made.rename(final)
+    return final
