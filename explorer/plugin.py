@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -260,9 +261,17 @@ def _load(loaded: LoadedPlugins, name: str, get: Callable[[], Any]) -> None:
         loaded.plugins.append(plugin)
 
 
+class _Loader(SourceFileLoader):
+    """Leaves no ``__pycache__`` beside somebody's file: whoever reads a live kernel may be root."""
+
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
+        pass
+
+
 def _import_file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"nullfs_explorer_plugin_{path.stem}", path)
-    if spec is None or spec.loader is None:
+    name = f"nullfs_explorer_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Loader(name, str(path)))
+    if path.suffix != ".py" or spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

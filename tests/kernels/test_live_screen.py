@@ -19,7 +19,7 @@ from tests.tui.test_terminal import SEQUENCES
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(900)]
 
-_PATIENCE_S = 120.0
+_PATIENCE_S = 240.0
 _ATTEMPTS = 3
 _KTHREADD = 2
 _QUERY = "comm:chroot-slash or comm:*title*"
@@ -50,7 +50,7 @@ def drive(guest: Guest, has_storm: bool) -> Driven:
     table = screen.until(lambda text: f"▏{_QUERY} " in text and "2 of " in text, _PATIENCE_S)
     overviews = [overview]
     if has_storm:
-        start_storm(guest)
+        start_storm(guest, 1)
         screen.press("or")
         read_again = screen.until(
             lambda text: _is_audited(text) and _tasks(text) > _tasks(overview), _PATIENCE_S
