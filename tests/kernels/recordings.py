@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from explorer.recording.reader import Recording
 from tests.kernels.lab import Guest, GuestOptions
 from tests.kernels.lab.rootimage import build_root_image
 
-__all__ = ("COMMAND", "UNTIL_SWITCHED", "boot_options", "record_guest", "recorder")
+__all__ = ("COMMAND", "UNTIL_SWITCHED", "await_frames", "boot_options", "record_guest", "recorder")
 
 COMMAND = (sys.executable, "-m", "explorer")
 #: The scenario switch-root is over: its last child waits for the modprobe that the kernel runs for it.
@@ -53,3 +55,16 @@ def recorder(guest: Guest, output: Path, *arguments: str) -> Iterator[subprocess
     finally:
         process.kill()
         process.communicate()
+
+
+def await_frames(path: Path, count: int, timeout_s: float = 60.0) -> None:
+    """Wait until a recording that is being made has ``count`` frames more than it has now."""
+    deadline, wanted = time.monotonic() + timeout_s, _frames(path) + count
+    while _frames(path) < wanted:
+        assert time.monotonic() < deadline, f"no {count} frames in {timeout_s:g} s"
+        time.sleep(0.1)
+
+
+def _frames(path: Path) -> int:
+    with Recording.open(path) as recording:
+        return len(recording)

@@ -19,7 +19,7 @@ from tests.kernels.conftest import kernel_or_skip
 from tests.kernels.lab import Guest, GuestOptions
 from tests.kernels.lab.initramfs import build_initramfs
 from tests.kernels.lab.scenarios import find_scenario
-from tests.kernels.recordings import COMMAND, boot_options, recorder
+from tests.kernels.recordings import COMMAND, await_frames, boot_options, recorder
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(600)]
 
@@ -110,9 +110,10 @@ def kexeced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     scenario = replace(find_scenario("kexec"), files=files)
     with (
         Guest(kernel, scenario, GuestOptions(paused=True)) as guest,
-        recorder(guest, path, "--step", "100ms", *_LONGEST) as process,
+        recorder(guest, path, "--step", "20ms", *_LONGEST) as process,
     ):
         guest.wait_ready()  # which only the second kernel's init says
+        await_frames(path, 2)  # the first of them may have been begun before that
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
         assert process.returncode == 0, said
