@@ -51,6 +51,7 @@ def find_member(type_: drgn.Type, *designators: str) -> Member | None:
 
     :param designators: dotted paths such as ``"seq.seqcount.sequence"``; anonymous members are looked through
     :return: ``None`` when the structure has none of them
+    :raises LayoutError: if it has one of a type that is none
     """
     for designator in designators:
         current, offset = _strip(type_), 0
@@ -61,7 +62,12 @@ def find_member(type_: drgn.Type, *designators: str) -> Member | None:
                 break
             member = current.member(name)
             offset += member.bit_offset // 8
-            current = _strip(member.type)
+            try:
+                current = _strip(member.type)  # made when it is first asked for
+            except ValueError as error:
+                raise LayoutError(
+                    f"this kernel's {type_.type_name()} has a damaged {name}: {error}"
+                ) from error
         else:
             return Member(offset, current)
     return None

@@ -43,6 +43,7 @@ _QUALIFIERS = {
 _IN_MODULES = frozenset({TypeKind.STRUCT, TypeKind.UNION, TypeKind.ENUM, TypeKind.TYPEDEF})
 _COMPOSITES = (Kind.STRUCT, Kind.UNION)
 _INT_BOOL = 4
+_MAX_INT = 16  # __int128
 _INT_SIGNED = 1
 #: By size, the integer type behind an enum: BTF does not say which, DWARF spells it this way.
 _ENUM_INTS = {1: "char", 2: "short", 4: "int", 8: "long"}
@@ -161,6 +162,8 @@ class BtfTypes:
             return prog.float_type(head.name or "", head.ref)
         if head.kind is Kind.INT:
             encoding, _, _ = btf.int_encoding(type_id)
+            if not 1 <= head.ref <= _MAX_INT:
+                raise BtfError(f"BTF integer {type_id} has a size of {head.ref} bytes")
             if encoding & _INT_BOOL:
                 return prog.bool_type(head.name or "", head.ref)
             return prog.int_type(head.name or "", head.ref, bool(encoding & _INT_SIGNED))

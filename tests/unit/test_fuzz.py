@@ -62,6 +62,7 @@ def test_a_case_is_the_same_case_when_it_is_run_again() -> None:
     [
         (376925159, "btf", 211),  # struct module's list begins within a byte
         (2977917724, "btf", 373),  # a dentry's short name is a number
+        (3673171854, "btf", 35),  # an integer of no bytes
         (11, "btf", 751),  # a mount namespace has neither a tree nor a list of mounts
     ],
 )
