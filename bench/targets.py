@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.kernels import lab
-from tests.kernels.lab import Guest, GuestOptions, get_kernel
+from tests.kernels.lab import Guest, GuestOptions, boot_until, get_kernel
 from tests.kernels.lab.cache import cache_dir, locked
-from tests.kernels.lab.errors import GuestDiedError
 
 __all__ = ("Crowd", "boot_crowd", "boot_idle", "dump_of", "dwarf_of")
 
@@ -47,20 +46,13 @@ def boot_crowd(crowd: Crowd) -> Iterator[Guest]:
 def _boot_ready(crowd: Crowd) -> Guest:
     """The lab boots again what dies early, as 6.12 does, but waits less long than a crowd takes."""
     options = GuestOptions(memory_mb=crowd.memory_mb, append=f"nx.tasks={crowd.tasks}", wait=False)
-    attempt = 1
-    while True:
-        guest = Guest.boot(crowd.line, crowd.scenario, options)
-        try:
-            guest.wait_ready(_READY_TIMEOUT_S)
-            return guest
-        except GuestDiedError:
-            guest.close()
-            if attempt == _BOOT_ATTEMPTS:
-                raise
-            attempt += 1
-        except BaseException:
-            guest.close()
-            raise
+    guest, _ = boot_until(
+        lambda: Guest.boot(crowd.line, crowd.scenario, options),
+        lambda made: made.wait_ready(_READY_TIMEOUT_S),
+        crowd.name,
+        _BOOT_ATTEMPTS,
+    )
+    return guest
 
 
 @contextlib.contextmanager

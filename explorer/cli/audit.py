@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from .formats import format_option
 from .main import ExitCode
 from .snapshot import warn_of_errors
 from .targets import TargetArguments, escape_lines, read_snapshot, target_options
@@ -46,13 +47,7 @@ def _width() -> int:
     show_default=True,
     help="Exit with 1 for a finding as bad as this, or worse.",
 )
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json", "sarif", "markdown"]),
-    default="text",
-    help="Default: text.",
-)
+@format_option("json", "sarif", "markdown")
 @click.option(
     "--only", multiple=True, metavar="RULE", help="Only this rule (as explain lists them). Repeatable."
 )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import click
 
+from .formats import format_option
 from .main import ExitCode
 from .snapshot import warn_of_errors
 from .targets import TargetArguments, read_snapshot, target_options
@@ -18,9 +19,7 @@ _DIFFERENT = 1
 @click.command("diff")
 @target_options
 @click.argument("other", required=False)
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Default: text."
-)
+@format_option("json")
 def diff_command(arguments: TargetArguments, other: str | None, format_: str) -> int:
     """Say what differs in OTHER, seen from TARGET: tasks, who shares an fs_struct, mounts, namespaces, the kernel.
 

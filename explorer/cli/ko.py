@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .formats import format_option
 from .main import ExitCode
 
 __all__ = ("ko_command",)
@@ -15,9 +16,7 @@ _EXPOSED = 1
 
 @click.command("ko")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE.ko...")
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Default: text."
-)
+@format_option("json")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def ko_command(files: tuple[Path, ...], format_: str, debug: bool) -> int:
     """Say of kernel modules (.ko, .ko.xz, .ko.zst, .ko.gz) whether they look up paths, and borrow init's fs for it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .formats import format_option
 from .targets import TargetArguments, read_snapshot, target_options
 
 __all__ = ("plugins_command",)
@@ -11,13 +12,7 @@ __all__ = ("plugins_command",)
 
 @click.command("plugins")
 @target_options
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "markdown"]),
-    default="text",
-    help="Default: text.",
-)
+@format_option("markdown")
 def plugins_command(arguments: TargetArguments, format_: str) -> None:
     """List the plugins and what they need; with a TARGET, also whether it is there. Imports none of them."""
     from explorer.model import escape_text

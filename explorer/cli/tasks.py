@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from .formats import format_option
 from .snapshot import warn_of_errors
 from .targets import TargetArguments, read_snapshot, target_options
 from .where import where_option
@@ -22,13 +23,7 @@ __all__ = ("tasks_command",)
 @target_options
 @click.option("--all", "-a", "all_tasks", is_flag=True, help="One row per task instead of per fs_struct.")
 @where_option
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "markdown"]),
-    default="text",
-    help="Default: text. JSON and CSV: see snapshot.",
-)
+@format_option("markdown", hint=" JSON and CSV: see snapshot.")
 @click.option(
     "--width", type=click.IntRange(40), help="Columns; default: the terminal's, unlimited in a pipe."
 )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -12,8 +10,7 @@ import pytest
 from explorer.model import Snapshot, TaskKind
 from explorer.output.snapshots import parse_snapshot
 from tests.kernels.compare import common_tasks, disagreements
-from tests.kernels.lab import Guest, GuestOptions, Oracle
-from tests.kernels.lab.errors import GuestDiedError
+from tests.kernels.lab import Guest, GuestOptions, Oracle, boot_until
 from tests.kernels.lab.liveimage import build_live_image
 
 pytestmark = pytest.mark.kernel
@@ -32,25 +29,15 @@ class Live:
         self.after: Oracle = guest.oracle()
 
 
-_ATTEMPTS = 3
-
-
 @pytest.fixture(scope="module", params=["7.3", "6.12"])
 def live(request: pytest.FixtureRequest) -> Iterator[Live]:
     """QEMU's emulation lets 6.12 die at work as it does at boot: such a guest is booted again, and it is said."""
-    with contextlib.ExitStack() as stack:
-        for attempt in range(1, _ATTEMPTS + 1):
-            guest = stack.enter_context(
-                Guest.boot(request.param, "live", GuestOptions(disk=build_live_image()))
-            )
-            try:
-                made = Live(guest)
-                break
-            except GuestDiedError as error:
-                stack.close()
-                if attempt == _ATTEMPTS:
-                    raise
-                warnings.warn(f"{request.param} live: booting again: {error}", stacklevel=1)
+
+    def boot() -> Guest:
+        return Guest.boot(request.param, "live", GuestOptions(disk=build_live_image()))
+
+    guest, made = boot_until(boot, Live, f"{request.param} live")
+    with guest:
         yield made
 
 

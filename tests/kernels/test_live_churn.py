@@ -1,10 +1,8 @@
-"""The tool on a live kernel while processes come and go: by root, and by an ordinary user through a setuid program."""
+"""The tool on a live kernel while processes come and go: by root, and by an ordinary user through sudo."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -12,13 +10,11 @@ import pytest
 from explorer.model import Snapshot
 from explorer.output.snapshots import parse_snapshot
 from tests.kernels.churn import Captures, boot_for_churn, calm, capture_many, start_storm, wrong_rows
-from tests.kernels.lab import Guest, Oracle
-from tests.kernels.lab.errors import GuestDiedError
+from tests.kernels.lab import Guest, Oracle, boot_until
 
 pytestmark = pytest.mark.kernel
 
 _CAPTURES = 20
-_ATTEMPTS = 3
 
 
 class Churn:
@@ -53,17 +49,8 @@ def churn(request: pytest.FixtureRequest) -> Iterator[Churn]:
     6.12 does not live through the storm under emulation: three boots of three died in it. ``make churn`` takes it with
     ``CHURN="--kernel 6.12"``, for machines with KVM.
     """
-    with contextlib.ExitStack() as stack:
-        for attempt in range(1, _ATTEMPTS + 1):
-            guest = stack.enter_context(boot_for_churn(request.param))
-            try:
-                made = Churn(guest)
-                break
-            except GuestDiedError as error:
-                stack.close()
-                if attempt == _ATTEMPTS:
-                    raise
-                warnings.warn(f"{request.param} churn: booting again: {error}", stacklevel=1)
+    guest, made = boot_until(lambda: boot_for_churn(request.param), Churn, f"{request.param} churn")
+    with guest:
         yield made
 
 

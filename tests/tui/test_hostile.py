@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -28,7 +27,7 @@ from explorer.tui.views.tasks import TaskTable
 from tests.hostile import WEAPONS, arm
 
 from .conftest import SAVED
-from .test_terminal import SEQUENCES, Terminal
+from .test_terminal import COPIED, Terminal, assert_only_own_controls
 
 
 @pytest.fixture(scope="module")
@@ -160,11 +159,6 @@ def test_no_control_byte_of_a_plugins_facts_or_a_finding_reaches_the_terminal(
         settle(terminal)
     terminal.send(b"q")
     assert terminal.close() == 0
-    rest = SEQUENCES.sub(b"", re.sub(rb"\x1b\]52;c;[A-Za-z0-9+/=]*\x07", b"", terminal.received))
-    control = {byte for byte in rest if byte < 0x20 or byte == 0x7F} - {0x0A, 0x0D, 0x09}
-    assert not control, [rest[max(0, at - 60) : at + 40] for at in range(len(rest)) if rest[at] in control][
-        :3
-    ]
-    shown = rest.decode("utf-8")
+    shown = assert_only_own_controls(COPIED.sub(b"", terminal.received))
     assert not [char for char in shown if not char.isprintable() and char not in "\r\n\t"]
     assert "\\e[31m\\e[2J" in shown and "\\u202egpj.exe" in shown

@@ -6,7 +6,7 @@ runs one, ``oracle`` parses the kernel's own account of every task. ``python -m 
 
 from __future__ import annotations
 
-from tests.kernels.lab.guest import Guest, GuestOptions
+from tests.kernels.lab.guest import Guest, GuestOptions, boot_until
 from tests.kernels.lab.kernels import LINES, Kernel, get_kernel
 from tests.kernels.lab.oracle import Identity, MountInfo, Oracle, OracleTask, parse_oracle
 from tests.kernels.lab.scenarios import SCENARIOS, Scenario
@@ -22,6 +22,7 @@ __all__ = (
     "Oracle",
     "OracleTask",
     "Scenario",
+    "boot_until",
     "get_kernel",
     "parse_oracle",
 )

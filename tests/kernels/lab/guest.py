@@ -9,10 +9,11 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from tests.kernels.lab.console import Console
 from tests.kernels.lab.control import Control
@@ -23,8 +24,9 @@ from tests.kernels.lab.oracle import Oracle, parse_oracle
 from tests.kernels.lab.scenarios import Scenario, find_scenario
 from tests.kernels.lab.screen import SerialScreen
 
-__all__ = ("Guest", "GuestOptions")
+__all__ = ("Guest", "GuestOptions", "boot_until")
 
+_T = TypeVar("_T")
 _BOOT_ATTEMPTS = 3
 _READY_TIMEOUT_S = 240.0
 _ORACLE_TIMEOUT_S = 240.0
@@ -103,7 +105,6 @@ class Guest:
         self.kernel = kernel
         self.scenario = scenario
         self.options = options
-        self.retries: tuple[str, ...] = ()
         self.states: dict[str, int] = {}
         self.skipped: dict[str, int] = {}
         # an AF_UNIX path has at most 107 bytes: $TMPDIR may be too long
@@ -132,25 +133,11 @@ class Guest:
         :raises LabError: QEMU does not start, or the scenario could not be made.
         """
         options = options or GuestOptions()
-        found = get_kernel(kernel) if isinstance(kernel, str) else kernel
-        retries: list[str] = []
-        while True:
-            guest = cls(found, find_scenario(scenario), options)
-            guest.retries = tuple(retries)
-            if not options.wait or options.paused:
-                return guest
-            try:
-                guest.wait_ready()
-                return guest
-            except GuestDiedError as error:
-                guest.close()
-                retries.append(str(error))
-                if len(retries) == _BOOT_ATTEMPTS:
-                    raise
-                warnings.warn(f"{found.release} {scenario}: booting again: {error}", stacklevel=2)
-            except BaseException:
-                guest.close()
-                raise
+        found, made = get_kernel(kernel) if isinstance(kernel, str) else kernel, find_scenario(scenario)
+        if not options.wait or options.paused:
+            return cls(found, made, options)
+        name = f"{found.release} {scenario}"
+        return boot_until(lambda: cls(found, made, options), cls.wait_ready, name)[0]
 
     def _start(self) -> None:
         initrd = build_initramfs(self.kernel, self.scenario, self.options.filler_mb)
@@ -351,3 +338,28 @@ class Guest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def boot_until(
+    boot: Callable[[], Guest], use: Callable[[Guest], _T], name: str, attempts: int = _BOOT_ATTEMPTS
+) -> tuple[Guest, _T]:
+    """Boot a guest and use it: the guest, open, and what ``use`` made of it.
+
+    QEMU's emulation is not always faithful: a guest that dies meanwhile is booted again, with a warning for each.
+
+    :raises GuestDiedError: all of them died; none is left open, after this or any other error
+    """
+    attempt = 1
+    while True:
+        guest = boot()
+        try:
+            return guest, use(guest)
+        except GuestDiedError as error:
+            guest.close()
+            if attempt == attempts:
+                raise
+            warnings.warn(f"{name}: booting again: {error}", stacklevel=2)
+            attempt += 1
+        except BaseException:
+            guest.close()
+            raise

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.kernels.lab.cache import cache_dir, locked, scratch_dir
-from tests.kernels.lab.errors import LabError
+from tests.kernels.lab.hosttool import run_host_tool
 from tests.kernels.lab.kernels import Kernel
 from tests.kernels.lab.scenarios import Scenario
 from tests.kernels.lab.userland import unpack_package
@@ -93,12 +92,8 @@ def build_init() -> Path:
         with scratch_dir() as scratch:
             made = scratch / "init"
             command = ["gcc", *_CFLAGS, "-o", str(made), *(str(s) for s in sources if s.suffix == ".c")]
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-            except FileNotFoundError:
-                raise LabError("the lab needs gcc and a static C library (libc6-dev)") from None
-            if done.returncode:
-                raise LabError(f"gcc cannot build the guest's init:\n{done.stderr}")
+            needs = "gcc and a static C library (libc6-dev)"
+            run_host_tool(command, needs, "gcc cannot build the guest's init:\n")
             made.rename(final)
     return final
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.kernels.lab.cache import cache_dir, locked, scratch_dir
-from tests.kernels.lab.errors import LabError
+from tests.kernels.lab.hosttool import run_host_tool
 
 __all__ = ("cached_image",)
 
@@ -41,11 +40,6 @@ def cached_image(kind: str, digest: str, stage: Callable[[Path], None]) -> Path:
             # not compressed: to pack it here and unpack it under emulation costs more than to read it
             plain = ("-comp", "gzip", "-noI", "-noD", "-noF", "-noX")
             command = ["mksquashfs", str(root), str(made), *plain, "-all-root", "-quiet"]
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-            except FileNotFoundError:
-                raise LabError("the lab needs mksquashfs (package squashfs-tools)") from None
-            if done.returncode:
-                raise LabError(f"mksquashfs: {done.stderr.strip()}")
+            run_host_tool(command, "mksquashfs (package squashfs-tools)", "mksquashfs: ")
             made.rename(final)
     return final
