@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
+from pydantic import ValidationError
+
 from explorer.model import SNAPSHOT_ARRAYS, CaptureError, Record, Snapshot, kernel_bytes, kernel_text
 from explorer.plugin import Plugin
 
@@ -224,13 +226,16 @@ def _facts(
         plugin = known.get(name)
         if raw.get("state") != "loaded":
             facts[name] = {"state": "failed" if raw.get("state") == "failed" else "not loaded"}
-        elif plugin is not None:
-            facts[name] = names.record(plugin.facts.model_validate(raw)).model_dump(mode="json")
-        else:
-            facts[name] = {"state": "failed"}
-            errors.append(
-                CaptureError(
-                    where=f"plugin {name}", what="redact", why="not installed here: its facts are left out"
-                )
-            )
+            continue
+        why = "not installed here"
+        if plugin is not None:
+            try:
+                facts[name] = names.record(plugin.facts.model_validate(raw)).model_dump(mode="json")
+                continue
+            except ValidationError:
+                why = "not in the shape that the plugin gives them"
+        facts[name] = {"state": "failed"}
+        errors.append(
+            CaptureError(where=f"plugin {name}", what="redact", why=f"{why}: its facts are left out")
+        )
     return facts, errors

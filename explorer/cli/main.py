@@ -54,6 +54,9 @@ _HELP = {
 }
 
 
+_OUT_OF_MEMORY = b"nullfs-explorer: out of memory: this process may not have as much as the target needs\n"
+
+
 class ExitCode:
     """What the exit code says."""
 
@@ -163,6 +166,9 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:
         _abandon_stdout()  # whoever read our output has seen enough
         sys.exit(0)
+    except MemoryError:  # what holds the memory is still there: nothing is imported or made here
+        os.write(2, _OUT_OF_MEMORY)
+        sys.exit(ExitCode.TARGET)
     except Exception as error:  # noqa: BLE001  # the last line of defence: reported, never swallowed
         sys.exit(_report(error, debug))
     gc.freeze()  # else the interpreter looks for cycles in all that was read before it ends
@@ -192,11 +198,6 @@ def _report(error: Exception, debug: bool) -> int:
         _abandon_stdout()
         click.echo(f"nullfs-explorer: cannot write the output: {_one_line(error)}", err=True)
         return ExitCode.USAGE
-    if isinstance(error, MemoryError):
-        click.echo(
-            "nullfs-explorer: out of memory: this process may not have as much as the target needs", err=True
-        )
-        return ExitCode.TARGET
     hint = "" if debug else "; run again with --debug and report what it prints"
     click.echo(
         f"nullfs-explorer: a fault of this program: {type(error).__name__}: {_one_line(error)}{hint}",

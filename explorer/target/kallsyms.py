@@ -27,6 +27,8 @@ __all__ = ("SymbolTable", "TableSymbol", "load_symbols", "vmcoreinfo", "vmcorein
 
 #: Everything below is an offset (per-CPU, or a constant), not a kernel address.
 _KERNEL = 1 << 47
+#: Where the kernel's half of the address space begins, with five levels of page tables.
+_KERNEL_HALF = 0xFF00 << 48
 #: Added to the distance from ``_stext``: keeps all kernel addresses above all absolute symbols.
 _BIAS = 1 << 48
 _ADDRESSES = (1 << 64) - 1
@@ -264,7 +266,7 @@ def load_symbols(prog: Program) -> SymbolTable:
     info = vmcoreinfo(prog)
     base = vmcoreinfo_symbol(info, "_stext")
     remedy = "give a vmlinux with -s"
-    if base is None:
+    if base is None or base < _KERNEL_HALF:
         raise TargetError(f"VMCOREINFO does not say where _stext is, so symbols cannot be placed: {remedy}")
     if not prog.flags & ProgramFlags.IS_LIVE:
         raw = _load_raw(prog, info, base)

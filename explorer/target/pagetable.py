@@ -81,7 +81,10 @@ def find_kernel(
     """
     releases = []
     for address, text in find_vmcoreinfo(read, ranges, progress):
-        info = VmcoreInfo.parse(text)
+        try:
+            info = VmcoreInfo.parse(text)
+        except TargetError:  # any process can have such a text in its memory: it is none of the kernel's
+            continue
         if describes_memory(read, info):
             return info, address
         releases.append(info.osrelease)

@@ -150,7 +150,11 @@ def _kernels(
         return data if len(data) == count else None
 
     for offset, text in find_vmcoreinfo(read, [(0, size)], progress):
-        yield offset, VmcoreInfo.parse(text)
+        try:
+            info = VmcoreInfo.parse(text)
+        except TargetError:  # any process can have such a text in its memory: it is none of the kernel's
+            continue
+        yield offset, info
 
 
 def _choose_layout(fd: int, info: VmcoreInfo, layouts: list[_Layout]) -> _Layout | None:

@@ -28,7 +28,9 @@ _START = b"OSRELEASE="
 _NEEDED = (b"\nPAGESIZE=4096\n", b"\nSYMBOL(swapper_pg_dir)=", b"\nSYMBOL(_stext)=")
 _TEXT = re.compile(rb"[\n\x20-\x7e]*")
 _LINE = re.compile(r"(?:(SYMBOL|NUMBER|OFFSET|SIZE|LENGTH)\(([^()]+)\)|([A-Z][A-Z0-9_-]*))=(.*)")
-_RELEASE = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_RELEASE = re.compile(r"(\d{1,5})\.(\d{1,5})(?:\.(\d{1,5}))?")
+#: ``__NEW_UTS_LEN``: what ``uname -r`` can hold.
+_RELEASE_LENGTH = 64
 
 
 class PhysicalRead(Protocol):
@@ -84,7 +86,11 @@ class VmcoreInfo:
             lengths=tables["LENGTH"],
             kernel_offset=_number(plain.get("KERNELOFFSET", ""), hexadecimal=True) or 0,
         )
-        if not info.osrelease or info.page_size != _PAGE or "swapper_pg_dir" not in info.symbols:
+        if (
+            not 0 < len(info.osrelease) <= _RELEASE_LENGTH
+            or info.page_size != _PAGE
+            or "swapper_pg_dir" not in info.symbols
+        ):
             raise TargetError(
                 "VMCOREINFO lacks a valid OSRELEASE, PAGESIZE=4096 or SYMBOL(swapper_pg_dir): "
                 "not an x86_64 Linux kernel, or damaged (give the right one with --vmcoreinfo)"

@@ -147,3 +147,17 @@ def test_a_slice_that_cannot_be_redacted_is_not_written(run: Run, tmp_path: Path
     result = run("slice", "saved.json", "--redact", "-o", "out.elf")
     assert result.returncode == 3
     assert not (tmp_path / "out.elf").exists()
+
+
+def test_facts_in_a_shape_their_plugin_does_not_have_are_left_out_and_it_is_said(
+    run: Run, tmp_path: Path
+) -> None:
+    snapshot = capture_file(FIXTURES["isolated"])
+    odd = snapshot.model_copy(update={"plugins": {"nfsd": {"state": "loaded", "exports": ["hostile"]}}})
+    with (tmp_path / "odd.json").open("wb") as out:
+        write_json(odd, out)
+    result = run("snapshot", "--redact", "odd.json", "-o", "out.json")
+    assert result.returncode == 4, result.stderr
+    redacted = load_snapshot(tmp_path / "out.json")
+    assert redacted.plugins["nfsd"] == {"state": "failed"}
+    assert any(error.where == "plugin nfsd" for error in redacted.errors)

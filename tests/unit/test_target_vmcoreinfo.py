@@ -115,6 +115,19 @@ def test_a_leftover_of_another_boot_is_passed_over() -> None:
     assert (info.osrelease, address) == (RELEASE, kernel.base + 2 * PAGE)
 
 
+def test_a_text_that_a_process_made_up_does_not_keep_the_kernel_from_being_found() -> None:
+    kernel = FakeKernel()
+    bogus = b"OSRELEASE=5.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=zz\nSYMBOL(_stext)=0\n"
+    kernel.page(0)[: len(bogus)] = bogus
+    assert [address for address, _ in find_vmcoreinfo(kernel.read, kernel.ram)][:1] == [0]
+    assert find_kernel(kernel.read, kernel.ram, "dump", no_progress)[0].osrelease == RELEASE
+
+
+def test_a_release_longer_than_uname_has_room_for_is_refused() -> None:
+    with pytest.raises(TargetError, match="OSRELEASE"):
+        VmcoreInfo.parse(TEXT.replace(b"7.3.4", b"9" * 60_000 + b".1"))
+
+
 def test_memory_that_cannot_be_read_does_not_hide_what_is_beside_it() -> None:
     kernel = FakeKernel()
 
