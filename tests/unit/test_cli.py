@@ -222,3 +222,27 @@ def test_doctor_names_a_remedy_for_every_lack(run: Run) -> None:
     assert lacks
     for index in lacks:
         assert lines[index + 1].startswith("        "), lines[index]
+
+
+def test_a_stext_that_is_no_kernel_address_ends_in_one_line(run: Run, tmp_path: Path) -> None:
+    plain = zstandard.ZstdDecompressor().decompressobj().decompress(RFC.read_bytes())
+    damaged, changed = re.subn(rb"(SYMBOL\(_stext\)=)[0-9a-f]{16}", rb"\g<1>" + b"0" * 16, plain)
+    assert changed
+    (tmp_path / "damaged.elf").write_bytes(damaged)
+    assert_one_clear_line(run("tasks", "damaged.elf", "--no-cache"), 3, "_stext")
+
+
+_EXHAUSTED = """
+import importlib
+main = importlib.import_module("explorer.cli.main")
+def exhausted(*_, **__):
+    raise MemoryError
+main.cli.main = main._known_errors = exhausted
+main.main(["tasks", "sample"])
+"""
+
+
+def test_without_memory_left_nothing_is_imported_to_say_so() -> None:
+    """The fault is made: what could ask for memory once more, fails once more."""
+    ended = subprocess.run([sys.executable, "-c", _EXHAUSTED], capture_output=True, text=True, check=False)
+    assert_one_clear_line(ended, 3, "nullfs-explorer: out of memory:")
