@@ -223,19 +223,25 @@ def _facts(
     facts: dict[str, Any] = {}
     errors = []
     for name, raw in snapshot.plugins.items():
-        plugin = known.get(name)
         if raw.get("state") != "loaded":
             facts[name] = {"state": "failed" if raw.get("state") == "failed" else "not loaded"}
             continue
-        why = "not installed here"
-        if plugin is not None:
-            try:
-                facts[name] = names.record(plugin.facts.model_validate(raw)).model_dump(mode="json")
-                continue
-            except ValidationError:
-                why = "not in the shape that the plugin gives them"
-        facts[name] = {"state": "failed"}
-        errors.append(
-            CaptureError(where=f"plugin {name}", what="redact", why=f"{why}: its facts are left out")
-        )
+        facts[name], why = _loaded_facts(raw, known.get(name), names)
+        if why:
+            errors.append(
+                CaptureError(where=f"plugin {name}", what="redact", why=f"{why}: its facts are left out")
+            )
     return facts, errors
+
+
+def _loaded_facts(
+    raw: Mapping[str, Any], plugin: Plugin | None, names: Redactor
+) -> tuple[dict[str, Any], str | None]:
+    """Redacted; or nothing of them, and why."""
+    if plugin is None:
+        return {"state": "failed"}, "not installed here"
+    try:
+        facts = plugin.facts.model_validate(raw)
+    except ValidationError:
+        return {"state": "failed"}, "not in the shape that the plugin gives them"
+    return names.record(facts).model_dump(mode="json"), None

@@ -9,13 +9,12 @@ from typing import Any, TypeVar
 import drgn
 
 from explorer.model import CaptureError
+from explorer.target.addresses import HIGHEST_KERNEL_ADDRESS, LOWEST_KERNEL_ADDRESS, is_kernel_pointer
 
 from .layout import Decoder
 
 __all__ = ("PAGE", "ErrorLog", "MemoryReader", "ReadError", "is_kernel_pointer")
 
-_LOWEST_KERNEL_ADDRESS = 0xFF00_0000_0000_0000  # 5-level paging's kernel half begins here
-_HIGHEST_KERNEL_ADDRESS = 0xFFFF_FFFF_FFFF_F000  # the last page is where ERR_PTR() values point
 PAGE = 4096
 _FIRST_PIECE = 64  # most names are shorter
 
@@ -25,15 +24,6 @@ _T = TypeVar("_T")
 
 class ReadError(Exception):
     """A value could not be read from kernel memory; the message says where and why."""
-
-
-def is_kernel_pointer(value: int) -> bool:
-    """Whether ``value`` can be a pointer into the x86_64 kernel: in the upper half, and no ``ERR_PTR()``.
-
-    A fault cannot be relied on instead: dumps whose program headers have ``p_vaddr == p_paddr`` read the
-    BIOS interrupt table at address zero.
-    """
-    return _LOWEST_KERNEL_ADDRESS <= value < _HIGHEST_KERNEL_ADDRESS
 
 
 class MemoryReader:
@@ -64,7 +54,7 @@ class MemoryReader:
 
         :raises ReadError: for a pointer that cannot be one, and for memory that is not there
         """
-        if not _LOWEST_KERNEL_ADDRESS <= address < _HIGHEST_KERNEL_ADDRESS:
+        if not LOWEST_KERNEL_ADDRESS <= address < HIGHEST_KERNEL_ADDRESS:
             raise ReadError(f"0x{address:x} is no kernel pointer")
         self.reads += 1
         self.bytes_read += size

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from drgn import Program, ProgramFlags, Symbol, SymbolBinding, SymbolKind
 from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
+from explorer.target.addresses import is_kernel_pointer
 from explorer.target.btf import bytes_of, words_of
 from explorer.target.drgn_calls import drgn_errors
 from explorer.target.errors import TargetError
@@ -27,8 +28,6 @@ __all__ = ("SymbolTable", "TableSymbol", "load_symbols", "vmcoreinfo", "vmcorein
 
 #: Everything below is an offset (per-CPU, or a constant), not a kernel address.
 _KERNEL = 1 << 47
-#: Where the kernel's half of the address space begins, with five levels of page tables.
-_KERNEL_HALF = 0xFF00 << 48
 #: Added to the distance from ``_stext``: keeps all kernel addresses above all absolute symbols.
 _BIAS = 1 << 48
 _ADDRESSES = (1 << 64) - 1
@@ -266,7 +265,7 @@ def load_symbols(prog: Program) -> SymbolTable:
     info = vmcoreinfo(prog)
     base = vmcoreinfo_symbol(info, "_stext")
     remedy = "give a vmlinux with -s"
-    if base is None or base < _KERNEL_HALF:
+    if base is None or not is_kernel_pointer(base):
         raise TargetError(f"VMCOREINFO does not say where _stext is, so symbols cannot be placed: {remedy}")
     if not prog.flags & ProgramFlags.IS_LIVE:
         raw = _load_raw(prog, info, base)

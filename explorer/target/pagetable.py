@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from explorer.target.errors import TargetError
 from explorer.target.spec import Progress
-from explorer.target.vmcoreinfo import PhysicalRead, VmcoreInfo, find_vmcoreinfo
+from explorer.target.vmcoreinfo import PhysicalRead, VmcoreInfo, find_vmcoreinfo, parse_found
 
 __all__ = ("FOUND", "describes_memory", "direct_map_ranges", "find_kernel", "top_table", "translate")
 
@@ -80,11 +80,7 @@ def find_kernel(
     :func:`~explorer.target.vmcoreinfo.find_vmcoreinfo`.
     """
     releases = []
-    for address, text in find_vmcoreinfo(read, ranges, progress):
-        try:
-            info = VmcoreInfo.parse(text)
-        except TargetError:  # any process can have such a text in its memory: it is none of the kernel's
-            continue
+    for address, info in parse_found(find_vmcoreinfo(read, ranges, progress)):
         if describes_memory(read, info):
             return info, address
         releases.append(info.osrelease)

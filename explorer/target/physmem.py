@@ -21,7 +21,7 @@ from explorer.target.drgn_calls import capture_log, drgn_errors, new_program
 from explorer.target.errors import TargetError
 from explorer.target.pagetable import FOUND, describes_memory, direct_map_ranges
 from explorer.target.spec import Progress
-from explorer.target.vmcoreinfo import PhysicalRead, VmcoreInfo, find_vmcoreinfo
+from explorer.target.vmcoreinfo import PhysicalRead, VmcoreInfo, find_vmcoreinfo, parse_found
 
 __all__ = ("PhysmemImage", "open_physmem")
 
@@ -149,12 +149,7 @@ def _kernels(
         data = os.pread(fd, count, offset)
         return data if len(data) == count else None
 
-    for offset, text in find_vmcoreinfo(read, [(0, size)], progress):
-        try:
-            info = VmcoreInfo.parse(text)
-        except TargetError:  # any process can have such a text in its memory: it is none of the kernel's
-            continue
-        yield offset, info
+    yield from parse_found(find_vmcoreinfo(read, [(0, size)], progress))
 
 
 def _choose_layout(fd: int, info: VmcoreInfo, layouts: list[_Layout]) -> _Layout | None:

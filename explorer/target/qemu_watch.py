@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from explorer.target.drgn_calls import (
     capture_log,
     drgn_errors,
@@ -13,7 +15,7 @@ from explorer.target.errors import TargetError
 from explorer.target.pagetable import FOUND, describes_memory, top_table, translate
 from explorer.target.program import OpenProgram
 from explorer.target.qemu import Attached, attach_qemu, is_linux, reads_how
-from explorer.target.vmcoreinfo import PhysicalRead, VmcoreInfo, find_vmcoreinfo
+from explorer.target.vmcoreinfo import PhysicalRead, VmcoreInfo, find_vmcoreinfo, parse_found
 
 __all__ = ("GuestWatch",)
 
@@ -112,13 +114,7 @@ class GuestWatch:
         if other_than is None and is_linux(attached.prog):
             info = own_vmcoreinfo(attached.prog, f"qemu:{self._address}")
             return (info, []) if describes_memory(read, info) and not self._is_dead(read, info) else None
-        for count, (physical, text) in enumerate(find_vmcoreinfo(read, ranges)):
-            if count >= _MAX_CANDIDATES:
-                return None
-            try:
-                info = VmcoreInfo.parse(text)
-            except TargetError:
-                continue  # a page that only looks like it
+        for physical, info in parse_found(islice(find_vmcoreinfo(read, ranges), _MAX_CANDIDATES)):
             if other_than is not None and info.raw == other_than.raw:
                 continue
             if describes_memory(read, info) and not self._is_dead(read, info):

@@ -16,7 +16,7 @@ from typing import Protocol
 from explorer.target.errors import TargetError
 from explorer.target.spec import Progress, no_progress
 
-__all__ = ("MAX_VMCOREINFO", "PhysicalRead", "VmcoreInfo", "find_vmcoreinfo", "text_at")
+__all__ = ("MAX_VMCOREINFO", "PhysicalRead", "VmcoreInfo", "find_vmcoreinfo", "parse_found", "text_at")
 
 #: The kernel limits its text to one page (``VMCOREINFO_BYTES``); a crash kernel may append a few lines.
 MAX_VMCOREINFO = 64 * 1024
@@ -175,6 +175,16 @@ def find_vmcoreinfo(
                 position = data.find(_START, position + 1)
             done += size
             progress("looking for VMCOREINFO in memory", done, total)
+
+
+def parse_found(found: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, VmcoreInfo]]:
+    """What :func:`find_vmcoreinfo` found, parsed. What cannot be is passed over: any process can hold such a text."""
+    for address, text in found:
+        try:
+            info = VmcoreInfo.parse(text)
+        except TargetError:
+            continue
+        yield address, info
 
 
 def _readable_pages(read: PhysicalRead, address: int, size: int) -> bytes:

@@ -12,15 +12,14 @@ from typing import Any
 
 from explorer.model import Snapshot, TaskKind
 from tests.kernels.compare import common_tasks, task_differences
-from tests.kernels.lab import Guest, GuestOptions, Oracle
+from tests.kernels.lab import Guest, Oracle
 from tests.kernels.lab.errors import GuestDiedError
-from tests.kernels.lab.liveimage import build_live_image
+from tests.kernels.lab.liveimage import boot_live
 
 __all__ = (
     "MAX_GROWTH",
     "STORMERS",
     "Captures",
-    "boot_for_churn",
     "calm",
     "capture_many",
     "start_storm",
@@ -66,10 +65,6 @@ class Captures:
         """What grew by more than it may."""
         grown = {what: self.growth(what) for what in MAX_GROWTH}
         return [f"{what} grew by {grown[what]}" for what, most in MAX_GROWTH.items() if grown[what] > most]
-
-
-def boot_for_churn(line: str) -> Guest:
-    return Guest.boot(line, "live", GuestOptions(disk=build_live_image()))
 
 
 def start_storm(guest: Guest, count: int = STORMERS) -> None:
@@ -122,7 +117,7 @@ def main() -> int:
     parser.add_argument("--captures", type=int, default=1000)
     parser.add_argument("--kernel", default="7.3")
     options = parser.parse_args()
-    with boot_for_churn(options.kernel) as guest:
+    with boot_live(options.kernel) as guest:
         start_storm(guest)
         try:
             captures = capture_many(guest, options.captures)

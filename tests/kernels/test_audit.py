@@ -31,8 +31,8 @@ from explorer.plugin import Plugin, load_plugins
 from explorer.target.detect import detect_target
 from explorer.target.kernel import open_kernel
 from tests.kernels.conftest import kernel_or_skip
-from tests.kernels.lab import LINES, Guest, GuestOptions
-from tests.kernels.lab.liveimage import build_live_image
+from tests.kernels.lab import LINES, Guest
+from tests.kernels.lab.liveimage import boot_live
 
 pytestmark = pytest.mark.kernel
 
@@ -261,7 +261,7 @@ def test_walks_in_nullfs_and_failfs_are_seen_to_fail(plugins: list[Plugin]) -> N
 
 def test_the_live_guest_finds_in_itself_what_qmp_finds_in_it(plugins: list[Plugin]) -> None:
     """No finding may come from the kernel's running while it was read."""
-    with Guest.boot(kernel_or_skip("7.3"), "live", GuestOptions(disk=build_live_image())) as guest:
+    with boot_live(kernel_or_skip("7.3")) as guest:
         code, printed = guest.run_tool("audit", "live", "--no-cache", "--format", "json")
         document = json.loads(printed[printed.index("{") : printed.rindex("}") + 1])
         guest.stop()

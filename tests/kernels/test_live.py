@@ -10,8 +10,8 @@ import pytest
 from explorer.model import Snapshot, TaskKind
 from explorer.output.snapshots import parse_snapshot
 from tests.kernels.compare import common_tasks, disagreements
-from tests.kernels.lab import Guest, GuestOptions, Oracle, boot_until
-from tests.kernels.lab.liveimage import build_live_image
+from tests.kernels.lab import Guest, Oracle, boot_until
+from tests.kernels.lab.liveimage import boot_live
 
 pytestmark = pytest.mark.kernel
 
@@ -32,11 +32,7 @@ class Live:
 @pytest.fixture(scope="module", params=["7.3", "6.12"])
 def live(request: pytest.FixtureRequest) -> Iterator[Live]:
     """QEMU's emulation lets 6.12 die at work as it does at boot: such a guest is booted again, and it is said."""
-
-    def boot() -> Guest:
-        return Guest.boot(request.param, "live", GuestOptions(disk=build_live_image()))
-
-    guest, made = boot_until(boot, Live, f"{request.param} live")
+    guest, made = boot_until(lambda: boot_live(request.param), Live, f"{request.param} live")
     with guest:
         yield made
 

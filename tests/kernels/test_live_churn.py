@@ -9,8 +9,9 @@ import pytest
 
 from explorer.model import Snapshot
 from explorer.output.snapshots import parse_snapshot
-from tests.kernels.churn import Captures, boot_for_churn, calm, capture_many, start_storm, wrong_rows
+from tests.kernels.churn import Captures, calm, capture_many, start_storm, wrong_rows
 from tests.kernels.lab import Guest, Oracle, boot_until
+from tests.kernels.lab.liveimage import boot_live
 
 pytestmark = pytest.mark.kernel
 
@@ -49,7 +50,7 @@ def churn(request: pytest.FixtureRequest) -> Iterator[Churn]:
     6.12 does not live through the storm under emulation: three boots of three died in it. ``make churn`` takes it with
     ``CHURN="--kernel 6.12"``, for machines with KVM.
     """
-    guest, made = boot_until(lambda: boot_for_churn(request.param), Churn, f"{request.param} churn")
+    guest, made = boot_until(lambda: boot_live(request.param), Churn, f"{request.param} churn")
     with guest:
         yield made
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.kernels.churn import calm, start_storm
 from tests.kernels.conftest import kernel_or_skip
-from tests.kernels.lab import Guest, GuestOptions, Oracle, boot_until
-from tests.kernels.lab.liveimage import build_live_image
+from tests.kernels.lab import Guest, Oracle, boot_until
+from tests.kernels.lab.liveimage import boot_live
 from tests.tui.test_terminal import assert_only_own_controls
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(900)]
@@ -83,11 +83,7 @@ def live(request: pytest.FixtureRequest) -> Iterator[Live]:
     6.12 is not among them: under emulation it had painted nothing after four minutes.
     """
     kernel = kernel_or_skip(request.param)
-
-    def boot() -> Guest:
-        return Guest.boot(kernel, "live", GuestOptions(disk=build_live_image()))
-
-    guest, made = boot_until(boot, Live, f"{request.param} screen")
+    guest, made = boot_until(lambda: boot_live(kernel), Live, f"{request.param} screen")
     with guest:
         yield made
 

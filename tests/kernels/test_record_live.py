@@ -12,8 +12,8 @@ import pytest
 from explorer.model import Snapshot
 from tests.kernels.compare import common_tasks, disagreements
 from tests.kernels.conftest import kernel_or_skip
-from tests.kernels.lab import Guest, GuestOptions, Oracle
-from tests.kernels.lab.liveimage import build_live_image
+from tests.kernels.lab import Guest, Oracle
+from tests.kernels.lab.liveimage import boot_live
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(600)]
 
@@ -37,8 +37,7 @@ class Live:
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
-    options = GuestOptions(disk=build_live_image())
-    with Guest.boot(kernel_or_skip("7.3"), "live", options) as guest:
+    with boot_live(kernel_or_skip("7.3")) as guest:
         yield Live(guest)
 
 

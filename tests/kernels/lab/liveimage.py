@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.kernels.lab.errors import LabError
+from tests.kernels.lab.guest import Guest, GuestOptions
+from tests.kernels.lab.kernels import Kernel
 from tests.kernels.lab.squashfs import cached_image
 
-__all__ = ("build_live_image",)
+__all__ = ("boot_live", "build_live_image")
 
 _PACKAGE = Path(__file__).parents[3] / "explorer"
 #: What runs in the guest beside the tool.
@@ -191,3 +193,11 @@ def build_live_image() -> Path:
     :raises LabError: mksquashfs is missing, or refuses.
     """
     return cached_image("live", _digest(), _stage)
+
+
+def boot_live(kernel: str | Kernel) -> Guest:
+    """A guest that has the tool: the scenario ``live``, on a kernel or the newest of a line.
+
+    :raises LabError: as :meth:`Guest.boot` and :func:`build_live_image` do.
+    """
+    return Guest.boot(kernel, "live", GuestOptions(disk=build_live_image()))
