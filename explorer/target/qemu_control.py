@@ -10,6 +10,7 @@ import select
 import time
 from typing import Any
 
+from explorer.target.addresses import is_kernel_pointer
 from explorer.target.errors import TargetError
 from explorer.target.qmp import QmpConnection
 
@@ -30,6 +31,10 @@ _ENDING = {
 
 _TRANSLATED = re.compile(r"gpa: (0x[0-9a-f]{1,16})\s*")
 _USER_MODE = re.compile(r"\bCPL=3\b")
+_RIP = re.compile(r"\bRIP=([0-9a-f]{1,16})\b")
+_CR3 = re.compile(r"\bCR3=([0-9a-f]{1,16})\b")
+#: ``PTI_USER_PGTABLE_BIT``: a process's tables for user mode lie one page behind those with the kernel.
+_PTI_USER_TABLES = 1 << 12
 
 
 class GuestEndedError(Exception):
@@ -87,13 +92,13 @@ class GuestControl(QmpConnection):
     def maps(self, virtual: int, physical: int) -> bool | None:
         """Whether the first CPU, which is stopped, has a kernel's address where that kernel has it.
 
-        ``None`` if that says nothing: in user mode a CPU may have page tables without the kernel, and a QEMU may not
-        tell.
+        ``None`` if that says nothing: in user mode, and on its way in and out, a CPU may have page tables without the
+        kernel (PTI), and a QEMU may not tell.
         """
         answer = self.monitor(f"gva2gpa {virtual:#x}").strip()
         if (match := _TRANSLATED.fullmatch(answer)) is not None:
             return int(match[1], 16) == physical
-        if answer != "Unmapped" or _USER_MODE.search(self.monitor("info registers")) is not None:
+        if answer != "Unmapped" or _has_user_tables(self.monitor("info registers")):
             return None
         return False
 
@@ -129,3 +134,16 @@ class GuestControl(QmpConnection):
                 if self._panicked:
                     code, reason = _ENDING["guest-panic"]
                 raise GuestEndedError(code, reason, max(ran, 0.0))
+
+
+def _has_user_tables(registers: str) -> bool:
+    """Whether a CPU may have the page tables of user mode: it is there, or in the kernel's code for entry and exit.
+
+    What a kexec jumps through has low addresses, and the next kernel has tables of its own for kernel mode.
+    """
+    if _USER_MODE.search(registers) is not None:
+        return True
+    rip, cr3 = _RIP.search(registers), _CR3.search(registers)
+    if rip is None or cr3 is None:
+        return False
+    return is_kernel_pointer(int(rip[1], 16)) and bool(int(cr3[1], 16) & _PTI_USER_TABLES)

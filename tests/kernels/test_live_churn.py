@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from explorer.model import Snapshot
 from explorer.output.snapshots import parse_snapshot
+from explorer.target.qemu import query_guest
+from explorer.target.qemu_control import GuestControl
+from explorer.target.qemu_watch import GuestWatch
 from tests.kernels.churn import Captures, calm, capture_many, start_storm, wrong_rows
 from tests.kernels.lab import Guest, Oracle, boot_until
 from tests.kernels.lab.liveimage import boot_live
@@ -16,6 +20,7 @@ from tests.kernels.lab.liveimage import boot_live
 pytestmark = pytest.mark.kernel
 
 _CAPTURES = 20
+_STOPS = 2000
 
 
 class Churn:
@@ -30,8 +35,28 @@ class Churn:
             "audit", "live", "--no-cache", "--format", "json", "--fail-on", "critical"
         )
         self.many: Captures = capture_many(guest, _CAPTURES)
+        self.is_in_kernel = _stop_often(guest)
         calm(guest)
         self.after: Oracle = guest.oracle()
+
+
+def _stop_often(guest: Guest) -> Counter[bool | None]:
+    """What the recorder would hear of the CPU at so many moments."""
+    answers: Counter[bool | None] = Counter()
+    control = GuestControl(str(guest.control_socket))
+    try:
+        _, ram = query_guest(control, "guest")
+        control.settle()
+        watch = GuestWatch(str(guest.qmp_socket), ram, stopped=True)
+        assert watch.find_kernel() is not None and watch.landmark is not None
+        for _ in range(_STOPS):
+            control.run_for(0.002, stopping=True)
+            answers[control.maps(*watch.landmark)] += 1
+        watch.release()
+        control.execute("cont")
+    finally:
+        control.close()
+    return answers
 
 
 def _document(ran: tuple[int, str]) -> tuple[int, Snapshot]:
@@ -80,3 +105,9 @@ def test_twenty_captures_in_the_storm_show_stable_tasks_unchanged_and_leak_nothi
     assert len(churn.many.said) == _CAPTURES
     assert churn.many.wrong() == []
     assert churn.many.leaks() == []
+
+
+def test_a_cpu_that_enters_or_leaves_the_kernel_is_not_said_to_have_left_it_for_another(churn: Churn) -> None:
+    """With PTI it has then page tables without the kernel, and its privileges: one stop in fifteen, in the storm."""
+    assert churn.is_in_kernel[False] == 0
+    assert churn.is_in_kernel[True] and churn.is_in_kernel[None]
