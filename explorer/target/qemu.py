@@ -23,12 +23,21 @@ from explorer.target.drgn_calls import (
     physical_reader,
 )
 from explorer.target.errors import TargetError
-from explorer.target.pagetable import FOUND, find_kernel
+from explorer.target.pagetable import FOUND, describes_memory, find_kernel
 from explorer.target.qmp import QmpConnection, connect, parse_ram_ranges
 from explorer.target.spec import Progress
 from explorer.target.vmcoreinfo import VmcoreInfo
 
-__all__ = ("Attached", "QemuGuest", "attach_qemu", "is_linux", "open_qemu", "query_guest", "reads_how")
+__all__ = (
+    "Attached",
+    "QemuGuest",
+    "announced_kernel",
+    "attach_qemu",
+    "open_qemu",
+    "query_guest",
+    "reads_how",
+    "use_kernel",
+)
 
 #: How drgn's log begins when it has decided how to read (libdrgn/qemu_machine_protocol.c).
 _DIRECT = "QEMU process memory reading enabled"
@@ -72,7 +81,8 @@ def open_qemu(address: str, given: VmcoreInfo | None, progress: Progress) -> Qem
             found = _search_slowly(qmp, ram, name, progress)
     attached = attach_qemu(address, given or (found[0] if found else None))
     try:
-        if given is None and found is None and not is_linux(attached.prog):
+        info = given or (found[0] if found else announced_kernel(attached, name))
+        if info is None:
             if attached.direct:
                 found = find_kernel(physical_reader(attached.prog), ram, name, progress)
             else:
@@ -80,11 +90,8 @@ def open_qemu(address: str, given: VmcoreInfo | None, progress: Progress) -> Qem
                 with QmpConnection(address) as qmp:
                     found = _search_slowly(qmp, ram, name, progress)
                 attached = attach_qemu(address, found[0])
-        info = given or (found[0] if found else own_vmcoreinfo(attached.prog, name))
-        if not is_linux(attached.prog):
-            with capture_log(), drgn_errors(f"{name}: cannot be read as a Linux kernel"):
-                attached.prog.set_linux_kernel_custom(info.raw, is_live=True)
-        fault_user_half(attached.prog)
+            info = found[0]
+        attached = use_kernel(attached, address, info)
     except BaseException:
         attached.release()
         raise
@@ -145,8 +152,35 @@ def _releaser(sock: socket.socket) -> Callable[[], None]:
     return release
 
 
-def is_linux(prog: drgn.Program) -> bool:
-    """Whether drgn has found a Linux kernel by itself."""
+def announced_kernel(attached: Attached, name: str) -> VmcoreInfo | None:
+    """The kernel that drgn has found by itself, if memory bears it out.
+
+    What a guest once announced to QEMU stays announced: of a kernel that a kexec has replaced, until the next one loads
+    ``qemu_fw_cfg``.
+    """
+    if not _is_linux(attached.prog):
+        return None
+    info = own_vmcoreinfo(attached.prog, name)
+    return info if describes_memory(physical_reader(attached.prog), info) else None
+
+
+def use_kernel(attached: Attached, address: str, info: VmcoreInfo) -> Attached:
+    """Let drgn read that kernel; hangs up and attaches anew if it has taken another one for the guest's.
+
+    :raises TargetError: if it cannot
+    """
+    name = f"qemu:{address}"
+    if _is_linux(attached.prog) and own_vmcoreinfo(attached.prog, name).raw != info.raw:
+        attached.release()
+        attached = attach_qemu(address, info)
+    if not _is_linux(attached.prog):
+        with capture_log(), drgn_errors(f"{name}: cannot be read as a Linux kernel"):
+            attached.prog.set_linux_kernel_custom(info.raw, is_live=True)
+    fault_user_half(attached.prog)
+    return attached
+
+
+def _is_linux(prog: drgn.Program) -> bool:
     return bool(prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL)
 
 

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from itertools import islice
 
-from explorer.target.drgn_calls import (
-    capture_log,
-    drgn_errors,
-    fault_user_half,
-    own_vmcoreinfo,
-    physical_reader,
-)
+from explorer.target.drgn_calls import physical_reader
 from explorer.target.errors import TargetError
 from explorer.target.pagetable import FOUND, describes_memory, top_table, translate
 from explorer.target.program import OpenProgram
-from explorer.target.qemu import Attached, attach_qemu, is_linux, reads_how
+from explorer.target.qemu import Attached, announced_kernel, attach_qemu, reads_how, use_kernel
 from explorer.target.vmcoreinfo import PhysicalRead, VmcoreInfo, find_vmcoreinfo, parse_found
 
 __all__ = ("GuestWatch",)
@@ -53,10 +47,7 @@ class GuestWatch:
         if found is None:
             return None
         info, note = found
-        if not is_linux(attached.prog):
-            with capture_log(), drgn_errors(f"qemu:{self._address}: cannot be read as a Linux kernel"):
-                attached.prog.set_linux_kernel_custom(info.raw, is_live=True)
-        fault_user_half(attached.prog)
+        attached = self._attached = use_kernel(attached, self._address, info)
         self._info = info
         notes = [reads_how(attached), *note]
         return OpenProgram(
@@ -111,9 +102,10 @@ class GuestWatch:
     ) -> tuple[VmcoreInfo, list[str]] | None:
         read = physical_reader(attached.prog)
         ranges = self._ram if other_than is not None else self._next_ranges()
-        if other_than is None and is_linux(attached.prog):
-            info = own_vmcoreinfo(attached.prog, f"qemu:{self._address}")
-            return (info, []) if describes_memory(read, info) and not self._is_dead(read, info) else None
+        if other_than is None:
+            announced = announced_kernel(attached, f"qemu:{self._address}")
+            if announced is not None and not self._is_dead(read, announced):
+                return announced, []
         for physical, info in parse_found(islice(find_vmcoreinfo(read, ranges), _MAX_CANDIDATES)):
             if other_than is not None and info.raw == other_than.raw:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ import pytest
 
 from explorer.analysis.accounting import reconcile
 from explorer.model import Generation, Placement, TaskKind
+from explorer.target.qemu import query_guest
+from explorer.target.qemu_control import GuestControl
+from explorer.target.qemu_watch import GuestWatch
 from tests.kernels.lab import Guest, GuestOptions, get_kernel
 from tests.kernels.test_capture import capture, facts
 
@@ -175,3 +179,41 @@ def test_physical_memory_with_a_hole_below_4_gib_is_read_without_being_told() ->
         guest.stop()
         over_socket = capture(f"qemu:{guest.qmp_socket}")
         assert facts(capture(f"physmem:{guest.memory_path}")) == facts(over_socket)
+
+
+def test_a_kernel_that_qemu_was_told_of_and_that_is_gone_does_not_hide_the_one_that_runs() -> None:
+    """As after a kexec, until the next kernel loads qemu_fw_cfg: the note that QEMU knows is of another kernel."""
+    with Guest.boot("7.3", "healthy", GuestOptions(memory_file=True)) as guest:
+        guest.stop()
+        true = capture(f"qemu:{guest.qmp_socket}")
+        assert not any("found in memory" in note for note in true.capture.notes), "the note was used"
+        _falsify_note(guest.memory_path)
+        searched = capture(f"qemu:{guest.qmp_socket}")
+        watch = _watch(guest)
+        try:
+            found = watch.find_kernel()
+            assert found is not None and found.vmcoreinfo.osrelease == true.kernel.release
+        finally:
+            watch.release()
+    assert any("found in memory" in note for note in searched.capture.notes)
+    assert facts(searched) == facts(true)
+
+
+def _falsify_note(memory: Path) -> None:
+    """Let the note, but not the page that it was made of, place the kernel elsewhere."""
+    with memory.open("r+b") as file, mmap.mmap(file.fileno(), 0) as image:
+        start = image.find(b"VMCOREINFO\0\0OSRELEASE=7.3")
+        assert start > 0
+        key = b"NUMBER(phys_base)="
+        at = image.find(key, start, start + 4096) + len(key)
+        image[at : at + 2] = b"12" if image[at : at + 2] != b"12" else b"34"
+        assert image.find(b"VMCOREINFO\0\0OSRELEASE=7.3", start + 1) < 0, "there is one note"
+
+
+def _watch(guest: Guest) -> GuestWatch:
+    control = GuestControl(str(guest.control_socket))
+    try:
+        _, ram = query_guest(control, "guest")
+    finally:
+        control.close()
+    return GuestWatch(str(guest.qmp_socket), ram, stopped=True)
