@@ -97,6 +97,7 @@ class QmpConnection:
         self._address = address
         self._timeout = timeout
         self._buffer = bytearray()
+        self._last_id = 0
         self.events: deque[dict[str, Any]] = deque(maxlen=_MAX_EVENTS)
         """Events that arrived while a reply was waited for; the oldest first."""
         self._socket = connect(address, timeout)
@@ -130,14 +131,20 @@ class QmpConnection:
         return self._socket.family != socket.AF_UNIX
 
     def execute(self, command: str, **arguments: object) -> Any:
-        """Run a command and return what it returns."""
-        request = {"execute": command} | ({"arguments": arguments} if arguments else {})
+        """Run a command and return what it returns.
+
+        One that was interrupted while it waited (Ctrl-C) leaves a reply behind, which is not taken for a later one's.
+        """
+        self._last_id = number = self._last_id + 1
+        request = {"execute": command, "id": number} | ({"arguments": arguments} if arguments else {})
         try:
             self._socket.sendall(json.dumps(request).encode() + b"\r\n")
         except OSError as error:
             raise TargetError(f"qemu:{self._address}: {error.strerror or error}") from error
         for _ in range(_MAX_SKIPPED):
             reply = self._receive()
+            if reply.get("id", number) != number:
+                continue
             if "return" in reply:
                 return reply["return"]
             if "error" in reply:

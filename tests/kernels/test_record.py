@@ -19,6 +19,7 @@ import pytest
 from explorer.analysis.overmounts import overmount_stack
 from explorer.model import Snapshot
 from explorer.recording.reader import Recording
+from explorer.target.qemu_control import GuestControl
 from tests.kernels.conftest import BootFunction, kernel_or_skip
 from tests.kernels.lab import Guest, GuestOptions
 from tests.kernels.lab.errors import LabError
@@ -224,6 +225,23 @@ def test_ctrl_c_ends_the_recording_and_lets_the_guest_go_on(boot: BootFunction, 
         assert recording.end.code == "interrupted"
         assert recording.indexed
     guest.wait_ready()
+
+
+def test_a_reply_to_an_interrupted_command_is_not_taken_for_the_next_ones(boot: BootFunction) -> None:
+    """A Ctrl-C while the guest is being stopped: to hang up on that reply would leave it stopped."""
+    guest = boot("7.3", "healthy", GuestOptions(paused=True))
+    control = GuestControl(str(guest.control_socket))
+    try:
+        with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(control, "_receive", _interrupt)
+            control.execute("query-version")
+        assert control.execute("query-status")["status"] == "prelaunch"
+    finally:
+        control.close()
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_panic_ends_the_recording_with_a_reason(boot: BootFunction, tmp_path: Path) -> None:
