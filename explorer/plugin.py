@@ -127,6 +127,15 @@ class PluginKernel(Protocol):
         :raises LookupError: if there is none
         """
 
+    def find_task(self, pid: int) -> drgn.Object | None:
+        """The ``struct task_struct *`` with a pid of the initial namespace, of the tasks that were captured."""
+
+    def for_each_idr_entry(self, idr: drgn.Object, what: str, type_name: str) -> Iterator[drgn.Object]:
+        """The pointers in a ``struct idr`` as objects of ``type_name``, bounded as :meth:`bounded` is.
+
+        :raises ValueError: if it is damaged
+        """
+
     def path_ref(self, path: drgn.Object) -> PathRef | None:
         """A ``struct path`` with text, filesystem and placement; ``None`` for an empty one."""
 

@@ -170,21 +170,17 @@ def for_each_busy_worker(kernel: PluginKernel, func: str) -> Iterator[BusyWorker
 
     Mirrors ``print_worker_info()`` and ``process_one_work()`` of kernel/workqueue.c.
     """
-    from drgn import Object
-    from drgn.helpers.linux.idr import idr_for_each
     from drgn.helpers.linux.list import hlist_for_each_entry
 
-    prog = kernel.prog
     idr = kernel.variable("", "worker_pool_idr", "struct idr")
-    for _, entry in kernel.bounded(idr_for_each(idr.address_of_()), "worker pools"):
-        pool = Object(prog, "struct worker_pool *", entry.value_())
+    for pool in kernel.for_each_idr_entry(idr, "worker pools", "struct worker_pool *"):
         heads = pool.busy_hash.read_()
         for index in range(len(heads)):
             if not heads[index].first.value_():
                 continue
             workers = hlist_for_each_entry("struct worker", pool.busy_hash[index].address_of_(), "hentry")
             for worker in kernel.bounded(workers, "busy workers"):
-                name = function_name(prog, worker.current_func.value_())
+                name = function_name(kernel.prog, worker.current_func.value_())
                 if name == func:
                     yield BusyWorker(kernel.task_ref(worker.task), name, worker.current_work.value_())
 

@@ -54,10 +54,8 @@ class InitFacts(GuardedFacts):
 
 
 def _find_init(kernel: PluginKernel) -> drgn.Object:
-    from drgn.helpers.linux.pid import find_task
-
-    task = find_task(kernel.prog, 1)
-    if not task.value_():
+    task = kernel.find_task(1)
+    if task is None:
         raise LookupError("there is no PID 1")
     return task
 

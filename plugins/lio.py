@@ -104,12 +104,8 @@ def _backstore(kernel: PluginKernel, device: drgn.Object, db_root: str | None, r
 
 
 def _backstores(kernel: PluginKernel, db_root: str | None, reading: Reading) -> Iterator[Backstore]:
-    from drgn import Object
-    from drgn.helpers.linux.idr import idr_for_each
-
     idr = kernel.variable(_MODULE, "devices_idr", "struct idr")
-    for _, entry in kernel.bounded(idr_for_each(idr.address_of_()), "devices_idr"):
-        device = Object(kernel.prog, "struct se_device *", entry.value_())
+    for device in kernel.for_each_idr_entry(idr, "devices_idr", "struct se_device *"):
         yield _backstore(kernel, device, db_root, reading)
 
 

@@ -357,7 +357,13 @@ class _Capture:
         request = self.request
         if request.plugins:
             context = PluginContext(
-                request.prog, request.symbols, known.generation, builder, self.lookup, self.errors
+                request.prog,
+                request.symbols,
+                known.generation,
+                builder,
+                self.lookup,
+                self.errors,
+                {task.pid: task.address for task in snapshot.tasks},
             )
             context.begins = lambda plugin: request.guard.doing(f"plugin {plugin} collected")
             run = run_plugins(request.plugins, context, self.errors)

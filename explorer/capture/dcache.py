@@ -30,6 +30,8 @@ _MAX_CHILDREN = 200_000
 _MAX_STEPS = 8192
 _MAX_LINKS = 40  # MAXSYMLINKS
 _MAX_STACK = 4096
+#: Dentries and mounts passed by all lookups together: in a dump made for it each can be as long as the longest.
+_MAX_PASSED = 4_000_000
 _NAME_MAX = 255
 _PATH_MAX = 4096
 _LIVE_ATTEMPTS = 4
@@ -131,6 +133,7 @@ class DcacheLookup:
         self._lookups: dict[int, int] = {}
         self._children: dict[int, list[_Node]] = {}
         self._mounted: dict[_At, int] | None = None
+        self._passed = 0
 
     def look_up(self, name: str, path: bytes, value: bytes | None = None) -> KernelSetting:
         """What an absolute path means under init's root.
@@ -190,8 +193,15 @@ class DcacheLookup:
                 at = root
         raise ReadError(f"more than {_MAX_STEPS} steps")
 
+    def _pass(self, count: int) -> None:
+        self._passed += count
+        if self._passed > _MAX_PASSED:
+            raise ReadError(f"all lookups together have passed more than {_MAX_PASSED} dentries and mounts")
+
     def _find(self, directory: _Node, name: bytes) -> _Node | None:
-        for node in self._list(directory):
+        children = self._list(directory)
+        self._pass(len(children))
+        for node in children:
             if node.length == len(name) and self._name(node) == name:
                 return node
         return None
@@ -225,6 +235,7 @@ class DcacheLookup:
             if link in seen or len(seen) >= _MAX_CHILDREN or not is_kernel_pointer(link):
                 raise ReadError(f"the children of dentry 0x{directory.address:x} break off at 0x{link:x}")
             seen.add(link)
+            self._pass(1)
             node = self._read_node(link - self._layout.sibling)
             if node.parent != directory.address:
                 raise ReadError(f"dentry 0x{node.address:x} is in a list of children, but not of its parent")
@@ -265,6 +276,7 @@ class DcacheLookup:
                 if mount.parent != mount.address
             }
         for _ in range(_MAX_STACK):
+            self._pass(1)
             above = self._mounted.get(at)
             if above is None:
                 return at
@@ -274,6 +286,7 @@ class DcacheLookup:
     def _up(self, root: _At, at: _At) -> _At:
         """``follow_dotdot()``: never above the root."""
         for _ in range(_MAX_STACK):
+            self._pass(1)
             mount = self._mounts.read_mount(at.mount)
             if at == root or (at.dentry == mount.root and mount.parent == at.mount):
                 return self._cross(at)

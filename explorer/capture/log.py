@@ -18,7 +18,7 @@ from .layout import make_decoder
 from .reader import ErrorLog, MemoryReader, ReadError
 from .symbols import SymbolTable
 
-__all__ = ("LOG_WORDS", "read_log")
+__all__ = ("LOG_WORDS", "read_log", "touch_log")
 
 #: What a line must hold one of to be kept.
 LOG_WORDS = (b"Pid 1 stopped sharing", b"nullfs", b"failfs")
@@ -63,6 +63,17 @@ def read_log(prog: drgn.Program, reader: MemoryReader, symbols: SymbolTable, err
     return [kernel_text(line) for line in lines[-_MAX_LINES:]]
 
 
+def touch_log(prog: drgn.Program, reader: MemoryReader, symbols: SymbolTable) -> None:
+    """Read every record of the log, so that what records the reads has what dmesg needs.
+
+    :raises ReadError: if it cannot be read
+    :raises LookupError: if the kernel's types lack something
+    """
+    variable = symbols.symbol_address("prb")
+    if variable is not None:
+        _Records(prog, reader).touch(reader.read_u64(variable))
+
+
 class _Records:
     """Finds records by what is in their text."""
 
@@ -84,11 +95,25 @@ class _Records:
         )
         self._info = make_decoder(prog, "printk_info", "seq", "ts_nsec", "text_len")
 
-    def matching_lines(self, address: int) -> list[bytes]:
-        """Every line that matches, in the order it was printed."""
+    def touch(self, address: int) -> None:
+        """Read the text, and the descriptor and info of every id in use."""
+        ring = self._read_ring(address)
+        self._reader.read(ring.text, 1 << ring.text_bits)
+        in_use = (ring.head_id - ring.tail_id) & (1 << _STATE_SHIFT) - 1
+        for step in range(min(in_use + 1, 1 << ring.count_bits)):
+            index = ring.tail_id + step & (1 << ring.count_bits) - 1
+            self._reader.read(ring.descs + index * self._desc.size, self._desc.size)
+            self._reader.read(ring.infos + index * self._info.size, self._info.size)
+
+    def _read_ring(self, address: int) -> _Ring:
         ring = _Ring._make(self._ring.decode(self._reader.read(address + self._ring.base, self._ring.span)))
         if not 0 < ring.text_bits <= _MAX_BITS or not 0 < ring.count_bits <= _MAX_BITS:
             raise ReadError(f"2^{ring.text_bits} bytes in 2^{ring.count_bits} records are no log")
+        return ring
+
+    def matching_lines(self, address: int) -> list[bytes]:
+        """Every line that matches, in the order it was printed."""
+        ring = self._read_ring(address)
         text = self._reader.read(ring.text, 1 << ring.text_bits)
         found: dict[int, list[bytes]] = {}
         end = looked_at = 0

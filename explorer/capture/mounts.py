@@ -10,7 +10,7 @@ from typing import NamedTuple
 from explorer.model import Attachment
 
 from .layout import Layout
-from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
+from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer, lie_apart
 
 __all__ = ("MNT_CURSOR", "MNT_UMOUNT", "MountTable", "RawMount", "RawNamespace", "SuperBlock")
 
@@ -21,6 +21,8 @@ MNT_CURSOR = 0x10000000
 
 _MAX_MOUNTS = 1_000_000  # ten times the default of fs.mount-max
 _MAX_STACK = 4096
+_MAX_PASSED = 2 * _MAX_MOUNTS  # in all namespaces: each once, and once more for those on a root
+_STEP = 1024  # mounts, and each time they have doubled: a look at whether they can be
 _MAX_NAME = 4096
 
 
@@ -69,6 +71,9 @@ class MountTable:
         self._superblocks: dict[int, SuperBlock | None] = {}
         self._strings: dict[int, bytes] = {}
         self._overmounts: dict[int, int] = {}
+        self._passed = 0
+        self._may_be = _STEP
+        self._apart = True
         self.mounts: dict[int, RawMount] = {}
         self.namespaces: dict[int, RawNamespace] = {}
 
@@ -94,10 +99,19 @@ class MountTable:
             self._failed[address] = str(error)
             raise
         mount = RawMount(address, *decoder.decode(data))
-        if len(self.mounts) >= _MAX_MOUNTS:
-            raise ReadError(f"more than {_MAX_MOUNTS} mounts")
+        if len(self.mounts) >= self._may_be:
+            self._expect_more()
         self.mounts[address] = mount
         return mount
+
+    def _expect_more(self) -> None:
+        count = len(self.mounts)
+        if count >= _MAX_MOUNTS:
+            raise ReadError(f"more than {_MAX_MOUNTS} mounts")
+        if not self._apart or not lie_apart(self.mounts, self._layout.mount.size):
+            self._apart = False
+            raise ReadError(f"of {count} mounts, some lie within another")
+        self._may_be = min(2 * count, _MAX_MOUNTS)
 
     def superblock(self, mount: RawMount) -> SuperBlock | None:
         """Magic and type of the mount's filesystem; an error entry and ``None`` if they cannot be read."""
@@ -170,9 +184,16 @@ class MountTable:
             if node in seen:
                 raise ReadError(f"the tree of mounts runs in a circle at 0x{node:x}")
             seen.add(node)
+            self._pass()
             mount = self.read_mount(node - self._layout.mount_node)
             into.append(mount.address)
             stack += [child for child in (mount.rb_left, mount.rb_right) if child]
+
+    def _pass(self) -> None:
+        """One more mount on the way through a namespace: many can share what is long, in a dump made for it."""
+        self._passed += 1
+        if self._passed > _MAX_PASSED:
+            raise ReadError(f"the namespaces have more than {_MAX_PASSED} mounts")
 
     def _walk_list(self, namespace: int, first: int, into: list[int]) -> None:
         assert self._layout.namespace_list is not None
@@ -183,6 +204,7 @@ class MountTable:
             if node in seen:
                 raise ReadError(f"the list of mounts runs in a circle at 0x{node:x}")
             seen.add(node)
+            self._pass()
             mount = self.read_mount(node - self._layout.mount_list)
             if mount.flags & MNT_CURSOR:
                 del self.mounts[mount.address]
@@ -211,6 +233,7 @@ class MountTable:
         with self._errors.guard(f"mount namespace 0x{namespace.address:x}", "visible root"):
             top = self.read_mount(namespace.root)
             for _ in range(_MAX_STACK):
+                self._pass()
                 above = self.overmount(top)
                 if above is None:
                     return top.address

@@ -15,8 +15,14 @@ from .reader import MemoryReader, ReadError, is_kernel_pointer
 
 __all__ = ("PathResolver",)
 
-_MAX_COMPONENTS = 65_536
 _MAX_NAME = 255  # NAME_MAX
+_MAX_PATH = 64 << 10  # bytes: a directory can be made 16 times deeper than PATH_MAX and more, nobody does
+_MAX_KEPT = 64 << 20  # bytes of prefixes
+#: What all paths together may cost. A dump made for it has as many deep paths as tasks; in a real one nearly every
+#: component is on the way to many tasks, and is walked once.
+_CREDIT = 32 << 20
+_CREDIT_OF_A_PATH = 512
+_COST_OF_A_STEP = 8
 
 
 class _Dentry(NamedTuple):
@@ -27,7 +33,7 @@ class _Dentry(NamedTuple):
 
 
 class PathResolver:
-    """Resolves paths of one kernel; every dentry is read once, every prefix is walked once."""
+    """Resolves paths of one kernel; every dentry is read once, and every prefix walked once (while they are few)."""
 
     def __init__(self, reader: MemoryReader, layout: Layout, mounts: MountTable) -> None:
         self._reader = reader
@@ -37,6 +43,8 @@ class PathResolver:
         self._operations: dict[int, bool] = {}
         self._prefixes: dict[tuple[int, int], bytes] = {}
         self._texts: dict[tuple[int, int], bytes] = {}
+        self._kept = 0
+        self._credit = _CREDIT
 
     def path_text(self, mount: int, dentry: int) -> bytes:
         """The path of ``dentry`` on ``mount`` (a ``struct mount``).
@@ -67,8 +75,9 @@ class PathResolver:
 
     def _prepend_path(self, mount: int, dentry: int) -> bytes:
         """The path without a trailing slash: empty for the top of a mount tree."""
+        self._credit += _CREDIT_OF_A_PATH
         trail: list[tuple[tuple[int, int], bytes]] = []
-        prefix = b""
+        length, prefix = 0, b""
         seen: set[tuple[int, int]] = set()
         while True:
             key = (mount, dentry)
@@ -76,8 +85,12 @@ class PathResolver:
             if known is not None:
                 prefix = known
                 break
-            if key in seen or len(trail) > _MAX_COMPONENTS:
+            if key in seen:
                 raise ReadError(f"the path from dentry 0x{dentry:x} upwards runs in a circle")
+            if length + _COST_OF_A_STEP * len(trail) > self._credit:
+                raise ReadError(
+                    "the paths met so far are longer, all together, than those of any real system"
+                )
             seen.add(key)
             raw = self._mounts.read_mount(mount)
             if dentry == raw.root:
@@ -90,10 +103,22 @@ class PathResolver:
             if here.parent == dentry:
                 break  # prepend_path() returns 3 here: the path escaped from its mount
             trail.append((key, b"/" + here.name))
+            length += 1 + len(here.name)
+            if length > _MAX_PATH:
+                raise ReadError(f"the path is longer than {_MAX_PATH} bytes")
             dentry = here.parent
+        self._credit -= length + _COST_OF_A_STEP * len(trail)
+        return self._join(prefix, trail)
+
+    def _join(self, prefix: bytes, trail: list[tuple[tuple[int, int], bytes]]) -> bytes:
+        """``prefix`` and the components of ``trail``, the last one first; what is on the way is kept for others."""
         for step, component in reversed(trail):
             prefix += component
-            self._prefixes[step] = prefix
+            if self._kept < _MAX_KEPT:
+                self._kept += len(prefix)
+                self._prefixes[step] = prefix
+        if len(prefix) > _MAX_PATH:
+            raise ReadError(f"the path is longer than {_MAX_PATH} bytes")
         return prefix
 
     def _dentry(self, address: int) -> _Dentry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ import drgn
 
 from explorer.model import Generation, KernelSetting, PathRef, Reference, kernel_text
 from explorer.plugin import Facts, Plugin
+from explorer.target.idr import for_each_idr_entry
 from explorer.target.types import KernelTypes
 
 from .reader import ErrorLog, ReadError
@@ -19,6 +20,8 @@ from .records import RecordBuilder
 __all__ = ("PluginContext", "PluginRun", "run_plugins")
 
 _NOT_LOADED = {"state": "not loaded"}
+#: Of all lists of all plugins together: lists within lists, in a dump made for it, have no other end.
+_MAX_ITEMS = 250_000
 
 
 @dataclass(slots=True)
@@ -46,6 +49,7 @@ class PluginContext:
         builder: RecordBuilder,
         lookup: PathLookup | None,
         errors: ErrorLog,
+        tasks: Mapping[int, int],
     ) -> None:
         self.prog = prog
         self.generation = generation
@@ -56,6 +60,8 @@ class PluginContext:
         self._builder = builder
         self._lookup = lookup
         self._errors = errors
+        self._tasks = tasks
+        self._items = 0
         self._modules = {module.name: module for module in types.modules.modules()}
 
     def has_module(self, *names: str) -> bool:
@@ -83,6 +89,16 @@ class PluginContext:
             raise LookupError(f"neither a module {module} nor vmlinux has a variable {name}")
         return address
 
+    def find_task(self, pid: int) -> drgn.Object | None:
+        """A ``struct task_struct *``, by its pid in the initial namespace."""
+        address = self._tasks.get(pid)
+        return None if address is None else drgn.Object(self.prog, "struct task_struct *", address)
+
+    def for_each_idr_entry(self, idr: drgn.Object, what: str, type_name: str) -> Iterator[drgn.Object]:
+        """The pointers in a ``struct idr``."""
+        for entry in self.bounded(for_each_idr_entry(idr), what):
+            yield drgn.Object(self.prog, type_name, entry)
+
     def path_ref(self, path: drgn.Object) -> PathRef | None:
         """A ``struct path``; ``None`` for an empty one. Large modules have their own copy of the type."""
         mnt, dentry = path.mnt.value_(), path.dentry.value_()
@@ -102,11 +118,13 @@ class PluginContext:
         return self._lookup.look_up(name, path)
 
     def bounded(self, items: Iterable[Any], what: str, limit: int = 100_000) -> Iterator[Any]:
-        """At most ``limit`` of the items."""
+        """At most ``limit`` of the items, and as many as all plugins together may still look at."""
         for count, item in enumerate(items):
-            if count >= limit:
-                self._errors.add(f"plugin {self.plugin}", what, f"more than {limit}: the rest is left out")
+            if count >= limit or self._items >= _MAX_ITEMS:
+                many = f"more than {limit}" if count >= limit else f"more than {_MAX_ITEMS} in all plugins"
+                self._errors.add(f"plugin {self.plugin}", what, f"{many}: the rest is left out")
                 return
+            self._items += 1
             yield item
 
 

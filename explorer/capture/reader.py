@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from explorer.target.addresses import HIGHEST_KERNEL_ADDRESS, LOWEST_KERNEL_ADDR
 
 from .layout import Decoder
 
-__all__ = ("PAGE", "ErrorLog", "MemoryReader", "ReadError", "is_kernel_pointer")
+__all__ = ("PAGE", "ErrorLog", "MemoryReader", "ReadError", "is_kernel_pointer", "lie_apart")
 
 PAGE = 4096
 _FIRST_PIECE = 64  # most names are shorter
@@ -24,6 +24,15 @@ _T = TypeVar("_T")
 
 class ReadError(Exception):
     """A value could not be read from kernel memory; the message says where and why."""
+
+
+def lie_apart(addresses: Collection[int], size: int) -> bool:
+    """Whether so many objects of ``size`` bytes can lie at these addresses without lying in one another.
+
+    A page of a dump made for it can hold hundreds of them. Two that begin in one stretch as long as an object
+    overlap; those on both sides of its end are let pass. To be asked when their number has doubled, no oftener.
+    """
+    return len({address // size for address in addresses}) == len(addresses)
 
 
 class MemoryReader:

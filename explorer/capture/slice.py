@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import drgn
-from drgn.helpers.linux.printk import get_dmesg
 
 from explorer.model import Snapshot
 from explorer.plugin import Plugin
 from explorer.target.drgn_calls import drgn_errors
 from explorer.target.elfcore import write_vmcore
+from explorer.target.errors import TargetError
 from explorer.target.kernel import OpenKernel
 from explorer.target.types import KernelTypes, attach_types
 
 from .capture import CaptureProgress, CaptureRequest, capture_snapshot
+from .log import touch_log
+from .reader import MemoryReader, ReadError
 
 __all__ = ("RecordedSlice", "Slice", "record", "record_slice")
 
@@ -106,7 +108,7 @@ def record_slice(kernel: OpenKernel, progress: CaptureProgress, plugins: Sequenc
     :raises TargetError: if it cannot be read
     """
     recorded = record(kernel, progress, plugins)
-    _touch_more(recorded.prog)
+    _touch_more(recorded)
     return recorded.piece
 
 
@@ -130,10 +132,14 @@ def record(kernel: OpenKernel, progress: CaptureProgress, plugins: Sequence[Plug
     return RecordedSlice(piece, prog, types, recorder.touched, recorder.reads)
 
 
-def _touch_more(prog: drgn.Program) -> None:
+def _touch_more(recorded: RecordedSlice) -> None:
     """The kernel's log belongs into a slice, although a capture of today does not read all of it."""
-    with drgn_errors("the kernel's log cannot be read"):
-        get_dmesg(prog)
+    try:
+        touch_log(recorded.prog, MemoryReader(recorded.prog), recorded.types)
+    except (ReadError, LookupError) as error:
+        raise TargetError(
+            f"the kernel's log cannot be read, without which no slice is made: {error}"
+        ) from error
 
 
 def _direct_map(prog: drgn.Program, types: KernelTypes) -> int:

@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import drgn
-from drgn.helpers.linux.pid import for_each_task
 
 from .layout import Layout, find_member
-from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
+from .pidtable import for_each_pid_task
+from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer, lie_apart
 from .symbols import SymbolTable
 
 __all__ = ("RawTask", "TaskReader", "state_letter")
@@ -178,6 +178,8 @@ class TaskReader:
         count = len(self.found)
         if count % _STEP == 0:
             self._progress(count)
+            if count & count - 1 == 0 and not lie_apart(self.found, self._layout.task.size):
+                raise _ListBroken(f"of {count} tasks, some lie within another")
 
     def _add_threads(self, leader: RawTask) -> None:
         """The leader and the rest of its thread group (``signal->thread_head``)."""
@@ -234,17 +236,12 @@ class TaskReader:
 
     def _walk_pids(self) -> None:
         """What neither end of the broken list reaches is still in the table of pids."""
-        found = 0
         try:
-            for pid_task in for_each_task(self._prog):
-                address = pid_task.value_()
-                found += 1
-                if found > _MAX_TASKS:
-                    raise ReadError("the table of pids does not end")
+            for address in for_each_pid_task(self._prog, self._reader, self._errors):
                 if address not in self.found:
                     with self._errors.guard(f"task 0x{address:x}", "task_struct"):
                         self._add(self.read_task(address))
-        except (drgn.FaultError, LookupError, ReadError, _ListBroken) as error:
+        except (ReadError, _ListBroken) as error:
             self._errors.add("tasks", "table of pids", str(error))
 
     def _read_idle_tasks(self) -> None:

@@ -25,6 +25,8 @@ __all__ = ("BusyWorker", "WorkqueueLayout", "WorkqueueReader", "WorkqueueTable",
 _MAX_WORKQUEUES = 100_000
 _MAX_PWQS = 1_000_000
 _MAX_WORKS = 100_000
+#: Entries of all lists together: in a dump made for it, any number of lists lead into the same long one.
+_MAX_NODES = 1_000_000
 _LIVE_ATTEMPTS = 4
 _U64 = (1 << 64) - 1
 _T = TypeVar("_T")
@@ -160,6 +162,7 @@ class WorkqueueReader:
         self._workqueues: dict[int, Workqueue] = {}
         self._pwqs: dict[int, Workqueue] = {}
         self._pools: dict[int, None] = {}
+        self._nodes_left = _MAX_NODES
 
     def read_all(self, symbols: SymbolTable) -> WorkqueueTable:
         """Every workqueue in the kernel's list; what could not be read is in the error log."""
@@ -201,10 +204,16 @@ class WorkqueueReader:
             if node in seen or len(seen) >= limit:
                 raise ReadError(f"the list at 0x{head:x} runs in a circle, or has more than {limit} entries")
             seen.add(node)
+            self._spend_node()
             if not is_kernel_pointer(node):
                 raise ReadError(f"the list at 0x{head:x} leads to 0x{node:x}: no kernel pointer")
             found, node = step(node)
             yield found
+
+    def _spend_node(self) -> None:
+        self._nodes_left -= 1
+        if self._nodes_left < 0:
+            raise ReadError(f"the workqueues have more than {_MAX_NODES} entries")
 
     def _next_workqueue(self, node: int) -> tuple[int, int]:
         address = node - self._layout.list
@@ -270,6 +279,7 @@ class WorkqueueReader:
             if node in seen or not is_kernel_pointer(node):
                 raise ReadError(f"the list of busy workers is broken at 0x{node:x}")
             seen.add(node)
+            self._spend_node()
             address = node - self._layout.hentry
             data = self._reader.read(address + decoder.base, decoder.span)
             node, work, func, pwq, scheduled, task, start = decoder.decode(data)

@@ -89,9 +89,9 @@ def warn_of_errors(snapshot: Snapshot) -> int:
         return ExitCode.OK
     from explorer.model import escape_text
 
-    first = snapshot.errors[0]
+    first, count = snapshot.errors[0], len(snapshot.errors)
     click.echo(
-        f"nullfs-explorer: {len(snapshot.errors)} values could not be read; the first: "
+        f"nullfs-explorer: {count} value{'s' * (count != 1)} could not be read; the first: "
         f"{escape_text(first.where)}: {escape_text(first.what)}: {escape_text(first.why)}",
         err=True,
     )

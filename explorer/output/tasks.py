@@ -72,7 +72,8 @@ def render_summary(snapshot: Snapshot) -> list[str]:
     if not capture.consistent:
         lines.append("The kernel ran while it was read: rows may be of slightly different moments.")
     if snapshot.errors:
-        lines.append(f"{len(snapshot.errors)} values could not be read: see errors in the snapshot.")
+        count = len(snapshot.errors)
+        lines.append(f"{count} value{'s' * (count != 1)} could not be read: see errors in the snapshot.")
     return lines
 
 

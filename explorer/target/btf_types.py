@@ -42,6 +42,7 @@ _QUALIFIERS = {
 #: What can be looked up in modules; scalars are all in vmlinux, or drgn makes them itself.
 _IN_MODULES = frozenset({TypeKind.STRUCT, TypeKind.UNION, TypeKind.ENUM, TypeKind.TYPEDEF})
 _COMPOSITES = (Kind.STRUCT, Kind.UNION)
+_MAX_MEMBERS = 1 << 16  # of one struct, BTF itself cannot describe more; the largest of a kernel have 300
 _INT_BOOL = 4
 _MAX_INT = 16  # __int128
 _INT_SIGNED = 1
@@ -66,6 +67,7 @@ class BtfTypes:
         self._modules = modules or (lambda: ())
         self._types: dict[tuple[Btf, int], Type] = {}
         self._named: dict[tuple[str, tuple[TypeKind, ...]], Type | None] = {}
+        self._counts: dict[tuple[Btf, int], int] = {}
         self._depth = 0
 
     def __call__(self, prog: Program, kinds: TypeKindSet, name: str, filename: str | None) -> Type | None:
@@ -181,12 +183,35 @@ class BtfTypes:
 
     def _members(self, btf: Btf, type_id: int) -> list[TypeMember]:
         members = btf.members(type_id)
+        if any(not member.name for member in members):
+            self._count_members(btf, type_id)
         # A flexible array can only be the last of several members.
         last = members[-1] if len(members) > 1 and btf.type(type_id).kind is Kind.STRUCT else None
         return [
             TypeMember(self._member(btf, type_id, member, member is last), member.name, member.bit_offset)
             for member in members
         ]
+
+    def _count_members(self, btf: Btf, type_id: int, outer: tuple[int, ...] = ()) -> int:
+        """How many members drgn finds in a type, looking through the anonymous ones.
+
+        :raises BtfError: if there are too many: anonymous structs of two anonymous structs each double with every level
+        """
+        key = (btf.owner(type_id), type_id)
+        known = self._counts.get(key)
+        if known is not None:
+            return known
+        if type_id in outer or len(outer) > MAX_CHAIN:
+            raise BtfError(f"BTF type {type_id} contains itself, or is nested too deep")
+        count = 0
+        for member in btf.members(type_id):
+            inner = type_id if member.name else btf.strip(member.type_id)
+            looked_through = not member.name and btf.type(inner).kind in _COMPOSITES
+            count += self._count_members(btf, inner, (*outer, type_id)) if looked_through else 1
+        if count > _MAX_MEMBERS:
+            raise BtfError(f"BTF type {type_id} has {count} members in its anonymous members")
+        self._counts[key] = count
+        return count
 
     def _member(
         self, btf: Btf, parent: int, member: Member, may_be_flexible: bool

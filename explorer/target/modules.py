@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from drgn import FaultError, Object, Program, SymbolBinding, SymbolKind
-from drgn.helpers.linux.idr import idr_for_each
 
 from explorer.target.btf import Btf, BtfError
+from explorer.target.idr import for_each_idr_entry
 from explorer.target.kallsyms import TableSymbol
 
 __all__ = ("LoadedModule", "ModuleTable")
@@ -26,6 +26,8 @@ _MAX_SYMBOLS = 1 << 20
 _MAX_STRINGS = 64 << 20
 _MAX_BTF = 64 << 20
 _MAX_NAME = 512  # KSYM_NAME_LEN
+#: Bytes of symbols, their names and types, of all modules: those of every module of a distribution are 100 MB.
+_MAX_READ = 256 << 20
 
 _ELF64_SYM = struct.Struct("<IBBHQQ")
 _SHN_UNDEF = 0
@@ -65,11 +67,19 @@ class ModuleTable:
         self._symbols: dict[LoadedModule, list[TableSymbol]] = {}
         self._btfs: dict[str, Btf] | None = None
         self._parsed: dict[tuple[str, int, int], Btf] = {}
+        self._read = 0
 
     def forget(self) -> None:
         """Read the module list anew at the next use; what is known of a module that is still there stays."""
         self._modules = None
         self._btfs = None
+        self._read = 0
+
+    def _spend(self, size: int) -> None:
+        """Before ``size`` bytes are read. In a dump made for it, thousands of modules have one long table."""
+        self._read += size
+        if self._read > _MAX_READ:
+            raise ValueError(f"the tables of all modules have more than {_MAX_READ >> 20} MiB")
 
     def modules(self) -> list[LoadedModule]:
         """All loaded modules, in the kernel's order (newest first)."""
@@ -131,6 +141,7 @@ class ModuleTable:
         count = kallsyms.num_symtab.value_()
         if count > _MAX_SYMBOLS:
             raise ValueError(f"{count} symbols")
+        self._spend(count * _ELF64_SYM.size)
         raw = self._prog.read(kallsyms.symtab.value_(), count * _ELF64_SYM.size) if count else b""
         entries = [
             entry
@@ -142,6 +153,7 @@ class ModuleTable:
         last = max(entry[0] for entry in entries)
         if last > _MAX_STRINGS:
             raise ValueError(f"string table of {last} bytes")
+        self._spend(last)
         strtab = kallsyms.strtab.value_()
         names = (
             self._prog.read(strtab, last)
@@ -197,9 +209,9 @@ class ModuleTable:
         if self._vmlinux is None:
             return
         try:
-            entries = idr_for_each(self._prog["btf_idr"].address_of_())
-            for _, entry in islice(entries, MAX_MODULES):
-                btf = Object(self._prog, "struct btf *", entry.value_())[0].read_()
+            entries = for_each_idr_entry(self._prog["btf_idr"])
+            for entry in islice(entries, MAX_MODULES):
+                btf = Object(self._prog, "struct btf *", entry)[0].read_()
                 if not btf.kernel_btf or not btf.base_btf:
                     continue
                 name = btf.name.string_().decode("utf-8", "surrogateescape")
@@ -218,9 +230,10 @@ class ModuleTable:
         try:
             if size > _MAX_BTF or btf.start_id.value_() != self._vmlinux_end():
                 raise BtfError("it does not continue vmlinux's")
+            self._spend(size)
             self._parsed[key] = Btf(self._prog.read(data, size), base=self._vmlinux)
             return self._parsed[key]
-        except (FaultError, BtfError) as error:
+        except (FaultError, ValueError) as error:  # BtfError is one
             self.notes.append(f"types of module {name} cannot be read: {error}")
             return None
 

@@ -174,7 +174,7 @@ class ReadingApp(TravelApp):
 
     def _say_partial(self, view: View) -> None:
         count = len(view.snapshot.errors)
-        text = f"{count} values could not be read. K says which."
+        text = f"{count} value{'s' * (count != 1)} could not be read. K says which."
         if self.schedule.interval is None:
             self.say(f"Partial: {text}")
         else:

@@ -16,8 +16,8 @@ from explorer.model import Snapshot, Workqueue, kernel_bytes
 from explorer.target.detect import detect_target
 from explorer.target.kernel import OpenKernel, open_kernel
 from tests.conftest import FIXTURES
+from tests.unit.poked import FREE, put
 
-_FREE = 0xFFFFC90FFFF00000  # nothing of the recordings is mapped there
 _PENDING_AND_PWQ = 1 << 0 | 1 << 2
 _FUNC = "call_usermodehelper_exec_work"
 
@@ -26,18 +26,6 @@ _FUNC = "call_usermodehelper_exec_work"
 def kernel(request: pytest.FixtureRequest) -> Iterator[OpenKernel]:
     with open_kernel(detect_target(str(FIXTURES[request.param]))) as opened:
         yield opened
-
-
-def put(prog: drgn.Program, address: int, data: bytes) -> None:
-    """Lay ``data`` over the kernel's memory; over physical memory too, where its direct map is meant."""
-
-    def read(at: int, count: int, offset: int, physical: bool) -> bytes:
-        return data[offset : offset + count]
-
-    prog.add_memory_segment(address, len(data), read)
-    start, end = (prog.read_u64(prog.symbol(name).address) for name in ("page_offset_base", "vmalloc_base"))
-    if start <= address < end:
-        prog.add_memory_segment(address - start, len(data), read, True)
 
 
 def put_work(kernel: OpenKernel, address: int, pwq: int, following: int) -> int:
@@ -74,7 +62,7 @@ def workqueue(snapshot: Snapshot, name: str) -> Workqueue:
 def test_a_work_in_a_pools_worklist_is_pending_in_the_workqueue_its_data_names(kernel: OpenKernel) -> None:
     pwq = first_pwq(kernel, b"events_highpri")
     head = pwq.pool.worklist.address_of_().value_()
-    node = put_work(kernel, _FREE, pwq.value_(), head)
+    node = put_work(kernel, FREE, pwq.value_(), head)
     put(kernel.prog, head, struct.pack("<Q", node))
     snapshot = capture(kernel)
     assert snapshot.errors == []
@@ -86,8 +74,8 @@ def test_a_work_in_a_pools_worklist_is_pending_in_the_workqueue_its_data_names(k
 def test_works_above_max_active_are_inactive_in_their_order(kernel: OpenKernel) -> None:
     pwq = first_pwq(kernel, b"events_unbound")
     head = pwq.inactive_works.address_of_().value_()
-    second = put_work(kernel, _FREE + 0x100, pwq.value_(), head)
-    put(kernel.prog, head, struct.pack("<Q", put_work(kernel, _FREE, pwq.value_(), second)))
+    second = put_work(kernel, FREE + 0x100, pwq.value_(), head)
+    put(kernel.prog, head, struct.pack("<Q", put_work(kernel, FREE, pwq.value_(), second)))
     snapshot = capture(kernel)
     assert snapshot.errors == []
     # There are two of that name: system_unbound_wq and system_dfl_wq.
@@ -98,8 +86,8 @@ def test_works_above_max_active_are_inactive_in_their_order(kernel: OpenKernel) 
 def test_a_worklist_in_a_circle_costs_that_pool_and_is_said(kernel: OpenKernel) -> None:
     pwq = first_pwq(kernel, b"events_highpri")
     whole = capture(kernel)
-    node = _FREE + int(kernel.prog.type("struct work_struct").member("entry").offset)
-    put_work(kernel, _FREE, pwq.value_(), node)
+    node = FREE + int(kernel.prog.type("struct work_struct").member("entry").offset)
+    put_work(kernel, FREE, pwq.value_(), node)
     put(kernel.prog, pwq.pool.worklist.address_of_().value_(), struct.pack("<Q", node))
     snapshot = capture(kernel)
     assert [(error.where, error.what) for error in snapshot.errors] == [
