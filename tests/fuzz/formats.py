@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import gzip
 import json
@@ -16,16 +15,15 @@ from typing import Any, NamedTuple
 import zstandard
 
 from explorer.target import typecache
-from explorer.target.btf import Btf, BtfError, bytes_of
 
 from .bases import SMALLEST, Bases
 from .memory import HOSTILE
 
-__all__ = ("FILE_MUTATORS", "FileCase", "changed_json", "mutate_bytes")
+__all__ = ("EDGES", "FILE_MUTATORS", "FileCase", "changed_json", "mutate_bytes", "mutate_part", "set_fields")
 
 _PAGE = 4096
 _ODD_TEXTS = ("0x", "0x" + "f" * 16, "0x" + "f" * 17, "0xzz", "٣", "x" * 70_000, "isolated", "\ud800")
-_EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
+EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
 
 
 class FileCase(NamedTuple):
@@ -52,7 +50,7 @@ def mutate_bytes(data: bytes, rng: random.Random, low: int = 0, high: int | None
                 out[at] ^= 1 << rng.randrange(8)
             case 2:
                 size = rng.choice((1, 2, 4, 8))
-                out[at : at + size] = struct.pack("<Q", rng.choice(_EDGES))[:size][: len(out) - at]
+                out[at : at + size] = struct.pack("<Q", rng.choice(EDGES))[:size][: len(out) - at]
             case 3:
                 size = rng.randint(1, 64)
                 out[at : at + size] = bytes(min(size, len(out) - at))
@@ -64,12 +62,12 @@ def mutate_bytes(data: bytes, rng: random.Random, low: int = 0, high: int | None
     return bytes(out[: rng.randrange(len(out) + 1)]) if rng.random() < 0.08 else bytes(out)
 
 
-def _fields(data: bytes, layout: list[tuple[int, int]], rng: random.Random) -> bytes:
+def set_fields(data: bytes, layout: list[tuple[int, int]], rng: random.Random) -> bytes:
     """Set whole fields, (offset, size) each, to values at the edges or near what they are."""
     out = bytearray(data)
     for offset, size in rng.sample(layout, rng.randint(1, min(3, len(layout)))):
         old = int.from_bytes(out[offset : offset + size], "little")
-        new = rng.choice((*_EDGES, old + 1, old - 1, old * 2, old ^ 1 << rng.randrange(size * 8)))
+        new = rng.choice((*EDGES, old + 1, old - 1, old * 2, old ^ 1 << rng.randrange(size * 8)))
         out[offset : offset + size] = (new & (1 << 8 * size) - 1).to_bytes(size, "little")
     return bytes(out)
 
@@ -85,9 +83,9 @@ def _elf_headers(bases: Bases, rng: random.Random) -> FileCase:
     ]
     match rng.randrange(4):
         case 0:
-            content = _fields(content, header, rng)
+            content = set_fields(content, header, rng)
         case 1:
-            content = _fields(content, segments, rng)
+            content = set_fields(content, segments, rng)
         case 2:
             content = mutate_bytes(content, rng, 0, 64 + 56 * phnum + 2048)
         case _:
@@ -103,9 +101,9 @@ def _kdump_headers(bases: Bases, rng: random.Random) -> FileCase:
     match rng.randrange(5):
         case 0:
             layout = [(8, 4), (424, 4), (428, 4), (432, 4), (436, 4), (440, 4), (444, 4), (460, 4)]
-            content = _fields(content, layout, rng)
+            content = set_fields(content, layout, rng)
         case 1:
-            content = _fields(content, [(_PAGE + at, 8) for at in range(0, 104, 8)], rng)
+            content = set_fields(content, [(_PAGE + at, 8) for at in range(0, 104, 8)], rng)
         case 2:
             content = mutate_bytes(content, rng, 2 * _PAGE, descriptors)
         case 3:
@@ -114,7 +112,7 @@ def _kdump_headers(bases: Bases, rng: random.Random) -> FileCase:
                 for at in range(count)
                 for offset, size in ((0, 8), (8, 4), (12, 4), (16, 8))
             ]
-            content = _fields(content, layout, rng)
+            content = set_fields(content, layout, rng)
         case _:
             content = mutate_bytes(content, rng)
     return FileCase(content, ".kdump")
@@ -130,7 +128,7 @@ def _flattened(bases: Bases, rng: random.Random) -> FileCase:
     match rng.randrange(4):
         case 0:
             for at in rng.sample(records, rng.randint(1, 3)):
-                value = rng.choice((*_EDGES, rng.getrandbits(40)))
+                value = rng.choice((*EDGES, rng.getrandbits(40)))
                 struct.pack_into(">Q", out, at + rng.choice((0, 8)), value)
         case 1:
             out = bytearray(mutate_bytes(content, rng, 0, _PAGE))
@@ -277,39 +275,8 @@ def _resealed(bases: Bases, rng: random.Random, wanted: Callable[[str], bool]) -
     return FileCase(typecache._encode(path.stem, sections), "", cache_of=SMALLEST)
 
 
-def _btf(bases: Bases, rng: random.Random) -> FileCase:
-    """The kernel's BTF: as the cache keeps it, with the index to it or with one made anew."""
-    path, content = bases.cache_file(SMALLEST)
-    sections: dict[str, bytes | memoryview] = dict(typecache._decode(content, path.stem))
-    raw = bytearray(sections["btf"])
-    if rng.random() < 0.2:
-        raw = bytearray(_fields(bytes(raw), [(0, 2), (2, 1), *((at, 4) for at in range(4, 24, 4))], rng))
-    else:
-        types = struct.unpack_from("<I", raw, 12)[0]
-        for _ in range(1 << rng.randint(0, 12)):
-            at = 24 + rng.randrange(types) // 4 * 4
-            word = struct.unpack_from("<I", raw, at)[0]
-            new = rng.choice(
-                (*_EDGES[:9], word + 1, word - 1, word ^ 1 << rng.randrange(32), rng.randrange(30_000))
-            )
-            struct.pack_into("<I", raw, at, new & 0xFFFFFFFF)
-    sections["btf"] = bytes(raw)
-    if rng.random() < 0.7:
-        with contextlib.suppress(BtfError):  # then it keeps the index of the sound one
-            for name, words in zip(
-                ("btf_starts", "btf_names", "btf_enums"), Btf(bytes(raw)).index, strict=True
-            ):
-                assert name in sections
-                sections[name] = bytes_of(words)
-    return FileCase(typecache._encode(path.stem, sections), "", cache_of=SMALLEST)
-
-
-def _btf_in_dump(bases: Bases, rng: random.Random) -> FileCase:
-    """BTF in the kernel's memory, read without a cache."""
-    return FileCase(_mutate_part(bases, rng, b"\x9f\xeb\x01\x00\x18\x00\x00\x00"), ".elf", ("--no-cache",))
-
-
-def _mutate_part(bases: Bases, rng: random.Random, start: bytes) -> bytes:
+def mutate_part(bases: Bases, rng: random.Random, start: bytes) -> bytes:
+    """The smallest slice, damaged behind the first place that begins with ``start``."""
     content = bases.elf(SMALLEST)
     at = content.find(start)
     assert at >= 0
@@ -373,7 +340,5 @@ FILE_MUTATORS: dict[str, Callable[[Bases, random.Random], FileCase]] = {
     "cache-index": lambda bases, rng: _resealed(
         bases, rng, lambda name: not name.startswith("sym_") and name != "btf"
     ),
-    "btf": _btf,
-    "btf-in-dump": _btf_in_dump,
     "kallsyms": _kallsyms,
 }

@@ -22,11 +22,14 @@ from explorer.model import Snapshot
 from explorer.output.snapshots import SnapshotError, parse_snapshot
 
 from .bases import SMALLEST, Bases, WarmKernel
+from .crafted import CRAFTED_MUTATORS
 from .formats import FILE_MUTATORS as FORMAT_MUTATORS
 from .formats import FileCase
-from .memory import MEMORY_MUTATORS, apply_patches
+from .memory import MEMORY_MUTATORS as DAMAGE_MUTATORS
+from .memory import apply_patches
 from .recordings import RECORDING_MUTATORS
 from .streams import STREAM_MUTATORS
+from .types import TYPE_MUTATORS
 
 __all__ = ("MUTATORS", "Case", "Result", "Worker", "cases_of")
 
@@ -53,7 +56,8 @@ _COMMANDS: tuple[tuple[str, ...], ...] = (
 )
 _RECORDING_COMMANDS = (("timeline",), ("timeline", "--json"), ("frame",))
 _MEMORY_BASES = ("isolated", "rfc-v1", "nullfs-rootfs", "legacy-6.12", "legacy-6.1")
-FILE_MUTATORS = FORMAT_MUTATORS | RECORDING_MUTATORS
+MEMORY_MUTATORS = DAMAGE_MUTATORS | CRAFTED_MUTATORS
+FILE_MUTATORS = FORMAT_MUTATORS | TYPE_MUTATORS | RECORDING_MUTATORS
 MUTATORS: tuple[str, ...] = (*MEMORY_MUTATORS, *FILE_MUTATORS, *STREAM_MUTATORS)
 
 
@@ -270,6 +274,8 @@ class _Ended:
             return "exit code 4 and not a word", "words"
         if code == 4 and "plugin" in text and re.search(r"\b[A-Z]\w*Error: ", text):
             return None, "plugin raised"
+        if code == 3 and "out of memory" in text:
+            return None, "out of memory"
         if code in (0, 4) and self._command[:3] == ["snapshot", "--format", "json"]:
             try:
                 parse_snapshot(self.out, "the output")

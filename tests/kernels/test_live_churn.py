@@ -68,13 +68,9 @@ def _document(ran: tuple[int, str]) -> tuple[int, Snapshot]:
     return code, parse_snapshot(printed[printed.index('{"schema_version"') : end].encode(), "live")
 
 
-@pytest.fixture(scope="module", params=["7.3"])
+@pytest.fixture(scope="module", params=["7.3", "6.12"])
 def churn(request: pytest.FixtureRequest) -> Iterator[Churn]:
-    """A guest that QEMU's emulation lets die is booted again, and it is said.
-
-    6.12 does not live through the storm under emulation: three boots of three died in it. ``make churn`` takes it with
-    ``CHURN="--kernel 6.12"``, for machines with KVM.
-    """
+    """A guest that QEMU's emulation lets die is booted again, and it is said."""
     guest, made = boot_until(lambda: boot_live(request.param), Churn, f"{request.param} churn")
     with guest:
         yield made
