@@ -71,6 +71,10 @@ class ExitCode:
     """Captured with errors; the output is written."""
 
 
+class _OutputClosedError(Exception):
+    """Whoever reads our output has seen enough: not a BrokenPipeError, of which click would make exit code 1."""
+
+
 class LazyGroup(click.Group):
     """Lists its commands without importing them. Where the first word names none, the app is meant."""
 
@@ -80,6 +84,12 @@ class LazyGroup(click.Group):
         if not completing and (not args or (args[0] not in _COMMANDS and args[0] not in own)):
             args = ["open", *args]
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _OutputClosedError from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -163,8 +173,8 @@ def main(args: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        _abandon_stdout()  # whoever read our output has seen enough
+    except (_OutputClosedError, BrokenPipeError):  # the latter: from the last flush
+        _abandon_stdout()
         sys.exit(0)
     except MemoryError:  # what holds the memory is still there: nothing is imported or made here
         os.write(2, _OUT_OF_MEMORY)
