@@ -54,6 +54,7 @@ _HELP = {
 }
 
 
+_MAX_LINE = 1000
 _OUT_OF_MEMORY = b"nullfs-explorer: out of memory: this process may not have as much as the target needs\n"
 
 
@@ -123,9 +124,11 @@ def cli() -> None:
 
 
 def _one_line(error: BaseException) -> str:
+    """What an error says, escaped, in a line that is not longer than anyone reads."""
     from explorer.model import escape_text
 
-    return escape_text(" ".join(str(error).split()))
+    text = " ".join(str(error)[: 4 * _MAX_LINE].split())
+    return escape_text(text if len(text) <= _MAX_LINE else f"{text[:_MAX_LINE]}...")
 
 
 def _known_errors() -> dict[type[BaseException], int]:

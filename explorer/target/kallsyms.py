@@ -12,7 +12,7 @@ import gc
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from drgn import Program, ProgramFlags, Symbol, SymbolBinding, SymbolKind
@@ -39,7 +39,10 @@ _SECTIONS = ("sym_addresses", "sym_names", "sym_starts", "sym_tokens", "sym_kind
 _MAX_EXPANDED = 1 << 14
 #: Symbols at one address that are looked at for the best name: markers of empty sections are some dozens.
 _MAX_ALIASES = 256
+#: Names that begin alike, and are looked through for one: ``name`` among all ``name.llvm.123``.
+_MAX_SUFFIXED = 1 << 13
 _MAX_NAME = 0x7FFF
+_MAX_TEXT = 256 << 20  # bytes of all names: a distribution's kernel has six million
 
 
 def _type_of(letter: int) -> int:
@@ -139,7 +142,7 @@ class SymbolTable:
         """The table of the kernel's own; where it does not give the order of the names, it is made here (0.2 s)."""
         order = symbols.order
         if order is None:
-            names = [expand(symbols.names, start, symbols.tokens)[1:] for start in symbols.starts]
+            names = list(_expand_all(symbols))
             order = array("I", sorted(range(len(names)), key=names.__getitem__))
         bias = _BIAS - base
         places = (
@@ -165,7 +168,8 @@ class SymbolTable:
         key = name.encode("utf-8", "surrogateescape")
         places = range(len(self._by_name))
         found = []
-        for place in range(bisect_left(places, key, key=self._ordered), len(places)):
+        first = bisect_left(places, key, key=self._ordered)
+        for place in range(first, min(len(places), first + _MAX_SUFFIXED)):
             own = self._ordered(place)
             if own == key:
                 found.append(self._symbol(self._by_name[place]))
@@ -234,6 +238,17 @@ class SymbolTable:
         return [Symbol(*symbol) for symbol in (found[:1] if one else found)]
 
 
+def _expand_all(symbols: RawSymbols) -> Iterator[bytes]:
+    """Every name. :raises ValueError: if they are longer, all together, than those of any kernel"""
+    total = 0
+    for start in symbols.starts:
+        name = expand(symbols.names, start, symbols.tokens)[1:]
+        total += len(name)
+        if total > _MAX_TEXT:
+            raise ValueError(f"the names of kallsyms have more than {_MAX_TEXT >> 20} MiB")
+        yield name
+
+
 def _store(address: int, base: int) -> int:
     return address if address < _KERNEL else max(address - base + _BIAS, _KERNEL)
 
@@ -267,10 +282,13 @@ def load_symbols(prog: Program) -> SymbolTable:
     remedy = "give a vmlinux with -s"
     if base is None or not is_kernel_pointer(base):
         raise TargetError(f"VMCOREINFO does not say where _stext is, so symbols cannot be placed: {remedy}")
-    if not prog.flags & ProgramFlags.IS_LIVE:
+    if not prog.flags & ProgramFlags.IS_LOCAL:
         raw = _load_raw(prog, info, base)
-        if raw is not None:
-            return raw
+        if raw is None:  # not for drgn either: a damaged table keeps it busy for ever
+            raise TargetError(
+                f"kallsyms cannot be read: it is damaged, not in the dump, or older than Linux 6.0; {remedy}"
+            )
+        return raw
     with drgn_errors(f"kallsyms cannot be read (that needs Linux 6.0 or newer; else {remedy})"):
         symbols = load_vmlinux_kallsyms(prog)(prog, None, None, False)
         # In here: a damaged name is no UTF-8, and drgn finds that out when it is asked for.
@@ -284,7 +302,7 @@ def load_symbols(prog: Program) -> SymbolTable:
 
 
 def _load_raw(prog: Program, info: str, base: int) -> SymbolTable | None:
-    """Read at once, a tenth of the time drgn takes; ``None`` for whatever is not as expected: drgn knows more."""
+    """Read at once, a tenth of the time drgn takes; ``None`` for whatever is not as expected."""
     collecting = gc.isenabled()
     gc.disable()  # it would look through all those names again and again, none of them garbage
     try:
@@ -294,6 +312,8 @@ def _load_raw(prog: Program, info: str, base: int) -> SymbolTable | None:
         if table is None or all(symbol.address != base for symbol in table.find("_stext")):
             return None
         return table
+    except ValueError:
+        return None
     finally:
         if collecting:
             gc.enable()

@@ -9,6 +9,7 @@ follows the addresses.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from array import array
 from collections.abc import Sequence
@@ -24,9 +25,11 @@ __all__ = ("NR_TOKENS", "RawSymbols", "expand", "read_raw_symbols")
 NR_TOKENS = 256
 
 _NAMES = ("num_syms", "names", "token_table", "token_index", "offsets")
-_MAX_SYMBOLS = 4_000_000
+_MAX_SYMBOLS = 2_000_000  # a distribution's kernel has 200,000
 _MAX_NAMES = 64 << 20
 _MAX_TOKENS = 1 << 16
+_PAGE = 4096
+_MAX_NAME = 512  # KSYM_NAME_LEN: no token is longer, and no name has more of them
 _LONG = 0x80
 _SEQUENCE_BYTES = 3
 #: How many neighbours in the kernel's own order are looked at before it is believed.
@@ -47,13 +50,16 @@ class RawSymbols(NamedTuple):
 
 
 def expand(names: bytes, start: int, tokens: Sequence[bytes]) -> bytes:
-    """The type letter and the name that begin at ``start`` of the compressed names; less, where these are damaged."""
+    """The type letter and the name that begin at ``start`` of the compressed names; less, where these are damaged.
+
+    At most 512 bytes, as the kernel has it.
+    """
     if start >= len(names):
         return b""
     length, start = names[start], start + 1
     if length & _LONG:
         length, start = length & ~_LONG | (names[start] << 7 if start < len(names) else 0), start + 1
-    return b"".join(map(tokens.__getitem__, names[start : start + length]))
+    return b"".join(map(tokens.__getitem__, names[start : start + min(length, _MAX_NAME)]))[:_MAX_NAME]
 
 
 def read_raw_symbols(prog: drgn.Program, symbols: dict[str, int]) -> RawSymbols | None:
@@ -71,7 +77,7 @@ def read_raw_symbols(prog: drgn.Program, symbols: dict[str, int]) -> RawSymbols 
             return None
         offsets = array("i", prog.read(offsets_at, 4 * count))
         tokens = _tokens(prog.read(table_at, index_at - table_at), prog.read(index_at, 2 * NR_TOKENS))
-        data = prog.read(names_at, table_at - names_at)
+        data = _read_up_to(prog, names_at, table_at - names_at)
         starts, end = _starts(data, count)
         base = None if base_at is None else prog.read_u64(base_at)
     except (KeyError, IndexError, ValueError, drgn.FaultError):
@@ -87,8 +93,23 @@ def read_raw_symbols(prog: drgn.Program, symbols: dict[str, int]) -> RawSymbols 
     return raw._replace(order=_read_order(prog, order_at, raw))
 
 
+def _read_up_to(prog: drgn.Program, address: int, size: int) -> bytes:
+    """``size`` bytes, or those before the first page that is not there: behind the names lie their markers, which a
+    slice of memory need not have."""
+    try:
+        whole: bytes = prog.read(address, size)
+    except drgn.FaultError:
+        parts = []
+        with contextlib.suppress(drgn.FaultError):
+            for start in range(address & -_PAGE, address + size, _PAGE):
+                first, end = max(start, address), min(start + _PAGE, address + size)
+                parts.append(prog.read(first, end - first))
+        return b"".join(parts)
+    return whole
+
+
 def _tokens(table: bytes, index: bytes) -> list[bytes]:
-    return [table[start : table.index(0, start)] for start in array("H", index)]
+    return [table[start : table.index(0, start, start + _MAX_NAME)] for start in array("H", index)]
 
 
 def _starts(data: bytes, count: int) -> tuple[array[int], int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -42,6 +43,9 @@ __all__ = (
 #: How drgn's log begins when it has decided how to read (libdrgn/qemu_machine_protocol.c).
 _DIRECT = "QEMU process memory reading enabled"
 _NOT_DIRECT = "QEMU process memory reading disabled: "
+#: Seconds: in every boot seen, VMCOREINFO is in the first 64 MiB, which take seven.
+_SEARCH_TIMEOUT = 120.0
+_MAX_MISSES = 16_384  # pages, one after the other
 
 
 @dataclass
@@ -116,8 +120,29 @@ def query_guest(qmp: QmpConnection, name: str) -> tuple[bool, list[tuple[int, in
 def _search_slowly(
     qmp: QmpConnection, ram: list[tuple[int, int]], name: str, progress: Progress
 ) -> tuple[VmcoreInfo, int]:
-    """Search through the monitor, at some 10 MB/s."""
-    return find_kernel(qmp.read_physical, ram, name, progress)
+    """Search through the monitor, at some 10 MB/s: for a minute or two, and no longer where nothing can be read.
+
+    :raises TargetError: if no kernel is found, or not in that time
+    """
+    deadline = time.monotonic() + _SEARCH_TIMEOUT
+    misses = 0
+
+    def read(address: int, size: int) -> bytes | None:
+        nonlocal misses
+        if time.monotonic() > deadline:
+            raise TargetError(
+                f"{name}: no kernel found in {_SEARCH_TIMEOUT:.0f} s through QEMU's monitor, up to "
+                f"{address / 1e9:.1f} GB: use a unix socket on QEMU's machine, or give --vmcoreinfo FILE"
+            )
+        data = qmp.read_physical(address, size)
+        misses = 0 if data else misses + 1
+        if misses > _MAX_MISSES:
+            raise TargetError(
+                f"{name}: QEMU's monitor shows nothing of the RAM it names, up to {address / 1e9:.1f} GB"
+            )
+        return data
+
+    return find_kernel(read, ram, name, progress)
 
 
 def attach_qemu(address: str, info: VmcoreInfo | None) -> Attached:

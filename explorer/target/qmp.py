@@ -17,6 +17,7 @@ import stat
 import struct
 import time
 from collections import deque
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,11 +27,18 @@ from explorer.target.errors import TargetError
 __all__ = ("QmpConnection", "connect", "parse_ram_ranges", "parse_xp")
 
 _TIMEOUT = 5.0
-#: The largest reply: a dump of ``_XP_BYTES``, or the memory tree of a guest with many devices.
-_MAX_MESSAGE = 64 << 20
+#: Seconds until a reply must have come, whatever else QEMU says meanwhile.
+_REPLY_TIMEOUT = 20.0
+_MAX_MESSAGE = 1 << 20
+#: What the monitor prints at most: a dump of ``_XP_BYTES``, or the memory tree of a guest with many devices.
+_MAX_MONITOR = 4 << 20
+#: Ranges of RAM, and where they must end: a guest of 64 TiB has a handful of them.
+_MAX_RANGES = 1024
+_MAX_ADDRESS = 1 << 46
 _MAX_SKIPPED = 10_000
 _MAX_EVENTS = 1000
 _XP_BYTES = 32 << 10
+_MONITOR = "human-monitor-command"
 _TREE_LINE = re.compile(r"\s*([0-9a-f]{1,16})-([0-9a-f]{1,16}) \(prio -?\d+, (?:nv-)?ram\)")
 
 
@@ -137,12 +145,14 @@ class QmpConnection:
         """
         self._last_id = number = self._last_id + 1
         request = {"execute": command, "id": number} | ({"arguments": arguments} if arguments else {})
+        deadline = time.monotonic() + max(self._timeout, _REPLY_TIMEOUT)
+        limit = _MAX_MONITOR if command == _MONITOR else _MAX_MESSAGE
         try:
             self._socket.sendall(json.dumps(request).encode() + b"\r\n")
         except OSError as error:
             raise TargetError(f"qemu:{self._address}: {error.strerror or error}") from error
         for _ in range(_MAX_SKIPPED):
-            reply = self._receive()
+            reply = self._receive(deadline, limit)
             if reply.get("id", number) != number:
                 continue
             if "return" in reply:
@@ -156,7 +166,7 @@ class QmpConnection:
 
     def monitor(self, command: str) -> str:
         """Run a command of the human monitor and return its text."""
-        return str(self.execute("human-monitor-command", **{"command-line": command}))
+        return str(self.execute(_MONITOR, **{"command-line": command}))
 
     def read_physical(self, address: int, size: int) -> bytes | None:
         """Guest memory through the monitor: slow, but it needs no rights on the process."""
@@ -169,9 +179,12 @@ class QmpConnection:
             parts.append(data[:count])
         return b"".join(parts)
 
-    def _receive(self) -> dict[str, Any]:
-        """The next message: one line of JSON."""
-        deadline = time.monotonic() + self._timeout
+    def _receive(self, deadline: float = inf, limit: int = _MAX_MESSAGE) -> dict[str, Any]:
+        """The next message: one line of JSON, of at most ``limit`` bytes.
+
+        :param deadline: when it must be there (``time.monotonic()``), if that is before the timeout
+        """
+        deadline = min(deadline, time.monotonic() + self._timeout)
         searched = 0
         while (end := self._buffer.find(b"\n", searched)) < 0:
             searched = len(self._buffer)
@@ -185,7 +198,7 @@ class QmpConnection:
             if not data:
                 raise TargetError(f"qemu:{self._address}: QEMU closed the connection")
             self._buffer += data
-            if len(self._buffer) > _MAX_MESSAGE:
+            if b"\n" not in data and len(self._buffer) > limit:
                 raise TargetError(f"qemu:{self._address}: a message without end: not QMP")
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
@@ -201,7 +214,10 @@ class QmpConnection:
 
 
 def parse_ram_ranges(tree: str) -> list[tuple[int, int]]:
-    """(first, end) physical addresses of RAM, from ``info mtree -f``: the view with the space "memory"."""
+    """(first, end) physical addresses of RAM, from ``info mtree -f``: the view with the space "memory".
+
+    At most 1,024 of them, all below 64 TiB.
+    """
     ranges: list[tuple[int, int]] = []
     wanted = False
     for line in tree.splitlines():
@@ -213,7 +229,7 @@ def parse_ram_ranges(tree: str) -> list[tuple[int, int]]:
             wanted = True
         elif wanted and (match := _TREE_LINE.match(line)) is not None:
             first, last = int(match[1], 16), int(match[2], 16)
-            if first % 4096 == 0 and first < last < 1 << 52:
+            if first % 4096 == 0 and first < last < _MAX_ADDRESS and len(ranges) < _MAX_RANGES:
                 ranges.append((first, last + 1))
     return ranges
 

@@ -240,7 +240,7 @@ def test_a_reply_to_an_interrupted_command_is_not_taken_for_the_next_ones(boot: 
         control.close()
 
 
-def _interrupt() -> None:
+def _interrupt(deadline: float, limit: int) -> None:
     raise KeyboardInterrupt
 
 

@@ -17,7 +17,9 @@ from explorer.output.snapshots import load_snapshot
 from tests.conftest import DATA, FIXTURES, SAMPLE, Run, capture_file
 from tests.crashing import crashing_plugin
 
-_REST = "nullfs-explorer: 1 value could not be read; the first: capture: the rest: the reader was ended by signal"
+_REST = (
+    "nullfs-explorer: 1 value could not be read; the first: capture: the rest: the reader was ended by signal"
+)
 
 
 def test_a_crash_while_the_rest_is_read_leaves_a_valid_snapshot_with_every_task(

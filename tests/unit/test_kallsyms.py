@@ -9,7 +9,14 @@ from drgn import Architecture, Platform, Program, Symbol, SymbolBinding, SymbolK
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.target.kallsyms import SymbolTable, vmcoreinfo_symbol
+from explorer.target import kallsyms
+from explorer.target.detect import detect_target
+from explorer.target.errors import TargetError
+from explorer.target.kallsyms import SymbolTable, load_symbols, vmcoreinfo, vmcoreinfo_symbol
+from explorer.target.kallsyms_raw import RawSymbols, expand, read_raw_symbols
+from explorer.target.kernel import open_kernel
+from tests.conftest import FIXTURES
+from tests.unit.poked import put
 
 STEXT = 0xFFFF_FFFF_8100_0000
 GLOBAL, LOCAL = SymbolBinding.GLOBAL, SymbolBinding.LOCAL
@@ -126,3 +133,77 @@ def test_names_longer_than_a_byte_can_say_are_kept() -> None:
     table = SymbolTable.build(STEXT, [symbol(long, STEXT), symbol("y", STEXT + 8)])
     assert [found.name for found in table.all()] == [long, "y"]
     assert table.find(long)[0].address == STEXT
+
+
+def test_a_damaged_token_table_is_refused_and_not_given_to_drgn_to_hang_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A table without an end of any token: each would be as long as the table."""
+
+    def hang(prog: Program) -> None:
+        raise AssertionError("drgn was asked")
+
+    with open_kernel(detect_target(str(FIXTURES["isolated"]))) as kernel:
+        info = vmcoreinfo(kernel.prog)
+        table, index = (vmcoreinfo_symbol(info, f"kallsyms_token_{name}") or 0 for name in ("table", "index"))
+        put(kernel.prog, table, b"a" * (index - table - 1) + b"\0")
+        monkeypatch.setattr(kallsyms, "load_vmlinux_kallsyms", hang)
+        with pytest.raises(TargetError, match="give a vmlinux with -s"):
+            load_symbols(kernel.prog)
+
+
+def test_a_token_longer_than_any_name_is_refused() -> None:
+    table = b"a" * 600 + b"\0"
+    memory = (
+        (2).to_bytes(
+            4, "little"
+        )  # the symbols' number, then their offsets, names, tokens, and the tokens' index
+        + bytes(8)
+        + b"\1\0\1\0"
+        + table
+        + bytes(512)
+    )
+    at = 0xFFFF_FFFF_8100_0000
+    places = dict(
+        zip(
+            (f"kallsyms_{name}" for name in ("num_syms", "offsets", "names", "token_table", "token_index")),
+            (at, at + 4, at + 12, at + 16, at + 16 + len(table)),
+            strict=True,
+        )
+    )
+    assert read_raw_symbols(_program(at, memory), places) is None
+    short = memory.replace(b"a" * 600, b"a" * 500 + b"\0" * 100)
+    found = read_raw_symbols(_program(at, short), places)
+    assert found is not None
+    assert expand(found.names, 0, found.tokens) == b"a" * 500
+
+
+def _program(address: int, memory: bytes) -> Program:
+    prog = Program(Platform(Architecture.X86_64))
+    prog.add_memory_segment(
+        address, len(memory), lambda at, count, offset, physical: memory[offset : offset + count]
+    )
+    return prog
+
+
+def test_a_name_of_many_long_tokens_is_cut_where_the_kernel_would() -> None:
+    assert len(expand(b"\xff\x7f" + bytes(0x7FFF), 0, [b"a" * 500])) == 512
+
+
+def test_names_that_fill_memory_all_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two bytes are a name of 500: millions of them fit into a small dump."""
+    monkeypatch.setattr(kallsyms, "_MAX_TEXT", 100_000)
+    starts = array("I", range(0, 2 * 1000, 2))
+    raw = RawSymbols(range(STEXT, STEXT + 1000), b"\1\0" * 1000, starts, [b"a" * 500] * 256, None)
+    with pytest.raises(ValueError, match="names of kallsyms"):
+        SymbolTable.of_raw(STEXT, raw)
+
+
+def test_a_name_is_not_looked_for_among_millions_that_begin_like_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kallsyms, "_MAX_SUFFIXED", 8)
+    names = [*(f"show.{number:03}" for number in range(100)), "show"]
+    table = SymbolTable.build(STEXT, [symbol(name, STEXT + 16 * at) for at, name in enumerate(names)])
+    assert [found.name for found in table.find("show")] == ["show"]
+    table._expanded.clear()
+    assert table.find("sho") == []
+    assert len(table._expanded) < 20

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from explorer.target import qemu, qmp
 from explorer.target.errors import TargetError
 from explorer.target.qmp import QmpConnection, connect, parse_ram_ranges, parse_xp
+from explorer.target.spec import no_progress
 
 GREETING = b'{"QMP": {"version": {}, "capabilities": []}}\r\n'
 OK = b'{"return": {}}\r\n'
@@ -47,7 +53,8 @@ def serve(tmp_path: Path) -> Callable[..., str]:
 
         def run() -> None:
             client, _ = server.accept()
-            with server, client, client.makefile("rb") as lines:
+            # A client that has hung up has heard enough.
+            with server, client, client.makefile("rb") as lines, contextlib.suppress(BrokenPipeError):
                 for reply in replies:
                     client.sendall(reply)
                     lines.readline()
@@ -61,9 +68,9 @@ def serve(tmp_path: Path) -> Callable[..., str]:
 def test_events_between_replies_are_skipped(serve: Callable[..., str]) -> None:
     event = b'{"event": "STOP", "timestamp": {}}\r\n'
     address = serve(event.replace(event, GREETING), event + OK, event + b'{"return": {"running": false}}\n')
-    with QmpConnection(address, 5) as qmp:
-        assert qmp.execute("query-status") == {"running": False}
-        assert not qmp.over_tcp
+    with QmpConnection(address, 5) as guest:
+        assert guest.execute("query-status") == {"running": False}
+        assert not guest.over_tcp
 
 
 @pytest.mark.parametrize(
@@ -84,6 +91,87 @@ def test_a_server_that_is_not_qmp_ends_in_one_line(
     with pytest.raises(TargetError, match=expected) as caught:
         QmpConnection(serve(*replies), 0.5)
     assert "\n" not in str(caught.value)
+
+
+def test_events_without_end_do_not_put_a_reply_off_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qmp, "_REPLY_TIMEOUT", 0.6)
+    path, stopped = tmp_path / "qmp", threading.Event()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen(1)
+
+        def run() -> None:
+            client, _ = server.accept()
+            with client, contextlib.suppress(OSError):
+                client.sendall(GREETING)
+                while not stopped.wait(0.1):
+                    client.sendall(b'{"event": "STOP"}\r\n')
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        with pytest.raises(TargetError, match="does not answer"):
+            QmpConnection(str(path), 0.5)
+        stopped.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [b'{"return": "' + b"x" * (2 << 20) + b'"}\n', b'{"return": [' + b"[]," * (1 << 20) + b"0]}\n"],
+    ids=["text", "lists"],
+)
+def test_a_reply_of_megabytes_is_not_read_where_none_is_due(serve: Callable[..., str], flood: bytes) -> None:
+    with (
+        pytest.raises(TargetError, match="without end"),
+        QmpConnection(serve(GREETING, OK, flood), 5) as guest,
+    ):
+        guest.execute("query-status")
+
+
+def test_a_memory_tree_of_megabytes_is_read_and_gives_a_bounded_number_of_ranges(
+    serve: Callable[..., str],
+) -> None:
+    lines = [f"  {at << 13:016x}-{(at << 13) + 4095:016x} (prio 0, ram): pc.ram" for at in range(30_000)]
+    tree = "\n".join(["FlatView #0", ' AS "memory", root: system', *lines])
+    with QmpConnection(serve(GREETING, OK, json.dumps({"return": tree}).encode() + b"\n"), 5) as guest:
+        ranges = parse_ram_ranges(guest.monitor("info mtree -f"))
+    assert len(tree) > 1 << 20
+    assert ranges == [(at << 13, (at << 13) + 4096) for at in range(1024)]
+
+
+def test_ram_beyond_what_any_machine_has_is_not_searched() -> None:
+    tree = TREE.replace("0000000100000000-000000017fffffff", "0000000100000000-000fffffffffffff")
+    assert parse_ram_ranges(tree) == [(0, 0xC3000), (0x100000, 0x80000000)]
+
+
+class _Monitor:
+    """The fault: a QEMU that shows nothing of its guest's memory, or takes its time."""
+
+    over_tcp = True
+
+    def __init__(self, data: bytes | None, seconds: float) -> None:
+        self.reads, self._data, self._seconds = 0, data, seconds
+
+    def read_physical(self, address: int, size: int) -> bytes | None:
+        self.reads += 1
+        time.sleep(self._seconds)
+        return None if self._data is None else self._data * size
+
+
+@pytest.mark.parametrize(
+    ("data", "seconds", "expected"),
+    [(None, 0.0, "shows nothing of the RAM"), (b"\0", 0.01, r"no kernel found in 0 s")],
+)
+def test_a_guest_of_terabytes_behind_a_monitor_is_not_searched_for_days(
+    data: bytes | None, seconds: float, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qemu, "_SEARCH_TIMEOUT", 0.4 if data else 60.0)
+    monitor = _Monitor(data, seconds)
+    with pytest.raises(TargetError, match=expected):
+        qemu._search_slowly(cast("QmpConnection", monitor), [(0, 1 << 45)], "qemu:guest", no_progress)
+    assert monitor.reads > 1
 
 
 def test_a_socket_that_nobody_serves(tmp_path: Path) -> None:
