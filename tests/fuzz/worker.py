@@ -23,6 +23,7 @@ from explorer.output.snapshots import SnapshotError, parse_snapshot
 
 from .bases import SMALLEST, Bases, WarmKernel
 from .crafted import CRAFTED_MUTATORS
+from .crafted_files import CRAFTED_FILE_MUTATORS
 from .formats import FILE_MUTATORS as FORMAT_MUTATORS
 from .formats import FileCase
 from .memory import MEMORY_MUTATORS as DAMAGE_MUTATORS
@@ -57,7 +58,7 @@ _COMMANDS: tuple[tuple[str, ...], ...] = (
 _RECORDING_COMMANDS = (("timeline",), ("timeline", "--json"), ("frame",))
 _MEMORY_BASES = ("isolated", "rfc-v1", "nullfs-rootfs", "legacy-6.12", "legacy-6.1")
 MEMORY_MUTATORS = DAMAGE_MUTATORS | CRAFTED_MUTATORS
-FILE_MUTATORS = FORMAT_MUTATORS | TYPE_MUTATORS | RECORDING_MUTATORS
+FILE_MUTATORS = FORMAT_MUTATORS | TYPE_MUTATORS | RECORDING_MUTATORS | CRAFTED_FILE_MUTATORS
 MUTATORS: tuple[str, ...] = (*MEMORY_MUTATORS, *FILE_MUTATORS, *STREAM_MUTATORS)
 
 
