@@ -1,7 +1,8 @@
 """The vocabulary: what a snapshot of a kernel consists of. Imports nothing else of ours."""
 
 from .activity import KernelSetting, LoadedModule, StackFrame, UserModeHelper, Walk, Work, Workqueue
-from .base import Address, HexInt, KernelText, Record, hex_address
+from .base import Address, HexInt, KernelInt, KernelText, Record, hex_address
+from .facts import check_facts
 from .finding import Finding, Reference, Severity
 from .fs import FsStruct, PathRef, Placement
 from .mount import Attachment, Mount, MountNamespace
@@ -30,6 +31,7 @@ __all__ = (
     "Generation",
     "HexInt",
     "Kernel",
+    "KernelInt",
     "KernelSetting",
     "KernelText",
     "Kthread",
@@ -51,6 +53,7 @@ __all__ = (
     "Walk",
     "Work",
     "Workqueue",
+    "check_facts",
     "display_width",
     "escape_text",
     "hex_address",

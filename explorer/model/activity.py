@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .base import Address, KernelText, Record
+from .base import Address, KernelInt, KernelText, Record
 from .fs import PathRef
 
 __all__ = ("KernelSetting", "LoadedModule", "StackFrame", "UserModeHelper", "Walk", "Work", "Workqueue")
@@ -49,7 +49,7 @@ class Workqueue(Record):
 
     address: Address
     name: KernelText
-    flags: int
+    flags: KernelInt
     """``WQ_*`` bits."""
     running: list[Work]
     inactive: list[Work]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-__all__ = ("Address", "HexInt", "KernelText", "Record", "hex_address")
+__all__ = ("Address", "HexInt", "KernelInt", "KernelText", "Record", "hex_address")
 
 _HEX_PATTERN = "^0x[0-9a-f]+$"
 
@@ -40,15 +40,21 @@ HexInt = Annotated[
 #: A kernel address: an ``int`` in Python, a ``0x`` string in an export.
 Address = HexInt
 
+#: A number of the kernel's, signed or not: what 64 bits hold. Whatever is done with it fits a ``float``, and a line.
+KernelInt = Annotated[int, Field(ge=-(1 << 63), lt=1 << 64), WithJsonSchema({"type": "integer"})]
+
 #: Bytes that came from the kernel, decoded as UTF-8 with ``surrogateescape``: lossless, and never to be
 #: printed without :func:`explorer.model.text.escape_text`.
 KernelText = str
 
 
 class Record(BaseModel):
-    """Base of every model: unknown fields of a newer writer are ignored, so that newer snapshots load."""
+    """Base of every model: unknown fields of a newer writer are ignored, so that newer snapshots load.
 
-    model_config = ConfigDict(extra="ignore", defer_build=True)
+    A float is finite: JSON has no other, and arithmetic with other ones ends in exceptions.
+    """
+
+    model_config = ConfigDict(extra="ignore", defer_build=True, allow_inf_nan=False)
 
     @classmethod
     def build(cls, values: dict[str, Any]) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from .base import Address, KernelText, Record
+from .base import Address, KernelInt, KernelText, Record
 
 __all__ = ("FsStruct", "PathRef", "Placement")
 
@@ -46,14 +46,14 @@ class FsStruct(Record):
     """One ``struct fs_struct``; several tasks may share it (``CLONE_FS``)."""
 
     address: Address
-    users: int | None
+    users: KernelInt | None
     """The kernel's own reference count."""
-    sharers: int
+    sharers: KernelInt
     """Tasks found that own it."""
     umask: str | None
     """Four octal digits: ``"0022"``."""
-    in_exec: int | None
-    seq: int | None
+    in_exec: KernelInt | None
+    seq: KernelInt | None
     """The sequence count; odd while a writer is at work."""
     unstable: bool
     """It changed at every attempt to read it: root and pwd may not belong together. Live kernels only."""

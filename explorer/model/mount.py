@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from .base import Address, HexInt, KernelText, Record
+from .base import Address, HexInt, KernelInt, KernelText, Record
 
 __all__ = ("Attachment", "Mount", "MountNamespace")
 
@@ -25,9 +25,9 @@ class Mount(Record):
     """One ``struct mount``."""
 
     address: Address
-    id: int
+    id: KernelInt
     """``mnt_id``, as in /proc/PID/mountinfo."""
-    unique_id: int | None
+    unique_id: KernelInt | None
     """``mnt_id_unique``: never reused. ``None`` before 6.8."""
     parent: Address | None
     """The parent ``struct mount``; ``None`` when the mount is its own parent."""
@@ -52,10 +52,10 @@ class MountNamespace(Record):
     """One ``struct mnt_namespace``."""
 
     address: Address
-    inum: int
+    inum: KernelInt
     root: Address | None
     """The bottom mount."""
     visible_root: Address | None
     """The topmost overmount of the root: what ``/`` means in this namespace."""
-    nr_mounts: int
+    nr_mounts: KernelInt
     """Mounts found in it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from .activity import StackFrame, Walk
-from .base import Address, HexInt, KernelText, Record
+from .base import Address, HexInt, KernelInt, KernelText, Record
 
 __all__ = ("Kthread", "Owner", "Task", "TaskKind")
 
@@ -71,10 +71,10 @@ class Task(Record):
     """One thread, as ``struct task_struct`` has it. Pids are those of the initial pid namespace."""
 
     address: Address
-    pid: int
+    pid: KernelInt
     """The thread's own id (``task_struct.pid``)."""
-    tgid: int
-    ppid: int
+    tgid: KernelInt
+    ppid: KernelInt
     """``real_parent->tgid``."""
     comm: KernelText
     kind: TaskKind
@@ -93,7 +93,7 @@ class Task(Record):
     """``nsproxy->mnt_ns``; ``None`` after exit."""
     user_ns: Address | None = None
     """``real_cred->user_ns`` of a user task that shares its ``fs_struct``; ``None`` for all others."""
-    start_time: int
+    start_time: KernelInt
     """``task_struct.start_boottime``: nanoseconds since boot, suspend included; /proc/PID/stat has it in ticks."""
     kthread: Kthread | None
     walk: Walk | None = None

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import zstandard
 from pydantic import BaseModel, ValidationError
 
-from explorer.model import SCHEMA_VERSION, SNAPSHOT_ARRAYS, Snapshot
+from explorer.model import SCHEMA_VERSION, SNAPSHOT_ARRAYS, Snapshot, check_facts
 
 from .encode import RecordEncoder, encode_value
 from .lines import parse_lines
@@ -138,28 +138,36 @@ def parse_snapshot(data: bytes, name: str) -> Snapshot:
 
     :raises SnapshotError: if it is no snapshot, or one of a newer schema
     """
-    parsed = parse_lines(data)
-    if parsed is not None:
-        return parsed
+    snapshot = parse_lines(data)
+    if snapshot is None:
+        snapshot = _parse_whole(data, name)
+    try:
+        check_facts(snapshot.plugins)
+    except ValueError as error:
+        raise SnapshotError(f"{name} is no valid snapshot: {error}") from error
+    return snapshot
+
+
+def _parse_whole(data: bytes, name: str) -> Snapshot:
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise SnapshotError(f"{name} is not JSON, or cut off: {error}") from error
     except MemoryError as error:
         raise SnapshotError(f"{name} needs more memory than there is") from error
-    if not isinstance(document, dict) or not isinstance(version := document.get("schema_version"), int):
+    if not isinstance(document, dict) or type(version := document.get("schema_version")) is not int:
         raise SnapshotError(f"{name} is JSON, but no snapshot: it has no schema_version")
     if version > SCHEMA_VERSION or version < 1:
         raise SnapshotError(
-            f"{name} has schema version {version}; this version reads up to {SCHEMA_VERSION}: update the tool"
+            f"{name} has schema version {version!s:.20}; this version reads up to {SCHEMA_VERSION}: update the tool"
         )
     try:
         return Snapshot.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(f"{part!s:.40}" for part in first["loc"][:6])
         raise SnapshotError(
-            f"{name} is no valid snapshot: {where}: {first['msg']} ({error.error_count()} errors in all)"
+            f"{name} is no valid snapshot: {where}: {first['msg']:.200} ({error.error_count()} errors in all)"
         ) from error
 
 

@@ -19,6 +19,7 @@ record is not meant.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 from typing import Any
 
 from .format import RecordingError
@@ -146,23 +147,26 @@ def _clock(name: str, old: Rows, new: Rows) -> list[Any] | None:
     return None if chars.strip(".") == "" else [usual, chars]
 
 
-def apply_delta(before: Document, delta: Document) -> Document:
+def apply_delta(before: Document, delta: Document, members: Container[str] | None = None) -> Document:
     """The document a delta leads to. ``before`` stays as it is; what does not differ is shared with it.
+
+    :param members: those that a document may have; other values are left out
 
     :raises RecordingError: if the delta does not belong to this document
     """
     try:
-        return _apply(before, delta)
+        return _apply(before, delta, members)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise RecordingError(f"a delta does not fit the frame before it ({type(error).__name__})") from error
 
 
-def _apply(before: Document, delta: Document) -> Document:
-    after = {**before, **delta.get("values", {})}
-    for name, members in delta.get("merge", {}).items():
+def _apply(before: Document, delta: Document, members: Container[str] | None) -> Document:
+    values = delta.get("values", {})
+    after = {**before, **{key: value for key, value in values.items() if members is None or key in members}}
+    for name, changed in delta.get("merge", {}).items():
         if name not in _MERGED:
             raise ValueError(name)
-        after[name] = {**after[name], **members}
+        after[name] = {**after[name], **changed}
     for name, table in delta.get("tables", {}).items():
         after[name] = _apply_table(after[name], table, TABLES[name])
     return after
@@ -173,9 +177,11 @@ def _apply_table(records: list[Document], table: Document, key: str) -> list[Doc
     for gone in table.get("gone", ()):
         del rows[gone]
     for clock, (usual, chars) in table.get("later", {}).items():
+        if clock not in _CLOCKS or type(usual) is not int:
+            raise ValueError(clock)
         for (name, record), char in zip(list(rows.items()), chars, strict=True):
             if char != ".":
-                milliseconds = round(record[clock] * 1000) + usual + _STEPS[char]
+                milliseconds = round(float(record[clock]) * 1000) + usual + _STEPS[char]
                 rows[name] = {**record, clock: milliseconds / 1000}
     for name, members in table.get("set", {}).items():
         rows[name] = {**rows[name], **members}

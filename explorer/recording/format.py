@@ -27,10 +27,12 @@ import zstandard
 __all__ = (
     "FORMAT_VERSION",
     "FRAME_TYPES",
+    "KEY_INTERVAL",
     "MAGIC",
     "MAX_PLAIN",
     "PREAMBLE",
     "RECORD_HEAD",
+    "SMALL_TYPES",
     "TRAILER",
     "RecordHead",
     "RecordType",
@@ -38,6 +40,7 @@ __all__ = (
     "decode_json",
     "dictionary_of",
     "encode_json",
+    "is_plausible",
     "is_whole",
     "pack_record",
     "parse_head",
@@ -46,6 +49,8 @@ __all__ = (
 
 MAGIC = b"\x89NXREC\r\n"
 FORMAT_VERSION = 1
+#: Frames from one key frame to the next: what a reader unpacks at most to show one.
+KEY_INTERVAL = 64
 #: Magic, format version, zero.
 PREAMBLE = struct.Struct("<8sII")
 #: Type, flags, segment, payload length, plain length, time, CRC-32.
@@ -53,8 +58,19 @@ RECORD_HEAD = struct.Struct("<BBHIIQI")
 #: Offset of the index record, magic.
 TRAILER = struct.Struct("<Q8s")
 
-#: JSON of one record: a key frame of 100,000 tasks is some 60 MB.
-MAX_PLAIN = 256 << 20
+#: JSON of one record: a key frame of 100,000 tasks is some 50 MB, and takes four times that in memory.
+MAX_PLAIN = 128 << 20
+#: Of a record that is no frame with a snapshot: a few words, or the notes of one kernel.
+_MAX_SMALL = 1 << 20
+#: What one record's JSON may be, however small it is packed; beyond it, at most so many times what it is packed in.
+#: Key frames of real kernels are packed to a ninth, 100,000 tasks that are all alike to a ninetieth. The free part of
+#: a frame is for a delta that says "all clocks went on alike": a byte for each of 250,000 tasks, packed to nearly none.
+_FREE_FRAME, _FREE_SMALL, _MAX_RATIO = 256 << 10, 8 << 10, 400
+#: What values of JSON take in memory at most, as objects, arrays, and members of either: bytes.
+_OBJECT, _ARRAY, _MEMBER = 200, 72, 80
+#: By that measure a snapshot takes five times the bytes of its JSON, and its densest table, the workqueues, eight
+#: times; ``[[],[],…`` takes fifty. The most is what a key frame of ``MAX_PLAIN`` bytes takes.
+_FREE_MEMORY, _MAX_DENSITY, _MAX_MEMORY = 64 << 20, 12, 6 * MAX_PLAIN
 _CRC_AT = RECORD_HEAD.size - 4
 _DICTIONARY_BYTES = 128 << 10
 _LEVEL = 9
@@ -86,6 +102,9 @@ class RecordType(IntEnum):
 
 
 FRAME_TYPES = frozenset({RecordType.KEY, RecordType.DELTA, RecordType.UNREADABLE})
+SMALL_TYPES = frozenset(
+    {RecordType.HEADER, RecordType.SEGMENT, RecordType.KERNEL, RecordType.UNREADABLE, RecordType.END}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +163,25 @@ def is_whole(head: bytes, payload: bytes) -> bool:
     return zlib.crc32(payload, zlib.crc32(head[:_CRC_AT])) == crc
 
 
+def is_plausible(head: RecordHead) -> bool:
+    """Whether a record can be what its head says: no larger than its type may be, nor packed than unpacked.
+
+    What is not is no record: nothing is read, checked or unpacked because of such a head.
+    """
+    if head.plain > (_MAX_SMALL if head.type in SMALL_TYPES else MAX_PLAIN):
+        return False
+    return (
+        head.length <= head.plain + (head.plain >> 8) + 1024
+    )  # ZSTD_COMPRESSBOUND() of lib/zstd.h, rounded up
+
+
 def unpack_payload(
     head: RecordHead, payload: bytes, dictionary: zstandard.ZstdCompressionDict | None = None
 ) -> bytes:
     """The JSON of a record, never more than its head announces. :raises RecordingError: if it is something else"""
-    if head.plain > MAX_PLAIN:
-        raise RecordingError(f"a record announces {head.plain >> 20} MiB: more than any frame has")
+    free = _FREE_SMALL if head.type in SMALL_TYPES else _FREE_FRAME
+    if not is_plausible(head) or head.plain > max(free, len(payload) * _MAX_RATIO):
+        raise RecordingError(f"a record announces {head.plain:,} bytes in {head.length:,}: more than any has")
     try:
         announced = zstandard.get_frame_parameters(payload).content_size
         if announced != head.plain:
@@ -157,7 +189,7 @@ def unpack_payload(
         plain = zstandard.ZstdDecompressor(dict_data=dictionary).decompress(
             payload, max_output_size=head.plain
         )
-    except (zstandard.ZstdError, MemoryError) as error:
+    except zstandard.ZstdError as error:
         raise RecordingError(f"a record cannot be unpacked: {error}") from error
     if len(plain) != head.plain:
         raise RecordingError("a record's length and that of what is packed in it differ")
@@ -165,7 +197,10 @@ def unpack_payload(
 
 
 def decode_json(plain: bytes) -> dict[str, Any]:
-    """The object in a record. :raises RecordingError: if it is none"""
+    """The object in a record. :raises RecordingError: if it is none, or would fill the memory"""
+    memory = plain.count(b"{") * _OBJECT + plain.count(b"[") * _ARRAY + plain.count(b",") * _MEMBER
+    if memory > min(max(_FREE_MEMORY, len(plain) * _MAX_DENSITY), _MAX_MEMORY):
+        raise RecordingError("a record is of more values than a snapshot of its size has")
     try:
         document = json.loads(plain)
     except RecursionError as error:

@@ -5,83 +5,60 @@ from __future__ import annotations
 import bisect
 import contextlib
 import os
-from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import zstandard
 from pydantic import ValidationError
 
-from explorer.model import SCHEMA_VERSION, Snapshot
+from explorer.files import NotRegularError, open_regular
+from explorer.model import Snapshot
 from explorer.model.frame import Frame
 
+from .about import (
+    EndRecord,
+    KernelRecord,
+    RecordingEnd,
+    RecordingHeader,
+    RecordingSegment,
+    RecordModel,
+    SegmentRecord,
+    UnreadableRecord,
+    parse_record,
+    reason_of,
+)
+from .cache import WeighedCache
 from .delta import apply_delta
 from .format import (
-    FRAME_TYPES,
-    RecordHead,
+    KEY_INTERVAL,
     RecordingError,
     RecordType,
     decode_json,
     dictionary_of,
     unpack_payload,
 )
+from .frames import NO_KEY, TOO_FAR, FrameTable
 from .records import RecordList, list_records, read_payload
-from .snapshots import SnapshotBuilder
+from .snapshots import MEMBERS, SnapshotBuilder
 
 __all__ = ("Recording", "RecordingEnd", "RecordingHeader", "RecordingSegment", "parse_moment")
+
+_ModelT = TypeVar("_ModelT", bound=RecordModel)
 
 _CACHED_DOCUMENTS = 160
 _CACHED_FRAMES = 128
 _CACHED_KEYS = 4
-#: Documents larger than this many bytes of JSON are kept in small numbers only.
-_LARGE = 4 << 20
-_CACHED_LARGE = 8
-_MAX_DELTAS = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingHeader:
-    """What the recorder said when it began."""
-
-    schema_version: int
-    tool_version: str
-    mode: str
-    """``step`` (a guest, stopped for each frame), ``poll`` (a guest that runs), ``live`` or ``boot``."""
-    target: str
-    step_s: float | None
-    started_at: str
-    """ISO 8601, UTC."""
-
-
-@dataclass(slots=True)
-class RecordingSegment:
-    """One boot."""
-
-    number: int
-    why: str
-    """``start``, ``reset``, ``reboot`` or ``kexec``."""
-    begin_s: float
-    first: int
-    """Index of its first frame; that of the next segment's where it has none."""
-    release: str | None = None
-    """Of its kernel; ``None`` if that could never be read."""
-    build_id: str | None = None
-    readable_s: float | None = None
-    """When the kernel could be read for the first time."""
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingEnd:
-    """Why it ended."""
-
-    seconds: float
-    code: str
-    """For programs: ``done``, ``until``, ``interrupted``, ``shutdown``, ``panic``, ``closed`` or ``error``."""
-    reason: str
+#: JSON of the frames that are kept as documents, and of those that are kept as snapshots: 100,000 tasks, in one frame
+#: or in many. A frame in which all clocks moved shares next to nothing with its neighbours, and takes 3 bytes a byte
+#: as a document, 4 as a snapshot.
+_CACHED_BYTES = 48 << 20
+#: Of all the small records together that are read when a recording is opened, bytes of JSON, and how many: a thousand
+#: boots, with two KiB of notes each, are 2 MiB in two thousand records.
+_MAX_OPENING, _MAX_OPENING_RECORDS = 16 << 20, 1 << 16
+#: Of an error, in the message about it.
+_MOST_WORDS = 300
 
 
 class Recording:
@@ -94,39 +71,47 @@ class Recording:
         self._fd = fd
         self.name = name
         self._records: RecordList = list_records(fd, name)
-        heads, offsets = self._records.heads, self._records.offsets
+        heads = self._records.heads
         if not heads or heads[0].type != RecordType.HEADER:
             raise RecordingError(f"{name} is a recording without a header: it was cut off at once")
-        self.header = self._read_header()
-        self._frames = [index for index, head in enumerate(heads) if head.type in FRAME_TYPES]
-        self.times: list[float] = [heads[index].time_ns / 1e9 for index in self._frames]
-        """Seconds of every frame."""
-        self.unreadable = [heads[index].type == RecordType.UNREADABLE for index in self._frames]
+        self._table = FrameTable(heads)
+        sizes = [head.plain for _, head, _ in self._table.others]
+        if len(sizes) > _MAX_OPENING_RECORDS or sum(sizes) > _MAX_OPENING:
+            raise RecordingError(
+                f"{name} has {len(sizes):,} records of {sum(sizes) >> 20} MiB about its boots: no recorder makes that"
+            )
+        self.header = self._parsed(RecordingHeader, 0)
+        self.times = self._table.times
+        """Seconds of every frame; a clock that goes back stands still."""
+        self.unreadable = self._table.unreadable
         """For every frame: whether the kernel could not be read in it."""
-        self.segment_numbers = [heads[index].segment for index in self._frames]
+        self.segment_numbers = self._table.segments
         self.segments: list[RecordingSegment] = []
         self.end: RecordingEnd | None = None
         """``None`` if the recorder was killed."""
         self._read_other_records()
         self.size = os.fstat(fd).st_size
-        assert len(offsets) == len(heads)
-        self._documents: OrderedDict[int, dict[str, Any]] = OrderedDict()
-        self._cache: OrderedDict[int, Frame] = OrderedDict()
-        self._dictionaries: OrderedDict[int, zstandard.ZstdCompressionDict] = OrderedDict()
+        self._documents: WeighedCache[dict[str, Any]] = WeighedCache(_CACHED_DOCUMENTS, _CACHED_BYTES)
+        self._cache: WeighedCache[Frame] = WeighedCache(_CACHED_FRAMES, _CACHED_BYTES)
+        self._dictionaries: WeighedCache[zstandard.ZstdCompressionDict] = WeighedCache(
+            _CACHED_KEYS, _CACHED_BYTES
+        )
         self._builder = SnapshotBuilder()
 
     @classmethod
     def open(cls, path: Path) -> Recording:
         """Open a file. :raises RecordingError: if it cannot be read, or is no recording"""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise RecordingError(f"cannot read {path}: {error.strerror}") from error
+            fd = open_regular(path)
+        except NotRegularError as error:
+            raise RecordingError(f"cannot read {path}: it is {error}") from error
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise RecordingError(f"cannot read {path}: {_words(error)}") from error
         try:
             return cls(fd, str(path))
         except OSError as error:
             os.close(fd)
-            raise RecordingError(f"cannot read {path}: {error.strerror}") from error
+            raise RecordingError(f"cannot read {path}: {_words(error)}") from error
         except BaseException:
             os.close(fd)
             raise
@@ -142,7 +127,7 @@ class Recording:
         return self._records.indexed
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._table)
 
     def close(self) -> None:
         """Close the file; frames that were read stay."""
@@ -160,14 +145,13 @@ class Recording:
 
     def frame(self, index: int) -> Frame:
         """A frame, by its number. :raises IndexError: if there is none of it"""
-        if not 0 <= index < len(self._frames):
-            raise IndexError(f"frame {index} of {len(self._frames)}")
+        if not 0 <= index < len(self._table):
+            raise IndexError(f"frame {index} of {len(self._table)}")
         cached = self._cache.get(index)
         if cached is not None:
-            self._cache.move_to_end(index)
-            return cached
-        frame = self._make_frame(index)
-        _remember(self._cache, index, frame, _CACHED_FRAMES)
+            return cached[0]
+        frame, weight = self._make_frame(index)
+        self._cache.put(index, frame, weight)
         return frame
 
     def frames(self) -> Iterator[Frame]:
@@ -201,13 +185,15 @@ class Recording:
                 f"; frame #{near} at {self.times[near]:.3f} s can" for near in (later or readable[-1:])[:1]
             )
             raise RecordingError(
-                f"{self.name}: frame #{index} at {frame.seconds:.3f} s could not be read ({frame.why}){hint}"
+                f"{self.name}: frame #{index} at {frame.seconds:.3f} s could not be read "
+                f"({str(frame.why)[:_MOST_WORDS]}){hint}"
             )
         return frame.snapshot
 
     def _find(self, moment: str | None) -> int:
-        if not self._frames:
-            raise RecordingError(f"{self.name}: a recording without frames")
+        if not self._table.records:
+            damage = "" if self.damage is None else f" ({self.damage})"
+            raise RecordingError(f"{self.name}: a recording without frames{damage}")
         if moment is None:
             return max(
                 (number for number, bad in enumerate(self.unreadable) if not bad), default=len(self) - 1
@@ -219,128 +205,97 @@ class Recording:
             raise RecordingError(f"{self.name}: no frame #{number}: the last is #{len(self) - 1}")
         return number
 
-    def _head(self, record: int) -> RecordHead:
-        return self._records.heads[record]
-
     def _plain(self, record: int, dictionary: zstandard.ZstdCompressionDict | None = None) -> bytes:
         if self._fd < 0:
-            raise RecordingError(f"{self.name}: closed")
-        head = self._head(record)
+            raise RecordingError("the file is closed")
+        head = self._records.heads[record]
         try:
             payload = read_payload(self._fd, self._records.offsets[record], head)
             return unpack_payload(head, payload, dictionary)
-        except RecordingError as error:
-            raise RecordingError(f"{self.name}: {error}") from error
-        except (OSError, MemoryError) as error:
-            raise RecordingError(f"{self.name}: {error}") from error
-
-    def _json(self, record: int, dictionary: zstandard.ZstdCompressionDict | None = None) -> dict[str, Any]:
-        plain = self._plain(record, dictionary)
-        try:
-            return decode_json(plain)
-        except RecordingError as error:
-            raise RecordingError(f"{self.name}: {error}") from error
-
-    def _make_frame(self, index: int) -> Frame:
-        record = self._frames[index]
-        head = self._head(record)
-        where = (index, self.times[index], head.segment)
-        if head.type == RecordType.UNREADABLE:
-            return Frame(*where, None, str(self._json(record).get("why")))
-        document = self._document(record)
-        try:
-            return Frame(*where, self._builder.build(document))
-        except (ValidationError, ValueError, TypeError, KeyError, AttributeError) as error:
-            why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-            raise RecordingError(f"{self.name}: frame #{index} is no valid snapshot: {why}") from error
-
-    def _document(self, record: int) -> dict[str, Any]:
-        """The JSON of a frame: that of its key frame, and what changed from frame to frame since."""
-        chain: list[int] = []
-        key = record
-        while True:
-            kind = self._head(key).type
-            if kind == RecordType.KEY or (kind == RecordType.DELTA and key in self._documents):
-                break
-            if kind == RecordType.DELTA:
-                if len(chain) >= _MAX_DELTAS:
-                    raise RecordingError(f"{self.name}: more than {_MAX_DELTAS} frames without a key frame")
-                chain.append(key)
-            elif kind == RecordType.SEGMENT or key == 0:
-                raise RecordingError(f"{self.name}: a frame without the key frame it builds on")
-            key -= 1
-        document = self._documents.get(key)
-        limit = _CACHED_DOCUMENTS if self._head(key).plain < _LARGE else _CACHED_LARGE
-        if document is None:
-            document = self._json(key)
-            _remember(self._documents, key, document, limit)
-        if not chain:
-            return document
-        dictionary = self._dictionary(key)
-        for delta in reversed(chain):
-            try:
-                document = apply_delta(document, self._json(delta, dictionary))
-            except RecordingError as error:
-                text = str(error)
-                raise RecordingError(
-                    text if text.startswith(self.name) else f"{self.name}: {text}"
-                ) from error
-            _remember(self._documents, delta, document, limit)
-        return document
-
-    def _dictionary(self, record: int) -> zstandard.ZstdCompressionDict:
-        """The dictionary of the group that ``record``, a key frame or a delta, is of."""
-        while self._head(record).type != RecordType.KEY:
-            record -= 1
-        known = self._dictionaries.get(record)
-        if known is None:
-            known = dictionary_of(self._plain(record))
-            _remember(self._dictionaries, record, known, _CACHED_KEYS)
-        return known
-
-    def _read_header(self) -> RecordingHeader:
-        values = self._json(0)
-        version = values.get("schema_version")
-        if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
+        except OSError as error:
+            raise RecordingError(_words(error)) from error
+        except MemoryError as error:
             raise RecordingError(
-                f"{self.name} has schema version {version}; this version reads up to {SCHEMA_VERSION}: update the tool"
-            )
-        step = values.get("step_s")
-        return RecordingHeader(
-            schema_version=version,
-            tool_version=str(values.get("tool_version")),
-            mode=str(values.get("mode")),
-            target=str(values.get("target")),
-            step_s=float(step) if isinstance(step, (int, float)) else None,
-            started_at=str(values.get("started_at")),
-        )
+                f"a record of {head.plain >> 20} MiB needs more memory than there is"
+            ) from error
+
+    def _parsed(self, model: type[_ModelT], record: int) -> _ModelT:
+        with self._named():
+            return parse_record(model, self._plain(record))
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors name the file."""
+        try:
+            yield
+        except RecordingError as error:
+            raise RecordingError(f"{self.name}: {error}") from error
+
+    def _make_frame(self, index: int) -> tuple[Frame, int]:
+        """The frame and, as its weight, the bytes of JSON that were read for it."""
+        record = self._table.records[index]
+        where = (index, self.times[index], self.segment_numbers[index])
+        if self.unreadable[index]:
+            return Frame(*where, None, self._parsed(UnreadableRecord, record).why), 1
+        with self._named():
+            document, weight = self._document(index)
+        try:
+            return Frame(*where, self._builder.build(document)), weight
+        except (ValidationError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise RecordingError(
+                f"{self.name}: frame #{index} is no valid snapshot: {reason_of(error)}"
+            ) from error
+
+    def _document(self, index: int) -> tuple[dict[str, Any], int]:
+        """The JSON of a frame, that of its key frame and what changed from frame to frame since; and its weight."""
+        chain: list[int] = []
+        while index not in self._documents and self._table.bases[index] >= 0:
+            chain.append(index)
+            index = self._table.bases[index]
+        if self._table.bases[index] == NO_KEY:
+            raise RecordingError("a frame without the key frame it builds on")
+        if self._table.bases[index] == TOO_FAR:
+            raise RecordingError(f"{KEY_INTERVAL} frames without a key frame")
+        found = self._documents.get(index)
+        if found is None:
+            document = _only(decode_json(self._plain(self._table.records[index])), MEMBERS)
+            found = document, self._records.heads[self._table.records[index]].plain
+            self._documents.put(index, *found)
+        for number in reversed(chain):
+            plain = self._plain(self._table.records[number], self._dictionary(self._table.keys[number]))
+            found = apply_delta(found[0], decode_json(plain), MEMBERS), found[1] + len(plain)
+            self._documents.put(number, *found)
+        return found
+
+    def _dictionary(self, key: int) -> zstandard.ZstdCompressionDict:
+        """That of the deltas behind a key frame."""
+        known = self._dictionaries.get(key)
+        if known is None:
+            known = dictionary_of(self._plain(self._table.records[key])), 1
+            self._dictionaries.put(key, *known)
+        return known[0]
 
     def _read_other_records(self) -> None:
-        first = 0
-        for record, head in enumerate(self._records.heads):
+        for record, head, first in self._table.others:
             seconds = head.time_ns / 1e9
-            if head.type in FRAME_TYPES:
-                first += 1
-            elif head.type == RecordType.SEGMENT:
-                why = str(self._json(record).get("why"))
+            if head.type == RecordType.SEGMENT:
+                why = self._parsed(SegmentRecord, record).why
                 self.segments.append(RecordingSegment(head.segment, why, seconds, first))
             elif head.type == RecordType.KERNEL and self.segments:
-                values, segment = self._json(record), self.segments[-1]
-                build_id, notes = values.get("build_id"), values.get("notes")
-                segment.release = str(values.get("release"))
-                segment.build_id = None if build_id is None else str(build_id)
-                segment.readable_s = seconds
-                segment.notes = [str(note) for note in notes] if isinstance(notes, list) else []
+                kernel, segment = self._parsed(KernelRecord, record), self.segments[-1]
+                segment.release, segment.build_id = kernel.release, kernel.build_id
+                segment.readable_s, segment.notes = seconds, kernel.notes
             elif head.type == RecordType.END:
-                values = self._json(record)
-                self.end = RecordingEnd(seconds, str(values.get("code")), str(values.get("reason")))
+                end = self._parsed(EndRecord, record)
+                self.end = RecordingEnd(seconds, end.code, end.reason)
 
 
-def _remember(cache: OrderedDict[int, Any], key: int, value: Any, limit: int) -> None:
-    cache[key] = value
-    cache.move_to_end(key)
-    while len(cache) > limit:
-        cache.popitem(last=False)
+def _only(document: dict[str, Any], members: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name in members}
+
+
+def _words(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def parse_moment(text: str) -> tuple[int | None, float]:

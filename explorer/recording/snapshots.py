@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.model import SCHEMA_VERSION, SNAPSHOT_ARRAYS, Capture, Kernel, Record, Snapshot
+from explorer.model import SCHEMA_VERSION, SNAPSHOT_ARRAYS, Record, Snapshot, check_facts
 
 from .delta import TABLES
 
-__all__ = ("SnapshotBuilder",)
+__all__ = ("MEMBERS", "SnapshotBuilder")
+
+#: The members of a document that a snapshot is made of.
+MEMBERS = frozenset(Snapshot.model_fields)
 
 
 class SnapshotBuilder:
@@ -16,34 +19,35 @@ class SnapshotBuilder:
 
     def __init__(self) -> None:
         self._made: dict[str, dict[str, tuple[dict[str, Any], Record]]] = {name: {} for name in TABLES}
+        self._every = {name: set(SNAPSHOT_ARRAYS[name].model_fields) for name in TABLES}
 
     def build(self, document: dict[str, Any]) -> Snapshot:
         """The snapshot of a document. :raises ValueError: (also TypeError, KeyError) if it is none"""
         version = document["schema_version"]
-        if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
-            raise ValueError(f"schema version {version}; this version reads up to {SCHEMA_VERSION}")
-        values: dict[str, Any] = {
-            "schema_version": version,
-            "capture": Capture.model_validate(document["capture"]),
-            "kernel": Kernel.model_validate(document["kernel"]),
-            "log": [str(line) for line in document.get("log", ())],
-            "plugins": dict(document.get("plugins", {})),
-        }
-        for name, record_type in SNAPSHOT_ARRAYS.items():
-            if name in TABLES:
-                values[name] = self._records(name, record_type, document.get(name, []))
-            else:
-                values[name] = [record_type.model_validate(record) for record in document.get(name, ())]
-        return Snapshot.model_construct(**values)
+        if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
+            raise ValueError(f"schema version {version!s:.40}; this version reads up to {SCHEMA_VERSION}")
+        # All but the large tables is validated as that of any snapshot is: by the model, whatever it holds.
+        snapshot = Snapshot.model_validate(document | dict.fromkeys(TABLES, ()))
+        check_facts(snapshot.plugins)
+        for name in TABLES:
+            snapshot.__dict__[name] = self._records(name, document.get(name, []))
+        return snapshot
 
-    def _records(self, name: str, record_type: type[Record], rows: list[dict[str, Any]]) -> list[Record]:
-        made, key = self._made[name], TABLES[name]
+    def _records(self, name: str, rows: list[dict[str, Any]]) -> list[Record]:
+        if not isinstance(rows, list):
+            raise TypeError(f"{name} is no list")
+        validate, key, every = SNAPSHOT_ARRAYS[name].model_validate, TABLES[name], self._every[name]
+        made = self._made[name]
         now: dict[str, tuple[dict[str, Any], Record]] = {}
         records = []
         for row in rows:
             known = made.get(row[key])
             if known is None or known[0] is not row:
-                known = (row, record_type.model_validate(row))
+                record = validate(row)
+                if len(record.model_fields_set) == len(every):
+                    # a set for each would be half of the memory
+                    object.__setattr__(record, "__pydantic_fields_set__", every)
+                known = (row, record)
             now[row[key]] = known
             records.append(known[1])
         self._made[name] = now

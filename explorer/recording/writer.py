@@ -13,11 +13,13 @@ from typing import Any, TypeVar
 import zstandard
 
 from explorer import __version__
+from explorer.caller import follow_links
 from explorer.model import SCHEMA_VERSION, Snapshot
 
 from .delta import TABLES, make_delta
 from .format import (
     FORMAT_VERSION,
+    KEY_INTERVAL,
     MAGIC,
     PREAMBLE,
     TRAILER,
@@ -31,9 +33,6 @@ from .format import (
 __all__ = ("KEY_INTERVAL", "RecordingWriter", "WriteError")
 
 _T = TypeVar("_T")
-
-#: Frames from one key frame to the next: what a reader unpacks at most to show one.
-KEY_INTERVAL = 64
 
 
 class WriteError(RecordingError):
@@ -70,7 +69,7 @@ class RecordingWriter:
             "step_s": step_s,
             "started_at": started_at,
         }
-        path = self._path.resolve()
+        path = follow_links(self._path)
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
         try:
             preamble = PREAMBLE.pack(MAGIC, FORMAT_VERSION, 0)

@@ -123,16 +123,22 @@ def test_records_encoded_by_hand_are_what_pydantic_and_json_make_of_them(capture
 
 
 _WORD = st.integers(0, 2**64 - 1)
+_NUMBER = st.integers(-(2**63), 2**64 - 1)
+_SECONDS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+_TASK_NUMBERS = dict.fromkeys(("pid", "tgid", "ppid", "start_time"), _NUMBER) | {"waiting_s": _SECONDS}
+_FS_NUMBERS = {"sharers": _NUMBER} | dict.fromkeys(("users", "in_exec", "seq"), st.none() | _NUMBER)
 _NO_RECORD = {"kthread": st.none(), "walk": st.none(), "stack": st.none()}
 _POINTERS = {name: st.none() | _WORD for name in ("fs", "real_fs", "mnt_ns", "user_ns")}
 
 
-@given(st.builds(Task, address=_WORD, flags=_WORD, comm=st.text(), **_POINTERS, **_NO_RECORD))
+@given(
+    st.builds(Task, address=_WORD, flags=_WORD, comm=st.text(), **_POINTERS, **_NO_RECORD, **_TASK_NUMBERS)
+)
 def test_any_task_is_encoded_as_pydantic_would(task: Task) -> None:
     assert RecordEncoder().encode(task) == encode_value(task.model_dump(mode="json"))
 
 
-@given(st.builds(FsStruct, address=_WORD, root=st.none(), pwd=st.none()))
+@given(st.builds(FsStruct, address=_WORD, root=st.none(), pwd=st.none(), **_FS_NUMBERS))
 def test_any_fs_struct_is_encoded_as_pydantic_would(fs: FsStruct) -> None:
     assert RecordEncoder().encode(fs) == encode_value(fs.model_dump(mode="json"))
 
