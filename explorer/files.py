@@ -7,13 +7,15 @@ import os
 import stat
 from pathlib import Path
 
-__all__ = ("NotRegularError", "open_regular")
+__all__ = ("CHARACTER_DEVICE", "SOCKET", "NotRegularError", "open_regular")
 
+CHARACTER_DEVICE = "a character device"
+SOCKET = "a socket"
 _NOT_A_FILE = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a pipe; save its content to a file first"),
-    (stat.S_ISCHR, "a character device"),
-    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISCHR, CHARACTER_DEVICE),
+    (stat.S_ISBLK, "a block device; save its content to a file first"),
 )
 
 
@@ -31,8 +33,8 @@ def open_regular(path: Path) -> int:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        if error.errno == errno.ENXIO:  # open(2): of a socket, or a device that is not there
-            raise NotRegularError("a socket, or a device that is not there") from error
+        if error.errno == errno.ENXIO:  # open(2): of a device that is not there, too
+            raise NotRegularError(SOCKET) from error
         raise
     try:
         mode = os.fstat(fd).st_mode

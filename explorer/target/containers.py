@@ -2,26 +2,23 @@
 
 Dumps travel compressed; drgn wants a file it can seek in. A compressed file is unpacked once, as a
 stream, into an unlinked temporary file: nothing is left behind, and memory use does not depend on what is
-inside.
+inside. A file may hold nothing at all where it says that it is large: no hole of a file is read here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import errno
-import gzip
-import lzma
 import os
 import shutil
-import stat
 import tempfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
-import zstandard
-
+from explorer.files import CHARACTER_DEVICE, SOCKET, NotRegularError, open_regular
+from explorer.target.compressed import GZIP, XZ, ZSTD, Damaged, plain_chunks
 from explorer.target.errors import TargetError
 from explorer.target.spec import Progress, no_progress
 
@@ -29,17 +26,19 @@ __all__ = (
     "COMPRESSED",
     "Format",
     "check_disk",
+    "data_extents",
     "decompress",
     "disk_error",
+    "file_errors",
     "open_file",
     "peek",
+    "read_small_file",
     "sniff",
     "temporary_file",
 )
 
-_CHUNK = 1 << 20
-#: One byte of zstd can become 32 KiB, so this much input is at most 128 MiB of output.
-_ZSTD_INPUT = 4096
+#: Zeros become holes in pieces of this size.
+_BLOCK = 1 << 16
 #: Leave this much of the disk to others.
 _SPARE_DISK = 64 << 20
 _CHECK_DISK_EVERY = 64 << 20
@@ -63,6 +62,30 @@ class Format(enum.Enum):
 
 
 COMPRESSED = frozenset({Format.ZSTD, Format.GZIP, Format.XZ})
+
+_METHODS = {Format.ZSTD: ZSTD, Format.GZIP: GZIP, Format.XZ: XZ}
+
+
+class _Bound(NamedTuple):
+    """What a compressed file may hold: ``floor`` bytes however small it is, else ``ratio`` times its size."""
+
+    floor: int
+    ratio: int
+
+
+#: The memory of an idle guest is zeros, and these compress by 32,768 (zstd), 7,000 (xz) or 1,000 (gzip): no ratio alone
+#: tells a dump from a bomb. But a kernel that runs leaves some 10 MB or more that do not compress further (its text,
+#: modules, files). So a small file may hold what takes some seconds: zstd writes 10 GB of zeros a second, the others
+#: 0.5 GB. That is all of a guest of 32 GB, or of 4 GB with its devices' memory. A large file has a ratio: 200 GB for
+#: 100 MB of zstd, 25 GB for 100 MB of the others. Who has a dump that compresses better can still unpack it by hand.
+_BOUNDS = {
+    Format.ZSTD: _Bound((32 << 30) + (64 << 20), 2048),
+    Format.GZIP: _Bound((4 << 30) + (64 << 20), 256),
+    Format.XZ: _Bound((4 << 30) + (64 << 20), 256),
+}
+#: The same for what is not zeros and takes room on the disk, as does memory that is poisoned when it is freed.
+_STORED = _Bound(1 << 30, 256)
+_TOOLS = {Format.ZSTD: "zstd -d", Format.GZIP: "gzip -d", Format.XZ: "xz -d"}
 
 _MAGICS = (
     (b"\x7fELF", Format.ELF),
@@ -89,34 +112,73 @@ def sniff(head: bytes) -> Format:
     return Format.UNKNOWN if head else Format.EMPTY
 
 
-def open_file(path: Path) -> BinaryIO:
-    """Open a regular file. Raises :class:`TargetError`, in words, for everything else."""
+@contextlib.contextmanager
+def file_errors(name: str) -> Iterator[None]:
+    """Whatever keeps a user's file from being read, while it is read, is a :class:`TargetError` in words."""
     try:
-        # O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        yield
     except OSError as error:
-        raise TargetError(_open_error(path, error)) from error
-    mode = os.fstat(fd).st_mode
-    for test, what in (
-        (stat.S_ISDIR, "a directory"),
-        (stat.S_ISFIFO, "a pipe; save its content to a file first"),
-        (stat.S_ISCHR, "a character device; for the running kernel, say 'live'"),
-    ):
-        if test(mode):
-            os.close(fd)
-            raise TargetError(f"{path}: {what}")
+        raise disk_error(name, error) from error
+
+
+def open_file(path: Path, option: str | None = None) -> BinaryIO:
+    """Open a regular file, and never wait for it. Raises :class:`TargetError`, in words, for everything else.
+
+    :param option: the option of the command line that names the file; ``None``: it is the target
+    """
+    name = str(path) if option is None else f"{option} {path}"
+    try:
+        fd = open_regular(path)
+    except NotRegularError as error:
+        hint = _HINTS.get(str(error), "").format(path) if option is None else ""
+        raise TargetError(f"{name}: {error}{hint}") from error
+    except OSError as error:
+        raise TargetError(f"{name}: {_open_error(error, option is None)}") from error
     return os.fdopen(fd, "rb")
 
 
-def _open_error(path: Path, error: OSError) -> str:
-    if error.errno == errno.ENOENT:
-        hint = "; targets are: live, sample, qemu:SOCKET, physmem:FILE, or a dump or snapshot file"
-        return f"{path}: no such file{hint}"
-    if error.errno == errno.ENXIO:
-        return f"{path}: a socket; for a QEMU guest, name its QMP socket as qemu:{path}"
+_HINTS = {
+    CHARACTER_DEVICE: "; for the running kernel, say 'live'",
+    SOCKET: "; for a QEMU guest, name its QMP socket as qemu:{}",
+}
+
+
+def _open_error(error: OSError, is_target: bool) -> str:
+    if error.errno == errno.ENOENT and is_target:
+        return (
+            "no such file; targets are: live, sample, qemu:SOCKET, physmem:FILE, or a dump or snapshot file"
+        )
     if error.errno == errno.EACCES:
-        return f"{path}: permission denied (crash dumps usually belong to root: try sudo)"
-    return f"{path}: {error.strerror or error}"
+        return "permission denied" + (" (crash dumps usually belong to root: try sudo)" if is_target else "")
+    return error.strerror or str(error)
+
+
+def read_small_file(path: Path, option: str, limit: int) -> bytes:
+    """All of the regular file that ``option`` names.
+
+    Raises :class:`TargetError` if it cannot be read, or has more than ``limit`` bytes.
+    """
+    with file_errors(f"{option} {path}"), open_file(path, option) as file:
+        # None: a file of /proc or /sys that would have to be waited for.
+        data = file.read(limit + 1) or b""
+    if len(data) > limit:
+        raise TargetError(f"{option} {path}: more than {limit} bytes, which is too long to be true")
+    return data
+
+
+def data_extents(fd: int, first: int, end: int) -> Iterator[tuple[int, int]]:
+    """(first, end) of what a file holds within a range: its holes are passed over. Moves the file's position."""
+    while first < end:
+        try:
+            first = os.lseek(fd, first, os.SEEK_DATA)
+            hole = min(os.lseek(fd, first, os.SEEK_HOLE), end)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # holes are not known there
+                yield first, end
+            return
+        if first < hole:
+            yield first, hole
+        first = max(hole, first + 1)
 
 
 def peek(file: BinaryIO, name: str) -> tuple[Format, Format, bytes]:
@@ -136,73 +198,81 @@ def peek(file: BinaryIO, name: str) -> tuple[Format, Format, bytes]:
 def decompress(
     file: BinaryIO, outer: Format, name: str, progress: Progress = no_progress, limit: int | None = None
 ) -> BinaryIO:
-    """The content of a compressed file, in an unlinked temporary file.
+    """The content of a compressed file, in an unlinked, sparse temporary file.
 
-    Raises :class:`TargetError` if it is damaged or truncated, has more than ``limit`` bytes, or does not fit on the
-    disk.
+    Raises :class:`TargetError` if it is damaged or truncated, has more than ``limit`` bytes or more than a file of its
+    size can in earnest, or does not fit on the disk.
     """
     total = os.fstat(file.fileno()).st_size
-    plain = temporary_file()
-    written = checked = 0
-    zeros = bytes(_CHUNK)
+    most = max(_BOUNDS[outer].floor, _BOUNDS[outer].ratio * total)
+    unpacked = _Unpacked(most, max(_STORED.floor, _STORED.ratio * total))
+    if limit is not None and limit < most:
+        unpacked.most = limit
     try:
         for chunk in _plain_chunks(file, outer, name):
-            if limit is not None and written + len(chunk) > limit:
-                raise TargetError(
-                    f"{name}: holds more than {limit >> 20} MB when decompressed: not what it says"
-                )
-            # Dumps are full of zeros: leave holes for them.
-            for start in range(0, len(chunk), _CHUNK):
-                block = chunk[start : start + _CHUNK]
-                if block != zeros[: len(block)]:
-                    os.pwrite(plain.fileno(), block, written)
-                written += len(block)
-            if written - checked >= _CHECK_DISK_EVERY:
-                checked = written
-                check_disk()
+            if not unpacked.write(chunk):
+                unpacked.file.close()
+                raise TargetError(_too_much(name, outer, total, unpacked, limit))
             progress(f"decompressing {name}", file.tell(), total)
-        plain.truncate(written)
+        unpacked.file.truncate(unpacked.size)
     except OSError as error:
-        plain.close()
+        unpacked.file.close()
         raise disk_error(name, error) from error
     except BaseException:
-        plain.close()
+        unpacked.file.close()
         raise
-    return plain
+    return unpacked.file
+
+
+def _too_much(name: str, outer: Format, total: int, unpacked: _Unpacked, limit: int | None) -> str:
+    if limit is not None and unpacked.most == limit:
+        return f"{name}: holds more than {limit >> 20} MB when decompressed: not what it says"
+    return (
+        f"{name}: {total / 1e6:.1f} MB of {outer.value} with more than {unpacked.size / 1e9:.0f} GB in it: no kernel's "
+        f"memory compresses so well; if you trust it, decompress it ({_TOOLS[outer]}) and give the result"
+    )
+
+
+class _Unpacked:
+    """A temporary file that grows up to ``most`` bytes, ``most_stored`` of them not in holes."""
+
+    def __init__(self, most: int, most_stored: int) -> None:
+        self.file = temporary_file()
+        self.most = most
+        self.size = 0
+        self._most_stored = most_stored
+        self._stored = self._checked = 0
+        self._zeros = bytes(_BLOCK)
+
+    def write(self, chunk: bytes) -> bool:
+        """Append; ``False`` if it is too much. Raises ``ENOSPC`` before the disk is full."""
+        if self.size + len(chunk) > self.most:
+            return False
+        for start in range(0, len(chunk), _BLOCK):
+            block = chunk[start : start + _BLOCK]
+            # Dumps are full of zeros: leave holes for them.
+            if block != (self._zeros if len(block) == _BLOCK else self._zeros[: len(block)]):
+                os.pwrite(self.file.fileno(), block, self.size + start)
+                self._stored += len(block)
+        self.size += len(chunk)
+        if self._stored - self._checked >= _CHECK_DISK_EVERY:
+            self._checked = self._stored
+            check_disk()
+        return self._stored <= self._most_stored
 
 
 def _plain_chunks(file: BinaryIO, outer: Format, name: str) -> Iterator[bytes]:
     """The decompressed content, in pieces of bounded size."""
-    file.seek(0)
     try:
-        if outer is Format.ZSTD:
-            yield from _zstd_chunks(file)
-            return
-        opener = gzip.open if outer is Format.GZIP else lzma.open
-        with cast("BinaryIO", opener(file, "rb")) as stream:
-            while chunk := stream.read(_CHUNK):
-                yield chunk
-    except (zstandard.ZstdError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
+        yield from plain_chunks(file, _METHODS[outer])
+    except Damaged as error:
         raise TargetError(f"{name}: damaged {outer.value} file: {error}") from error
     except EOFError as error:
         raise TargetError(f"{name}: truncated {outer.value} file; copy it again") from error
     except MemoryError as error:
-        raise TargetError(f"{name}: decompressing it needs more memory than there is") from error
-
-
-def _zstd_chunks(file: BinaryIO) -> Iterator[bytes]:
-    """Every frame in turn; zstandard's own reader takes a truncated file for a complete one."""
-    context = zstandard.ZstdDecompressor()
-    rest = file.read(_ZSTD_INPUT)
-    while rest:
-        frame = context.decompressobj()
-        while not frame.eof:
-            if not rest:
-                raise EOFError
-            if chunk := frame.decompress(rest):
-                yield chunk
-            rest = frame.unused_data if frame.eof else file.read(_ZSTD_INPUT)
-        rest = rest or file.read(_ZSTD_INPUT)
+        raise TargetError(
+            f"{name}: takes too much memory to decompress here; do that first ({_TOOLS[outer]}) and give the result"
+        ) from error
 
 
 def temporary_file() -> BinaryIO:

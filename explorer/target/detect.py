@@ -7,7 +7,7 @@ import stat
 from importlib.resources import files
 from pathlib import Path
 
-from explorer.target.containers import COMPRESSED, Format, open_file, peek, sniff
+from explorer.target.containers import COMPRESSED, Format, file_errors, open_file, peek, sniff
 from explorer.target.elfcore import check_elf_header
 from explorer.target.errors import TargetError
 from explorer.target.spec import TargetSpec
@@ -33,6 +33,11 @@ def detect_target(text: str) -> TargetSpec:
 
     Raises :class:`TargetError` if it names nothing that can be opened.
     """
+    with file_errors(text):
+        return _detect(text)
+
+
+def _detect(text: str) -> TargetSpec:
     if text == "live":
         return TargetSpec("live", text)
     if text == "sample":

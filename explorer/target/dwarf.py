@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from drgn import MainModule, MissingDebugInfoError, Program
 
+from explorer.target.containers import open_file
 from explorer.target.drgn_calls import capture_log, drgn_errors
 from explorer.target.errors import TargetError
 
@@ -28,6 +29,7 @@ _SHT_NOTE = 7
 _ET_REL = 1
 _NT_GNU_BUILD_ID = 3
 _MAX_HEADERS = 4096
+#: Bytes, in all areas: a vmlinux has less than a kilobyte.
 _MAX_NOTES = 1 << 20
 
 
@@ -46,18 +48,27 @@ def read_elf(path: Path) -> ElfFile:
     :raises TargetError: if the file cannot be read or is no such ELF file.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path, "-s") as file:
             raw = file.read(_EHDR.size)
             if len(raw) < _EHDR.size or raw[:6] != b"\x7fELF\x02\x01":
                 raise TargetError(
                     f"{path} is not a 64-bit little-endian ELF file: give a vmlinux or .ko with debug info"
                 )
             header = _EHDR.unpack(raw)
-            notes = _note_areas(file, header)
-            build_id = next((found for area in notes if (found := _build_id(_at(file, *area)))), None)
+            build_id = _find_build_id(file, _note_areas(file, header))
             return ElfFile(path, build_id, is_module=header[1] == _ET_REL)
     except OSError as error:
         raise TargetError(f"cannot read symbols from {path}: {error.strerror or error}") from error
+
+
+def _find_build_id(file: BinaryIO, areas: list[tuple[int, int]]) -> str | None:
+    left = _MAX_NOTES
+    for offset, size in areas:
+        notes = _at(file, offset, min(size, left))
+        left -= len(notes)
+        if found := _build_id(notes):
+            return found
+    return None
 
 
 def _at(file: BinaryIO, offset: int, size: int) -> bytes:

@@ -12,13 +12,23 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from explorer.target.containers import data_extents
 from explorer.target.errors import TargetError
 from explorer.target.vmcoreinfo import PhysicalRead
 
-__all__ = ("ElfCore", "Segment", "check_elf_header", "read_elf_core", "segment_reader", "write_vmcore")
+__all__ = (
+    "ElfCore",
+    "Segment",
+    "check_elf_header",
+    "read_elf_core",
+    "segment_reader",
+    "stored_ranges",
+    "write_vmcore",
+)
 
 ELF_MAGIC = b"\x7fELF"
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
@@ -38,6 +48,7 @@ _PN_XNUM = 0xFFFF
 _DUMP_ELF_INCOMPLETE = 0x1
 _MAX_SEGMENTS = 1 << 20
 _MAX_NOTES_SIZE = 64 << 20
+#: In all: the kernel and QEMU write one or two for each of at most 8192 CPUs.
 _MAX_NOTES = 1 << 16
 _PAGE = 4096
 
@@ -137,6 +148,26 @@ def segment_reader(file: BinaryIO, core: ElfCore) -> PhysicalRead:
     return read
 
 
+def stored_ranges(file: BinaryIO, core: ElfCore) -> list[tuple[int, int]]:
+    """(first, end) physical addresses of what the file holds: without its holes, and nothing of it twice.
+
+    A segment for each gigabyte of the same megabyte would make a dump of any size of a small file.
+    """
+    ranges: list[tuple[int, int]] = []
+    searched = 0
+    for part in sorted(core.segments, key=lambda part: part.file_offset):
+        reached, end = max(part.file_offset, searched), part.file_offset + part.file_size
+        shift = part.physical_address - part.file_offset
+        for first, last in data_extents(file.fileno(), reached, end):
+            # Whole pages of memory, wherever the blocks of the file system lie.
+            start = max(reached, first - (first - part.file_offset) % _PAGE)
+            reached = min(end, last + -(last - part.file_offset) % _PAGE)
+            if start < reached:
+                ranges.append((start + shift, reached + shift))
+        searched = max(searched, end)
+    return ranges
+
+
 def _need(name: str, what: str, end: int, file_size: int) -> None:
     if end > file_size:
         raise TargetError(
@@ -149,7 +180,8 @@ def _read_notes(chunks: Iterable[bytes]) -> tuple[bytes | None, bool]:
     """The VMCOREINFO note, and whether a QEMU note is there."""
     vmcoreinfo: bytes | None = None
     from_qemu = False
-    for note_name, description in (note for chunk in chunks for note in _iter_notes(chunk)):
+    every = (note for chunk in chunks for note in _iter_notes(chunk))
+    for note_name, description in islice(every, _MAX_NOTES):
         if note_name == b"VMCOREINFO":
             vmcoreinfo = description
         elif note_name == b"QEMU":
@@ -160,7 +192,7 @@ def _read_notes(chunks: Iterable[bytes]) -> tuple[bytes | None, bool]:
 def _iter_notes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """(name, description) of each note; stops at the first that does not fit (kernels pad with zeros)."""
     offset = 0
-    for _ in range(_MAX_NOTES):
+    while True:
         if offset + _NHDR.size > len(data):
             return
         name_size, description_size, _ = _NHDR.unpack_from(data, offset)

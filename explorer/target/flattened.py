@@ -11,7 +11,7 @@ import os
 import struct
 from typing import BinaryIO
 
-from explorer.target.containers import check_disk, disk_error, temporary_file
+from explorer.target.containers import check_disk, data_extents, disk_error, temporary_file
 from explorer.target.errors import TargetError
 from explorer.target.spec import Progress, no_progress
 
@@ -27,6 +27,11 @@ _END = -1
 _MAX_OFFSET = 1 << 47
 _CHUNK = 4 << 20
 _STEP = 64 << 20
+#: Records that may hold less than this many bytes each: writers send blocks of 4 KiB and more, and some headers.
+_SMALL_RECORDS, _RECORD_BYTES = 1 << 16, 512
+#: A flattened dump comes out of a pipe without holes; if it was copied with some since, then where its bitmaps are
+#: zeros, which have 4 GB for 64 TB of memory.
+_MAX_HOLES = 8 << 30
 
 
 def reassemble(file: BinaryIO, name: str, progress: Progress = no_progress) -> BinaryIO:
@@ -36,6 +41,9 @@ def reassemble(file: BinaryIO, name: str, progress: Progress = no_progress) -> B
     truncated or damaged, or does not fit on the disk.
     """
     total = os.fstat(file.fileno()).st_size
+    holes = total - sum(end - first for first, end in data_extents(file.fileno(), 0, total))
+    if holes > _MAX_HOLES:
+        raise TargetError(f"{name}: damaged: a flattened dump with {holes / 1e9:.0f} GB of holes in its file")
     file.seek(0)
     header = file.read(_HEADER_SIZE)
     if len(header) < _HEADER_SIZE:
@@ -57,7 +65,8 @@ def reassemble(file: BinaryIO, name: str, progress: Progress = no_progress) -> B
 
 def _copy_records(file: BinaryIO, fd: int, name: str, total: int, progress: Progress) -> None:
     position = _HEADER_SIZE
-    reported = 0
+    reported = records = end = written = 0
+    zeros = bytes(_CHUNK)
     while True:
         record = file.read(_RECORD.size)
         if len(record) < _RECORD.size:
@@ -66,12 +75,16 @@ def _copy_records(file: BinaryIO, fd: int, name: str, total: int, progress: Prog
             )
         offset, size = _RECORD.unpack(record)
         if offset == _END:
+            os.ftruncate(fd, end)
             progress(f"reassembling {name}", total, total)
             return
         if offset < 0 or size < 0 or offset + size > _MAX_OFFSET:
             raise TargetError(
                 f"{name}: damaged: a record at byte {position} of {size} bytes for offset {offset}"
             )
+        records += 1
+        if records > _SMALL_RECORDS + position // _RECORD_BYTES:
+            raise TargetError(f"{name}: damaged: {records} records with next to nothing in them")
         position += _RECORD.size + size
         if position > total:
             raise TargetError(
@@ -80,7 +93,11 @@ def _copy_records(file: BinaryIO, fd: int, name: str, total: int, progress: Prog
             )
         for start in range(0, size, _CHUNK):
             data = file.read(min(_CHUNK, size - start))
-            os.pwrite(fd, data, offset + start)
+            end = max(end, offset + start + len(data))
+            # Zeros where nothing has been written yet stay a hole.
+            if offset + start < written or data != zeros[: len(data)]:
+                os.pwrite(fd, data, offset + start)
+                written = max(written, offset + start + len(data))
         if position - reported >= _STEP:
             reported = position
             check_disk()

@@ -8,13 +8,16 @@ truncated one happily and faults later.
 from __future__ import annotations
 
 import os
+import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from explorer.target.containers import data_extents
 from explorer.target.errors import TargetError
 
-__all__ = ("KdumpHeader", "read_kdump_header")
+__all__ = ("KdumpHeader", "dumped_ranges", "read_kdump_header")
 
 #: signature, header_version, the machine of ``struct new_utsname``, then status .. max_mapnr.
 _SIGNATURES = (b"KDUMP   ", b"DISKDUMP")
@@ -26,15 +29,24 @@ _HEADER_SIZE = 464
 #: max_mapnr_64 (6 on).
 _SUB_HEADER = struct.Struct("<QiiQQ6Q")
 _MAX_MAPNR_64_OFFSET = 96
+#: libkdumpfile reads them whole. There are a few notes of some hundred bytes for each CPU.
+_MAX_EXTENT = 64 << 20
 _EXTENTS = ("VMCOREINFO", "notes", "erase info")
 _SUB_HEADER_SIZE = 104
 _INCOMPLETE = 0x8
+_PAGE = 4096
+#: Two bitmaps of 2 GiB: 64 TiB of memory, as much as x86_64 has with four levels of page tables.
+_MAX_BITMAP_BLOCKS = 1 << 20
+_MAX_SUB_BLOCKS = 1 << 20
 _DESCRIPTOR = struct.Struct("<QIIQ")
 _BITMAP_CHUNK = 4 << 20
 #: Descriptors from the end of the table that are compared with the size of the file: 16 GB of pages, 1 s.
 _CHECKED_DESCRIPTORS = 1 << 22
 _DESCRIPTORS_CHUNK = 1 << 16
 _MAX_VMCOREINFO = 1 << 20
+#: Pages that are stored before others with lower addresses: no writer makes more than one for each part of a dump.
+_MAX_BACKWARDS = 1 << 16
+_FULL_OR_NOT_EMPTY = re.compile(rb"\xff+|[^\0\xff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +59,9 @@ class KdumpHeader:
     incomplete: bool
     #: The VMCOREINFO it carries, or ``None``: a QEMU dump of a guest without ``-device vmcoreinfo``.
     vmcoreinfo: bytes | None
-    #: The highest page frame number it can hold.
-    max_mapnr: int
+    #: (first, end) offsets of the bitmap of the dumped pages, and the offset of their descriptors.
+    bitmap: tuple[int, int]
+    descriptors: int
 
 
 def read_kdump_header(file: BinaryIO, name: str) -> KdumpHeader:
@@ -71,7 +84,11 @@ def read_kdump_header(file: BinaryIO, name: str) -> KdumpHeader:
         raise TargetError(f"{name}: a dump of an {arch} kernel; only x86_64 is supported")
     version = struct.unpack_from("<i", head, 8)[0]
     status, block_size, sub_blocks, bitmap_blocks, max_mapnr = _FIELDS.unpack_from(head, _FIELDS_OFFSET)
-    if block_size != 4096 or not 0 < sub_blocks <= 1 << 20:
+    if (
+        block_size != _PAGE
+        or not 0 < sub_blocks <= _MAX_SUB_BLOCKS
+        or not 0 < bitmap_blocks <= _MAX_BITMAP_BLOCKS
+    ):
         raise TargetError(
             f"{name}: damaged kdump header (block size {block_size}, {sub_blocks} and {bitmap_blocks} blocks)"
         )
@@ -88,18 +105,79 @@ def read_kdump_header(file: BinaryIO, name: str) -> KdumpHeader:
     # libkdumpfile maps what these name: a fault beyond the end of the file would be the end of the process.
     for what, offset, length in zip(_EXTENTS, extents[::2], extents[1::2], strict=True):
         _need(name, what, offset + length if length else 0, size)
+        if length > _MAX_EXTENT:
+            raise TargetError(f"{name}: damaged: {what} of {length} bytes")
     descriptors = (1 + sub_blocks + bitmap_blocks) * block_size
     _need(name, "bitmaps", descriptors, size)
     # The last bitmap is that of the dumped pages. A dump may have that one alone: then one half is too small.
     bitmap_size = bitmap_blocks * block_size
+    if max_mapnr > bitmap_size * 8:
+        raise TargetError(
+            f"{name}: damaged kdump header: {max_mapnr} page frames, but bitmaps for {bitmap_size * 8}"
+        )
     if max_mapnr <= bitmap_size * 8 // 2:
         bitmap_size //= 2
-    pages = _count_bits(fd, descriptors - bitmap_size, descriptors)
-    _need(name, "page descriptors", descriptors + pages * _DESCRIPTOR.size, size)
-    _need(name, "pages", _end_of_pages(fd, descriptors, pages), size)
-    return KdumpHeader(
-        pages, bool(status & _INCOMPLETE), _vmcoreinfo(fd, version, extents[0], extents[1]), max_mapnr
-    )
+    bitmap = (descriptors - bitmap_size, descriptors)
+    pages = _count_bits(fd, *bitmap, (size - descriptors) // _DESCRIPTOR.size)
+    _check_descriptors(fd, name, descriptors, pages)
+    info = _vmcoreinfo(fd, version, extents[0], extents[1])
+    return KdumpHeader(pages, bool(status & _INCOMPLETE), info, bitmap, descriptors)
+
+
+def dumped_ranges(file: BinaryIO, header: KdumpHeader) -> Iterator[tuple[int, int]]:
+    """(first, end) physical addresses of the dumped pages, each stored page once.
+
+    makedumpfile stores one page of zeros for all there are; a damaged dump may have any page a million times.
+    """
+    fd = file.fileno()
+    first = end = stored = 0
+    backwards: set[int] = set()
+    frames = _dumped_frames(fd, header.bitmap)
+    for frame, (offset, size, _, _) in zip(
+        frames, _read_descriptors(fd, header.descriptors, header.pages), strict=False
+    ):
+        if offset >= stored:
+            stored = offset + max(size, 1)
+        elif offset in backwards or len(backwards) >= _MAX_BACKWARDS:
+            continue
+        else:
+            backwards.add(offset)
+        if frame * _PAGE != end:
+            if end:
+                yield first, end
+            first = frame * _PAGE
+        end = (frame + 1) * _PAGE
+    if end:
+        yield first, end
+
+
+def _read_descriptors(fd: int, start: int, count: int) -> Iterator[tuple[int, int, int, int]]:
+    """(offset, size, flags, page flags) of each dumped page."""
+    for first in range(0, count, _DESCRIPTORS_CHUNK):
+        some = min(_DESCRIPTORS_CHUNK, count - first) * _DESCRIPTOR.size
+        table = os.pread(fd, some, start + first * _DESCRIPTOR.size)
+        if len(table) < some:  # the file has become shorter
+            return
+        yield from _DESCRIPTOR.iter_unpack(table)
+
+
+def _dumped_frames(fd: int, bitmap: tuple[int, int]) -> Iterator[int]:
+    """The page frame numbers of the bits set, lowest first."""
+    for start, chunk in _bitmap_chunks(fd, *bitmap):
+        base = (start - bitmap[0]) * 8
+        for match in _FULL_OR_NOT_EMPTY.finditer(chunk):
+            frame = base + match.start() * 8
+            if (byte := chunk[match.start()]) == 0xFF:
+                yield from range(frame, base + match.end() * 8)
+            else:
+                yield from (frame + bit for bit in range(8) if byte >> bit & 1)
+
+
+def _bitmap_chunks(fd: int, first: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """(offset, content) of the bitmap; where the file has a hole, no bit is set."""
+    for low, high in data_extents(fd, first, end):
+        for offset in range(low, high, _BITMAP_CHUNK):
+            yield offset, os.pread(fd, min(_BITMAP_CHUNK, high - offset), offset)
 
 
 def _need(name: str, what: str, end: int, size: int) -> None:
@@ -110,21 +188,36 @@ def _need(name: str, what: str, end: int, size: int) -> None:
         )
 
 
-def _count_bits(fd: int, start: int, end: int) -> int:
+def _count_bits(fd: int, start: int, end: int, enough: int) -> int:
+    """The bits set, or some number above ``enough``."""
     total = 0
-    for offset in range(start, end, _BITMAP_CHUNK):
-        total += int.from_bytes(os.pread(fd, min(_BITMAP_CHUNK, end - offset), offset), "little").bit_count()
+    for _, chunk in _bitmap_chunks(fd, start, end):
+        total += int.from_bytes(chunk, "little").bit_count()
+        if total > enough:
+            break
     return total
 
 
-def _end_of_pages(fd: int, descriptors: int, pages: int) -> int:
-    """Where the last dumped page ends. A descriptor that points further crashes libkdumpfile."""
-    end = 0
-    for first in range(max(0, pages - _CHECKED_DESCRIPTORS), pages, _DESCRIPTORS_CHUNK):
-        count = min(_DESCRIPTORS_CHUNK, pages - first)
-        table = os.pread(fd, count * _DESCRIPTOR.size, descriptors + first * _DESCRIPTOR.size)
-        end = max(end, *(offset + size for offset, size, _, _ in _DESCRIPTOR.iter_unpack(table)))
-    return end
+def _check_descriptors(fd: int, name: str, descriptors: int, pages: int) -> None:
+    """A descriptor that points beyond the end of the file crashes libkdumpfile; it reads what one says, 4 GB or not."""
+    size = pages * _DESCRIPTOR.size
+    _need(name, "page descriptors", descriptors + size, os.fstat(fd).st_size)
+    # No descriptor is all zeros: without this, a small file may have as many as it likes.
+    if sum(high - low for low, high in data_extents(fd, descriptors, descriptors + size)) < size:
+        raise TargetError(
+            f"{name}: damaged: there are holes in the file where its page descriptors should be"
+        )
+    end = largest = 0
+    checked = min(pages, _CHECKED_DESCRIPTORS)
+    start = descriptors + (pages - checked) * _DESCRIPTOR.size
+    for offset, stored, _, _ in _read_descriptors(fd, start, checked):
+        if offset + stored > end:
+            end = offset + stored
+        if stored > largest:
+            largest = stored
+    _need(name, "pages", end, os.fstat(fd).st_size)
+    if largest > _PAGE:  # what does not get smaller is stored as it is
+        raise TargetError(f"{name}: damaged: a page of {_PAGE} bytes is said to be stored in {largest}")
 
 
 def _vmcoreinfo(fd: int, version: int, offset: int, size: int) -> bytes | None:

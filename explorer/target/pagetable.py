@@ -95,15 +95,19 @@ def find_kernel(
     )
 
 
-def direct_map_ranges(read: PhysicalRead, info: VmcoreInfo) -> list[tuple[int, int]] | None:
+def direct_map_ranges(
+    read: PhysicalRead, info: VmcoreInfo, budget: Iterator[int] | None = None
+) -> list[tuple[int, int]] | None:
     """(first, end) physical addresses that the kernel maps one to one: its RAM, to 2 MiB.
 
     The direct map is the lowest region of the kernel's half (mm/kaslr.c keeps that order); it ends with
     the first page whose distance from its physical address differs. ``None`` if a table cannot be read.
+
+    :param budget: has an item for each table that may be read
     """
     base: int | None = None
     ranges: list[tuple[int, int]] = []
-    for leaf in _kernel_leaves(read, info):
+    for leaf in _kernel_leaves(read, info, budget or iter(range(_MAX_TABLES))):
         if leaf is None:
             return None
         virtual, physical, size = leaf
@@ -118,7 +122,9 @@ def direct_map_ranges(read: PhysicalRead, info: VmcoreInfo) -> list[tuple[int, i
     return ranges
 
 
-def _kernel_leaves(read: PhysicalRead, info: VmcoreInfo) -> Iterator[tuple[int, int, int] | None]:
+def _kernel_leaves(
+    read: PhysicalRead, info: VmcoreInfo, budget: Iterator[int]
+) -> Iterator[tuple[int, int, int] | None]:
     """(virtual, physical, size) of each 1 GiB or 2 MiB mapped in the kernel's half, lowest first.
 
     2 MiB mapped by single pages count as mapped if any page is. Yields ``None`` for a table that cannot
@@ -126,7 +132,7 @@ def _kernel_leaves(read: PhysicalRead, info: VmcoreInfo) -> Iterator[tuple[int, 
     """
     levels = _levels(info)
     span = 1 << (12 + 9 * levels)
-    return _leaves(read, (top_table(info), levels, -span), -span // 2, iter(range(_MAX_TABLES)))
+    return _leaves(read, (top_table(info), levels, -span), -span // 2, budget)
 
 
 def _leaves(

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import drgn
 
-from explorer.target.containers import COMPRESSED, decompress, open_file, sniff
+from explorer.target.containers import COMPRESSED, data_extents, decompress, open_file, sniff
 from explorer.target.drgn_calls import capture_log, drgn_errors, new_program
 from explorer.target.errors import TargetError
 from explorer.target.pagetable import FOUND, describes_memory, direct_map_ranges
@@ -34,6 +34,9 @@ _BELOW_4G = (2 << 30, 3 << 30, 7 << 29, 11 << 28, 1 << 30)
 _STEP = 64 << 20
 _MAX_LAYOUTS = 256
 _MAX_KERNELS = 64
+#: Page tables that are read to choose a layout, over all kernels and layouts: those of 64 TiB in pages of 1 GiB, or of
+#: 1 TiB in pages of 2 MiB, fifty times. Wrong layouts lead nowhere soon.
+_MAX_TABLES = 1 << 16
 
 
 @dataclass
@@ -119,8 +122,9 @@ def _find_kernel(
 ) -> tuple[VmcoreInfo, list[str], _Layout]:
     """The kernel, a note on where it was found, and the layout under which it makes sense."""
     releases = []
+    budget = iter(range(_MAX_TABLES))
     for offset, info in _kernels(fd, given, layouts[0].size, progress):
-        layout = _choose_layout(fd, info, layouts)
+        layout = _choose_layout(fd, info, layouts, budget)
         if layout is not None:
             return info, [] if given is not None else [FOUND.format(_address(layout, offset))], layout
         releases.append(info.osrelease)
@@ -149,11 +153,21 @@ def _kernels(
         data = os.pread(fd, count, offset)
         return data if len(data) == count else None
 
-    yield from parse_found(find_vmcoreinfo(read, [(0, size)], progress))
+    # A guest's memory file is as large as its RAM, and mostly a hole until that is used.
+    data = [
+        (first // _PAGE * _PAGE, min(size, -(-end // _PAGE) * _PAGE))
+        for first, end in data_extents(fd, 0, size)
+    ]
+    yield from parse_found(find_vmcoreinfo(read, data, progress))
 
 
-def _choose_layout(fd: int, info: VmcoreInfo, layouts: list[_Layout]) -> _Layout | None:
-    """The layout under which the direct map ends with the image; else one in which it fits; else ``None``."""
+def _choose_layout(
+    fd: int, info: VmcoreInfo, layouts: list[_Layout], budget: Iterator[int]
+) -> _Layout | None:
+    """The layout under which the direct map ends with the image; else one in which it fits; else ``None``.
+
+    :param budget: has an item for each page table that may still be read
+    """
     within: _Layout | None = None
     pending = list(layouts)
     tried: set[_Layout] = set()
@@ -165,7 +179,7 @@ def _choose_layout(fd: int, info: VmcoreInfo, layouts: list[_Layout]) -> _Layout
         read = _reader(fd, layout)
         if not describes_memory(read, info):
             continue
-        mapped = direct_map_ranges(read, info)
+        mapped = direct_map_ranges(read, info, budget)
         if not mapped:
             continue
         end = max(last for _, last in mapped)
@@ -208,7 +222,10 @@ def _segment_read(file: BinaryIO, base: int) -> Callable[[int, int, int, bool], 
     """What drgn calls for a segment. pread, not mmap: a file that shrinks must not kill the process."""
 
     def read(address: int, count: int, offset: int, physical: bool) -> bytes:
-        data = os.pread(file.fileno(), count, base + offset)
+        try:
+            data = os.pread(file.fileno(), count, base + offset)
+        except OSError as error:
+            raise drgn.FaultError(error.strerror or "cannot be read", address) from error
         if len(data) != count:
             raise drgn.FaultError("beyond the end of the image", address + len(data))
         return data

@@ -12,7 +12,7 @@ from typing import BinaryIO, Literal
 
 import drgn
 
-from explorer.target.containers import COMPRESSED, Format, decompress, open_file, sniff
+from explorer.target.containers import COMPRESSED, Format, decompress, file_errors, open_file, sniff
 from explorer.target.detect import detect_target
 from explorer.target.drgn_calls import (
     capture_log,
@@ -23,10 +23,10 @@ from explorer.target.drgn_calls import (
     physical_reader,
     with_libkdumpfile,
 )
-from explorer.target.elfcore import read_elf_core, segment_reader
+from explorer.target.elfcore import read_elf_core, segment_reader, stored_ranges
 from explorer.target.errors import TargetError
 from explorer.target.flattened import reassemble
-from explorer.target.kdump import read_kdump_header
+from explorer.target.kdump import dumped_ranges, read_kdump_header
 from explorer.target.pagetable import FOUND, find_kernel
 from explorer.target.physmem import open_physmem
 from explorer.target.qemu import open_qemu
@@ -36,7 +36,11 @@ from explorer.target.vmcoreinfo import VmcoreInfo
 __all__ = ("OpenProgram", "detect_target", "open_program")
 
 _KCORE = Path("/proc/kcore")
-_ANY_VMCOREINFO = b"OSRELEASE=6.12.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff81000000\n"
+#: Without the last line libkdumpfile looks for the page tables to count their levels, and reads nothing without them.
+_ANY_VMCOREINFO = (
+    b"OSRELEASE=6.12.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff81000000\n"
+    b"NUMBER(pgtable_l5_enabled)=0\n"
+)
 _INCOMPLETE = "makedumpfile marked this dump incomplete (it ran out of space): some memory is missing"
 
 
@@ -81,7 +85,13 @@ def open_program(
     :param vmcoreinfo: VMCOREINFO text (``--vmcoreinfo FILE``) that replaces the target's own.
     :param ram_below_4g: bytes of a physical memory image that lie below 4 GiB (``--ram-below-4g``).
     """
-    report = progress or no_progress
+    with file_errors(spec.text):
+        return _open(spec, vmcoreinfo, ram_below_4g, progress or no_progress)
+
+
+def _open(
+    spec: TargetSpec, vmcoreinfo: bytes | None, ram_below_4g: int | None, report: Progress
+) -> OpenProgram:
     given = VmcoreInfo.parse(_text_of(vmcoreinfo)) if vmcoreinfo is not None else None
     if spec.kind == "live":
         return _open_live(spec, given)
@@ -159,18 +169,21 @@ def _open_vmcore(spec: TargetSpec, path: Path, given: VmcoreInfo | None, progres
 def _plain_file(path: Path, name: str, notes: list[str], progress: Progress) -> BinaryIO:
     """An ELF or kdump file one can seek in; what is compressed or flattened goes to a temporary file."""
     file = open_file(path)
-    form = sniff(os.pread(file.fileno(), 4096, 0))
-    for step in (_decompressed, _reassembled):
-        with_notes = step(file, form, name, progress)
-        if with_notes is None:
-            continue
-        file.close()
-        file, note = with_notes
-        notes.append(note)
+    try:
         form = sniff(os.pread(file.fileno(), 4096, 0))
-    if form not in (Format.ELF, Format.KDUMP):
+        for step in (_decompressed, _reassembled):
+            with_notes = step(file, form, name, progress)
+            if with_notes is None:
+                continue
+            file.close()
+            file, note = with_notes
+            notes.append(note)
+            form = sniff(os.pread(file.fileno(), 4096, 0))
+        if form not in (Format.ELF, Format.KDUMP):
+            raise TargetError(f"{name}: neither an ELF nor a kdump-compressed dump")
+    except BaseException:
         file.close()
-        raise TargetError(f"{name}: neither an ELF nor a kdump-compressed dump")
+        raise
     return file
 
 
@@ -207,8 +220,7 @@ def _elf_vmcoreinfo(
         return None
     if not core.from_qemu and not any(part.physical_address for part in core.segments):
         raise TargetError(f"{name}: the core dump of a process, not of a kernel")
-    ranges = ((part.physical_address, part.physical_address + part.file_size) for part in core.segments)
-    info, address = find_kernel(segment_reader(file, core), ranges, name, progress)
+    info, address = find_kernel(segment_reader(file, core), stored_ranges(file, core), name, progress)
     notes.append(FOUND.format(address))
     return info
 
@@ -234,6 +246,6 @@ def _kdump_vmcoreinfo(
     prog = new_program(VmcoreInfo.parse(_ANY_VMCOREINFO))
     with capture_log(), drgn_errors(f"{name}: cannot be opened as a kdump"):
         prog.set_core_dump(os.dup(file.fileno()))
-    info, address = find_kernel(physical_reader(prog), [(0, header.max_mapnr << 12)], name, progress)
+    info, address = find_kernel(physical_reader(prog), dumped_ranges(file, header), name, progress)
     notes.append(FOUND.format(address))
     return info

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,7 +23,14 @@ MAX_VMCOREINFO = 64 * 1024
 
 _PAGE = 4096
 _CHUNK = 8 << 20
-_MAX_CANDIDATES = 1 << 16
+#: The text has a page to itself (``vmcoreinfo_data``). In the note's buffer (``vmcoreinfo_note``) the note's header
+#: and its name are in front.
+_IN_NOTE = 24
+#: Different texts, and bytes of them, that are looked at: 2 s of parsing. A host may hold those of a thousand guests.
+_MAX_TEXTS = 1 << 13
+_MAX_TEXTS_SIZE = 16 << 20
+#: Pages that are tried and cannot be read, 256 MB or 1 s of them: then the rest is not tried.
+_MAX_UNREADABLE = 1 << 16
 _START = b"OSRELEASE="
 _NEEDED = (b"\nPAGESIZE=4096\n", b"\nSYMBOL(swapper_pg_dir)=", b"\nSYMBOL(_stext)=")
 _TEXT = re.compile(rb"[\n\x20-\x7e]*")
@@ -154,27 +161,43 @@ def find_vmcoreinfo(
     earlier boot, a file in the page cache). :func:`explorer.target.pagetable.describes_memory` tells
     which is true.
 
-    :param ranges: (first, end) physical addresses of RAM, page aligned.
+    :param ranges: (first, end) physical addresses of RAM, page aligned; all are searched, so leave out what the target
+        only claims to have.
     """
-    spans = [(first, end) for first, end in ranges if end > first]
-    total = sum(end - first for first, end in spans)
-    done = candidates = 0
+    total = sum(end - first for first, end in ranges) if isinstance(ranges, Sequence) else None
+    done = found = unreadable = 0
     seen: set[bytes] = set()
-    for first, end in spans:
+    for first, end in ranges:
         for address in range(first, end, _CHUNK):
             size = min(_CHUNK, end - address)
             # A text may lie across two chunks: read one page more than is searched.
-            data = read(address, min(size + _PAGE, end - address)) or _readable_pages(read, address, size)
-            position = data.find(_START)
-            while 0 <= position < size and candidates < _MAX_CANDIDATES:
-                candidates += 1
+            data = read(address, min(size + _PAGE, end - address))
+            if not data:
+                data, missing = _readable_pages(read, address, size)
+                unreadable += missing
+                if unreadable > _MAX_UNREADABLE:
+                    return
+            for position in _starts(data, address, size):
                 text = text_at(data, position)
-                if text is not None and text not in seen:
-                    seen.add(text)
-                    yield address + position, text
-                position = data.find(_START, position + 1)
+                if text is None or text in seen:
+                    continue
+                seen.add(text)
+                found += len(text)
+                if len(seen) > _MAX_TEXTS or found > _MAX_TEXTS_SIZE:
+                    return
+                yield address + position, text
             done += size
             progress("looking for VMCOREINFO in memory", done, total)
+
+
+def _starts(data: bytes, address: int, size: int) -> Iterator[int]:
+    """Where in the first ``size`` bytes of ``data``, read at ``address``, a text begins where the kernel puts one."""
+    position = data.find(_START)
+    while 0 <= position < size:
+        inside = (address + position) % _PAGE
+        if inside in (0, _IN_NOTE):
+            yield position
+        position = data.find(_START, position + (_IN_NOTE if inside < _IN_NOTE else _PAGE) - inside)
 
 
 def parse_found(found: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, VmcoreInfo]]:
@@ -187,7 +210,8 @@ def parse_found(found: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, Vmcor
         yield address, info
 
 
-def _readable_pages(read: PhysicalRead, address: int, size: int) -> bytes:
-    """``size`` bytes at ``address`` with zeros for the pages that cannot be read."""
+def _readable_pages(read: PhysicalRead, address: int, size: int) -> tuple[bytes, int]:
+    """``size`` bytes at ``address`` with zeros for the pages that cannot be read, and the number of these."""
     hole = bytes(_PAGE)
-    return b"".join(read(page, _PAGE) or hole for page in range(address, address + size, _PAGE))
+    pages = [read(page, _PAGE) or hole for page in range(address, address + size, _PAGE)]
+    return b"".join(pages), sum(page is hole for page in pages)
