@@ -18,6 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from explorer.caller import strangers_allowed
 from explorer.model import (
     Finding,
     Generation,
@@ -225,11 +226,15 @@ def list_plugins(files: Sequence[Path] = ()) -> list[PluginListing]:
     return sorted(found, key=lambda listing: listing.name)
 
 
-def load_plugins(files: Sequence[Path] = (), strangers: bool = True) -> LoadedPlugins:
+def load_plugins(files: Sequence[Path] = (), *, strangers: bool = True) -> LoadedPlugins:
     """Import every installed plugin, and those in ``files``; one that raises costs only itself.
 
-    :param strangers: also those that did not come with this package; else each of them is an error entry
+    In a process that is root for somebody else those that did not come with this package are not loaded, whoever asks:
+    each is an error entry. Only :func:`explorer.caller.allow_strangers` changes that.
+
+    :param strangers: ``False``: not in any other process either
     """
+    strangers = strangers and strangers_allowed()
     loaded = LoadedPlugins()
     for point in _entry_points():
         if strangers or _is_ours(point):

@@ -92,4 +92,6 @@ def reader_words(arguments: TargetArguments) -> list[str]:
         words.append("--force")
     if not arguments.cache:
         words.append("--no-cache")
+    if arguments.allow_plugins_as_root:
+        words.append("--allow-plugins-as-root")
     return words

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from .main import ExitCode
-from .targets import ProgressLine
+from .targets import ProgressLine, say_broken
 
 if TYPE_CHECKING:
     from explorer.analysis.condition import Condition
@@ -117,10 +117,12 @@ class RecordArguments:
     def plugins(self) -> list[Plugin]:
         """What a frame is captured with: what unpacks the initramfs is known to its plugin alone."""
         from explorer.plugin import load_plugins
-        from explorer.target.privilege import runs_for_another_user
 
-        found = load_plugins(strangers=not runs_for_another_user()).plugins
-        return list(found) if self.all_plugins else [plugin for plugin in found if plugin.name == "initramfs"]
+        loaded = load_plugins()
+        if self.all_plugins:
+            say_broken(loaded)
+            return list(loaded.plugins)
+        return [plugin for plugin in loaded.plugins if plugin.name == "initramfs"]
 
 
 @click.command(
@@ -246,11 +248,11 @@ def _open_machine(arguments: RecordArguments, mode: str, stack: ExitStack) -> tu
 
     options = arguments.open_options()
     if mode == "live":
-        from explorer.target.privilege import drop_privileges
+        from explorer.target.privilege import Needs, give_up_rights
 
         live = stack.enter_context(LiveMachine(options))
         live.attach()
-        drop_privileges(keep_files=True)
+        give_up_rights(Needs(writes=(arguments.output,)))
         return live, "live"
     if arguments.boot is not None:
         from explorer.target.qemu_start import BootOptions, StartedGuest

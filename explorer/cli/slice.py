@@ -13,6 +13,7 @@ from .targets import (
     capture_errors,
     give_up_rights,
     guard_reader,
+    say_broken,
     target_options,
 )
 
@@ -49,9 +50,10 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
 
     try:
         with open_kernel(spec, arguments.open_options(), progress) as kernel:
-            give_up_rights(spec, writes_file=True)
+            give_up_rights(spec, output)
             with capture_errors(kernel):
-                plugins = arguments.load_plugins().plugins
+                loaded = arguments.load_plugins()
+                broken, plugins = say_broken(loaded), loaded.plugins
                 if redact:
                     from explorer.capture.redact_slice import redact_slice
                     from explorer.capture.slice import record
@@ -68,4 +70,4 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
         f"{len(piece.snapshot.tasks)} tasks",
         err=True,
     )
-    return warn_of_errors(piece.snapshot)
+    return max(broken, warn_of_errors(piece.snapshot))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from .main import ExitCode
-from .targets import TargetArguments, read_snapshot, target_options
+from .targets import TargetArguments, read_snapshot, say_broken, target_options
 
 if TYPE_CHECKING:
     from explorer.model import Snapshot
@@ -24,6 +24,8 @@ __all__ = (
 )
 
 FORMATS = ("json", "jsonl", "csv")
+#: Of each part of an error that is shown on the terminal.
+_MOST_WORDS = 250
 
 
 @click.command("snapshot")
@@ -53,15 +55,17 @@ def snapshot_command(
     arguments.name()
     if output is not None:
         check_writable(output)
-    snapshot = read_snapshot(arguments, writes_file=output is not None)
+    snapshot = read_snapshot(arguments, output=output)
     form = format_ or format_of(output)
     if redact:
         from explorer.output.redacted import redact_and_encode
 
-        snapshot, content = redact_and_encode(snapshot, arguments.load_plugins().plugins, form)
+        loaded = arguments.load_plugins()
+        broken = say_broken(loaded, snapshot)
+        snapshot, content = redact_and_encode(snapshot, loaded.plugins, form)
         with open_output(output) as out:
             out.write(content)
-        return warn_of_errors(snapshot)
+        return max(broken, warn_of_errors(snapshot))
     with open_output(output) as out:
         write_snapshot(snapshot, out, form)
     return warn_of_errors(snapshot)
@@ -92,7 +96,7 @@ def warn_of_errors(snapshot: Snapshot) -> int:
     first, count = snapshot.errors[0], len(snapshot.errors)
     click.echo(
         f"nullfs-explorer: {count} value{'s' * (count != 1)} could not be read; the first: "
-        f"{escape_text(first.where)}: {escape_text(first.what)}: {escape_text(first.why)}",
+        + ": ".join(escape_text(text[:_MOST_WORDS]) for text in (first.where, first.what, first.why)),
         err=True,
     )
     return ExitCode.ERRORS

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 
+from explorer.caller import allow_strangers
+
 if TYPE_CHECKING:
     from explorer.capture.capture import CaptureStats
     from explorer.model import Snapshot
@@ -21,10 +23,11 @@ if TYPE_CHECKING:
     from explorer.target.kernel import OpenKernel, OpenOptions
     from explorer.target.spec import TargetSpec
 
-__all__ = ("TargetArguments", "read_snapshot", "target_options")
+__all__ = ("TargetArguments", "give_up_rights", "read_snapshot", "say_broken", "target_options")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_FILE = click.Path(path_type=Path)
+#: What cannot be read is said by whoever reads it, in the words for a target.
+_FILE = click.Path(path_type=Path, readable=False)
 _PROGRESS_S = 0.05
 #: Of this process: it is forked off once, before drgn is there, whatever is read then.
 _guard: CrashGuard | None = None
@@ -81,15 +84,13 @@ class TargetArguments:
         return detect_target(self.name())
 
     def open_options(self) -> OpenOptions:
-        from explorer.target.errors import TargetError
+        from explorer.target.containers import read_small_file
         from explorer.target.kernel import OpenOptions
+        from explorer.target.vmcoreinfo import MAX_VMCOREINFO
 
         vmcoreinfo = None
         if self.vmcoreinfo is not None:
-            try:
-                vmcoreinfo = self.vmcoreinfo.read_bytes()
-            except OSError as error:
-                raise TargetError(f"--vmcoreinfo {self.vmcoreinfo}: {error.strerror}") from error
+            vmcoreinfo = read_small_file(self.vmcoreinfo, "--vmcoreinfo", MAX_VMCOREINFO)
         return OpenOptions(
             symbols=self.symbols,
             types=self.types,
@@ -101,9 +102,8 @@ class TargetArguments:
 
     def load_plugins(self) -> LoadedPlugins:
         from explorer.plugin import load_plugins
-        from explorer.target.privilege import runs_for_another_user
 
-        return load_plugins(self.plugins, strangers=self.allow_plugins_as_root or not runs_for_another_user())
+        return load_plugins(self.plugins)
 
 
 class _Size(click.ParamType[int]):
@@ -172,6 +172,8 @@ def target_options(function: _F) -> _F:
         arguments = TargetArguments(
             **{name: values.pop(name) for name in TargetArguments.__dataclass_fields__}
         )
+        if arguments.allow_plugins_as_root:
+            allow_strangers()
         return function(arguments, **values)
 
     for option in reversed(_OPTIONS):
@@ -227,18 +229,21 @@ class ProgressLine:
 
 
 def read_snapshot(
-    arguments: TargetArguments, *, writes_file: bool = False, keeps_rights: bool = False
+    arguments: TargetArguments, *, output: Path | None = None, keeps_rights: bool = False
 ) -> Snapshot:
     """The snapshot of a target: captured from a kernel, or loaded from a file.
 
-    Once a live kernel is open, this process gives up its rights; with ``writes_file``, not those for files.
+    Once a kernel is open, this process gives up its rights; before it opens a saved snapshot or a recording.
 
+    :param output: what will be written
     :param keeps_rights: another target will be opened
 
     :raises TargetError: if the target cannot be opened
     :raises SnapshotError: if it is a snapshot file that cannot be read
     """
     spec = arguments.spec()
+    if spec.kind in ("snapshot", "recording") and not keeps_rights:
+        give_up_rights(spec, output)
     if spec.kind == "snapshot":
         from explorer.output.snapshots import load_snapshot
 
@@ -260,7 +265,7 @@ def read_snapshot(
         with open_kernel(spec, arguments.open_options(), progress) as kernel:
             stats.mark("opening")
             if not keeps_rights:
-                give_up_rights(spec, writes_file)
+                give_up_rights(spec, output)
             guard.doing("it loaded the plugins")
             snapshot = capture_kernel(kernel, arguments.load_plugins(), progress, stats, guard)
     finally:
@@ -296,12 +301,36 @@ def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
     return _guard
 
 
-def give_up_rights(spec: TargetSpec, writes_file: bool) -> None:
-    """What is left to do with an open live kernel needs none."""
-    if spec.kind == "live":
-        from explorer.target.privilege import drop_privileges
+def give_up_rights(spec: TargetSpec, output: Path | None) -> None:
+    """What is left to do with an open target needs next to none. Of a process that is not the command, only for live.
 
-        drop_privileges(keep_files=writes_file)
+    :raises TargetError: if they cannot be given up
+    """
+    from explorer.target.privilege import Needs, give_up_rights
+
+    from .main import is_program
+
+    if spec.kind != "live" and not is_program():
+        return
+    is_read_later = spec.kind in ("snapshot", "recording")
+    reads = (spec.path,) if is_read_later and spec.path is not None else ()
+    give_up_rights(Needs(reads, () if output is None else (output,), guest=spec.kind == "qemu"))
+
+
+def say_broken(loaded: LoadedPlugins, snapshot: Snapshot | None = None) -> int:
+    """A line for every plugin that could not be loaded, and that the snapshot's errors do not have; exit code 4 if any.
+
+    For commands whose output has no place for it.
+    """
+    from .main import ExitCode
+
+    known = set() if snapshot is None else {(error.where, error.why) for error in snapshot.errors}
+    for broken in loaded.errors:
+        if (f"plugin {broken.name}", broken.why) not in known:
+            click.echo(
+                f"nullfs-explorer: {escape_lines(f'plugin {broken.name}: load: {broken.why}')}", err=True
+            )
+    return ExitCode.ERRORS if loaded.errors else ExitCode.OK
 
 
 def escape_lines(text: str) -> str:

@@ -31,12 +31,23 @@ def timeline_command(file: Path, as_json: bool) -> int:
     from explorer.output.timeline import render_timeline, timeline_json
     from explorer.recording.reader import Recording
 
+    _give_up_rights(file)
     with Recording.open(file) as recording:
         end = recording.end
         timeline = build_timeline(recording.frames(), None if end is None else (end.seconds, end.reason))
         head = _head(recording)
     click.echo(timeline_json(timeline, head) if as_json else "\n".join(render_timeline(timeline, head)))
     return ExitCode.OK
+
+
+def _give_up_rights(file: Path, output: Path | None = None) -> None:
+    """Before a byte of it is read. Not of a program that called the command."""
+    from explorer.target.privilege import Needs, give_up_rights
+
+    from .main import is_program
+
+    if is_program():
+        give_up_rights(Needs((file,), () if output is None else (output,)))
 
 
 def _head(recording: Recording) -> TimelineHead:
@@ -78,6 +89,7 @@ def frame_command(file: Path, moment: str | None, output: Path | None, format_: 
 
     if output is not None:
         check_writable(output)
+    _give_up_rights(file, output)
     with Recording.open(file) as recording:
         snapshot = recording.snapshot_at(moment)
     with open_output(output) as out:

@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 import zstandard
 
+from explorer.caller import follow_links
+
 __all__ = ("OutputError", "check_writable", "open_output")
 
 _ZSTD_LEVEL = 6
@@ -24,6 +26,7 @@ class OutputError(Exception):
 
 def check_writable(path: Path) -> None:
     """Fail before the long work, not after it. :raises OutputError: if nothing can be written there"""
+    _followed(path)
     directory = path.parent
     if path.is_dir():
         raise OutputError(f"{path} is a directory: name a file in it")
@@ -33,6 +36,14 @@ def check_writable(path: Path) -> None:
         return
     if not os.access(directory, os.W_OK | os.X_OK):
         raise OutputError(f"{directory} is not writable for you: write somewhere else")
+
+
+def _followed(path: Path) -> Path:
+    """What is written: through a symbolic link the file it names is replaced, not the link."""
+    try:
+        return follow_links(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}: write somewhere else") from error
 
 
 def _is_special(path: Path) -> bool:
@@ -60,8 +71,7 @@ def open_output(path: Path | None) -> Iterator[BinaryIO]:
             with path.open("wb") as device, _compressed(device, path) as out:
                 yield out
         else:
-            # Through a symbolic link: the file it names is replaced, not the link.
-            with _replacing(path.resolve()) as file, _compressed(file, path) as out:
+            with _replacing(_followed(path)) as file, _compressed(file, path) as out:
                 yield out
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

@@ -119,6 +119,8 @@ def fork_reader(target: str) -> CrashGuard:
     sys.stderr.flush()
     page = mmap.mmap(-1, _PAGE)
     pipe = os.pipe()
+    # The keeper opens it once more, by then perhaps as another user; nobody else can name it.
+    os.fchmod(pipe[0], 0o666)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # the keeper becomes the watcher's child when the reader is gone
     watcher = os.getpid()
     pid = os.fork()

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from explorer.caller import known_path
+
 __all__ = ("cache_directory", "load", "store")
 
 _MAGIC = b"NXTYPES\0"
@@ -61,23 +63,23 @@ def _directory(*, create: bool) -> Iterator[int]:
     """A descriptor of the cache directory, which must be ours and writable by nobody else."""
     path = cache_directory()
     if create:
-        _check_ancestor(path)
+        known_path(path, _base(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             path.mkdir(mode=0o700)
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
+        known_path(path, _base(path))
         _check_owner(os.fstat(fd), str(path))
         yield fd
     finally:
         os.close(fd)
 
 
-def _check_ancestor(path: Path) -> None:
-    """Nothing is made in the home of somebody else: under sudo, HOME may still be the caller's."""
-    existing = next(parent for parent in path.parents if parent.exists())
-    if not path.exists() and existing.stat().st_uid not in (os.geteuid(), 0):
-        raise ValueError(f"{existing} belongs to another user")
+def _base(path: Path) -> Path:
+    """Where judging begins: nothing is made in somebody else's home. Under sudo, HOME may still be the caller's."""
+    home = os.environ.get("HOME", "")
+    return Path(home) if home.startswith("/") and path.is_relative_to(home) else path.parent
 
 
 def _check_owner(status: os.stat_result, name: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -223,7 +224,10 @@ def attach_types(
     found = KernelTypes(prog, mode, match[1].lower() if match else "")
     if mode == "dwarf":
         tell("loading debug info")
-        load_dwarf(prog, found.build_id, symbols, force=force)
+        # drgn's threads for this end with the thread that needed them. Else they would stay, with the capabilities that
+        # this one gives up later, and which nobody can take from them.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(load_dwarf, prog, found.build_id, symbols, force=force).result()
         found._attach_module_symbols()
         found._attach_module_types()
         return found

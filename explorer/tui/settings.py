@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from explorer.caller import known_path
 from explorer.model import Snapshot
 from explorer.output.files import OutputError, open_output
 from explorer.output.snapshots import write_json
@@ -63,11 +64,19 @@ def load_settings() -> tuple[Settings, str | None]:
 
 def _check_private(directory: Path) -> None:
     """Settings that somebody else can change are not ours. :raises ValueError: if that is so"""
+    _check_way(directory)
     status = directory.stat()
     if status.st_uid not in (os.geteuid(), 0):
         raise ValueError("its directory belongs to another user")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ValueError("its directory is writable by others")
+
+
+def _check_way(directory: Path) -> None:
+    """Nothing on the way from the home directory is somebody else's. :raises ValueError: if it is"""
+    home = os.environ.get("HOME", "")
+    below_home = home.startswith("/") and directory.is_relative_to(home)
+    known_path(directory, Path(home) if below_home else directory.parent)
 
 
 def save_settings(settings: Settings) -> str | None:
@@ -102,7 +111,8 @@ def keep_snapshot(snapshot: Snapshot, now: datetime) -> str:
 
 
 def _make_directory(directory: Path) -> None:
-    """:raises ValueError: if it is there, and others can write to it"""
+    """:raises ValueError: if it is there, and others can write to it, or is in somebody else's home"""
+    _check_way(directory)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_private(directory)
 

@@ -1,0 +1,203 @@
+"""Strangers' plugins, directories and links: not followed by root on behalf of somebody else, and it is said."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from explorer.cli.open import reader_words
+from explorer.cli.targets import TargetArguments
+from explorer.output.files import OutputError, check_writable, open_output
+from explorer.recording.writer import RecordingWriter, WriteError
+from explorer.target import typecache
+from explorer.tui.settings import Settings, load_settings, save_settings
+from tests.conftest import SAMPLE, Run
+
+ROOT = Path(__file__).parent.parent.parent
+STRANGER = 12345
+as_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="needs root: under sudo, or to give a file to another user"
+)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A directory on the path with an installed plugin in it that says that it was imported, and is none."""
+    directory = tmp_path / "site"
+    (directory / "evil-1.0.dist-info").mkdir(parents=True)
+    (directory / "evil-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n"
+    )
+    (directory / "evil-1.0.dist-info" / "entry_points.txt").write_text(
+        "[explorer.plugins]\nevil = evil_plugin\n"
+    )
+    (directory / "evil_plugin.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    return directory
+
+
+def script(code: str, site: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join([os.environ.get("PYTHONPATH") or str(ROOT), str(site)])
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=site,
+        env={**os.environ, "PYTHONPATH": paths, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+_SNAPSHOT = "from tests.conftest import SAMPLE, capture_file\ns = capture_file(SAMPLE)\n"
+_SUBSYSTEMS = "from explorer.tui.views.subsystems import find_subsystems\nfind_subsystems(s, None)"
+_CALLERS = {
+    "load_plugins": "from explorer.plugin import load_plugins\nload_plugins()",
+    "the app's audit": f"{_SNAPSHOT}from explorer.tui.state import View\nView(s).audit",
+    "the app's subsystems": f"{_SNAPSHOT}{_SUBSYSTEMS}",
+}
+
+
+@as_root
+@pytest.mark.parametrize("name", _CALLERS)
+def test_no_part_of_the_tool_imports_an_installed_stranger_under_sudo(
+    tmp_path: Path, site: Path, name: str
+) -> None:
+    ran = script(_CALLERS[name], site, SUDO_UID="1000")
+    assert ran.returncode == 0, ran.stderr
+    assert not (tmp_path / "ran").exists()
+    ran = script(_CALLERS[name], site)
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "ran").exists()
+
+
+@as_root
+def test_a_stranger_stays_a_stranger_when_the_rights_of_root_are_gone(tmp_path: Path, site: Path) -> None:
+    code = (
+        "import os\nfrom explorer.target.privilege import harden_process\nfrom explorer.plugin import load_plugins\n"
+        "import importlib.metadata\nharden_process()\nos.setresuid(1000, 1000, 1000)\n"
+        "print([broken.why for broken in load_plugins().errors])"
+    )
+    ran = script(code, site, SUDO_UID="1000")
+    assert not (tmp_path / "ran").exists(), ran.stderr
+
+
+def test_the_app_passes_the_permission_for_strangers_on_to_its_reader() -> None:
+    values = dict.fromkeys(TargetArguments.__dataclass_fields__)
+    values |= {"symbols": (), "plugins": (), "cache": True, "allow_plugins_as_root": True}
+    assert reader_words(TargetArguments(**values)) == ["--allow-plugins-as-root"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("command", ["slice", "redact", "record"])
+def test_a_plugin_that_does_not_load_is_not_passed_over_in_silence(
+    run: Run, tmp_path: Path, site: Path, command: str
+) -> None:
+    if command == "record":
+        code = (
+            "from explorer.cli.record import RecordArguments\n"
+            "fields = dict.fromkeys(RecordArguments.__dataclass_fields__)\n"
+            "RecordArguments(**{**fields, 'all_plugins': True}).plugins()\n"
+        )
+        ran = script(code, site)
+        assert "plugin evil: load: " in ran.stderr, ran
+        return
+    target: Path = SAMPLE
+    if command == "redact":
+        assert run("snapshot", SAMPLE, "-o", "saved.json").returncode == 0
+        target = tmp_path / "saved.json"
+    words = ("slice",) if command == "slice" else ("snapshot", "--redact")
+    ran = run(*words, target, "--plugin", "nofile.py", "-o", "out.json")
+    assert ran.returncode == 4
+    assert [line for line in ran.stderr.splitlines() if "plugin nofile: load: FileNotFoundError" in line]
+
+
+@pytest.fixture
+def strangers_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """HOME belongs to another user than this process's, which may write there all the same."""
+    home = tmp_path / "home"
+    home.mkdir()
+    if os.geteuid() == 0:
+        os.chown(home, STRANGER, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    return home
+
+
+def test_nothing_is_kept_in_the_home_of_another_user(strangers_home: Path) -> None:
+    for note in (save_settings(Settings()), load_settings()[1], typecache.store("ab" * 20, {"btf": b"x"})):
+        assert note is not None and "belongs to another user" in note
+    assert list(strangers_home.iterdir()) == []
+
+
+@as_root
+@pytest.mark.parametrize("own", [True, False], ids=["own-directory", "its-content"])
+def test_nothing_is_kept_behind_a_link_of_another_user_though_it_leads_to_a_directory_of_our_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    home, roots = tmp_path / "home", tmp_path / "roots"
+    home.mkdir()
+    roots.mkdir()
+    for name in (".cache", ".config"):
+        if own:
+            (home / name).mkdir()
+        link = home / name / "nullfs-explorer" if own else home / name
+        link.symlink_to(roots)
+        os.chown(link, STRANGER, -1, follow_symlinks=False)
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    for note in (save_settings(Settings()), typecache.store("ab" * 20, {"btf": b"x"})):
+        assert note is not None
+    assert list(roots.iterdir()) == []
+
+
+def test_settings_and_cache_behind_a_link_of_ones_own_are_still_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    for name in (".cache", ".config"):
+        (home / name).symlink_to("../elsewhere")
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    assert save_settings(Settings(theme="textual-light")) is None
+    assert load_settings() == (Settings(theme="textual-light"), None)
+    assert typecache.store("ab" * 20, {"btf": b"x"}) is None
+    assert bytes((typecache.load("ab" * 20)[0] or {})["btf"]) == b"x"
+
+
+@as_root
+def test_an_output_is_not_written_through_a_link_that_another_user_has_put_there(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "victim").write_text("mine")
+    link, own = tmp_path / "out.json", tmp_path / "own.json"
+    link.symlink_to("victim")
+    own.symlink_to("out.json")
+    os.chown(link, STRANGER, -1, follow_symlinks=False)
+    for path in (link, own):
+        ran = run("snapshot", SAMPLE, "-o", path)
+        assert ran.returncode == 2
+        assert len(ran.stderr.splitlines()) == 1 and "symbolic link of another user" in ran.stderr
+        with pytest.raises(OutputError, match="another user"):
+            check_writable(path)
+        with pytest.raises(WriteError, match="another user"):
+            RecordingWriter(path, mode="live", target="live", step_s=1.0, started_at="")
+    assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_an_output_through_a_link_of_ones_own_replaces_what_it_names(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to(tmp_path / "c")
+    with open_output(tmp_path / "a") as out:
+        out.write(b"x")
+    assert (tmp_path / "c").read_bytes() == b"x"
+    assert (tmp_path / "a").is_symlink()
