@@ -16,10 +16,11 @@ from fnmatch import fnmatchcase
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from explorer.caller import strangers_allowed
 from explorer.model import (
+    KERNEL_WORD,
     Finding,
     Generation,
     KernelSetting,
@@ -41,6 +42,7 @@ __all__ = (
     "BrokenPlugin",
     "Expectation",
     "Facts",
+    "KernelWord",
     "LoadedPlugins",
     "Plugin",
     "PluginKernel",
@@ -55,6 +57,11 @@ GROUP = "explorer.plugins"
 _DISTRIBUTION = "nullfs-explorer"
 _REFUSED = "not loaded as root for another user: say --allow-plugins-as-root, if you trust it"
 _LISTED = ("title", "needs_modules", "needs_symbols")
+
+
+#: A field of facts that holds one of the kernel's words, or of the plugin's own, and never a user's: a function, a
+#: state. Redaction leaves these as they are, and replaces whatever else is text.
+KernelWord = Annotated[str, KERNEL_WORD]
 
 
 class Facts(Record):

@@ -24,7 +24,7 @@ from explorer.model import (
     Severity,
     Snapshot,
 )
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
+from explorer.plugin import Expectation, KernelWord, Plugin, PluginKernel, Speaks
 from explorer.plugins._common import (
     GuardedFacts,
     Reading,
@@ -59,7 +59,7 @@ class Device(Record):
 class Replace(Record):
     """``fs_info->dev_replace``."""
 
-    state: str
+    state: KernelWord
     """never started, started, finished, canceled or suspended."""
     source: KernelText | None
     target: KernelText | None

@@ -25,7 +25,7 @@ from explorer.model import (
     Severity,
     Snapshot,
 )
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
+from explorer.plugin import Expectation, KernelWord, Plugin, PluginKernel, Speaks
 from explorer.plugins._common import (
     GuardedFacts,
     Reading,
@@ -53,7 +53,7 @@ class Cache(Record):
     address: Address
     name: KernelText | None
     """Its tag."""
-    state: str | None
+    state: KernelWord | None
     """``enum fscache_cache_state``, in words."""
     objects: int | None
     directory: KernelText | None

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from explorer.model import Finding, KernelText, Owner, Record, Reference, Severity, Snapshot
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
+from explorer.model import Finding, Owner, Record, Reference, Severity, Snapshot
+from explorer.plugin import Expectation, KernelWord, Plugin, PluginKernel, Speaks
 from explorer.plugins._common import (
     GuardedFacts,
     Reading,
@@ -37,14 +37,14 @@ _STATES = ("booting", "scheduling", "freeing initmem", "running")
 class AsyncCall(Record):
     """``struct async_entry``: an asynchronous function that has not returned yet."""
 
-    function: KernelText | None
+    function: KernelWord | None
     cookie: int
     worker: Reference | None
     """The kworker that runs it; ``None`` while it waits."""
 
 
 class InitramfsFacts(GuardedFacts):
-    system_state: str | None
+    system_state: KernelWord | None
     """booting, scheduling, freeing initmem, running, or a number for what comes after."""
     cookie: int | None
     """``initramfs_cookie``: 0 before the unpacking was scheduled."""

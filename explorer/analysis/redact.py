@@ -2,7 +2,8 @@
 
 Every word that is not on :data:`~explorer.analysis.redact_words.KEPT_WORDS` becomes another of the same length, the
 same one wherever it stands: what is equal stays equal, what differs stays different. What is kept besides: addresses,
-numbers, times, the kernel's release and build id, and the names of its functions and modules.
+numbers, times, the kernel's release and build id, and the names of its functions and modules. Network addresses are
+replaced whole.
 """
 
 from __future__ import annotations
@@ -18,77 +19,95 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from explorer.model import SNAPSHOT_ARRAYS, CaptureError, Record, Snapshot, kernel_bytes, kernel_text
+from explorer.model import (
+    KERNEL_WORD,
+    SNAPSHOT_ARRAYS,
+    CaptureError,
+    KernelSetting,
+    Record,
+    Snapshot,
+    kernel_bytes,
+    kernel_text,
+)
 from explorer.plugin import Plugin
 
-from .redact_words import KEPT_WORDS
+from .redact_words import KEPT_WORDS, NUMBERED_WORDS, SETTING_NAMES
 
-__all__ = ("REDACTED_NOTE", "Redactor", "redact_snapshot", "words_of")
+__all__ = ("REDACTED_NOTE", "Redactor", "UnknownKindError", "redact_snapshot")
 
 REDACTED_NOTE = "Names in it were replaced by others (--redact); equal ones by equal ones."
 
 #: A word: no ASCII punctuation, no space. Bytes above ASCII and control characters belong to words.
 _WORD = re.compile(rb"[0-9A-Za-z\x00-\x1f\x7f-\xff]+")
-_NUMBER = re.compile(rb"u?[0-9]{1,4}[HR]?|0x[0-9a-f]+")
+#: Short numbers, and addresses of the kernel's; the name of a disk can be a long one, too.
+_NUMBER = re.compile(rb"u?[0-9]{1,4}[HR]?|0x(?:[0-9a-f]{1,4}|ff[0-9a-f]{14})")
 _NUMBERED = re.compile(rb"([A-Za-z]+)[0-9]{1,4}")
-#: What ``core_pattern`` has for a pid, a signal ...: one letter behind a percent sign.
-_SPECIFIER = re.compile(rb"%[A-Za-z%]")
+_UNITS = (
+    rb"(?P<specifier>%[A-Za-z%])"  # what core_pattern has for a pid, a signal ...
+    rb"|(?<![0-9A-Za-z.])(?P<ipv4>(?:[0-9]{1,3}\.){3}[0-9]{1,3})(?![0-9A-Za-z]|\.[0-9])"
+    rb"|(?<![0-9A-Za-z:])(?P<ipv6>(?:[0-9A-Fa-f]{1,4}:){4,7}[0-9A-Fa-f]{1,4}"  # hardware addresses, too
+    rb"|(?:[0-9A-Fa-f]{1,4}:){1,6}(?::[0-9A-Fa-f]{1,4}){1,6})(?![0-9A-Za-z:])"
+)
+_STAMP = re.compile(r"\[ *[0-9]+\.[0-9]{6}\] ")
+_INDEX = re.compile(r"\[[0-9]{1,4}\]$")
+_FOUND = re.compile(rb"[0-9A-Za-z]{4,}")
+_SHORTEST = 4
 _LETTERS = string.ascii_lowercase.encode()
 _ALL = (string.ascii_letters + string.digits).encode()
 _TRIES = 10_000
-_HEX = re.compile(r"0x[0-9a-f]+")
-#: Fields that hold what the tool or the kernel's build says, not what a user did.
+#: Fields of our own models that hold what the tool or the kernel's build says, not what a user did.
 _KEPT_FIELDS = frozenset(
     {
         "tool_version", "taken_at", "boot_time", "build_id", "release", "state", "umask", "taints",
-        "func", "function", "threadfn", "current_func", "last_func", "module", "what",
+        "func", "function", "threadfn", "current_func", "last_func", "module",
     }
 )  # fmt: skip
 #: Errors are replaced in a way of their own.
 _ARRAYS = tuple(name for name in SNAPSHOT_ARRAYS if name != "errors")
 _KEPT_IN = {
-    "Setting": {"name"},
-    "KernelSetting": {"name"},
     "LoadedModule": {"name"},
     "StackFrame": {"source"},
 }
 
 
-def words_of(text: bytes) -> list[bytes]:
-    """The words of a text that redaction looks at."""
-    return [match[0] for match in _WORD.finditer(text)]
+class UnknownKindError(TypeError):
+    """A value in which a name can be, and nobody knows how to replace it."""
 
 
 class Redactor:
     """One mapping of words, for one snapshot and all that is written beside it.
 
-    :ivar replaced: each word that was replaced, and by what.
+    :param units: texts that stay as they are, and all words in them, where they stand whole: the kernel's release
+    :ivar replaced: each word that was replaced, and by what; each network address, too.
     :ivar texts: each whole text, and what became of it.
-    :ivar kept: words that stand in the output although no list names them: parts of function names and the like.
+    :ivar kept_texts: texts that stand in the output whole, although words in them may be replaced elsewhere.
+    :ivar vocabulary: names of fields, and the words that a field is one of.
     """
 
-    def __init__(self, kept: Iterable[str] = (), seed: int | None = None) -> None:
+    def __init__(self, units: Iterable[str] = (), seed: int | None = None) -> None:
         self._random = random.Random(secrets.randbits(128) if seed is None else seed)
-        self._kept = {word.encode() for word in KEPT_WORDS} | {
-            word for text in kept for word in words_of(kernel_bytes(text))
-        }
+        self._kept = {word.encode() for word in KEPT_WORDS}
+        self._numbered = {word.encode() for word in NUMBERED_WORDS}
+        whole = b"|".join(re.escape(kernel_bytes(text)) for text in units if text) or rb"(?!)"
+        self._units = re.compile(rb"(?P<unit>(?<![0-9A-Za-z])(?:%s)(?![0-9A-Za-z]))|" % whole + _UNITS)
         #: What stands for other words by now.
         self.outputs: set[bytes] = set()
         self.replaced: dict[bytes, bytes] = {}
-        self.kept: set[bytes] = set()
         self.texts: dict[bytes, bytes] = {}
+        self.kept_texts: set[str] = set()
+        self.vocabulary: set[str] = set()
 
     def keep(self, text: str) -> str:
         """Note that a text stays as it is."""
-        self.kept.update(words_of(kernel_bytes(text)))
+        self.kept_texts.add(text)
         return text
 
     def is_kept(self, word: bytes) -> bool:
-        """Kernel words, also with a number behind (``kswapd0``), and numbers that are short."""
+        """Kernel words, some with a number behind (``kswapd0``), and numbers that are short."""
         if word in self._kept or _NUMBER.fullmatch(word):
             return True
         numbered = _NUMBERED.fullmatch(word)
-        return numbered is not None and numbered[1] in self._kept
+        return numbered is not None and numbered[1] in self._numbered
 
     def word(self, word: bytes) -> bytes:
         """What stands for a word: of the same length, and for no other word."""
@@ -98,6 +117,25 @@ class Redactor:
         if known is None:
             known = self.replaced[word] = self._invent(word)
         return known
+
+    def _address(self, address: bytes) -> bytes:
+        """What stands for a network address: another of the same shape."""
+        known = self.replaced.get(address)
+        for _ in range(_TRIES if known is None else 0):
+            new = re.sub(rb"[0-9A-Fa-f]+", lambda part: self._part(part[0], b"." in address), address)
+            if new != address and new not in self.outputs:
+                self.outputs.add(new)
+                known = self.replaced[address] = self.texts[address] = new
+                break
+        if known is None:
+            raise ValueError("more different network addresses of one shape than can be told apart")
+        return known
+
+    def _part(self, part: bytes, decimal: bool) -> bytes:
+        if decimal:
+            low, high = (0, 9) if len(part) == 1 else (10, 99) if len(part) == 2 else (100, 255)
+            return b"%d" % self._random.randint(low, high)
+        return bytes(self._random.choices(b"0123456789abcdef", k=len(part)))
 
     def _invent(self, word: bytes) -> bytes:
         for attempt in range(_TRIES):
@@ -111,8 +149,10 @@ class Redactor:
     def raw(self, text: bytes) -> bytes:
         """A text with every word replaced."""
         parts, end = [], 0
-        for match in _SPECIFIER.finditer(text):
-            parts += [self._words(text[end : match.start()]), match[0]]
+        for match in self._units.finditer(text):
+            parts.append(self._words(text[end : match.start()]))
+            address = match["ipv4"] or match["ipv6"]
+            parts.append(match[0] if address is None else self._address(address))
             end = match.end()
         return b"".join([*parts, self._words(text[end:])])
 
@@ -120,25 +160,31 @@ class Redactor:
         return _WORD.sub(lambda match: self.word(match[0]), text)
 
     def text(self, text: str) -> str:
-        """Kernel text with every word replaced. A hexadecimal number stays, as addresses do."""
-        if _HEX.fullmatch(text):
-            return text
+        """Kernel text with every word replaced."""
         raw = kernel_bytes(text)
         new = self.texts[raw] = self.raw(raw)
         return kernel_text(new)
 
     def log_line(self, line: str) -> str:
         """The same behind the time at its start."""
-        stamp, bracket, text = line.partition("] ")
-        return stamp + bracket + self.text(text)
+        match = _STAMP.match(line)
+        end = match.end() if match else 0
+        return line[:end] + self.text(line[end:])
 
     def record(self, record: Record) -> Any:
-        """A copy of a record: all free text in it replaced, numbers, enumerations and addresses as they are."""
-        kept = _KEPT_FIELDS | _KEPT_IN.get(type(record).__name__, set())
+        """A copy of a record: all free text in it replaced, numbers, enumerations and addresses as they are.
+
+        :raises UnknownKindError: if a field holds what nobody knows how to replace
+        """
+        model = type(record)
+        ours = model.__module__.startswith("explorer.model.")
+        kept = (_KEPT_FIELDS | _KEPT_IN.get(model.__name__, set())) if ours else frozenset[str]()
+        if isinstance(record, KernelSetting) and _INDEX.sub("", record.name) in SETTING_NAMES:
+            kept |= {"name"}
         values = {}
         for name, field in type(record).model_fields.items():
             value = getattr(record, name)
-            if name in kept or _is_fixed(field.annotation):
+            if name in kept or KERNEL_WORD in field.metadata or _is_fixed(field.annotation):
                 values[name] = self.keep(value) if isinstance(value, str) else value
             else:
                 values[name] = self.value(value)
@@ -154,23 +200,40 @@ class Redactor:
             return self.record(value)
         if isinstance(value, Mapping):
             return {self.value(key): self.value(item) for key, item in value.items()}
-        if isinstance(value, Sequence):
-            return type(value)(map(self.value, value))  # type: ignore[call-arg]
-        return value
+        if isinstance(value, list | tuple | set | frozenset):
+            return type(value)(map(self.value, value))
+        if value is None or isinstance(value, int | float):
+            return value
+        raise UnknownKindError(f"a {type(value).__name__} in it")
 
-    def leaks(self, output: bytes) -> list[bytes]:
-        """Names of four letters or more that still stand as words in what is to be written.
+    def leaks(self, output: bytes, own: Iterable[bytes] = ()) -> list[bytes]:
+        """Names of four bytes or more that still stand as words in what is to be written.
 
-        Words that are the kernel's own, or those of fields, as well as a user's, say nothing.
+        :param own: texts of the kernel's in it, of which the words say nothing
         """
-        wanted = {word for word in self.replaced if len(word) >= 4 and word not in self.kept}
-        return sorted(wanted.intersection(_WORD.findall(output)) - self.outputs)
+        wanted = self._wanted() - {word for text in own for word in _FOUND.findall(text)}
+        odd = {name for name in wanted if not _FOUND.fullmatch(name)}
+        return sorted((wanted & set(_FOUND.findall(output))) | {name for name in odd if name in output})
+
+    def leaks_in_texts(self, texts: Iterable[str]) -> list[bytes]:
+        """The same for the values of an export: what is kept is so as a whole."""
+        wanted, found = self._wanted(), set()
+        odd = {name for name in wanted if not _FOUND.fullmatch(name)}
+        fixed = self.kept_texts | self.vocabulary
+        for text in texts:
+            if text not in fixed:
+                raw = kernel_bytes(text)
+                found |= wanted.intersection(_FOUND.findall(raw))
+                found |= {name for name in odd if name in raw}
+        return sorted(found)
+
+    def _wanted(self) -> set[bytes]:
+        return {name for name in self.replaced if len(name) >= _SHORTEST} - self.outputs
 
     def keep_vocabulary(self, *models: type[Record]) -> None:
         """Note the names of fields, and the values that are one of a few, which every export has."""
         for model in models:
-            for text in _vocabulary(model.model_json_schema()):
-                self.keep(text)
+            self.vocabulary.update(_vocabulary(model.model_json_schema()))
 
 
 def _vocabulary(schema: Any) -> Iterator[str]:
@@ -187,8 +250,8 @@ def _vocabulary(schema: Any) -> Iterator[str]:
 
 
 def _is_fixed(annotation: Any) -> bool:
-    """Whether a field can hold one of a few words only."""
-    if typing.get_origin(annotation) is typing.Literal:
+    """Whether a field can hold one of a few words only, or is marked as the kernel's."""
+    if typing.get_origin(annotation) is typing.Literal or KERNEL_WORD in typing.get_args(annotation)[1:]:
         return True
     return any(_is_fixed(part) for part in typing.get_args(annotation))
 
@@ -202,11 +265,11 @@ def redact_snapshot(
     """
     names = redactor or Redactor()
     names.keep_vocabulary(Snapshot, *(plugin.facts for plugin in plugins))
-    names.kept |= {b"true", b"false", b"null"}
+    capture = snapshot.capture.model_copy(update={"notes": []})
     facts, left_out = _facts(snapshot, {plugin.name: plugin for plugin in plugins}, names)
     redacted = Snapshot(
         schema_version=snapshot.schema_version,
-        capture=names.record(snapshot.capture).model_copy(update={"notes": [REDACTED_NOTE]}),
+        capture=names.record(capture).model_copy(update={"notes": [names.keep(REDACTED_NOTE)]}),
         kernel=names.record(snapshot.kernel),
         **{name: names.value(getattr(snapshot, name)) for name in _ARRAYS},
         log=[names.log_line(line) for line in snapshot.log],
@@ -223,13 +286,14 @@ def _facts(
     facts: dict[str, Any] = {}
     errors = []
     for name, raw in snapshot.plugins.items():
+        shown = names.keep(name) if name in known else names.text(name)
         if raw.get("state") != "loaded":
-            facts[name] = {"state": "failed" if raw.get("state") == "failed" else "not loaded"}
+            facts[shown] = {"state": "failed" if raw.get("state") == "failed" else "not loaded"}
             continue
-        facts[name], why = _loaded_facts(raw, known.get(name), names)
+        facts[shown], why = _loaded_facts(raw, known.get(name), names)
         if why:
             errors.append(
-                CaptureError(where=f"plugin {name}", what="redact", why=f"{why}: its facts are left out")
+                CaptureError(where=f"plugin {shown}", what="redact", why=f"{why}: its facts are left out")
             )
     return facts, errors
 
@@ -244,4 +308,7 @@ def _loaded_facts(
         facts = plugin.facts.model_validate(raw)
     except ValidationError:
         return {"state": "failed"}, "not in the shape that the plugin gives them"
-    return names.record(facts).model_dump(mode="json"), None
+    try:
+        return names.record(facts).model_dump(mode="json"), None
+    except UnknownKindError as error:
+        return {"state": "failed"}, f"not to be redacted, with {error}"

@@ -6,7 +6,7 @@ about the user; a word of the kernel's that is missing from it is replaced, whic
 
 from __future__ import annotations
 
-__all__ = ("KEPT_WORDS",)
+__all__ = ("KEPT_WORDS", "NUMBERED_WORDS", "SETTING_NAMES")
 
 _THREADS = """
 acpi addrconf aerdrv async ata audit auth bat bh bio blkcg bonding bpf btrfs cache cachefiles cancel card ccp
@@ -57,5 +57,20 @@ string struct subprocess superblock table than that the them they this thread th
 value virtual visible was were what while with without workqueue would
 """
 
+_NUMBERED = """
+card cgroup cpuhp dm eh event ext idle inject irq jbd kcompactd kdamond kswapd ksoftirqd kworker loop md migration mmc
+nbd nfsv null nvme pts raid ram rbd rcu rcuob rcuog rcuop scsi sd sr swapper tty ttyS vhost watchdogd xfs zram
+"""
+
+#: Threads, devices and filesystems that have a number behind their name: ``kswapd0``, ``ttyS1``.
+NUMBERED_WORDS: frozenset[str] = frozenset(_NUMBERED.split())
+#: What a capture and the built-in plugins call the settings they look up.
+SETTING_NAMES: frozenset[str] = frozenset(
+    {
+        "APTPL file", "audit tree", "btrfs device", "core socket", "core_pattern", "db_root", "dev_search_path",
+        "directory of init_ex_path", "fw_path", "fw_path_para", "init_ex_path", "modprobe_path", "poweroff_cmd",
+        "reboot_cmd", "uevent_helper",
+    }
+)  # fmt: skip
 #: Numbers of up to four digits, and the ``u8`` and ``0H`` of kworkers, are kept as well.
 KEPT_WORDS: frozenset[str] = frozenset(f"{_THREADS} {_FILESYSTEMS} {_PATHS} {_SAID}".split())

@@ -68,7 +68,8 @@ class CaptureRequest:
     notes: list[str] = field(default_factory=list)
     plugins: Sequence[Plugin] = ()
     direct: bool = True
-    """Read the direct map as physical memory; not for a slice, which has to hold the page tables too."""
+    """Read the direct map as physical memory, and strings by pages; not for a slice, which has to hold the page tables
+    too, and nothing that lies behind a string."""
     guard: CrashGuard = field(default_factory=CrashGuard)
 
     @classmethod
@@ -149,6 +150,8 @@ class _Capture:
         direct_map = find_direct_map(request.prog, self.layout, request.symbols) if request.direct else None
         if direct_map is not None:
             self.reader.use_direct_map(*direct_map)
+        if not request.direct:
+            self.reader.read_strings_exactly()
         self.mounts = MountTable(self.reader, self.layout, self.errors)
         self.live = not request.consistent
         self.task_reader = TaskReader(

@@ -41,7 +41,7 @@ class MemoryReader:
     ``reads`` and ``bytes_read`` count what it cost: the price of a capture is its reads.
     """
 
-    __slots__ = ("_c_string", "_direct_end", "_direct_start", "_read", "bytes_read", "reads")
+    __slots__ = ("_c_string", "_direct_end", "_direct_start", "_exact", "_read", "bytes_read", "reads")
 
     def __init__(self, prog: drgn.Program) -> None:
         self._read = prog.read
@@ -49,6 +49,11 @@ class MemoryReader:
         self.reads = 0
         self.bytes_read = 0
         self._direct_start = self._direct_end = 0
+        self._exact = False
+
+    def read_strings_exactly(self) -> None:
+        """Touch nothing behind the end of a string: for a slice, in which what was touched is kept."""
+        self._exact = True
 
     def use_direct_map(self, start: int, end: int) -> None:
         """Let addresses from ``start`` up to ``end`` be read as physical memory from address 0 on.
@@ -130,6 +135,8 @@ class MemoryReader:
         """
         if not is_kernel_pointer(address):
             raise ReadError(f"0x{address:x} is no kernel pointer")
+        if self._exact:
+            return self._read_c_string(address, max_size)
         text, size = b"", _FIRST_PIECE
         try:
             while len(text) < max_size:
@@ -145,7 +152,7 @@ class MemoryReader:
         return text
 
     def _read_c_string(self, address: int, max_size: int) -> bytes:
-        """Byte by byte, where memory ends within a page."""
+        """Byte by byte: where memory ends within a page, too."""
         self.reads += 1
         try:
             text: bytes = self._c_string(address, max_size=max_size)

@@ -1,10 +1,10 @@
 """Names in a slice, replaced in the memory itself: the same ones by the same ones, of the same length.
 
-What a capture did not read byte for byte becomes zero, so that nothing else of a page goes along. Of what it read,
-names are replaced where they are known to be (tasks, dentries, the host's name), then wherever a word of the snapshot
-stands again, and at last whatever else looks like text. Tables that came with the kernel (its rodata with kallsyms
-and BTF, those of modules) stay as they are. The result is captured once more: it must show the redacted snapshot of
-the original, or it is not written.
+What a capture did not read byte for byte becomes zero, so that nothing else of a page goes along; so do hashes of
+names, and what lies behind a name in its array. Of what it read, names are replaced where they are known to be (tasks,
+dentries, the host's name), then wherever a word of the snapshot stands again, and at last whatever else looks like
+text. Tables that came with the kernel (its rodata with kallsyms and BTF, those of modules) stay as they are. The result
+is captured once more: it must show the redacted snapshot of the original, or it is not written.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import dataclasses
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -25,15 +25,14 @@ from explorer.model import PathRef, Snapshot
 from explorer.plugin import Plugin
 from explorer.target.errors import TargetError
 from explorer.target.kernel import OpenOptions, open_kernel
-from explorer.target.pagetable import translate
 from explorer.target.spec import TargetSpec
-from explorer.target.types import KernelTypes
 from explorer.target.vmcoreinfo import VmcoreInfo
 
 from .capture import CaptureRequest, capture_snapshot
 from .dcache import probe_dcache
-from .layout import Decoder, probe_layout
+from .layout import INLINE_NAME, Decoder, find_member, probe_layout
 from .slice import RecordedSlice, Slice
+from .slice_memory import SliceMemory
 
 __all__ = ("redact_slice",)
 
@@ -41,6 +40,7 @@ _PAGE = 4096
 _NOT_DONE = bytes(_PAGE)
 _COMM = 16
 _UTS_FIELD = 65
+_OWN_UTS = ("sysname", "release", "version", "machine")
 _MAX_STRING = 4096
 _NAME_MAX = 255
 #: Longer names are not in the dentry itself (DNAME_INLINE_LEN, of all configurations the smallest).
@@ -54,54 +54,6 @@ _SHORTEST = 4
 _LOG_ID = 8
 
 
-@dataclass
-class _Memory:
-    """Pages of a slice that can be changed."""
-
-    prog: drgn.Program
-    types: KernelTypes
-    pages: dict[int, bytearray]
-    direct_map: int
-    info: VmcoreInfo
-    translated: dict[int, int | None] = field(default_factory=dict)
-    done: dict[int, bytearray] = field(default_factory=dict)
-    """For each page, a 1 for every byte that needs no more looking at."""
-
-    def physical(self, virtual: int) -> int | None:
-        """``None``: not mapped."""
-        if self.direct_map <= virtual < self.direct_map + (1 << 46):
-            return virtual - self.direct_map
-        page = virtual & -_PAGE
-        if page not in self.translated:
-            self.translated[page] = translate(self._read_table, self.info, page)
-        physical = self.translated[page]
-        return None if physical is None else physical + virtual % _PAGE
-
-    def _read_table(self, address: int, size: int) -> bytes | None:
-        page = self.pages.get(address & -_PAGE)
-        return None if page is None else bytes(page[address % _PAGE : address % _PAGE + size])
-
-    def pieces(self, virtual: int, size: int) -> Iterator[tuple[int, int, int]]:
-        """(physical page, offset, size) of each part of a range that is in the slice."""
-        end = virtual + size
-        while virtual < end:
-            count = min(end - virtual, _PAGE - virtual % _PAGE)
-            physical = self.physical(virtual)
-            if physical is not None and physical & -_PAGE in self.pages:
-                yield physical & -_PAGE, virtual % _PAGE, count
-            virtual += count
-
-    def read(self, virtual: int, size: int) -> bytes:
-        return b"".join(
-            bytes(self.pages[page][at : at + count]) for page, at, count in self.pieces(virtual, size)
-        )
-
-    def write(self, virtual: int, data: bytes) -> None:
-        for page, at, count in self.pieces(virtual, len(data)):
-            self.pages[page][at : at + count], data = data[:count], data[count:]
-            self.done.setdefault(page, bytearray(_PAGE))[at : at + count] = b"\1" * count
-
-
 def redact_slice(recorded: RecordedSlice, plugins: Sequence[Plugin]) -> Slice:
     """The slice with other names.
 
@@ -111,15 +63,16 @@ def redact_slice(recorded: RecordedSlice, plugins: Sequence[Plugin]) -> Slice:
     names = Redactor([original.snapshot.kernel.release])
     expected = redact_snapshot(original.snapshot, plugins, names)
     info = VmcoreInfo.parse(original.vmcoreinfo)
-    memory = _Memory(recorded.prog, recorded.types, _touched(recorded), original.direct_map, info)
+    memory = SliceMemory(recorded.prog, recorded.types, _touched(recorded), original.direct_map, info)
     kept = _kept_pages(memory)
+    own = _protect_own(memory)
     _redact_log(memory, names, original.snapshot)
     _redact_known(memory, names, recorded)
     _redact_words(memory, names, kept)
     pages = {address: bytes(page) for address, page in memory.pages.items()}
     piece = dataclasses.replace(original, pages=pages, snapshot=expected)
     target = original.snapshot.capture.source.target
-    left = names.leaks(b"\n".join(page for address, page in pages.items() if address not in kept))
+    left = names.leaks(b"\n".join(page for address, page in pages.items() if address not in kept), own)
     if left:
         raise TargetError(
             f"{target}: {len(left)} names would be left in the slice: not written; please report it"
@@ -152,7 +105,7 @@ def _touched(recorded: RecordedSlice) -> dict[int, bytearray]:
     return pages
 
 
-def _kept_pages(memory: _Memory) -> set[int]:
+def _kept_pages(memory: SliceMemory) -> set[int]:
     """Physical pages of tables that came with the kernel and its modules."""
     kept: set[int] = set()
     find = memory.types.symbol_address
@@ -174,7 +127,22 @@ def _kept_pages(memory: _Memory) -> set[int]:
     return kept
 
 
-def _redact_log(memory: _Memory, names: Redactor, snapshot: Snapshot) -> None:
+def _protect_own(memory: SliceMemory) -> list[bytes]:
+    """Leave the kernel's release and the names of its modules as they are; returns them."""
+    uts = memory.prog["init_uts_ns"].name
+    places = [(uts.member_(name).address_ or 0, _UTS_FIELD) for name in _OWN_UTS]
+    name = memory.prog.type("struct module").member("name")
+    size = drgn.sizeof(name.type)
+    places += [(module.address + name.offset, size) for module in memory.types.modules.modules()]
+    own = []
+    for address, size in places:
+        text = memory.read(address, size).split(b"\0", 1)[0]
+        memory.protect(address, len(text))
+        own.append(text)
+    return own
+
+
+def _redact_log(memory: SliceMemory, names: Redactor, snapshot: Snapshot) -> None:
     """Of the kernel's log, the lines that a snapshot shows are left."""
     if memory.types.symbol_address("prb") is None:
         return
@@ -195,21 +163,17 @@ def _redact_log(memory: _Memory, names: Redactor, snapshot: Snapshot) -> None:
     memory.write(start, bytes(left))
 
 
-def _redact_known(memory: _Memory, names: Redactor, recorded: RecordedSlice) -> None:
+def _redact_known(memory: SliceMemory, names: Redactor, recorded: RecordedSlice) -> None:
     """Task names, dentry names and host names: where short ones are changed, too."""
     prog = memory.prog
     comm = drgn.offsetof(prog.type("struct task_struct"), "comm")
     for task in recorded.piece.snapshot.tasks:
-        _redact_string(memory, names, task.address + comm, _COMM)
+        _redact_array(memory, names, task.address + comm, _COMM)
+        if task.walk is not None:
+            _forget_hash(memory, task.address)
+    shape = _DentryShape.of(prog)
     for dentry in _dentries(memory, recorded):
-        found = drgn.Object(prog, "struct dentry", address=dentry)
-        try:
-            length, name = found.d_name.len.value_(), found.d_name.name.value_()
-        except drgn.FaultError:
-            continue
-        if length <= _NAME_MAX:
-            text = memory.read(name, length)
-            memory.write(name, names.raw(text))
+        _redact_dentry(memory, names, shape, dentry)
     devnames = {
         drgn.Object(prog, "struct mount", address=mount.address).mnt_devname.value_()
         for mount in recorded.piece.snapshot.mounts
@@ -219,15 +183,74 @@ def _redact_known(memory: _Memory, names: Redactor, recorded: RecordedSlice) -> 
         _redact_string(memory, names, devname, _MAX_STRING)
     uts = prog["init_uts_ns"].name
     for member in (uts.nodename, uts.domainname):
-        _redact_string(memory, names, member.address_ or 0, _UTS_FIELD)
+        _redact_array(memory, names, member.address_ or 0, _UTS_FIELD)
 
 
-def _redact_string(memory: _Memory, names: Redactor, address: int, size: int) -> None:
+@dataclass(frozen=True, slots=True)
+class _DentryShape:
+    """Offsets in a ``struct dentry``, and the size of the array in it for a short name."""
+
+    pprev: int
+    hash: int
+    length: int
+    name: int
+    inline: int
+    inline_size: int
+
+    @classmethod
+    def of(cls, prog: drgn.Program) -> _DentryShape:
+        dentry = prog.type("struct dentry")
+        array = find_member(dentry, *(name.removesuffix("[]") for name in INLINE_NAME))
+        assert array is not None  # the layout was probed
+        pprev, hash_, length, name = (
+            drgn.offsetof(dentry, member)
+            for member in ("d_hash.pprev", "d_name.hash", "d_name.len", "d_name.name")
+        )
+        return cls(pprev, hash_, length, name, array.offset, drgn.sizeof(array.type))
+
+
+def _redact_dentry(memory: SliceMemory, names: Redactor, shape: _DentryShape, dentry: int) -> None:
+    """Its name, what an array for short ones holds besides, and both traces of the name's hash.
+
+    The hash is of the name and the parent's address: whoever guesses a name can tell by it. So can he by where the
+    hash table is entered; a dentry only has to be in it still, or not.
+    """
+    length = int.from_bytes(memory.read(dentry + shape.length, 4), "little")
+    name = int.from_bytes(memory.read(dentry + shape.name, 8), "little")
+    if length > _NAME_MAX:
+        return
+    inline = dentry + shape.inline
+    text = names.raw(memory.read(name, length))
+    if name == inline:
+        memory.write(inline, text.ljust(shape.inline_size, b"\0"))
+    else:
+        memory.write(name, text + b"\0")
+        memory.write(inline, bytes(shape.inline_size))
+    memory.write(dentry + shape.hash, bytes(4))
+    if any(memory.read(dentry + shape.pprev, 8)):
+        memory.write(dentry + shape.pprev, memory.direct_map.to_bytes(8, "little"))
+
+
+def _forget_hash(memory: SliceMemory, task: int) -> None:
+    """A path walk has the hash of the component it looks up."""
+    prog = memory.prog
+    at = task + drgn.offsetof(prog.type("struct task_struct"), "nameidata")
+    nameidata = int.from_bytes(memory.read(at, 8), "little")
+    memory.write(nameidata + drgn.offsetof(prog.type("struct nameidata"), "last.hash"), bytes(4))
+
+
+def _redact_array(memory: SliceMemory, names: Redactor, address: int, size: int) -> None:
+    """A string in an array of so many bytes, and what an earlier one has left behind it."""
+    text = names.raw(memory.read(address, size).split(b"\0", 1)[0])
+    memory.write(address, text.ljust(size, b"\0"))
+
+
+def _redact_string(memory: SliceMemory, names: Redactor, address: int, size: int) -> None:
     """A string of at most so many bytes."""
     memory.write(address, names.raw(memory.read(address, size).split(b"\0", 1)[0]))
 
 
-def _dentries(memory: _Memory, recorded: RecordedSlice) -> set[int]:
+def _dentries(memory: SliceMemory, recorded: RecordedSlice) -> set[int]:
     """Every dentry that was read: by how much is read of one, and those the snapshot leads to."""
     prog = memory.prog
     found: set[int] = set()
@@ -244,7 +267,7 @@ def _dentries(memory: _Memory, recorded: RecordedSlice) -> set[int]:
     return found | set(_ancestors(prog, recorded.piece.snapshot))
 
 
-def _is_external(memory: _Memory, length_at: int, name: int) -> bool:
+def _is_external(memory: SliceMemory, length_at: int, name: int) -> bool:
     """Whether what looks like a dentry has a long name elsewhere: so many bytes, then a NUL."""
     length = int.from_bytes(memory.read(length_at, 4), "little")
     if not _INLINE < length <= _NAME_MAX:
@@ -281,14 +304,12 @@ def _ancestors(prog: drgn.Program, snapshot: Snapshot) -> Iterator[int]:
             dentry = parent
 
 
-def _redact_words(memory: _Memory, names: Redactor, kept: set[int]) -> None:
-    """Texts and words of the snapshot, wherever they stand; outside of the kernel's image whatever looks like text."""
+def _redact_words(memory: SliceMemory, names: Redactor, kept: set[int]) -> None:
+    """Texts and words of the snapshot, wherever they stand, and whatever else looks like text."""
     texts = _texts(names)
-    image = _image(memory)
     for first, last in _runs(memory.pages, kept):
         data = bytearray(b"".join(memory.pages[page] for page in range(first, last, _PAGE)))
         done = bytearray(b"".join(memory.done.get(page, _NOT_DONE) for page in range(first, last, _PAGE)))
-        in_image = any(start < last and first < end for start, end in image)
         for match in texts.finditer(bytes(data)):
             at, end = match.span(1)
             before = data[at - 1 : at]
@@ -299,7 +320,7 @@ def _redact_words(memory: _Memory, names: Redactor, kept: set[int]) -> None:
         for match in _WORD.finditer(bytes(data)):
             at, end = match.span()
             if not any(done[at:end]):
-                data[at:end] = _replace(match[0], names, in_image)
+                data[at:end] = _replace(match[0], names)
         for at, page in enumerate(range(first, last, _PAGE)):
             memory.pages[page][:] = data[at * _PAGE : (at + 1) * _PAGE]
 
@@ -310,21 +331,12 @@ def _texts(names: Redactor) -> re.Pattern[bytes]:
     return re.compile(rb"(%s)(?![0-9A-Za-z])" % (b"|".join(map(re.escape, wanted)) or rb"(?!)"))
 
 
-def _replace(word: bytes, names: Redactor, known_only: bool) -> bytes:
+def _replace(word: bytes, names: Redactor) -> bytes:
     if word in names.replaced:
         return names.replaced[word]
-    if known_only or len(word) < _TEXT or word in names.outputs:
+    if len(word) < _TEXT or word in names.outputs:
         return word
     return names.word(word)
-
-
-def _image(memory: _Memory) -> list[tuple[int, int]]:
-    """Where the kernel's image is in physical memory."""
-    start, end = memory.types.symbol_address("_stext"), memory.types.symbol_address("_end")
-    physical = None if start is None else memory.physical(start)
-    if start is None or end is None or physical is None:
-        return []
-    return [(physical & -_PAGE, physical + end - start)]
 
 
 def _runs(pages: dict[int, bytearray], kept: set[int]) -> Iterator[tuple[int, int]]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from explorer.model import escape_text
+
 from .snapshot import warn_of_errors
 from .targets import (
     ProgressLine,
@@ -66,7 +68,7 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
     finally:
         progress.clear()
     click.echo(
-        f"{output}: {len(piece.pages)} pages, {size / 1e6:.1f} MB before compression, "
+        f"{escape_text(str(output))}: {len(piece.pages)} pages, {size / 1e6:.1f} MB before compression, "
         f"{len(piece.snapshot.tasks)} tasks",
         err=True,
     )

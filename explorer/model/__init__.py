@@ -1,7 +1,7 @@
 """The vocabulary: what a snapshot of a kernel consists of. Imports nothing else of ours."""
 
 from .activity import KernelSetting, LoadedModule, StackFrame, UserModeHelper, Walk, Work, Workqueue
-from .base import Address, HexInt, KernelInt, KernelText, Record, hex_address
+from .base import KERNEL_WORD, Address, HexInt, KernelInt, KernelText, Record, hex_address
 from .facts import check_facts
 from .finding import Finding, Reference, Severity
 from .fs import FsStruct, PathRef, Placement
@@ -20,6 +20,7 @@ from .task import Kthread, Owner, Task, TaskKind
 from .text import display_width, escape_text, kernel_bytes, kernel_text
 
 __all__ = (
+    "KERNEL_WORD",
     "SCHEMA_VERSION",
     "SNAPSHOT_ARRAYS",
     "Address",

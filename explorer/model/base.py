@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-__all__ = ("Address", "HexInt", "KernelInt", "KernelText", "Record", "hex_address")
+__all__ = ("KERNEL_WORD", "Address", "HexInt", "KernelInt", "KernelText", "Record", "hex_address")
 
 _HEX_PATTERN = "^0x[0-9a-f]+$"
 
@@ -46,6 +46,9 @@ KernelInt = Annotated[int, Field(ge=-(1 << 63), lt=1 << 64), WithJsonSchema({"ty
 #: Bytes that came from the kernel, decoded as UTF-8 with ``surrogateescape``: lossless, and never to be
 #: printed without :func:`explorer.model.text.escape_text`.
 KernelText = str
+
+#: Marks a field, by ``Annotated``, that holds one of the kernel's own words and never a user's.
+KERNEL_WORD = "a kernel's word"
 
 
 class Record(BaseModel):

@@ -1,0 +1,205 @@
+"""Redaction, attacked: what an adversary found in its output, or could undo, is there no more."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import drgn
+import pytest
+
+from explorer.analysis.redact import Redactor, UnknownKindError, redact_snapshot
+from explorer.capture.redact_slice import redact_slice
+from explorer.capture.slice import record
+from explorer.model import CaptureError, KernelSetting, Record, Snapshot, kernel_text
+from explorer.output.redacted import redact_and_encode
+from explorer.plugin import Facts, KernelWord, Plugin
+from explorer.target.detect import detect_target
+from explorer.target.kernel import OpenKernel, open_kernel
+from tests.conftest import FIXTURES, Run, capture_file
+from tests.unit.poked import put
+
+
+def open_slice(path: Path | str) -> OpenKernel:
+    return open_kernel(detect_target(str(path)))
+
+
+def dentries(prog: drgn.Program, snapshot: Snapshot) -> dict[int, drgn.Object]:
+    """Those of all roots, working directories and mount points, and all above them."""
+    todo = [ref.dentry for fs in snapshot.fs_structs for ref in (fs.root, fs.pwd) if ref is not None]
+    for mount in snapshot.mounts:
+        todo.append(drgn.Object(prog, "struct mount", address=mount.address).mnt_mountpoint.value_())
+    found: dict[int, drgn.Object] = {}
+    while todo:
+        address = todo.pop()
+        if address not in found:
+            found[address] = drgn.Object(prog, "struct dentry", address=address)
+            todo.append(found[address].d_parent.value_())
+    return found
+
+
+@pytest.mark.parametrize("layout", ["isolated", "legacy-6.1"])
+def test_a_redacted_slice_has_no_hash_of_a_name_by_which_a_guess_could_be_checked(
+    run: Run, tmp_path: Path, layout: str
+) -> None:
+    """A dentry's hash is of its name and its parent's address; so is where the hash table is entered."""
+    assert run("slice", FIXTURES[layout], "--redact", "-o", "out.elf").returncode == 0
+    content = (tmp_path / "out.elf").read_bytes()
+    snapshot = capture_file(FIXTURES[layout])
+    with open_slice(FIXTURES[layout]) as kernel, open_slice(tmp_path / "out.elf") as redacted:
+        originals = dentries(kernel.prog, snapshot)
+        hashes = {dentry.d_name.hash_len.value_() for dentry in originals.values() if dentry.d_name.hash}
+        buckets = {dentry.d_hash.pprev.value_() for dentry in originals.values()} - {0}
+        assert len(hashes) > 20 and len(buckets) > 20
+        assert [value for value in hashes if value.to_bytes(8, "little") in content] == []
+        for address, original in originals.items():
+            dentry = drgn.Object(redacted.prog, "struct dentry", address=address)
+            assert dentry.d_name.hash.value_() == 0
+            assert bool(dentry.d_hash.pprev) == bool(original.d_hash.pprev)
+            assert dentry.d_hash.pprev.value_() not in buckets
+
+
+def redacted_pages(kernel: OpenKernel) -> bytes:
+    piece = redact_slice(record(kernel, lambda what, done, total: None), [])
+    return b"".join(piece.pages.values())
+
+
+def test_what_lies_behind_a_string_in_memory_is_not_in_a_redacted_slice() -> None:
+    """In the slab beside a mount's source, and in core_pattern, of a longer one that was there before."""
+    with open_slice(FIXTURES["isolated"]) as kernel:
+        snapshot = capture_file(FIXTURES["isolated"])
+        source = next(mount for mount in snapshot.mounts if mount.source and len(mount.source) > 3)
+        devname = drgn.Object(kernel.prog, "struct mount", address=source.address).mnt_devname
+        put(kernel.prog, devname.value_() + len(devname.string_()) + 1, b"acme\0bob1\0")
+        pattern = kernel.types.symbol_address("core_pattern")
+        assert pattern is not None
+        put(kernel.prog, pattern, b"core\0/acmecorp/Payroll-olga/x.%e\0")
+        content = redacted_pages(kernel)
+    assert [name for name in (b"acme", b"bob1", b"Payroll", b"olga") if name in content] == []
+
+
+def test_the_check_of_a_slice_sees_a_name_that_ends_with_a_nul() -> None:
+    names = Redactor()
+    names.text("hostile jail")
+    assert names.leaks(b"\0\0hostile\0\xff\xffjail\0") == [b"hostile", b"jail"]
+    assert names.leaks(b"\0\0hostile\0\xff\xffjail\0", own=[b"jail"]) == [b"hostile"]
+    assert names.leaks(b"hostiles jails") == []
+
+
+def test_the_check_of_an_export_sees_names_that_json_escapes_and_kept_texts_hide_no_others() -> None:
+    names = Redactor()
+    names.text(kernel_text("caf\u00e9secret".encode()))
+    names.text("worker_of_olga")
+    names.keep("olga")
+    assert names.leaks_in_texts(["x caf\u00e9secret"]) == ["caf\u00e9secret".encode()]
+    assert names.leaks_in_texts(["olga"]) == []
+    assert names.leaks_in_texts(["run by olga"]) == [b"olga"]
+
+
+@pytest.mark.parametrize("comm", ["others", "Names", "job-12345", "capture", "12345"])
+def test_a_task_that_is_called_as_something_of_the_export_does_not_stop_the_redaction(
+    isolated: Snapshot, comm: str
+) -> None:
+    isolated.tasks[5] = isolated.tasks[5].model_copy(update={"comm": comm, "pid": 12345})
+    redacted, content = redact_and_encode(isolated, [], "json")
+    assert redacted.tasks[5].comm != comm
+    assert json.loads(content)["tasks"][5]["pid"] == 12345
+
+
+def test_a_redacted_snapshot_can_be_redacted_again(run: Run) -> None:
+    assert run("snapshot", FIXTURES["isolated"], "--redact", "-o", "once.json").returncode == 0
+    again = run("snapshot", "once.json", "--redact", "-o", "twice.json")
+    assert (again.returncode, again.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("192.168.10.77:/export", r"(?!192\.168)\d{3}\.\d{3}\.\d{2}\.\d{2}:/[a-z]{6}"),
+        ("fe80::1ff:fe23:4567:890a", r"(?!fe80)[0-9a-f]{4}::[0-9a-f]{3}(:[0-9a-f]{4}){3}"),
+        ("00:11:22:33:44:55", r"(?!00:11:22)[0-9a-f:]{17}"),
+        ("wwn-0x5000c500a1b2c3d4", r"[a-z]{3}-[a-z]{18}"),
+        ("server07/user1001", r"(?!server)[a-z]{8}/(?!user)[a-z]{8}"),
+        ("kswapd0 ttyS1 kworker/3", r"kswapd0 ttyS1 kworker/3"),
+        ("task at 0xffff888012345678", r"task at 0xffff888012345678"),
+        ("vmlinuz-6.12.0-acmecorp", r"[a-z]{7}-6\.12\.0-acmecorp"),
+        ("acmecorp-6.12.0", r"(?!acmecorp)[a-z]{8}-6\.12\.0"),
+    ],
+)
+def test_addresses_numbered_words_and_words_of_the_release_are_names_elsewhere(text: str, shape: str) -> None:
+    names = Redactor(["6.12.0-acmecorp"])
+    shown = names.text(text)
+    assert re.fullmatch(shape, shown), shown
+    assert names.text(text) == shown
+
+
+def test_the_name_of_a_ksmbd_share_is_none_of_a_setting() -> None:
+    names = Redactor()
+    share = KernelSetting(
+        name="ksmbd share AcmePayroll", value="/srv/x", path="/srv/x", found="no", target=None
+    )
+    plain = share.model_copy(update={"name": "fw_path[2]"})
+    assert "AcmePayroll" not in names.record(share).name
+    assert names.record(plain).name == "fw_path[2]"
+
+
+class _Facts(Facts):
+    module: str
+    what: str
+    names: set[str]
+    state_word: KernelWord
+
+
+class _Odd(Facts):
+    raw: bytes
+
+
+def _plugin(facts: type[Facts]) -> Plugin:
+    return Plugin(
+        name="acme", title="", facts=facts, collect=lambda kernel: Facts(), audit=lambda *_: iter(())
+    )
+
+
+def test_a_stranger_s_facts_are_replaced_whatever_their_fields_are_called(isolated: Snapshot) -> None:
+    facts: dict[str, Any] = {"state": "loaded", "module": "olga", "what": "payroll", "names": ["acmeset"]}
+    isolated.plugins = {"acme": {**facts, "state_word": "finished"}}
+    redacted = redact_snapshot(isolated, [_plugin(_Facts)])
+    shown = redacted.plugins["acme"]
+    assert [name for name in ("olga", "payroll", "acmeset") if name in str(shown)] == []
+    assert (shown["state"], shown["state_word"]) == ("loaded", "finished")
+
+
+def test_facts_that_cannot_be_redacted_are_left_out_and_it_is_said(isolated: Snapshot) -> None:
+    isolated.plugins = {"acme": {"state": "loaded", "raw": "olga"}}
+    redacted = redact_snapshot(isolated, [_plugin(_Odd)])
+    assert redacted.plugins == {"acme": {"state": "failed"}}
+    assert "bytes" in redacted.errors[-1].why
+    with pytest.raises(UnknownKindError):
+        Redactor().value(b"olga")
+
+
+def test_a_log_line_without_a_time_and_the_words_of_an_error_are_replaced(isolated: Snapshot) -> None:
+    isolated.log = ["olga was here", "[    1.000000] olga again] x"]
+    isolated.errors = [CaptureError(where="a", what="olga", why="b")]
+    redacted = redact_snapshot(isolated)
+    assert "olga" not in str(redacted.log) + str(redacted.errors)
+    assert redacted.log[1].startswith("[    1.000000] ")
+
+
+def test_every_kind_of_record_of_ours_is_known_to_redaction(isolated: Snapshot) -> None:
+    """A value of a kind that nobody thought of is an error, not a leak."""
+
+    class Holder(Record):
+        value: Any
+
+    with pytest.raises(UnknownKindError):
+        Redactor().record(Holder(value=memoryview(b"olga")))
+    redact_snapshot(isolated)
+
+
+def test_a_control_character_in_the_name_of_a_slice_does_not_reach_the_terminal(run: Run) -> None:
+    done = run("slice", FIXTURES["rfc-v1"], "-o", "a\x1b[31m\u202e.elf")
+    assert done.returncode == 0
+    assert "\x1b" not in done.stderr and "\u202e" not in done.stderr
