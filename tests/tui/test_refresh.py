@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import socket
 from pathlib import Path
 
 from explorer.model import Snapshot
@@ -32,9 +32,12 @@ def test_a_refresh_keeps_the_selected_task_and_the_filter(saved: Snapshot) -> No
 def test_a_refresh_that_hangs_can_be_stopped_and_the_screen_works_meanwhile(
     saved: Snapshot, tmp_path: Path
 ) -> None:
-    fifo = tmp_path / "never"
-    os.mkfifo(fifo)
-    app = ExplorerApp(Session(("--vmcoreinfo", str(fifo), "sample")), saved)
+    """A QEMU that takes the connection and says nothing is waited for: some seconds."""
+    path = tmp_path / "never"
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen(1)
+    app = ExplorerApp(Session((f"qemu:{path}",)), saved)
 
     async def steps(pilot: Pilots) -> None:
         before = app.view
@@ -48,7 +51,8 @@ def test_a_refresh_that_hangs_can_be_stopped_and_the_screen_works_meanwhile(
         assert not app.activity and app.view is before
         assert any("as you asked" in note.message for note in app._notifications)
 
-    drive(app, steps)
+    with server:
+        drive(app, steps)
 
 
 def test_a_refresh_that_fails_keeps_what_was_shown(saved: Snapshot, tmp_path: Path) -> None:

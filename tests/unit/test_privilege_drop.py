@@ -69,11 +69,18 @@ def sudo(directory: Path, *words: str | Path, **more: str) -> subprocess.Complet
     )
 
 
+def open_up(path: Path) -> None:
+    """Let everybody enter a directory of pytest's: with workers, it is one deeper."""
+    for part in (path, *path.parents):
+        mode = part.stat().st_mode
+        if not mode & 0o001 and part.stat().st_uid == os.geteuid():
+            part.chmod(mode | 0o011)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A directory of nobody's, whose parents all can be entered."""
-    for part in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        part.chmod(part.stat().st_mode | 0o011)
+    open_up(tmp_path)
     made = tmp_path / "home"
     made.mkdir(mode=0o700)
     os.chown(made, NOBODY, NOBODY)
