@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,13 @@ def capture_file(path: Path, *, cache: bool = True) -> Snapshot:
 def fixture_snapshots() -> dict[str, Snapshot]:
     """A snapshot of every fixture, by layout."""
     return {layout: capture_file(path) for layout, path in FIXTURES.items()}
+
+
+@contextmanager
+def silent_qemu(directory: Path) -> Iterator[str]:
+    """A target that is waited for, some seconds: a QEMU that takes the connection and says nothing."""
+    path = directory / "silent.qmp"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen(1)
+        yield f"qemu:{path}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from explorer.tui.screens.prompt import TargetPrompt
 from explorer.tui.state import Session, View
 from explorer.tui.views.comparison import comparison_table, select_differences
 from explorer.tui.views.completion import complete_target, longest_common
-from tests.conftest import DATA
+from tests.conftest import DATA, silent_qemu
 
 from .conftest import Golden, Pilots, drive, press, screen_text
 from .later import HOSTILE, make_later
@@ -222,12 +221,10 @@ def test_a_second_target_that_cannot_be_read_is_said_and_another_can_be_named(
 def test_a_second_target_that_hangs_is_stopped_with_escape_and_the_prompt_stays(
     saved: Snapshot, tmp_path: Path
 ) -> None:
-    fifo = tmp_path / "never.elf"
-    os.mkfifo(fifo)
-    app = ExplorerApp(Session((str(DATA / "linux-7.2.elf.zst"), "--vmcoreinfo", str(fifo))), saved)
+    app = ExplorerApp(Session((str(DATA / "linux-7.2.elf.zst"),)), saved)
 
     async def steps(pilot: Pilots) -> None:
-        app.compare_with("sample")
+        app.compare_with(target)
         while not isinstance(app.screen, TargetPrompt) or not app.screen.is_reading:
             await pilot.pause(0.05)
         prompt = app.screen
@@ -237,7 +234,8 @@ def test_a_second_target_that_hangs_is_stopped_with_escape_and_the_prompt_stays(
         await press(pilot, "escape")
         assert not isinstance(app.screen, TargetPrompt)
 
-    drive(app, steps)
+    with silent_qemu(tmp_path) as target:
+        drive(app, steps)
 
 
 def test_against_on_the_command_line_reads_both_and_shows_the_comparison(saved: Snapshot) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.overview import OverviewScreen
 from explorer.tui.state import Session
+from tests.conftest import silent_qemu
 
 from .conftest import SAVED, Pilots, drive, press
 from .test_screens import tasks_screen
@@ -32,13 +32,6 @@ def test_a_refresh_keeps_the_selected_task_and_the_filter(saved: Snapshot) -> No
 def test_a_refresh_that_hangs_can_be_stopped_and_the_screen_works_meanwhile(
     saved: Snapshot, tmp_path: Path
 ) -> None:
-    """A QEMU that takes the connection and says nothing is waited for: some seconds."""
-    path = tmp_path / "never"
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(str(path))
-    server.listen(1)
-    app = ExplorerApp(Session((f"qemu:{path}",)), saved)
-
     async def steps(pilot: Pilots) -> None:
         before = app.view
         await pilot.press("r")
@@ -51,7 +44,8 @@ def test_a_refresh_that_hangs_can_be_stopped_and_the_screen_works_meanwhile(
         assert not app.activity and app.view is before
         assert any("as you asked" in note.message for note in app._notifications)
 
-    with server:
+    with silent_qemu(tmp_path) as target:
+        app = ExplorerApp(Session((target,)), saved)
         drive(app, steps)
 
 

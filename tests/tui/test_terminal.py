@@ -19,7 +19,7 @@ import pytest
 
 from explorer.output.files import open_output
 from explorer.output.snapshots import load_snapshot, write_json
-from tests.conftest import DATA
+from tests.conftest import DATA, silent_qemu
 
 from .conftest import SAVED
 
@@ -153,14 +153,13 @@ def test_alone_it_shows_the_live_kernel_or_says_what_is_missing_and_offers_the_s
 
 
 def test_escape_stops_a_reading_and_the_app_stays(tmp_path: Path) -> None:
-    fifo = tmp_path / "never.json"
-    os.mkfifo(fifo)
-    terminal = Terminal(tmp_path, "open", "--vmcoreinfo", str(fifo), "sample")
-    terminal.wait_for(b"esc stops it")
-    terminal.send(b"\x1b")
-    terminal.wait_for(b"stopped, as you asked")
-    terminal.send(b"q")
-    assert terminal.close() == 0
+    with silent_qemu(tmp_path) as target:
+        terminal = Terminal(tmp_path, "open", target)
+        terminal.wait_for(b"esc stops it")
+        terminal.send(b"\x1b")
+        terminal.wait_for(b"stopped, as you asked")
+        terminal.send(b"q")
+        assert terminal.close() == 0
 
 
 def test_a_wrong_name_is_one_line_and_no_screen(tmp_path: Path) -> None:
