@@ -22,7 +22,7 @@ _MAX_KEPT = 64 << 20  # bytes of prefixes
 #: component is on the way to many tasks, and is walked once.
 _CREDIT = 32 << 20
 _CREDIT_OF_A_PATH = 512
-_COST_OF_A_STEP = 8
+_COST_OF_A_STEP = 32
 
 
 class _Dentry(NamedTuple):
@@ -43,6 +43,7 @@ class PathResolver:
         self._operations: dict[int, bool] = {}
         self._prefixes: dict[tuple[int, int], bytes] = {}
         self._texts: dict[tuple[int, int], bytes] = {}
+        self._too_long: set[tuple[int, int]] = set()
         self._kept = 0
         self._credit = _CREDIT
 
@@ -87,7 +88,8 @@ class PathResolver:
                 break
             if key in seen:
                 raise ReadError(f"the path from dentry 0x{dentry:x} upwards runs in a circle")
-            if length + _COST_OF_A_STEP * len(trail) > self._credit:
+            self._credit -= _COST_OF_A_STEP
+            if self._credit < 0:
                 raise ReadError(
                     "the paths met so far are longer, all together, than those of any real system"
                 )
@@ -104,10 +106,11 @@ class PathResolver:
                 break  # prepend_path() returns 3 here: the path escaped from its mount
             trail.append((key, b"/" + here.name))
             length += 1 + len(here.name)
-            if length > _MAX_PATH:
+            self._credit -= 1 + len(here.name)
+            if length > _MAX_PATH or key in self._too_long:
+                self._too_long.add(trail[0][0])  # for the next one who is in there, and who is deeper
                 raise ReadError(f"the path is longer than {_MAX_PATH} bytes")
             dentry = here.parent
-        self._credit -= length + _COST_OF_A_STEP * len(trail)
         return self._join(prefix, trail)
 
     def _join(self, prefix: bytes, trail: list[tuple[tuple[int, int], bytes]]) -> bytes:

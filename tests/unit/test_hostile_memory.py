@@ -256,6 +256,26 @@ def test_paths_that_are_long_all_together_end_in_errors_not_in_all_of_memory(
     assert "all together" in whys(snapshot, f"fs_struct 0x{fs:x}")
 
 
+def test_paths_that_end_in_an_error_are_paid_for_too_and_the_same_one_only_once(
+    kernel: OpenKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else any number of tasks in one deep directory cost its whole depth each, or leave nothing for others."""
+    before = capture(kernel)
+    mounts = {fs.pwd.mount for fs in before.fs_structs if fs.pwd is not None}
+    assert 1 < len(mounts) < len(before.fs_structs) // 2
+    monkeypatch.setattr(paths, "_CREDIT", 80_000 * len(mounts) + 100_000)
+    _, below = init_fs(kernel, before)
+    last = put_directories(kernel, FREE - (16 << 20), below, 5_000, b"d" * 200)
+    for fs in before.fs_structs:
+        if fs.pwd is not None:
+            put_words(kernel.prog, fs.address + offset_of(kernel, "fs_struct", "pwd.dentry"), last)
+    snapshot = capture(kernel)
+    assert {error.why for error in snapshot.errors} == {"the path is longer than 65536 bytes"}
+    assert [fs.root for fs in snapshot.fs_structs] == [fs.root for fs in before.fs_structs]
+    monkeypatch.setattr(paths, "_CREDIT", 100_000)
+    assert any("all together" in error.why for error in capture(kernel).errors)
+
+
 # --- Lists of lists
 
 
