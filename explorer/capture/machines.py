@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Self
 
 from explorer.target.errors import TargetError
@@ -69,8 +69,7 @@ class QemuMachine:
         """Hang up. A guest that was stopped stays stopped only if it has ended."""
         self._watch.release()
         if self._control is not None and self._stopping:
-            with suppress(TargetError):  # it has ended: there is nothing to let run on
-                self._control.execute("cont")
+            self._control.leave_running()
         self._stack.close()
 
     def __enter__(self) -> Self:

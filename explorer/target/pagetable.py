@@ -35,7 +35,7 @@ def _levels(info: VmcoreInfo) -> int:
 
 
 def top_table(info: VmcoreInfo) -> int:
-    """The physical address of ``swapper_pg_dir``."""
+    """The physical address of ``swapper_pg_dir``; any number, where a text lies."""
     return info.symbols["swapper_pg_dir"] - _START_KERNEL_MAP + info.numbers.get("phys_base", 0)
 
 
@@ -44,7 +44,7 @@ def translate(read: PhysicalRead, info: VmcoreInfo, virtual: int) -> int | None:
     table = top_table(info)
     for level in range(_levels(info), 0, -1):
         shift = 12 + 9 * (level - 1)
-        data = read(table + 8 * (virtual >> shift & _ENTRIES - 1), 8) if table >= 0 else None
+        data = read(table + 8 * (virtual >> shift & _ENTRIES - 1), 8) if 0 <= table <= _ADDRESS else None
         if data is None:
             return None
         entry = int.from_bytes(data, "little")
@@ -140,7 +140,7 @@ def _leaves(
 ) -> Iterator[tuple[int, int, int] | None]:
     """The leaves below one table; ``where``: its physical address, its level, what its first entry maps."""
     table, level, start = where
-    data = read(table, _TABLE_SIZE) if table >= 0 and next(budget, None) is not None else None
+    data = read(table, _TABLE_SIZE) if 0 <= table <= _ADDRESS and next(budget, None) is not None else None
     if data is None:
         yield None
         return

@@ -5,6 +5,7 @@ Its own QMP socket, beside the one that drgn reads through: QEMU serves one clie
 
 from __future__ import annotations
 
+import contextlib
 import re
 import select
 import time
@@ -33,6 +34,10 @@ _TRANSLATED = re.compile(r"gpa: (0x[0-9a-f]{1,16})\s*")
 _USER_MODE = re.compile(r"\bCPL=3\b")
 _RIP = re.compile(r"\bRIP=([0-9a-f]{1,16})\b")
 _CR3 = re.compile(r"\bCR3=([0-9a-f]{1,16})\b")
+#: Bytes that QEMU may say while the guest runs for a moment; a message counts for more than its own. QEMU limits most
+#: of its events to one a second.
+_MAX_HEARD = 4 << 20
+_MESSAGE_COST = 256
 #: ``PTI_USER_PGTABLE_BIT``: a process's tables for user mode lie one page behind those with the kernel.
 _PTI_USER_TABLES = 1 << 12
 
@@ -107,15 +112,26 @@ class GuestControl(QmpConnection):
         self.execute("stop")
         self.events.clear()
 
+    def leave_running(self) -> None:
+        """Let the guest run, if it has not ended; it may have been hung up on, because a reply took too long."""
+        with contextlib.suppress(TargetError):
+            self.execute("cont")
+            return
+        with contextlib.suppress(TargetError), QmpConnection(self._address) as again:
+            again.execute("cont")
+
     def _watch(self, deadline: float) -> None:
         """Wait, and look at every event at once: an end is not waited past."""
+        heard = 0
         while (left := deadline - time.monotonic()) > 0:
             if b"\n" not in self._buffer and not select.select([self._socket], [], [], left)[0]:
                 return
-            message = self._receive()
-            if "event" in message:
-                self.events.append(message)
-                self._take_events(time.monotonic() - deadline)
+            message, size = self._receive()
+            heard += size + _MESSAGE_COST
+            if heard > _MAX_HEARD:
+                raise TargetError("it says more than any QEMU has to say")
+            self._keep_event(message, size)
+            self._take_events(time.monotonic() - deadline)
 
     def _take_events(self, ran: float = 0.0) -> None:
         while self.events:

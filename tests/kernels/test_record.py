@@ -19,7 +19,9 @@ import pytest
 from explorer.analysis.overmounts import overmount_stack
 from explorer.model import Snapshot
 from explorer.recording.reader import Recording
+from explorer.target.errors import TargetError
 from explorer.target.qemu_control import GuestControl
+from explorer.target.qmp import QmpConnection
 from tests.kernels.conftest import BootFunction, kernel_or_skip
 from tests.kernels.lab import Guest, GuestOptions
 from tests.kernels.lab.errors import LabError
@@ -238,6 +240,23 @@ def test_a_reply_to_an_interrupted_command_is_not_taken_for_the_next_ones(boot: 
         assert control.execute("query-status")["status"] == "prelaunch"
     finally:
         control.close()
+
+
+def test_a_guest_is_let_go_on_though_its_qemu_was_too_slow_to_stop_it(boot: BootFunction) -> None:
+    """A QEMU that stands still for a while obeys the ``stop`` afterwards, when nobody waits for its reply any more."""
+    guest = boot("7.3", "healthy", GuestOptions(paused=True))
+    control = GuestControl(str(guest.control_socket))
+    try:
+        control.execute("cont")
+        os.kill(guest.pid, signal.SIGSTOP)
+        with pytest.raises(TargetError, match="does not answer"):
+            control.execute("stop")
+        os.kill(guest.pid, signal.SIGCONT)
+        control.leave_running()
+    finally:
+        control.close()
+    with QmpConnection(str(guest.control_socket)) as again:
+        assert again.execute("query-status")["running"] is True
 
 
 def _interrupt(deadline: float, limit: int) -> None:

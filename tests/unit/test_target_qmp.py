@@ -162,7 +162,7 @@ class _Monitor:
 
 @pytest.mark.parametrize(
     ("data", "seconds", "expected"),
-    [(None, 0.0, "shows nothing of the RAM"), (b"\0", 0.01, r"no kernel found in 0 s")],
+    [(None, 0.0, "shows nothing of the RAM"), (b"\0", 0.01, "no kernel found")],
 )
 def test_a_guest_of_terabytes_behind_a_monitor_is_not_searched_for_days(
     data: bytes | None, seconds: float, expected: str, monkeypatch: pytest.MonkeyPatch
