@@ -8,6 +8,7 @@ replaced whole.
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 import secrets
@@ -33,7 +34,7 @@ from explorer.plugin import Plugin
 
 from .redact_words import KEPT_WORDS, NUMBERED_WORDS, SETTING_NAMES
 
-__all__ = ("REDACTED_NOTE", "Redactor", "UnknownKindError", "redact_snapshot")
+__all__ = ("REDACTED_NOTE", "RedactionError", "Redactor", "UnknownKindError", "redact_snapshot")
 
 REDACTED_NOTE = "Names in it were replaced by others (--redact); equal ones by equal ones."
 
@@ -52,9 +53,15 @@ _STAMP = re.compile(r"\[ *[0-9]+\.[0-9]{6}\] ")
 _INDEX = re.compile(r"\[[0-9]{1,4}\]$")
 _FOUND = re.compile(rb"[0-9A-Za-z]{4,}")
 _SHORTEST = 4
-_LETTERS = string.ascii_lowercase.encode()
-_ALL = (string.ascii_letters + string.digits).encode()
-_TRIES = 10_000
+#: Names that are no plain words, each of which is looked for in a slice by itself. Honest ones have some tens.
+_MAX_ODD = 500
+#: What new words are made of: the first that has enough of them. The last is for damage, which has every byte in words.
+_ALPHABETS = (
+    string.ascii_lowercase.encode(),
+    (string.ascii_letters + string.digits).encode(),
+    bytes(code for code in range(1, 256) if _WORD.fullmatch(bytes([code]))),
+)
+_TRIES = 2_000  # with each
 #: Fields of our own models that hold what the tool or the kernel's build says, not what a user did.
 _KEPT_FIELDS = frozenset(
     {
@@ -68,6 +75,10 @@ _KEPT_IN = {
     "LoadedModule": {"name"},
     "StackFrame": {"source"},
 }
+
+
+class RedactionError(ValueError):
+    """Nothing can be written, and why not, for the user."""
 
 
 class UnknownKindError(TypeError):
@@ -92,6 +103,8 @@ class Redactor:
         self._units = re.compile(rb"(?P<unit>(?<![0-9A-Za-z])(?:%s)(?![0-9A-Za-z]))|" % whole + _UNITS)
         #: What stands for other words by now.
         self.outputs: set[bytes] = set()
+        #: By how long a word is, the first of the alphabets that may have words left.
+        self._levels: dict[int, int] = {}
         self.replaced: dict[bytes, bytes] = {}
         self.texts: dict[bytes, bytes] = {}
         self.kept_texts: set[str] = set()
@@ -128,7 +141,9 @@ class Redactor:
                 known = self.replaced[address] = self.texts[address] = new
                 break
         if known is None:
-            raise ValueError("more different network addresses of one shape than can be told apart")
+            raise RedactionError(
+                "cannot be redacted: more different network addresses of one shape than can be told apart"
+            )
         return known
 
     def _part(self, part: bytes, decimal: bool) -> bytes:
@@ -138,13 +153,16 @@ class Redactor:
         return bytes(self._random.choices(b"0123456789abcdef", k=len(part)))
 
     def _invent(self, word: bytes) -> bytes:
-        for attempt in range(_TRIES):
-            letters = _LETTERS if attempt < _TRIES // 2 else _ALL
-            new = bytes(self._random.choices(letters, k=len(word)))
-            if new != word and new not in self.outputs and not self.is_kept(new):
-                self.outputs.add(new)
-                return new
-        raise ValueError(f"more different words of {len(word)} letters than can be told apart")
+        for level in range(self._levels.get(len(word), 0), len(_ALPHABETS)):
+            self._levels[len(word)] = level  # one that has run out is not tried again
+            for _ in range(_TRIES):
+                new = bytes(self._random.choices(_ALPHABETS[level], k=len(word)))
+                if new != word and new not in self.outputs and not self.is_kept(new):
+                    self.outputs.add(new)
+                    return new
+        raise RedactionError(
+            f"cannot be redacted: more different words of {len(word)} bytes than can be told apart"
+        )
 
     def raw(self, text: bytes) -> bytes:
         """A text with every word replaced."""
@@ -176,15 +194,13 @@ class Redactor:
 
         :raises UnknownKindError: if a field holds what nobody knows how to replace
         """
-        model = type(record)
-        ours = model.__module__.startswith("explorer.model.")
-        kept = (_KEPT_FIELDS | _KEPT_IN.get(model.__name__, set())) if ours else frozenset[str]()
+        kept = _kept_fields(type(record))
         if isinstance(record, KernelSetting) and _INDEX.sub("", record.name) in SETTING_NAMES:
             kept |= {"name"}
         values = {}
-        for name, field in type(record).model_fields.items():
+        for name in type(record).model_fields:
             value = getattr(record, name)
-            if name in kept or KERNEL_WORD in field.metadata or _is_fixed(field.annotation):
+            if name in kept:
                 values[name] = self.keep(value) if isinstance(value, str) else value
             else:
                 values[name] = self.value(value)
@@ -210,21 +226,26 @@ class Redactor:
         """Names of four bytes or more that still stand as words in what is to be written.
 
         :param own: texts of the kernel's in it, of which the words say nothing
+        :raises RedactionError: if there are too many to look for
         """
         wanted = self._wanted() - {word for text in own for word in _FOUND.findall(text)}
         odd = {name for name in wanted if not _FOUND.fullmatch(name)}
+        if len(odd) > _MAX_ODD:
+            raise RedactionError(f"cannot be redacted: {len(odd)} of its names are no text, so it is damaged")
         return sorted((wanted & set(_FOUND.findall(output))) | {name for name in odd if name in output})
 
     def leaks_in_texts(self, texts: Iterable[str]) -> list[bytes]:
         """The same for the values of an export: what is kept is so as a whole."""
         wanted, found = self._wanted(), set()
-        odd = {name for name in wanted if not _FOUND.fullmatch(name)}
+        has_odd = not all(map(_FOUND.fullmatch, wanted))
         fixed = self.kept_texts | self.vocabulary
         for text in texts:
             if text not in fixed:
                 raw = kernel_bytes(text)
                 found |= wanted.intersection(_FOUND.findall(raw))
-                found |= {name for name in odd if name in raw}
+                if has_odd:  # control characters, other alphabets, network addresses
+                    found |= wanted.intersection(_WORD.findall(raw))
+                    found |= wanted.intersection(match[0] for match in self._units.finditer(raw))
         return sorted(found)
 
     def _wanted(self) -> set[bytes]:
@@ -247,6 +268,19 @@ def _vocabulary(schema: Any) -> Iterator[str]:
         )
         for part in schema.values():
             yield from _vocabulary(part)
+
+
+@functools.cache
+def _kept_fields(model: type[Record]) -> frozenset[str]:
+    """Fields that say nothing of a user, whatever is in them."""
+    fields = {
+        name
+        for name, field in model.model_fields.items()
+        if KERNEL_WORD in field.metadata or _is_fixed(field.annotation)
+    }
+    if model.__module__.startswith("explorer.model."):
+        fields |= _KEPT_FIELDS | _KEPT_IN.get(model.__name__, set())
+    return frozenset(fields)
 
 
 def _is_fixed(annotation: Any) -> bool:

@@ -47,14 +47,15 @@ rw sbin self shm socket splash srv stp sys sysroot tmp tty ttyS unreachable upda
 zero
 """
 _SAID = """
-CPU FaultError Finished Linux Pid a address addresses all and any are as at attempt attempts back be been
-behind broke but by bytes cannot changed circle collect could count dentries dentry does each end ends entries
-error errors every exited fault filesystem find found from fs fs_struct has hash have helper idle in info is
-it its kernel layout left length line list listed load lookup many mapped mnt more mount mounting mounts moved
-name namespace next no not ns nsproxy number of other out page parent path paths physical plugin pointed
-pointer pointers prev pwd read reads rest rounds running runs segment setting sharing stack state stopped
-string struct subprocess superblock table than that the them they this thread threads to too type unshare
-value virtual visible was were what while with without workqueue would
+a address addresses all and any are as at attempt attempts back be been behind boot broke but by bytes cannot
+changed circle clocks cmdline collect command could count CPU dentries dentry does each end ends entries error
+errors every exited fault FaultError filesystem find Finished found from fs fs_struct has hash have helper
+idle in info is it its jiffies kernel known layout left length line Linux list listed load lookup magic many
+mapped mnt more mount mounting mounts moved name nameidata namespace next no not ns nsproxy number of other
+out page parent path paths physical Pid plugin plugins pointed pointer pointers prev pwd read reader reads
+redact rest rounds running runs saved scheduler segment setting sharing signal stack state stopped string
+struct subprocess superblock symbol table than that the them they this thread threads to too type underfoot
+unshare value virtual visible was were what while with without workqueue would
 """
 
 _NUMBERED = """

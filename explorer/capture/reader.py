@@ -16,6 +16,7 @@ from .layout import Decoder
 __all__ = ("PAGE", "ErrorLog", "MemoryReader", "ReadError", "is_kernel_pointer", "lie_apart")
 
 PAGE = 4096
+_ADDRESS = (1 << 64) - 1
 _FIRST_PIECE = 64  # most names are shorter
 
 
@@ -69,7 +70,7 @@ class MemoryReader:
         :raises ReadError: for a pointer that cannot be one, and for memory that is not there
         """
         if not LOWEST_KERNEL_ADDRESS <= address < HIGHEST_KERNEL_ADDRESS:
-            raise ReadError(f"0x{address:x} is no kernel pointer")
+            raise ReadError(f"0x{address & _ADDRESS:x} is no kernel pointer")
         self.reads += 1
         self.bytes_read += size
         if self._direct_start <= address < self._direct_end:
@@ -134,7 +135,7 @@ class MemoryReader:
         Read in pieces that end where a page does: no page is touched that the string does not reach.
         """
         if not is_kernel_pointer(address):
-            raise ReadError(f"0x{address:x} is no kernel pointer")
+            raise ReadError(f"0x{address & _ADDRESS:x} is no kernel pointer")
         if self._exact:
             return self._read_c_string(address, max_size)
         text, size = b"", _FIRST_PIECE

@@ -58,6 +58,7 @@ def redact_slice(recorded: RecordedSlice, plugins: Sequence[Plugin]) -> Slice:
     """The slice with other names.
 
     :raises TargetError: if the result would not show the same kernel, or a name is left in it
+    :raises RedactionError: if there are not enough words of some length, or too many names that are no text
     """
     original = recorded.piece
     names = Redactor([original.snapshot.kernel.release])
@@ -79,9 +80,9 @@ def redact_slice(recorded: RecordedSlice, plugins: Sequence[Plugin]) -> Slice:
         )
     difference = _difference(_capture_again(piece, plugins), expected)
     if difference:
+        why = "the kernel is damaged" if expected.errors else "please report it"
         raise TargetError(
-            f"{target}: the redacted slice would not show the same kernel ({difference}): not written; "
-            "please report it"
+            f"{target}: the redacted slice would not show the same kernel ({difference}): not written; {why}"
         )
     return piece
 
@@ -352,7 +353,15 @@ def _runs(pages: dict[int, bytearray], kept: set[int]) -> Iterator[tuple[int, in
 
 
 def _difference(shown: Snapshot, expected: Snapshot) -> str:
-    """The parts of two snapshots that differ; nothing of how they were made is compared."""
-    parts = (snapshot.model_dump(mode="json", exclude={"capture"}) for snapshot in (shown, expected))
+    """The parts of two snapshots that differ; nothing of how they were made is compared.
+
+    Of errors, how many there are: each says in words of ours, which redaction may have replaced, what is damaged.
+    """
+    parts = (
+        snapshot.model_dump(mode="json", exclude={"capture", "errors"}) for snapshot in (shown, expected)
+    )
     a, b = parts
-    return ", ".join(name for name in a if a[name] != b[name])
+    different = [name for name in a if a[name] != b[name]]
+    if len(shown.errors) != len(expected.errors):
+        different.append(f"{len(shown.errors)} errors in place of {len(expected.errors)}")
+    return ", ".join(different)

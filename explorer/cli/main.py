@@ -133,6 +133,7 @@ def _one_line(error: BaseException) -> str:
 
 def _known_errors() -> dict[type[BaseException], int]:
     """Exceptions whose message is written for the user, and their exit codes; imported on the way out."""
+    from explorer.analysis.redact import RedactionError
     from explorer.output.files import OutputError
     from explorer.output.snapshots import SnapshotError
     from explorer.recording.format import RecordingError
@@ -141,6 +142,7 @@ def _known_errors() -> dict[type[BaseException], int]:
 
     return {
         TargetError: ExitCode.TARGET,
+        RedactionError: ExitCode.TARGET,
         SnapshotError: ExitCode.TARGET,
         OutputError: ExitCode.USAGE,
         WriteError: ExitCode.USAGE,

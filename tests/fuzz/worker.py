@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 from explorer.model import Snapshot
 from explorer.output.snapshots import SnapshotError, parse_snapshot
+from explorer.target.kernel import OpenKernel, OpenOptions
+from explorer.target.spec import Progress, TargetSpec
 
 from .bases import SMALLEST, Bases, WarmKernel
 from .crafted import CRAFTED_MUTATORS
@@ -56,6 +58,19 @@ _COMMANDS: tuple[tuple[str, ...], ...] = (
     ("plugins",),
 )
 _RECORDING_COMMANDS = (("timeline",), ("timeline", "--json"), ("frame",))
+#: In place of the command in every eighth case. Drawn from a generator of its own: other cases stay what they were.
+#: TWICE is the damaged target, OUTPUT a file.
+_RARE_SHARE = 0.125
+_RARE_COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("diff", "TWICE", "sample"),
+    ("diff", "sample", "TWICE"),
+    ("diff", "TWICE", "TWICE", "--format", "json"),
+    ("snapshot", "--redact", "TWICE"),
+    ("snapshot", "--redact", "--format", "csv", "TWICE"),
+    ("audit", "TWICE", "--format", "markdown"),
+    ("slice", "TWICE", "-o", "OUTPUT"),
+    ("slice", "TWICE", "-o", "OUTPUT", "--redact"),
+)
 _MEMORY_BASES = ("isolated", "rfc-v1", "nullfs-rootfs", "legacy-6.12", "legacy-6.1")
 MEMORY_MUTATORS = DAMAGE_MUTATORS | CRAFTED_MUTATORS
 FILE_MUTATORS = FORMAT_MUTATORS | TYPE_MUTATORS | RECORDING_MUTATORS | CRAFTED_FILE_MUTATORS
@@ -110,9 +125,9 @@ class Worker:
         mutator = case.mutator
         rng = random.Random(f"{self._seed}:{mutator}:{case.number}")
         if mutator in MEMORY_MUTATORS:
-            command, prepare = self._memory_case(mutator, rng)
+            command, prepare = self._memory_case(mutator, case.number, rng)
         elif mutator in FILE_MUTATORS:
-            command, prepare = self._file_case(mutator, rng)
+            command, prepare = self._file_case(mutator, case.number, rng)
         else:
             data = STREAM_MUTATORS[mutator](self._bases, rng)
             command, prepare = [mutator], lambda: _feed(data)
@@ -125,10 +140,12 @@ class Worker:
             mutator, case.number, outcome, ended.seconds, ended.wall, ended.rss, failure, " ".join(command)
         )
 
-    def _memory_case(self, mutator: str, rng: random.Random) -> tuple[list[str], Callable[[], None]]:
+    def _memory_case(
+        self, mutator: str, number: int, rng: random.Random
+    ) -> tuple[list[str], Callable[[], None]]:
         warm = self._bases.warm(rng.choice(_MEMORY_BASES))
         patches = MEMORY_MUTATORS[mutator](warm, rng)
-        command = [*rng.choice(_COMMANDS), "sample"]
+        command = self._rarely(mutator, number, "sample") or [*rng.choice(_COMMANDS), "sample"]
 
         def prepare() -> None:
             apply_patches(warm.prog, patches, warm.direct_map)
@@ -136,18 +153,31 @@ class Worker:
 
         return command, prepare
 
-    def _file_case(self, mutator: str, rng: random.Random) -> tuple[list[str], Callable[[], None]]:
+    def _file_case(
+        self, mutator: str, number: int, rng: random.Random
+    ) -> tuple[list[str], Callable[[], None]]:
         case = FILE_MUTATORS[mutator](self._bases, rng)
         path = self._write(case)
-        command = [*rng.choice(_COMMANDS), str(path), *case.options]
+        if case.suffix == ".ko":
+            return ["ko", str(path), *case.options], lambda: None
+        command = [*rng.choice(_COMMANDS), str(path)]
         if case.suffix == ".nxrec" and rng.random() < 0.7:
             command = [*rng.choice(_RECORDING_COMMANDS), str(path)]
             command += [f"#{rng.randrange(14)}"] if command[0] == "frame" else []
+        command = (self._rarely(mutator, number, str(path)) or command) + list(case.options)
         if case.vmcoreinfo is not None:
             info = self._bases.path / "vmcoreinfo"
             info.write_bytes(case.vmcoreinfo)
             command += ["--vmcoreinfo", str(info)]
         return command, lambda: None
+
+    def _rarely(self, mutator: str, number: int, target: str) -> list[str]:
+        """One of the rare commands on a target, or mostly none."""
+        rng = random.Random(f"{self._seed}:{mutator}:{number}:rarely")
+        if rng.random() > _RARE_SHARE:
+            return []
+        words = {"TWICE": target, "OUTPUT": str(self._bases.path / "output.elf")}
+        return [words.get(word, word) for word in rng.choice(_RARE_COMMANDS)]
 
     def _write(self, case: FileCase) -> Path:
         cache, content = self._bases.cache_file(SMALLEST)
@@ -160,10 +190,17 @@ class Worker:
 
 
 def _open_instead(warm: WarmKernel) -> None:
-    """The fault: the kernel that the command opens is the one whose memory was damaged."""
+    """The fault: the first kernel that the command opens is the one whose memory was damaged."""
     import explorer.target.kernel as module
 
-    module.open_kernel = lambda *_: warm.kernel
+    really, waiting = module.open_kernel, [warm.kernel]
+
+    def open_kernel(
+        spec: TargetSpec, options: OpenOptions | None = None, progress: Progress | None = None
+    ) -> OpenKernel:
+        return waiting.pop() if waiting else really(spec, options, progress)
+
+    module.open_kernel = open_kernel
 
 
 def _feed(data: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import drgn
 import pytest
 
-from explorer.analysis.redact import Redactor, UnknownKindError, redact_snapshot
+from explorer.analysis.redact import RedactionError, Redactor, UnknownKindError, redact_snapshot
 from explorer.capture.redact_slice import redact_slice
 from explorer.capture.slice import record
 from explorer.model import CaptureError, KernelSetting, Record, Snapshot, kernel_text
@@ -18,6 +18,7 @@ from explorer.output.redacted import redact_and_encode
 from explorer.plugin import Facts, KernelWord, Plugin
 from explorer.target.detect import detect_target
 from explorer.target.kernel import OpenKernel, open_kernel
+from explorer.target.spec import no_progress
 from tests.conftest import FIXTURES, Run, capture_file
 from tests.unit.poked import put
 
@@ -203,3 +204,61 @@ def test_a_control_character_in_the_name_of_a_slice_does_not_reach_the_terminal(
     done = run("slice", FIXTURES["rfc-v1"], "-o", "a\x1b[31m\u202e.elf")
     assert done.returncode == 0
     assert "\x1b" not in done.stderr and "\u202e" not in done.stderr
+
+
+def test_a_dump_whose_names_are_garbage_is_redacted_all_the_same() -> None:
+    """Damage makes names of single bytes of every kind: more than there are letters and digits."""
+    redactor = Redactor()
+    names = [kernel_text(bytes([code])) for code in range(0x80, 0x100)] + list("bcdefghijklmnop")
+    new = [redactor.text(name) for name in names]
+    assert len(set(new)) == len(names)
+    assert not any(before == after for before, after in zip(names, new, strict=True))
+
+
+def test_numbers_that_damage_has_made_are_not_taken_for_names_that_are_left(isolated: Snapshot) -> None:
+    """A negative pid is a number in a table, and a word in an error; so is an address that is none of the kernel's."""
+    task, fs = isolated.tasks[0], isolated.fs_structs[0]
+    damaged = isolated.model_copy(
+        update={
+            "tasks": [task.model_copy(update={"pid": -1097471460}), *isolated.tasks[1:]],
+            "fs_structs": [fs.model_copy(update={"address": 0x1200000000}), *isolated.fs_structs[1:]],
+            "errors": [
+                CaptureError(where="task -1097471460", what="fs", why="0x1200000000 is no kernel pointer")
+            ],
+        }
+    )
+    for form in ("json", "jsonl", "csv"):
+        _, content = redact_and_encode(damaged, (), form)
+        assert b"-1097471460" in content
+        assert b"task -1097471460" not in content  # in the error it could be anybody's name
+
+
+def test_names_that_are_no_plain_words_are_still_seen_when_they_are_left() -> None:
+    redactor = Redactor()
+    for name in ("größe", "owned\x07bell", "fe80::1:2:3:4", "192.168.77.12"):
+        redactor.text(name)
+        assert redactor.leaks_in_texts([f"at {name}, or so"]), name
+    assert redactor.leaks_in_texts(["nothing", "of the kind"]) == []
+
+
+def test_too_many_names_that_are_no_text_are_an_error_and_not_searched_for_hours() -> None:
+    redactor = Redactor()
+    for number in range(2000):
+        redactor.text(f"\x01name{number:04}\x02")
+    with pytest.raises(RedactionError, match="damaged"):
+        redactor.leaks(b"a slice")
+
+
+def test_a_dump_with_an_error_can_be_cut_and_redacted() -> None:
+    """The words of an error are ours, but for names in it: they differ where redaction does not know them."""
+    with open_slice(FIXTURES["isolated"]) as kernel:
+        fs = kernel.prog["init_task"].fs
+        user = next(
+            ref for ref in capture_file(FIXTURES["isolated"]).fs_structs if ref.address != fs.value_()
+        )
+        offset = drgn.offsetof(kernel.prog.type("struct fs_struct"), "root.mnt")
+        put(kernel.prog, user.address + offset, (0x1200000000).to_bytes(8, "little"))
+        recorded = record(kernel, no_progress)
+        assert recorded.piece.snapshot.errors
+        piece = redact_slice(recorded, ())
+    assert len(piece.snapshot.errors) == len(recorded.piece.snapshot.errors)
