@@ -27,6 +27,9 @@ _MAX_FILE = 1 << 30
 _MAX_SECTIONS = 1 << 17
 _MAX_TABLE = 64 << 20
 _MAX_MODINFO = 1 << 20
+#: Undefined symbols; the most that a module of Debian's has are 637 (btrfs). Each name costs up to ``_MAX_NAME``, also
+#: where names lie in one another.
+_MAX_UNDEFINED = 1 << 16
 _MAX_NAME = 512
 _HEAD = 4096
 _ENDINGS = (".xz", ".zst", ".gz", ".ko")
@@ -85,7 +88,10 @@ class _Elf:
     def _read(self, offset: int, size: int) -> bytes:
         if offset + size > self._size:
             raise self.fault("truncated or damaged: it points beyond its end")
-        return os.pread(self._file.fileno(), size, offset)
+        data = os.pread(self._file.fileno(), size, offset)
+        if len(data) != size:
+            raise self.fault("it became shorter while it was read")
+        return data
 
     def content(self, section: _Section, limit: int) -> bytes:
         """The bytes of a section."""
@@ -109,11 +115,12 @@ class _Elf:
         form = struct.Struct(f"{self.order}IBBHQQ")
         symbols = self.content(tables[0], _MAX_TABLE)
         symbols = symbols[: len(symbols) - len(symbols) % form.size]
-        found = {
-            _string(names, name)
-            for name, _, _, section, _, _ in form.iter_unpack(symbols)
-            if section == _SHN_UNDEF and name
-        }
+        found = set()
+        for name, _, _, section, _, _ in form.iter_unpack(symbols):
+            if section == _SHN_UNDEF and name:
+                found.add(_string(names, name))
+                if len(found) > _MAX_UNDEFINED:
+                    raise self.fault(f"damaged: more than {_MAX_UNDEFINED} undefined symbols")
         return sorted(map(kernel_text, found))
 
 
@@ -149,7 +156,7 @@ def _read_elf(path: Path, elf: _Elf) -> ModuleFile:
     for entry in elf.content(section, _MAX_MODINFO).split(b"\0"):
         key, equals, value = entry.partition(b"=")
         if equals:
-            info.setdefault(key, value)
+            info.setdefault(key, value[:_MAX_NAME])
     name = info.get(b"name")
     return ModuleFile(
         path=str(path),

@@ -6,6 +6,8 @@ import random
 import struct
 from collections.abc import Callable
 
+import zstandard
+
 from explorer.recording.format import (
     FORMAT_VERSION,
     MAGIC,
@@ -16,9 +18,10 @@ from explorer.recording.format import (
     encode_json,
     pack_record,
 )
+from tests.unit.ko_builder import module_bytes
 
 from .bases import SMALLEST, Bases, flatten
-from .formats import FileCase
+from .formats import FileCase, mutate_bytes
 
 __all__ = ("CRAFTED_FILE_MUTATORS",)
 
@@ -125,9 +128,32 @@ def _recording_bombs(bases: Bases, rng: random.Random) -> FileCase:
     return FileCase(content, ".nxrec")
 
 
+def _modules(_: Bases, rng: random.Random) -> FileCase:
+    """Kernel modules, damaged or with more in them than any has."""
+    names = b"\0" + rng.randbytes(rng.choice((30, 5000, 1 << 20))).replace(b"\0", b"x" * rng.randint(1, 2))
+    many = rng.choice((10, 1000, 1 << 16, 1 << 20))
+    info = rng.choice(
+        (b"name=x\0license=\x1b]0;owned\a\0vermagic=\xe2\x80\xae\0", b"a=" * 500_000, b"=\0" * 1000)
+    )
+    content = module_bytes(
+        "filp_open",
+        modinfo=info,
+        order=rng.choice("<>"),
+        symbol_table=names,
+        symbols_at=(rng.randrange(len(names)) if rng.random() < 0.01 else at for at in range(many)),
+    )
+    if rng.random() < 0.7:
+        content = mutate_bytes(content, rng, 4, rng.choice((64, len(content))))
+    if rng.random() < 0.2:
+        content = zstandard.compress(content)
+        content = mutate_bytes(content, rng, 4) if rng.random() < 0.5 else content
+    return FileCase(content, ".ko")
+
+
 CRAFTED_FILE_MUTATORS: dict[str, Callable[[Bases, random.Random], FileCase]] = {
     "kdump-sizes": _kdump_sizes,
     "elf-alias": _elf_alias,
     "texts": _texts,
     "recording-bombs": _recording_bombs,
+    "modules": _modules,
 }

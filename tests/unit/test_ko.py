@@ -20,40 +20,7 @@ from explorer.model.ko import ModuleReport, ModuleVerdict
 from explorer.target.errors import TargetError
 from explorer.target.ko import read_module_file
 from tests.conftest import Run
-
-_MODINFO = b"license=GPL\0vermagic=7.3.4 SMP \0name=tiny\0"
-
-
-def module_bytes(
-    *undefined: str,
-    modinfo: bytes | None = _MODINFO,
-    order: str = "<",
-    defined: tuple[str, ...] = ("init_module",),
-) -> bytes:
-    """A relocatable ELF file with nothing but symbols and .modinfo."""
-    names, symbols = b"\0", bytes(24)
-    for name in [*defined, *undefined]:
-        section = 0 if name in undefined else 1
-        symbols += struct.pack(f"{order}IBBHQQ", len(names), 0x10, 0, section, 0, 0)
-        names += name.encode() + b"\0"
-    parts = [(b".symtab", 2, symbols, 2), (b".strtab", 3, names, 0)]
-    if modinfo is not None:
-        parts.insert(0, (b".modinfo", 1, modinfo, 0))
-        parts[1] = (b".symtab", 2, symbols, 3)
-    section_names, headers, body, at = b"\0", bytes(64), b"", 64
-    for title, kind, content, link in [*parts, (b".shstrtab", 3, b"", 0)]:
-        content = content if title != b".shstrtab" else section_names + b".shstrtab\0"
-        headers += struct.pack(
-            f"{order}IIQQQQIIQQ", len(section_names), kind, 0, 0, at, len(content), link, 0, 1, 0
-        )
-        section_names += title + b"\0"
-        body, at = body + content, at + len(content)
-    count = len(parts) + 2
-    ident = b"\x7fELF\x02" + (b"\x01" if order == "<" else b"\x02") + b"\x01" + bytes(9)
-    head = struct.pack(
-        f"{order}16sHHIQQQIHHHHHH", ident, 1, 62, 1, 0, 0, at, 0, 64, 0, 0, 64, count, count - 1
-    )
-    return head + body + headers
+from tests.unit.ko_builder import module_bytes
 
 
 def judge(path: Path, *undefined: str) -> ModuleReport:
@@ -171,6 +138,21 @@ def test_tables_that_claim_to_be_huge_are_refused_unread(ko: Path) -> None:
     struct.pack_into("<H", good, 60, 0)
     struct.pack_into("<Q", good, headers + 32, 1 << 40)
     assert "sections" in refused(ko, bytes(good))
+
+
+def test_names_that_lie_in_one_another_are_not_all_taken_into_memory(ko: Path) -> None:
+    """A megabyte of letters with a symbol at each: half a gigabyte of names."""
+    names = b"\0" + b"".join(b"%x," % number for number in range(200_000))
+    content = module_bytes(symbol_table=names, symbols_at=range(1, 1 << 20))
+    assert "undefined symbols" in refused(ko, content)
+    content = module_bytes(symbol_table=names, symbols_at=range(1, 50_000))
+    ko.write_bytes(content)
+    assert max(map(len, read_module_file(ko).undefined)) == 512
+
+
+def test_a_license_of_a_megabyte_is_cut(ko: Path) -> None:
+    ko.write_bytes(module_bytes("filp_open", modinfo=b"license=" + b"G" * 1_000_000))
+    assert read_module_file(ko).license == "G" * 512
 
 
 @settings(max_examples=200, deadline=None)
