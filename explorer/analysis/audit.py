@@ -23,6 +23,8 @@ class AuditReport:
     errors: list[CaptureError] = field(default_factory=list)
     """Plugins that raised: one entry each; nothing else is lost."""
     tracebacks: list[str] = field(default_factory=list)
+    hidden: int = 0
+    """Findings that were left out, because they are about other tasks than were asked for."""
 
     def worst(self) -> Severity | None:
         return min(

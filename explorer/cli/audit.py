@@ -12,7 +12,7 @@ import click
 from .formats import format_option
 from .main import ExitCode
 from .snapshot import warn_of_errors
-from .targets import TargetArguments, escape_lines, read_snapshot, target_options
+from .targets import TargetArguments, escape_lines, read_named_snapshot, target_options
 from .where import where_option
 
 if TYPE_CHECKING:
@@ -67,19 +67,21 @@ def audit_command(
 
     arguments.name()
     _check_rules(only, arguments.plugins)
-    snapshot = read_snapshot(arguments)
+    snapshot, name = read_named_snapshot(arguments)
     loaded = arguments.load_plugins()  # not before: only there root's rights have been given up
     report = run_audit(snapshot, loaded.plugins, only)
     _note_broken(loaded, snapshot, report)
     if where is not None:
         from explorer.analysis.audit import select_findings
 
-        report.findings = select_findings(report.findings, snapshot, where.bind(snapshot))
+        selected = select_findings(report.findings, snapshot, where.bind(snapshot))
+        report.hidden = len(report.findings) - len(selected)
+        report.findings = selected
     code = _exit_code(snapshot, report, fail_on)
     if format_ == "markdown":
-        _print_markdown(snapshot, report)
+        _print_markdown(snapshot, report, name)
     else:
-        click.echo(_render(snapshot, report, format_, code))
+        click.echo(_render(snapshot, report, name, format_, code))
     for trace in report.tracebacks if arguments.debug else ():
         click.echo(escape_lines(trace), err=True)
     for error in report.errors:
@@ -126,7 +128,7 @@ def _exit_code(snapshot: Snapshot, report: AuditReport, fail_on: str) -> int:
     return ExitCode.ERRORS if snapshot.errors or report.errors else ExitCode.OK
 
 
-def _render(snapshot: Snapshot, report: AuditReport, format_: str, code: int) -> str:
+def _render(snapshot: Snapshot, report: AuditReport, name: str, format_: str, code: int) -> str:
     from explorer.output.findings import findings_document, render_findings, write_findings
 
     if format_ == "json":
@@ -135,14 +137,14 @@ def _render(snapshot: Snapshot, report: AuditReport, format_: str, code: int) ->
         from explorer.output.sarif import sarif_log
 
         return write_findings(sarif_log(snapshot, report, code))
-    return "\n".join(render_findings(snapshot, report, _width()))
+    return "\n".join(render_findings(snapshot, report, name, _width()))
 
 
-def _print_markdown(snapshot: Snapshot, report: AuditReport) -> None:
+def _print_markdown(snapshot: Snapshot, report: AuditReport, name: str) -> None:
     from explorer.output.findings import findings_heading, findings_table
     from explorer.output.markdown import print_markdown
 
-    print_markdown("Findings", findings_table(report), findings_heading(snapshot))
+    print_markdown("Findings", findings_table(report), findings_heading(snapshot, name))
 
 
 @click.command("explain")

@@ -9,7 +9,7 @@ import click
 from .formats import format_option
 from .main import ExitCode
 from .snapshot import warn_of_errors
-from .targets import TargetArguments, read_snapshot, target_options
+from .targets import TargetArguments, read_named_snapshot, target_options
 
 __all__ = ("diff_command",)
 
@@ -32,12 +32,12 @@ def diff_command(arguments: TargetArguments, other: str | None, format_: str) ->
 
     first, second = _two(arguments, other)
     # Root's rights are needed until the second is open.
-    a, b = read_snapshot(first, keeps_rights=True), read_snapshot(second)
+    (a, name), (b, other_name) = read_named_snapshot(first, keeps_rights=True), read_named_snapshot(second)
     diff = diff_snapshots(a, b)
     if format_ == "json":
         click.echo(diff_json(diff))
     else:
-        click.echo("\n".join(render_diff(diff)))
+        click.echo("\n".join(render_diff(diff, name, other_name)))
     if ExitCode.ERRORS in (warn_of_errors(a), warn_of_errors(b)):
         return ExitCode.ERRORS
     return _DIFFERENT if diff.differs else ExitCode.OK

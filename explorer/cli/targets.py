@@ -231,7 +231,16 @@ class ProgressLine:
 def read_snapshot(
     arguments: TargetArguments, *, output: Path | None = None, keeps_rights: bool = False
 ) -> Snapshot:
-    """The snapshot of a target: captured from a kernel, or loaded from a file.
+    """The snapshot of a target; see :func:`read_named_snapshot`."""
+    return read_named_snapshot(arguments, output=output, keeps_rights=keeps_rights)[0]
+
+
+def read_named_snapshot(
+    arguments: TargetArguments, *, output: Path | None = None, keeps_rights: bool = False
+) -> tuple[Snapshot, str]:
+    """The snapshot of a target, captured from a kernel or loaded from a file; and what to call it, not escaped.
+
+    What came from a file is called by it, and then by what it once was taken of.
 
     Once a kernel is open, this process gives up its rights; before it opens a saved snapshot or a recording.
 
@@ -248,13 +257,16 @@ def read_snapshot(
         from explorer.output.snapshots import load_snapshot
 
         assert spec.path is not None
-        return load_snapshot(spec.path)
+        snapshot = load_snapshot(spec.path)
+        return snapshot, f"{spec.path} ({snapshot.capture.source.target}, {snapshot.capture.taken_at})"
     if spec.kind == "recording":
         from explorer.recording.reader import Recording
 
         assert spec.path is not None
         with Recording.open(spec.path) as recording:
-            return recording.snapshot_at(spec.moment)
+            snapshot, frame = recording.snapshot_at(spec.moment), recording.find(spec.moment)
+            at = f"frame #{frame} of {len(recording)} at {recording.times[frame]:.3f} s"
+            return snapshot, f"{spec.path}, {at} ({snapshot.capture.source.target})"
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec, progress)
     from explorer.capture.capture import CaptureStats
@@ -275,7 +287,7 @@ def read_snapshot(
         _print_stats(stats)
     for trace in stats.tracebacks if arguments.debug else ():
         click.echo(escape_lines(trace), err=True)
-    return snapshot
+    return snapshot, snapshot.capture.source.target
 
 
 def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:

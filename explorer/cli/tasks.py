@@ -10,7 +10,7 @@ import click
 
 from .formats import format_option
 from .snapshot import warn_of_errors
-from .targets import TargetArguments, read_snapshot, target_options
+from .targets import TargetArguments, read_named_snapshot, target_options
 from .where import where_option
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ def tasks_command(
     With --where, the fs_structs of which a sharer matches, and how many of how many do.
     """
     from explorer.output.markdown import print_markdown
-    from explorer.output.table import fit
+    from explorer.output.table import fit, wrap_lines
     from explorer.output.tasks import render_summary, tasks_table, worlds_table
 
-    snapshot = read_snapshot(arguments)
+    snapshot, name = read_named_snapshot(arguments)
     matches = None if where is None else where.bind(snapshot)
-    summary = render_summary(snapshot)
+    summary = render_summary(snapshot, name)
     if matches is not None:
         summary.append(f"{sum(map(matches, snapshot.tasks))} of {len(snapshot.tasks)} tasks match.")
     table = (tasks_table if all_tasks else worlds_table)(snapshot, matches)
@@ -53,6 +53,6 @@ def tasks_command(
     else:
         if width is None and sys.stdout.isatty():
             width = shutil.get_terminal_size().columns
-        for line in [*summary, "", *table.lines(width)]:
+        for line in [*wrap_lines(summary, width), "", *table.lines(width)]:
             click.echo(line if width is None else fit(line, width))
     return warn_of_errors(snapshot)

@@ -25,9 +25,10 @@ _FILE = click.Path(path_type=Path)
 def timeline_command(file: Path, as_json: bool) -> int:
     """Say what happened in the recording FILE: phases of the boot, events, and who borrowed init's fs for how long.
 
-    Exit code 3 if FILE is no recording.
+    Exit codes: 3 FILE is no recording, 4 it is cut off or damaged, and what came before that is shown.
     """
     from explorer.analysis.timeline import build_timeline
+    from explorer.model import escape_text
     from explorer.output.timeline import render_timeline, timeline_json
     from explorer.recording.reader import Recording
 
@@ -37,7 +38,10 @@ def timeline_command(file: Path, as_json: bool) -> int:
         timeline = build_timeline(recording.frames(), None if end is None else (end.seconds, end.reason))
         head = _head(recording)
     click.echo(timeline_json(timeline, head) if as_json else "\n".join(render_timeline(timeline, head)))
-    return ExitCode.OK
+    if head.damage is None:
+        return ExitCode.OK
+    click.echo(f"nullfs-explorer: {escape_text(f'{file}: cut off or damaged: {head.damage}')}", err=True)
+    return ExitCode.ERRORS
 
 
 def _give_up_rights(file: Path, output: Path | None = None) -> None:

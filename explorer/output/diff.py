@@ -30,9 +30,12 @@ def diff_json(diff: SnapshotDiff) -> str:
     return json.dumps(diff.model_dump(mode="json"), indent=2)
 
 
-def render_diff(diff: SnapshotDiff) -> list[str]:
-    """Lines of text: ``+`` came, ``-`` went, ``~`` changed; sections without a difference are left out."""
-    lines = [_side("A", diff.a), _side("B", diff.b)]
+def render_diff(diff: SnapshotDiff, a: str, b: str) -> list[str]:
+    """Lines of text: ``+`` came, ``-`` went, ``~`` changed; sections without a difference are left out.
+
+    :param a: what to call the first target
+    """
+    lines = [_side("A", a, diff.a), _side("B", b, diff.b)]
     boot = "The same boot" if diff.same_boot else "Different boots"
     lines.append(f"{boot}: tasks are matched by {diff.matched_by}.")
     counts = f"{len(diff.came)} came, {len(diff.went)} went, {len(diff.changed)} changed"
@@ -48,15 +51,23 @@ def render_diff(diff: SnapshotDiff) -> list[str]:
         if body:
             lines += ["", title, *body]
     if not diff.differs:
-        lines += ["", "No differences."]
+        lines += ["", "No differences.", *_numbers(diff.workers)]
     if diff.a.errors or diff.b.errors:
         lines += ["", f"Values that could not be read: {diff.a.errors} in A, {diff.b.errors} in B."]
     return lines
 
 
-def _side(letter: str, side: DiffSide) -> str:
+def _numbers(groups: Iterable[WorkerGroup]) -> Iterator[str]:
+    """How many kworkers there are is no difference, for it changes by the moment; it is said all the same."""
+    pairs = [(group.name, sum(group.before.values()), sum(group.after.values())) for group in groups]
+    changed = [f"{escape_text(name)} {before} → {after}" for name, before, after in pairs if before != after]
+    if changed:
+        yield f"Numbers that come and go are not compared: {', '.join(changed)}."
+
+
+def _side(letter: str, name: str, side: DiffSide) -> str:
     return (
-        f"{letter}  {escape_text(side.target)}: Linux {escape_text(side.release)} ({side.generation}), "
+        f"{letter}  {escape_text(name)}: Linux {escape_text(side.release)} ({side.generation}), "
         f"{side.tasks} tasks, taken {escape_text(side.taken_at)}"
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 from explorer.analysis.audit import AuditReport
 from explorer.analysis.rule import ALL_GENERATIONS, Rule
 from explorer.analysis.verdict import verdict
+from explorer.analysis.words import count
 from explorer.model import Finding, Generation, Severity, Snapshot, escape_text
 
 from .table import Table, TableColumn
@@ -57,26 +58,27 @@ def _groups(findings: list[Finding]) -> list[list[Finding]]:
     return [list(group) for _, group in same]
 
 
-def _heading(snapshot: Snapshot) -> tuple[str, str]:
+def _heading(snapshot: Snapshot, name: str) -> tuple[str, str]:
     """The verdict, and what it is about; not escaped."""
-    judged = verdict(snapshot)
+    judged, tasks = verdict(snapshot), count(len(snapshot.tasks), "task")
     capture, kernel = snapshot.capture, snapshot.kernel
     state = "" if capture.consistent else ", running while it was read"
-    about = f"Linux {kernel.release}, {kernel.generation}, {len(snapshot.tasks)} tasks, {capture.source.target}{state}"
+    about = f"Linux {kernel.release}, {kernel.generation}, {tasks}, {name}{state}"
     return f"{judged.headline}. {judged.sentence}", about
 
 
-def findings_heading(snapshot: Snapshot) -> list[str]:
-    """The verdict, and what it is about, in escaped lines."""
-    return [escape_text(line) for line in _heading(snapshot)]
+def findings_heading(snapshot: Snapshot, name: str) -> list[str]:
+    """The verdict, and what it is about, in escaped lines. :param name: of the target"""
+    return [escape_text(line) for line in _heading(snapshot, name)]
 
 
-def render_findings(snapshot: Snapshot, report: AuditReport, width: int) -> list[str]:
+def render_findings(snapshot: Snapshot, report: AuditReport, name: str, width: int) -> list[str]:
     """The audit on one screen: the verdict, what is wrong and what to do, and, in a line each, what is only to know.
 
+    :param name: of the target
     :param width: columns to wrap to
     """
-    judged, about = _heading(snapshot)
+    judged, about = _heading(snapshot, name)
     lines = _wrap(judged, width, indent=0)
     lines += _wrap(about, width, indent=0)
     for group in _groups(report.findings):
@@ -87,7 +89,8 @@ def render_findings(snapshot: Snapshot, report: AuditReport, width: int) -> list
         if group[0].severity is not Severity.INFO:
             lines += _wrap(group[0].explanation, width)
             lines += _wrap(f"Do: {group[0].advice}", width)
-    lines += ["", f"{count_findings(report.findings)}."]
+    hidden = f"; {count(report.hidden, 'finding')} about other tasks left out" if report.hidden else ""
+    lines += ["", f"{count_findings(report.findings)}{hidden}."]
     return lines
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from explorer.model import display_width
 
-__all__ = ("Table", "TableColumn", "fit", "render_table")
+__all__ = ("Table", "TableColumn", "fit", "render_table", "wrap_lines")
 
 _GAP = "  "
 _ELLIPSIS = "…"
+#: Where nothing is cut, a cell of a path of four thousand bytes does not make its whole column that wide.
 _LONGEST = 100
 
 
@@ -20,6 +22,8 @@ class TableColumn:
     numeric: bool = False
     least: int = 0
     """Never cut below this many columns; 0: never cut at all."""
+    rank: int = 0
+    """Where the table is too wide for a terminal with everything cut, the highest rank is left out first; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,15 @@ def fit(text: str, width: int) -> str:
     return "".join(kept) + (_ELLIPSIS if width > 0 else "")
 
 
+def wrap_lines(lines: Sequence[str], width: int | None) -> list[str]:
+    """Sentences in lines no wider than ``width``, if there is one; a word that is too long stays whole."""
+    if width is None:
+        return list(lines)
+    parts = (textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in lines)
+    return [part for wrapped in parts for part in wrapped]
+
+
 def _pad(text: str, width: int, numeric: bool) -> str:
-    text = fit(text, width)
     gap = " " * (width - display_width(text))
     return gap + text if numeric else text + gap
 
@@ -61,7 +72,7 @@ def _widths(columns: Sequence[TableColumn], rows: Sequence[Sequence[str]], width
     if width is None:
         caps = [_LONGEST if column.least else have for have, column in zip(widths, columns, strict=True)]
         return [min(have, cap) for have, cap in zip(widths, caps, strict=True)]
-    surplus = sum(widths) + len(_GAP) * (len(columns) - 1) - width
+    surplus = _total(widths) - width
     while surplus > 0:
         room = [
             have - column.least if column.least else 0 for have, column in zip(widths, columns, strict=True)
@@ -74,19 +85,49 @@ def _widths(columns: Sequence[TableColumn], rows: Sequence[Sequence[str]], width
     return widths
 
 
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _leave_out(columns: Sequence[TableColumn], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Indices of the columns that a terminal has room for."""
+    kept = list(range(len(columns)))
+    needs = [display_width(column.title) for column in columns]
+    for row in rows:
+        needs = [
+            max(have, min(display_width(cell), column.least or width))
+            for have, cell, column in zip(needs, row, columns, strict=True)
+        ]
+    while _total([needs[index] for index in kept]) > width:
+        last = max(kept, key=lambda index: columns[index].rank)
+        if not columns[last].rank:
+            break
+        kept.remove(last)
+    return kept
+
+
 def render_table(
     columns: Sequence[TableColumn], rows: Sequence[Sequence[str]], width: int | None
 ) -> list[str]:
     """Lines of a table with a header; cells must be escaped already.
 
-    :param width: columns of the terminal; ``None`` (for files and pipes): only what would make a column absurd,
-        such as a path of four thousand bytes, is cut
+    :param width: columns of the terminal; ``None`` (for files and pipes): nothing is cut or left out
     """
+    left_out = []
+    if width is not None:
+        kept = _leave_out(columns, rows, width)
+        left_out = [column.title for index, column in enumerate(columns) if index not in kept]
+        columns, rows = [columns[at] for at in kept], [[row[at] for at in kept] for row in rows]
     widths = _widths(columns, rows, width)
     lines = []
     for row in [[column.title for column in columns], *rows]:
         cells = [
-            _pad(cell, have, column.numeric) for cell, have, column in zip(row, widths, columns, strict=True)
+            _pad(cell if width is None else fit(cell, have), have, column.numeric)
+            for cell, have, column in zip(row, widths, columns, strict=True)
         ]
         lines.append(_GAP.join(cells).rstrip())
+    if left_out:
+        lines += wrap_lines(
+            [f"No room for {', '.join(left_out)}: a wider terminal or a pipe has them."], width
+        )
     return lines

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from explorer.analysis.accounting import reconcile
 from explorer.model import (
     FsStruct,
-    Generation,
     Owner,
     Placement,
     Snapshot,
@@ -19,6 +18,7 @@ from explorer.model import (
 )
 
 from .columns import TaskRow, name_label, path_label, pwd_label, runs_label, task_rows, users_label
+from .findings import findings_heading
 from .table import Table, TableColumn
 
 __all__ = ("Matches", "render_summary", "tasks_table", "worlds_table")
@@ -36,39 +36,30 @@ _WORLD_ORDER = (
     Placement.FAILFS,
     Placement.INTERNAL,
 )
-_KIND_PLURAL = {
-    TaskKind.INIT: "threads of PID 1",
-    TaskKind.USER: "user tasks",
-    TaskKind.KTHREAD: "kthreads",
-    TaskKind.KWORKER: "kworkers",
-    TaskKind.RESCUER: "rescuers",
-    TaskKind.IDLE: "idle",
-    TaskKind.IO_WORKER: "io workers",
-    TaskKind.USERMODEHELPER: "usermodehelpers",
+_KINDS = {
+    TaskKind.INIT: ("thread of PID 1", "threads of PID 1"),
+    TaskKind.USER: ("user task", "user tasks"),
+    TaskKind.KTHREAD: ("kthread", "kthreads"),
+    TaskKind.KWORKER: ("kworker", "kworkers"),
+    TaskKind.RESCUER: ("rescuer", "rescuers"),
+    TaskKind.IDLE: ("idle", "idle"),
+    TaskKind.IO_WORKER: ("io worker", "io workers"),
+    TaskKind.USERMODEHELPER: ("usermodehelper", "usermodehelpers"),
 }
 _NAMES_SHOWN = 4
 
-_NORMAL = {
-    Generation.LEGACY: "Before nullfs: PID 1 and all kthreads share init_fs.",
-    Generation.NULLFS_ROOTFS: "nullfs lies under the rootfs; PID 1 and all kthreads still share init_fs.",
-    Generation.RFC_V1: "RFC v1: kthreads live in nullfs; userspace_init_fs is a static fs_struct.",
-    Generation.ISOLATED: "Kthreads live in nullfs; PID 1 owns userspace_init_fs.",
-}
 
+def render_summary(snapshot: Snapshot, name: str) -> list[str]:
+    """The verdict, and what was read: a few lines to stand above any table.
 
-def render_summary(snapshot: Snapshot) -> list[str]:
-    """What was read, and what is normal on such a kernel: a few lines to stand above any table."""
-    capture, kernel = snapshot.capture, snapshot.kernel
-    lines = [
-        f"Linux {escape_text(kernel.release)}   {escape_text(capture.source.target)}   "
-        f"types: {capture.types.upper()}   {len(snapshot.tasks)} tasks in {capture.duration_s:.2f} s",
-        f"{kernel.generation.value}: {_NORMAL[kernel.generation]}",
-    ]
+    :param name: of the target
+    """
+    capture = snapshot.capture
+    read = f"types: {capture.types.upper()}, read in {capture.duration_s:.2f} s"
+    lines = [*findings_heading(snapshot, name), escape_text("; ".join([read, *capture.notes]))]
     unbalanced = [reference for reference in reconcile(snapshot) if not reference.balanced]
     if unbalanced:
         lines.append(f"{len(unbalanced)} fs_structs whose users differ from the holders found (≠)")
-    if capture.notes:
-        lines.append(escape_text("; ".join(capture.notes)))
     if not capture.consistent:
         lines.append("The kernel ran while it was read: rows may be of slightly different moments.")
     if snapshot.errors:
@@ -89,7 +80,7 @@ def _who(tasks: list[Task]) -> str:
         text = _names(tasks)
     else:
         counts = Counter(task.kind for task in tasks)
-        text = ", ".join(f"{count} {_KIND_PLURAL[kind]}" for kind, count in counts.most_common())
+        text = ", ".join(f"{count} {_KINDS[kind][count != 1]}" for kind, count in counts.most_common())
     borrowers = [task for task in tasks if task.borrowing]
     if borrowers:
         text += " (borrowing)" if len(tasks) == 1 else f"; borrowing: {_names(borrowers)}"
@@ -160,15 +151,15 @@ def tasks_table(snapshot: Snapshot, matches: Matches = None) -> Table:
     """One row per task that matches, by pid."""
     columns = (
         TableColumn("PID", numeric=True),
-        TableColumn("NAME", least=8),
+        TableColumn("NAME", least=16),
         TableColumn("KIND"),
-        TableColumn("S"),
-        TableColumn("OWNER", least=7),
-        TableColumn("USERS"),
+        TableColumn("S", rank=1),
+        TableColumn("OWNER", least=11),
+        TableColumn("USERS", rank=3),
         TableColumn("ROOT", least=12),
         TableColumn("PWD", least=8),
-        TableColumn("UMASK"),
-        TableColumn("RUNS", least=10),
+        TableColumn("UMASK", rank=4),
+        TableColumn("RUNS", least=16, rank=2),
     )
     return Table(
         columns,

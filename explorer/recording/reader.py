@@ -14,7 +14,7 @@ import zstandard
 from pydantic import ValidationError
 
 from explorer.files import NotRegularError, open_regular
-from explorer.model import Snapshot
+from explorer.model import CaptureError, Snapshot
 from explorer.model.frame import Frame
 
 from .about import (
@@ -59,6 +59,8 @@ _CACHED_BYTES = 48 << 20
 _MAX_OPENING, _MAX_OPENING_RECORDS = 16 << 20, 1 << 16
 #: Of an error, in the message about it.
 _MOST_WORDS = 300
+#: Seconds: times are shown with three digits, and may be given back rounded up.
+_ROUNDED = 0.001
 
 
 class Recording:
@@ -174,9 +176,11 @@ class Recording:
     def snapshot_at(self, moment: str | None) -> Snapshot:
         """The snapshot that ``3.4s``, ``#12`` or ``None`` (the last one that could be read) names.
 
+        Of a file that is cut off, the last one comes with an error that says so.
+
         :raises RecordingError: if there is none there
         """
-        index = self._find(moment)
+        index = self.find(moment)
         frame = self.frame(index)
         if frame.snapshot is None:
             readable = [number for number, bad in enumerate(self.unreadable) if not bad]
@@ -188,9 +192,20 @@ class Recording:
                 f"{self.name}: frame #{index} at {frame.seconds:.3f} s could not be read "
                 f"({str(frame.why)[:_MOST_WORDS]}){hint}"
             )
+        if moment is None and self.damage is not None:
+            cut = CaptureError(
+                where="recording",
+                what="what came later",
+                why=f"the file is cut off or damaged: {self.damage}",
+            )
+            return frame.snapshot.model_copy(update={"errors": [*frame.snapshot.errors, cut]})
         return frame.snapshot
 
-    def _find(self, moment: str | None) -> int:
+    def find(self, moment: str | None) -> int:
+        """The number of the frame that ``3.4s``, ``#12`` or ``None`` (the last one that could be read) names.
+
+        :raises RecordingError: if there is none there
+        """
         if not self._table.records:
             damage = "" if self.damage is None else f" ({self.damage})"
             raise RecordingError(f"{self.name}: a recording without frames{damage}")
@@ -200,6 +215,11 @@ class Recording:
             )
         number, seconds = parse_moment(moment)
         if number is None:
+            last = self.times[-1] if self.end is None else max(self.end.seconds, self.times[-1])
+            if seconds > last + _ROUNDED:
+                raise RecordingError(
+                    f"{self.name}: nothing at {seconds:g} s: it ends at {last:.3f} s (#{len(self) - 1})"
+                )
             return self.index_at(seconds)
         if number >= len(self):
             raise RecordingError(f"{self.name}: no frame #{number}: the last is #{len(self) - 1}")

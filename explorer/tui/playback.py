@@ -13,7 +13,7 @@ from explorer.model import Finding, Snapshot
 from explorer.model.frame import Frame
 from explorer.plugin import load_plugins
 from explorer.recording.format import RecordingError
-from explorer.recording.reader import Recording, parse_moment
+from explorer.recording.reader import Recording
 
 __all__ = ("SPEEDS", "Playback")
 
@@ -71,13 +71,7 @@ class Playback:
         end = None if recording.end is None else (recording.end.seconds, recording.end.reason)
         playback = cls(recording, build_timeline(counted(), end))
         if moment is not None:
-            number, seconds = parse_moment(moment)
-            index = recording.index_at(seconds) if number is None else number
-            if index >= len(recording):
-                raise RecordingError(
-                    f"{recording.name}: no frame #{index}: the last is #{len(recording) - 1}"
-                )
-            playback.index = playback.nearest(index)
+            playback.index = playback.nearest(recording.find(moment))
         return playback
 
     @property

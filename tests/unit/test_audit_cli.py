@@ -111,7 +111,7 @@ def test_the_text_begins_with_the_verdict_and_ends_with_the_counts(run: Run) -> 
 def test_what_findings_of_one_rule_mean_is_said_once(fixture_snapshots: dict[str, Snapshot]) -> None:
     snapshot = fixture_snapshots["isolated"]
     report = run_audit(snapshot)
-    text = " ".join(" ".join(render_findings(snapshot, report, 80)).split())
+    text = " ".join(" ".join(render_findings(snapshot, report, "target", 80)).split())
     assert sum(finding.rule == "NX-PWD-DETACHED" for finding in report.findings) == 2
     assert text.count("getcwd() says (unreachable)") == 1
 
@@ -192,7 +192,7 @@ def test_kernel_text_in_sarif_is_neither_a_placeholder_nor_a_link(
 
 def test_nothing_in_a_name_acts_on_a_terminal(hostile: tuple[Snapshot, AuditReport]) -> None:
     for width in (40, 80, 200):
-        lines = render_findings(*hostile, width)
+        lines = render_findings(*hostile, "\x1b[2Jtarget", width)
         assert all(line.isprintable() for line in lines)
     assert write_findings(findings_document(*hostile)).isascii()
 

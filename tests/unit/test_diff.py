@@ -59,7 +59,7 @@ def test_a_snapshot_does_not_differ_from_itself(fixture_snapshots: dict[str, Sna
         assert diff.same_boot
         assert not diff.differs
         assert sections(diff) == set()
-        assert "No differences." in render_diff(diff)
+        assert "No differences." in render_diff(diff, "a", "b")
 
 
 def test_another_boot_in_the_same_state_does_not_differ(fixture_snapshots: dict[str, Snapshot]) -> None:
@@ -116,7 +116,7 @@ def test_each_fact_of_a_task_that_changes_is_told(before: Snapshot, after: Snaps
         "mnt_ns",
     }
     assert changed.before.comm == user(before).comm
-    text = "\n".join(render_diff(diff))
+    text = "\n".join(render_diff(diff, "a", "b"))
     assert "umask: 0022 → 0777" in text
     assert "borrowing: no → yes" in text
 
@@ -144,7 +144,7 @@ def test_tasks_that_changed_alike_are_one_entry_in_the_text_and_all_in_the_json(
     fs.umask = "0077"
     diff = diff_snapshots(before, after)
     assert len(diff.changed) == fs.sharers
-    text = render_diff(diff)
+    text = render_diff(diff, "a", "b")
     assert len([line for line in text if f"{fs.sharers} tasks alike" in line]) == 1
     assert len([line for line in text if line.strip() == "umask: 0022 → 0077"]) == 1
 
@@ -213,7 +213,7 @@ def test_the_json_is_the_documented_model_and_plain_ascii(before: Snapshot) -> N
     text = diff_json(diff_snapshots(before, after))
     assert text.isascii()
     assert SnapshotDiff.model_validate(json.loads(text)).came[0].comm == "\x1b[31m\udcff"
-    assert "\x1b" not in "".join(render_diff(diff_snapshots(before, after)))
+    assert "\x1b" not in "".join(render_diff(diff_snapshots(before, after), "\x1b[1m", "b"))
 
 
 # The command

@@ -71,9 +71,43 @@ def test_what_is_no_recording_is_one_clear_line(run: Run, tmp_path: Path) -> Non
 def test_a_cut_recording_is_shown_as_far_as_it_goes(run: Run, tmp_path: Path) -> None:
     (tmp_path / "cut").write_bytes(BOOT.read_bytes()[:-5000])
     result = run("timeline", "cut")
-    assert result.returncode == 0
+    assert result.returncode == 4
     assert "the recorder was killed" in result.stdout
     assert "cut off or damaged" in result.stdout
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["tasks", "audit", "snapshot", "frame"])
+def test_the_last_frame_of_a_cut_recording_is_not_passed_off_as_the_last(
+    command: str, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "cut").write_bytes(BOOT.read_bytes()[:-5000])
+    result = run(command, "cut")
+    assert "cut off or damaged" in result.stderr
+    assert result.returncode == 4 or (command == "audit" and result.returncode == 1)
+    named = run(*(("frame", "cut", f"#{EARLY}") if command == "frame" else (command, f"cut@#{EARLY}")))
+    assert "cut off" not in named.stderr  # that frame is whole
+
+
+def test_a_moment_behind_the_end_is_refused_as_a_frame_is(run: Run) -> None:
+    with Recording.open(BOOT) as recording:
+        last = recording.times[-1]
+        end = recording.end
+    assert end is not None
+    assert_one_clear_line(run("tasks", f"{BOOT}@{last + 99:.1f}s"), 3, "it ends at")
+    assert run("tasks", f"{BOOT}@{max(end.seconds, last):.3f}s").returncode == 0
+
+
+def test_tables_of_a_frame_or_a_saved_snapshot_say_which_file_and_when(run: Run, tmp_path: Path) -> None:
+    frame = f"boot-7.3.nxrec, frame #{EARLY} of "
+    for command in ("tasks", "audit"):
+        assert frame in " ".join(run(command, f"{BOOT}@#{EARLY}").stdout.split())
+    assert frame in run("diff", f"{BOOT}@#{EARLY}", BOOT).stdout.splitlines()[0]
+    assert run("frame", BOOT, f"@#{EARLY}", "-o", "saved.json").returncode == 0
+    taken = json.loads((tmp_path / "saved.json").read_text())["capture"]["taken_at"]
+    for command in ("tasks", "audit"):
+        shown = " ".join(run(command, "saved.json").stdout.split())
+        assert "saved.json (" in shown and taken in shown
 
 
 @pytest.mark.parametrize(
