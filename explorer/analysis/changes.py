@@ -24,7 +24,7 @@ Marks = dict[tuple[str, int | None], str]
 class EventKind(StrEnum):
     """What happened, in a word or two."""
 
-    APPEARED = "task appeared"
+    APPEARED = "task added"
     GONE = "task gone"
     MOVED_FS = "moved fs"
     ROOT = "root changed"
@@ -34,14 +34,14 @@ class EventKind(StrEnum):
     EXITS = "task exits"
     TASK = "task changed"
     USERS = "users changed"
-    FS_NEW = "fs_struct new"
+    FS_NEW = "fs_struct added"
     FS_GONE = "fs_struct gone"
     MOUNTED = "mounted"
     UNMOUNTED = "unmounted"
     MOUNT = "mount changed"
     NAMESPACE = "namespace"
     VERDICT = "verdict changed"
-    FINDING_NEW = "finding new"
+    FINDING_NEW = "finding added"
     FINDING_GONE = "finding gone"
     KERNEL = "kernel changed"
     REBOOT = "another boot"
@@ -239,7 +239,7 @@ def _fs_structs(a: Snapshot, b: Snapshot, found: Changes) -> None:
 # Mounts, namespaces, findings
 
 _OF_MOUNT = {"added": EventKind.MOUNTED, "gone": EventKind.UNMOUNTED, "changed": EventKind.MOUNT}
-_WORDS = {"added": " is new", "gone": " is gone", "changed": ""}
+_WORDS = {"added": " added", "gone": " gone", "changed": ""}
 
 
 def _mounts(diff: SnapshotDiff, b: Snapshot, found: Changes) -> None:

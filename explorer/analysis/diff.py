@@ -138,8 +138,9 @@ def _home(pair: SideBySide, task: Task, snapshot: Snapshot) -> str:
     fs = _owned(task, snapshot)
     if fs is None:
         return task.owner.value
-    root, pwd = pair.place(fs.root, snapshot), pair.place(fs.pwd, snapshot)
-    return f"{task.owner.value}, root {root}, pwd {'same' if root == pwd else pwd}"
+    root, same = pair.place(fs.root, snapshot), pair.place(fs.pwd, snapshot)
+    pwd = "same" if root == same else pair.place(fs.pwd, snapshot, is_root=False)
+    return f"{task.owner.value}, root {root}, pwd {pwd}"
 
 
 # Who shares with whom

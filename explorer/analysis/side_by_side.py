@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from explorer.analysis.matching import Pairs, match_mounts, match_namespaces, match_tasks
-from explorer.model import Attachment, Mount, MountNamespace, PathRef, Snapshot, Task, hex_address
+from explorer.model import Attachment, Mount, MountNamespace, PathRef, Placement, Snapshot, Task, hex_address
 from explorer.model.diff import Change
 
 __all__ = ("SideBySide", "changed_values", "mount_name", "namespace_name")
@@ -56,17 +56,23 @@ class SideBySide:
         self.partners = {before.address: after.address for before, after in self.mounts.both}
         self.partners |= {before.address: after.address for before, after in self.namespaces.both}
 
-    def place(self, path: PathRef | None, snapshot: Snapshot) -> str | None:
-        """``init-root rootfs:/srv``; with the mount's id where that means the same in both snapshots."""
+    def place(self, path: PathRef | None, snapshot: Snapshot, is_root: bool = True) -> str | None:
+        """``init-root rootfs:/srv``; with the mount's id where that means the same in both snapshots.
+
+        :param is_root: of a working directory ``chroot`` only says that it is no root, and is left out
+        """
         if path is None:
             return None
         mount = snapshot.mount_by_address.get(path.mount) if self.same_boot else None
         number = "" if mount is None else f"#{mount.id}"
-        placement = "?" if path.placement is None else path.placement.value
-        return f"{placement} {path.fstype or '?'}{number}:{path.path or '?'}"
+        placement = "? " if path.placement is None else f"{path.placement.value} "
+        if path.placement is Placement.CHROOT and not is_root:
+            placement = ""
+        return f"{placement}{path.fstype or '?'}{number}:{path.path or '?'}"
 
     def path_change(self, what: str, old: PathRef | None, new: PathRef | None) -> Iterator[Change]:
-        before, after = self.place(old, self.a), self.place(new, self.b)
+        is_root = what.endswith("root")
+        before, after = self.place(old, self.a, is_root), self.place(new, self.b, is_root)
         if before == after and old is not None and new is not None and self.same_boot:
             # Within one boot a place is its mount and dentry, whatever it is called.
             if (old.mount, old.dentry) == (new.mount, new.dentry):

@@ -35,6 +35,8 @@ class BorrowSpan:
     end_s: float
     """When it was seen to be over; while ``ended`` is false: the last frame that shows it."""
     ended: bool = False
+    from_start: bool = False
+    """The first readable frame of its boot shows it: it began before, and is longer than is known."""
 
     @property
     def seconds(self) -> float:
@@ -162,19 +164,21 @@ class _Builder:
         path: KernelText | None,
     ) -> None:
         where = (frame.segment, frame.index, frame.index, frame.seconds, frame.seconds)
-        span = BorrowSpan(task.address, task.pid, task.comm, key[2], path, *where)
+        initial = self._before is None
+        span = BorrowSpan(task.address, task.pid, task.comm, key[2], path, *where, from_start=initial)
         self._open[key] = span
         self.timeline.borrows.append(span)
-        words = f"{name_task(task)} borrows userspace_init_fs"
+        words = f"{name_task(task)} {'is borrowing' if initial else 'borrows'} userspace_init_fs"
         words += "" if key[2] is None else f" in {key[2]}"
         words += "" if path is None else f", for {path}"
-        self._event(frame, EventKind.BORROW_BEGIN, words, span)
+        self._event(frame, EventKind.INITIAL if initial else EventKind.BORROW_BEGIN, words, span)
 
     def _close(self, key: tuple[int, int, KernelText | None], frame: Frame) -> None:
         span = self._open.pop(key)
         span.end_s, span.ended = frame.seconds, True
         function = "" if span.function is None else f" ({span.function})"
-        text = f"{span.comm} ({span.pid}) no longer borrows{function}, after {seconds(span.seconds)}"
+        least = "at least " if span.from_start else ""
+        text = f"{span.comm} ({span.pid}) no longer borrows{function}, after {least}{seconds(span.seconds)}"
         self._event(frame, EventKind.BORROW_END, text, span)
 
     def _event(self, frame: Frame, kind: EventKind, text: str, span: BorrowSpan) -> None:

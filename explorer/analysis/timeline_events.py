@@ -5,13 +5,13 @@ A recording sees states, not acts: an event is what must have happened, at the l
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from explorer.analysis.isolation import find_abandonment, find_pid1, is_kernel_thread
+from explorer.analysis.kthread_words import name_kthreads
 from explorer.analysis.matching import Pairs, match_mounts, match_namespaces, match_tasks
 from explorer.analysis.overmounts import overmount_stack
 from explorer.analysis.phases import root_mount, unpacker
@@ -26,7 +26,6 @@ from explorer.model import (
     Placement,
     Snapshot,
     Task,
-    TaskKind,
     UserModeHelper,
 )
 from explorer.model.frame import Frame
@@ -34,13 +33,14 @@ from explorer.model.frame import Frame
 __all__ = ("Event", "EventKind", "events_between", "first_events")
 
 _PF_FORKNOEXEC = 0x40  # include/linux/sched.h
-_MOST_SUBSYSTEMS = 6
 
 
 class EventKind(StrEnum):
     """What sort of event."""
 
     READABLE = "kernel readable"
+    INITIAL = "already there"
+    """State, not an event: how the first readable frame of a boot found things."""
     SEGMENT = "new boot"
     END = "recording ends"
     INIT_FS_PUBLISHED = "userspace_init_fs published"
@@ -81,6 +81,12 @@ class Event:
     pid: int | None = None
     """Of the task it is about."""
 
+    @property
+    def line(self) -> KernelText:
+        """The event in a line that stands alone: the text says what sort it is, but for these two."""
+        said = self.kind not in (EventKind.INITIAL, EventKind.END)
+        return self.text if said else f"{self.kind.value}: {self.text}"
+
 
 class _Maker:
     """Makes events of one frame."""
@@ -103,7 +109,7 @@ def _stack_text(snapshot: Snapshot) -> str:
 
 
 def first_events(frame: Frame) -> Iterator[Event]:
-    """What the first readable frame of a boot shows to have happened before it."""
+    """That a boot can be read from now on, and what was there already: nobody saw that happen."""
     snapshot = frame.snapshot
     if snapshot is None:
         return
@@ -112,16 +118,25 @@ def first_events(frame: Frame) -> Iterator[Event]:
     yield make.of(EventKind.READABLE, f"Linux {snapshot.kernel.release} ({generation}) can be read")
     pid1 = find_pid1(snapshot)
     if pid1 is not None:
-        yield make.task(EventKind.PID1_CREATED, f"PID 1 is there: {pid1.comm}, a clone of swapper/0", pid1)
+        yield make.task(EventKind.INITIAL, _pid1_state(pid1, snapshot), pid1)
     if is_isolating(snapshot.kernel.generation) and snapshot.kernel.userspace_init_fs is not None:
-        yield _published(make, snapshot)
-    if pid1 is not None and root_mount(pid1, snapshot) is not None:
-        yield from _pid1_place(make, pid1, snapshot)
-        if not pid1.flags & _PF_FORKNOEXEC:
-            yield make.task(EventKind.PID1_EXEC, f"PID 1 runs {pid1.comm}", pid1)
-    yield from _kthreads(make, [task for task in snapshot.tasks if is_kernel_thread(task)], snapshot)
-    yield from _unpacking(make, None, snapshot)
-    yield from _abandonment(make, None, snapshot)
+        yield replace(_published(make, snapshot), kind=EventKind.INITIAL)
+    threads = [task for task in snapshot.tasks if is_kernel_thread(task)]
+    if threads:
+        yield make.task(EventKind.INITIAL, name_kthreads(threads), threads[0])
+    for event in (*_unpacking(make, None, snapshot), *_abandonment(make, None, snapshot)):
+        yield replace(event, kind=EventKind.INITIAL)
+
+
+def _pid1_state(pid1: Task, snapshot: Snapshot) -> KernelText:
+    """``PID 1 is nx-init, its root is rootfs#2:/; / is nullfs#1 → rootfs#2``."""
+    kernels = ", which runs no program yet" if pid1.flags & _PF_FORKNOEXEC else ""
+    fs = snapshot.fs_by_address.get(pid1.owned_fs or 0)
+    if fs is None or fs.root is None:
+        return f"PID 1 is {pid1.comm}{kernels}"
+    return (
+        f"PID 1 is {pid1.comm}{kernels}; its root is {place(fs.root, snapshot)}; / is {_stack_text(snapshot)}"
+    )
 
 
 def events_between(before: Frame, after: Frame) -> Iterator[Event]:
@@ -135,7 +150,9 @@ def events_between(before: Frame, after: Frame) -> Iterator[Event]:
     yield from _pid1(make, a, b)
     yield from _unpacking(make, a, b)
     tasks = match_tasks(a, b, same_boot=True)
-    yield from _kthreads(make, [task for task in tasks.added if is_kernel_thread(task)], b)
+    threads = [task for task in tasks.added if is_kernel_thread(task)]
+    if threads:
+        yield make.task(EventKind.KTHREADS, name_kthreads(threads, "added"), threads[0])
     yield from _mounts(make, match_mounts(a, b, same_boot=True), a, b)
     namespaces = match_namespaces(a, b, same_boot=True)
     yield from _namespaces(make, namespaces.added, b)
@@ -192,8 +209,8 @@ def _moved_root(
     if after.address not in addresses:
         return make.task(EventKind.PID1_MOVED, f"{moved}; {stacks}", pid1)
     if before.address in addresses[: addresses.index(after.address)]:
-        return make.task(EventKind.SWITCH_ROOT, f"switch_root: {moved}; {stacks}", pid1)
-    return make.task(EventKind.PIVOT_ROOT, f"pivot_root: {moved}; {stacks}", pid1)
+        return make.task(EventKind.SWITCH_ROOT, f"{moved} by switch_root; {stacks}", pid1)
+    return make.task(EventKind.PIVOT_ROOT, f"{moved} by pivot_root; {stacks}", pid1)
 
 
 def _unpacking(make: _Maker, a: Snapshot | None, b: Snapshot) -> Iterator[Event]:
@@ -202,32 +219,7 @@ def _unpacking(make: _Maker, a: Snapshot | None, b: Snapshot) -> Iterator[Event]
         text = f"{name_task(new)} unpacks the initramfs into rootfs (do_populate_rootfs)"
         yield make.task(EventKind.UNPACK_BEGIN, text, new)
     elif old is not None and new is None:
-        yield make.task(EventKind.UNPACK_END, "The initramfs is unpacked", old)
-
-
-def _subsystem(task: Task, snapshot: Snapshot) -> str:
-    """What kernel threads are grouped by: kworkers alike, threads of a module by it, others by name without numbers."""
-    if task.kind is TaskKind.IDLE:
-        return "idle"
-    if task.kind in (TaskKind.KWORKER, TaskKind.RESCUER):
-        return f"{task.kind.value}s"
-    if task.kthread is not None and task.kthread.module is not None:
-        return f"{task.kthread.module} ({task.comm})"
-    name = task.comm if task.kthread is None else task.kthread.full_name or task.comm
-    return re.sub(r"[/:_.-]*[0-9]*[0-9:/.]*$", "", name) or name
-
-
-def _kthreads(make: _Maker, tasks: list[Task], snapshot: Snapshot) -> Iterator[Event]:
-    if not tasks:
-        return
-    groups = Counter(_subsystem(task, snapshot) for task in tasks)
-    shown = [
-        name if number == 1 else f"{number} {name}" for name, number in groups.most_common(_MOST_SUBSYSTEMS)
-    ]
-    more = len(groups) - len(shown)
-    text = f"{count(len(tasks), 'kernel thread')} more: {', '.join(shown)}"
-    text += f" and {count(more, 'other sort')}" if more else ""
-    yield make.task(EventKind.KTHREADS, text, tasks[0])
+        yield make.task(EventKind.UNPACK_END, f"{name_task(old)} has unpacked the initramfs", old)
 
 
 def _mounts(make: _Maker, mounts: Pairs[Mount], a: Snapshot, b: Snapshot) -> Iterator[Event]:
@@ -257,7 +249,7 @@ def _mounted(make: _Maker, mount: Mount, snapshot: Snapshot) -> Iterator[Event]:
     inside = "" if initial or mount.attachment is not Attachment.NAMESPACE else " in another namespace"
     if mount.attachment is not Attachment.NAMESPACE:
         yield make.at(
-            EventKind.MOUNT, f"{name_mount(mount)}{source} appears, {mount.attachment.value}", mount.address
+            EventKind.MOUNT, f"{name_mount(mount)}{source} added, {mount.attachment.value}", mount.address
         )
     elif parent is not None and parent.overmount == mount.address:
         text = f"{name_mount(mount)}{source} is mounted over {name_mount(parent)} at {where}{inside}"

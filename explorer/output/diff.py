@@ -31,14 +31,14 @@ def diff_json(diff: SnapshotDiff) -> str:
 
 
 def render_diff(diff: SnapshotDiff, a: str, b: str) -> list[str]:
-    """Lines of text: ``+`` came, ``-`` went, ``~`` changed; sections without a difference are left out.
+    """Lines of text: ``+`` added, ``-`` gone, ``~`` changed; sections without a difference are left out.
 
     :param a: what to call the first target
     """
     lines = [_side("A", a, diff.a), _side("B", b, diff.b)]
     boot = "The same boot" if diff.same_boot else "Different boots"
     lines.append(f"{boot}: tasks are matched by {diff.matched_by}.")
-    counts = f"{len(diff.came)} came, {len(diff.went)} went, {len(diff.changed)} changed"
+    counts = f"{len(diff.came)} added, {len(diff.went)} gone, {len(diff.changed)} changed"
     sections: list[tuple[str, Sequence[str]]] = [
         ("Kernel", [f"  ~ {_change(change)}" for change in diff.kernel]),
         (f"Tasks: {counts}", list(_tasks(diff))),

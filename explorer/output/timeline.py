@@ -54,7 +54,7 @@ def _phases(timeline: Timeline) -> Iterator[str]:
 def _events(timeline: Timeline) -> Iterator[str]:
     yield "Events"
     for event in timeline.events:
-        yield f"  {event.seconds:8.3f} s  #{event.frame}  {event.kind.value}: {escape_text(event.text)}"
+        yield f"  {event.seconds:8.3f} s  #{event.frame}  {escape_text(event.line)}"
 
 
 def _borrows(timeline: Timeline) -> Iterator[str]:
@@ -65,7 +65,9 @@ def _borrows(timeline: Timeline) -> Iterator[str]:
     for span in timeline.borrows:
         function = "" if span.function is None else f" in {escape_text(span.function)}"
         path = "" if span.path is None else f", for {escape_text(span.path)}"
-        end = f"{span.seconds:.3f} s" if span.ended else f"still at the end, {span.seconds:.3f} s so far"
+        least = "at least " if span.from_start else ""
+        lasted = f"{least}{span.seconds:.3f} s"
+        end = lasted if span.ended else f"still at the end, {lasted} so far"
         yield f"  {span.begin_s:8.3f} s  {escape_text(span.comm)} ({span.pid}){function}{path}: {end}"
 
 

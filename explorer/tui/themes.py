@@ -6,6 +6,13 @@ from textual.theme import Theme
 
 __all__ = ("THEMES", "THEME_CYCLE", "theme_for")
 
+
+def _quiet(tone: str) -> dict[str, str]:
+    """Hints and placeholders in a tone that can be read: Textual's own are the foreground at 38 and 60 percent."""
+    names = ("text-muted", "text-disabled", "foreground-muted", "foreground-disabled")
+    return dict.fromkeys(names, tone)
+
+
 THEMES = (
     Theme(
         name="nullfs-dark",
@@ -20,6 +27,7 @@ THEMES = (
         warning="#e0af68",
         error="#f0737f",
         dark=True,
+        variables=_quiet("#8a9bb8"),
     ),
     Theme(
         name="nullfs-light",
@@ -34,6 +42,7 @@ THEMES = (
         warning="#8a5a00",
         error="#b3202e",
         dark=False,
+        variables=_quiet("#55637a"),
     ),
     Theme(
         name="nullfs-high-contrast",
@@ -49,6 +58,7 @@ THEMES = (
         error="#ff6060",
         dark=True,
         text_alpha=1.0,
+        variables=_quiet("#cccccc"),
     ),
 )
 

@@ -79,9 +79,8 @@ def test_the_events_of_a_boot_are_seen_in_their_order(boot_recorded: Boot) -> No
     isolating = boot_recorded.line == "7.3"
     order = [
         first("kernel readable"),
-        first("PID 1 created"),
-        *([first("userspace_init_fs published")] if isolating else []),
-        first("PID 1 moved", "rootfs"),
+        first("already there", "PID 1 is swapper/0"),
+        *([first("already there", "userspace_init_fs is published")] if isolating else []),
         first("initramfs unpacking", "do_populate_rootfs"),
         *([first("borrow begins", "do_populate_rootfs")] if isolating else []),
         *([first("borrow ends", "do_populate_rootfs")] if isolating else []),

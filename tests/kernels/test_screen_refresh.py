@@ -90,7 +90,7 @@ def test_what_tasks_do_between_two_readings_is_marked_and_logged_and_the_selecti
         await press(pilot, "L")
         assert isinstance(app.screen, EventsScreen)
         text = screen_text(app)
-        assert "root changed" in text and "/jail2" in text and "task appeared" in text
+        assert "root changed" in text and "/jail2" in text and "task added" in text
         # Enter on the line leads to the task.
         at = [entry.what for entry in app.log_book.newest_first()].index(EventKind.ROOT.value)
         app.screen.table.put_cursor(at)

@@ -9,7 +9,8 @@ import pytest
 from textual.widgets import Input, Static
 
 from explorer.analysis.comparison import KINDS, Comparison, compare_snapshots
-from explorer.model import Snapshot
+from explorer.analysis.diff import diff_snapshots
+from explorer.model import Placement, Snapshot
 from explorer.output.files import open_output
 from explorer.output.snapshots import write_json
 from explorer.tui.app import ExplorerApp
@@ -283,3 +284,19 @@ def test_the_comparison_looks_as_it_did(
     text = asyncio.run(draw())
     assert all(len(line) <= size[0] for line in text.splitlines())
     golden(f"compare-{size[0]}x{size[1]}", text)
+
+
+def test_a_task_that_changed_its_directory_is_not_said_to_have_called_chroot(saved: Snapshot) -> None:
+    later = saved.model_copy(deep=True)
+    task = next(task for task in later.tasks if task.comm == "plain-a")
+    fs = later.fs_by_address[task.owned_fs or 0]
+    assert fs.pwd is not None
+    elsewhere = {"dentry": fs.pwd.dentry + 1, "path": "/srv", "placement": Placement.CHROOT}
+    fs.pwd = fs.pwd.model_copy(update=elsewhere)  # its root may be the same record
+    told = {
+        (change.what, change.after)
+        for changed in diff_snapshots(saved, later).changed
+        if changed.after.pid == task.pid
+        for change in changed.changes
+    }
+    assert told == {("pwd", "rootfs#2:/srv")}

@@ -6,7 +6,7 @@ from explorer.analysis.overmounts import overmount_stack
 from explorer.model import Finding, Reference, Severity, Snapshot, display_width
 from explorer.tui.views.detail import describe, describe_finding, mount_reference
 from explorer.tui.views.expressions import drgn_expression
-from explorer.tui.views.facts import DetailTable, wrap_text
+from explorer.tui.views.facts import DetailTable, place_words, wrap_text
 from explorer.tui.views.mounts import mount_rows
 from explorer.tui.views.tasks import group_reference, task_reference
 
@@ -73,6 +73,53 @@ def test_wrapping_a_long_path_keeps_every_character(saved: Snapshot) -> None:
             lines = wrap_text(text, width)
             assert "".join(lines) == text
             assert max(map(display_width, lines)) <= max(width, 2)
+
+
+def test_lines_end_between_words_and_between_the_parts_of_a_path() -> None:
+    for text, width, expected in (
+        (
+            "yes: it looks up through userspace_init_fs",
+            30,
+            ["yes: it looks up through ", "userspace_init_fs"],
+        ),
+        ("0xffff8ee0012773c0  userspace_init_fs", 28, ["0xffff8ee0012773c0  ", "userspace_init_fs"]),
+        ("rootfs#2:/usr/lib/modules", 14, ["rootfs#2:/usr", "/lib/modules"]),
+        ("x" * 12, 5, ["xxxxx", "xxxxx", "xx"]),
+    ):
+        assert wrap_text(text, width) == expected
+
+
+def test_no_line_of_a_detail_breaks_a_name_that_fits_a_line(saved: Snapshot) -> None:
+    for task in saved.tasks:
+        detail = describe(task_reference(task), saved)
+        table = DetailTable(detail, 60)
+        shown = "\n".join(table.cells(index)[1].text for index in range(len(table)))
+        for fact in detail.facts:
+            for word in fact.value.split():
+                assert word in shown or len(word) > 30, (task.comm, fact)
+
+
+def test_a_working_directory_is_no_chroot_and_says_where_it_lies_to_the_root(saved: Snapshot) -> None:
+    by_comm = {task.comm: saved.fs_by_address.get(task.owned_fs or 0) for task in saved.tasks}
+    words = {}
+    for comm in ("chroot", "chroot-cwd-out", "cwd-long", "init", "nx-init"):
+        fs = by_comm.get(comm)
+        if fs is not None and fs.pwd is not None:
+            words[comm] = place_words(fs.pwd, saved, fs.root)
+    assert words["chroot"] == "the root"
+    assert words["chroot-cwd-out"] == "init-root, outside the root"
+    assert words["cwd-long"] == "inside the root"
+    for fs in saved.fs_structs:
+        if fs.pwd is not None:
+            assert "chroot" not in place_words(fs.pwd, saved, fs.root)
+
+
+def test_a_path_that_the_kernel_will_open_is_said_to_exist_or_not(saved: Snapshot) -> None:
+    facts = describe(Reference(kind="kernel", address=None, label="kernel"), saved).facts
+    settings = {setting.name: setting.found for setting in saved.settings}
+    shown = [fact.value for fact in facts if fact.name in settings]
+    assert shown and not any(value.endswith(("(yes)", "(no)")) for value in shown)
+    assert any(value.endswith(("(exists)", "(does not exist)")) for value in shown), shown
 
 
 def test_a_detail_shows_all_of_a_4096_byte_path(saved: Snapshot) -> None:

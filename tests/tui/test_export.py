@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import stat
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from textual.widgets import Input, Static
+from textual.widgets._toast import Toast
 
 from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
@@ -16,6 +18,10 @@ from explorer.tui.screens.export import ExportScreen
 from explorer.tui.screens.tasks import TasksScreen
 
 from .conftest import Pilots, drive, press, screen_text
+
+_LONG = (
+    "Not read again: the reader was stopped while it was looking at 112 tasks of a machine with a long name"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -151,3 +157,21 @@ def test_hostile_text_is_escaped_in_the_dialog_and_harmless_in_the_files(
         assert "'=1+1" in {row["comm"] for row in csv.DictReader(file)}
     markdown = next(here.glob("*.md")).read_text()
     assert "a\\|b\\`c" in markdown and "&lt;b&gt;&#64;me&lt;/b&gt;" in markdown and "<b>" not in markdown
+
+
+def test_no_notice_lies_on_the_dialog_of_a_small_terminal(app: ExplorerApp) -> None:
+    async def run() -> None:
+        async with app.run_test(size=(80, 24), notifications=True) as pilot:
+            await press(pilot, "t", "c")
+            assert app.screen.query(Toast), "what was copied is said"
+            await press(pilot, "x")
+            assert isinstance(app.screen, ExportScreen)
+            assert not app.screen.query(Toast), "what was said before is not about the dialog"
+            app.say(_LONG)
+            await press(pilot)
+            box = app.screen.query_one("#exportbox").region
+            (toast,) = app.screen.query(Toast)
+            assert toast.region.area and not toast.region.overlaps(box), (toast.region, box)
+            assert "Cancel" in screen_text(app) and "of a machine" in screen_text(app)
+
+    asyncio.run(run())

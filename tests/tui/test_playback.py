@@ -154,6 +154,24 @@ def test_playing_goes_on_to_the_end_and_stops_there(boot: Recording) -> None:
     play(steps, moment=f"#{len(boot) - 20}")
 
 
+def test_a_cursor_that_was_moved_while_it_plays_is_not_taken_away() -> None:
+    async def steps(app: ExplorerApp, pilot: Pilots) -> None:
+        assert app.playback is not None
+        await press(pilot, "L", "left_curly_bracket")
+        assert isinstance(app.screen, TimelineScreen)
+        table = app.screen.table
+        await press(pilot, "g")
+        app.playback.playing = True
+        app.show_frame(app.playback.readable[-1])
+        await press(pilot)
+        assert (index_of(app), table.row) == (app.playback.readable[-1], 0)
+        app.playback.playing = False
+        await press(pilot, "comma")
+        assert table.row > 0, "a step leads the cursor along again"
+
+    play(steps)
+
+
 def test_a_key_stops_playing_where_it_is() -> None:
     async def steps(app: ExplorerApp, pilot: Pilots) -> None:
         assert app.playback is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.overview import OverviewScreen
-from explorer.tui.state import Session
+from explorer.tui.state import Session, View
 from tests.conftest import silent_qemu
 
 from .conftest import SAVED, Pilots, drive, press
@@ -58,5 +58,23 @@ def test_a_refresh_that_fails_keeps_what_was_shown(saved: Snapshot, tmp_path: Pa
         assert app.view is before
         assert isinstance(app.screen, OverviewScreen)
         assert any("Not read again" in note.message for note in app._notifications)
+
+    drive(app, steps)
+
+
+def test_where_the_selected_object_is_gone_the_cursor_stays_at_its_place(saved: Snapshot) -> None:
+    app = ExplorerApp(snapshot=saved)
+
+    async def steps(pilot: Pilots) -> None:
+        await press(pilot, "t", "v", *"jjjjj")
+        screen = tasks_screen(app)
+        selected = screen.selected()
+        assert selected is not None and screen.table.row == 5
+        later = saved.model_copy(deep=True)
+        later.tasks[:] = [task for task in later.tasks if task.address != selected.address]
+        app.view = View(later)
+        screen.catch_up()
+        await press(pilot)
+        assert screen.table.row == 5
 
     drive(app, steps)

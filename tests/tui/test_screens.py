@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from textual.binding import Binding
 from textual.events import Paste
 from textual.widgets import Input, Static
 
+from explorer.analysis.query import QueryError, parse_query
 from explorer.analysis.worlds import WorldKey, find_worlds
 from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
@@ -86,11 +88,39 @@ def test_the_filter_follows_every_keystroke_and_a_wrong_query_keeps_the_rows(app
         found = table.matching
         await press(pilot, ":")
         counts = tasks_screen(app).query_one("#counts", Static)
-        assert "wrong" in counts.classes and "column" in str(counts.content)
+        assert "wrong" in counts.classes and str(counts.content).strip() == "not valid"
         assert table.matching == found
         await press(pilot, "escape", "escape")
         assert table.matching == len(table.rows)
         assert "wrong" not in counts.classes
+
+    drive(app, steps)
+
+
+@pytest.mark.parametrize("typed", ["nosuch:3", "zzz root:"])
+def test_a_filter_that_is_not_valid_is_said_in_full_and_not_taken_for_one_that_matches_nothing(
+    app: ExplorerApp, typed: str
+) -> None:
+    async def run() -> None:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await press(pilot, "t", "slash", *typed)
+            said = screen_text(app)
+            with pytest.raises(QueryError) as raised:
+                parse_query(typed)
+            assert f"the filter is not valid: {raised.value}" in " ".join(said.split())
+            assert "no task matches" not in said
+            await press(pilot, "escape", "escape")
+            assert "not valid" not in screen_text(app)
+            await press(pilot, "slash", *"zzz")
+            assert "no task matches the filter" in screen_text(app)
+
+    asyncio.run(run())
+
+
+def test_rows_that_are_of_an_older_filter_are_said_to_be(app: ExplorerApp) -> None:
+    async def steps(pilot: Pilots) -> None:
+        await press(pilot, "t", "slash", *"kind:kthread (")
+        assert "rows below: of the filter kind:kthread" in " ".join(screen_text(app).split())
 
     drive(app, steps)
 

@@ -99,6 +99,24 @@ def test_a_borrower_makes_its_subsystem_the_first_row(isolated: Snapshot) -> Non
     assert (first.name, first.state) == ("coredump", "borrowing now")
 
 
+def test_a_user_task_that_borrows_for_a_subsystem_is_counted_and_can_be_gone_to(isolated: Snapshot) -> None:
+    borrower = next(task for task in isolated.tasks if task.borrowing)
+    found = row(isolated, "coredump")
+    assert (found["tasks"], found["seen"]) == ("1", "1 borrowing")
+    coredump = by_name(isolated)["coredump"]
+    matches = compile_query(coredump.query, isolated)
+    assert [task for task in isolated.tasks if matches(task)] == [borrower]
+    links = [fact.target.address for fact in describe_subsystem(coredump, isolated).facts if fact.target]
+    assert links.count(borrower.address) == 2, "by its finding, and among the tasks"
+
+
+def test_where_nobody_borrows_no_subsystem_says_so(isolated: Snapshot) -> None:
+    for task in isolated.tasks:
+        if task.borrowing:
+            task.borrowing, task.fs = False, task.real_fs
+    assert by_name(isolated)["coredump"].state == "built in"
+
+
 def test_a_task_that_is_not_where_it_belongs_is_said_to_be_misplaced(isolated: Snapshot) -> None:
     task = next(task for task in isolated.tasks if task.comm == "kdevtmpfs")
     task.owner = Owner.INIT_FS
@@ -165,10 +183,18 @@ def test_keys_lead_to_its_tasks_and_to_its_findings(isolated: Snapshot) -> None:
         source = app.screen.source()
         assert source.records[app.screen.table.row].rule == "NX-COREDUMP-BORROWER"
         await press(pilot, "s", "a")
-        assert any("no task" in note.message for note in app._notifications)
-        while (found := app.screen.subsystem()) is None or found.name != "umh":
-            await press(pilot, "j")
+        assert isinstance(app.screen, TasksScreen) and app.screen.tasks is not None
+        assert app.screen.tasks.matching == 1, "the user task that dumps core"
+        await press(pilot, "s")
+        assert isinstance(app.screen, SubsystemsScreen)
+        rows = [each.name for each in app.screen.source().records]
+        app.screen.table.changed(rows.index("firmware"))
         await press(pilot, "a")
+        assert any("no task" in note.message for note in app._notifications)
+        app.screen.table.changed(rows.index("umh"))
+        found = app.screen.subsystem()
+        await press(pilot, "a")
+        assert found is not None
         assert isinstance(app.screen, TasksScreen) and app.screen.tasks is not None
         assert app.screen.tasks.matching == len(found.tasks) == 2
         assert "call_usermodehelper" in app.screen.query_one("#filter", Input).value

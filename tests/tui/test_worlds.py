@@ -7,7 +7,7 @@ import pytest
 from explorer.analysis.query import compile_query
 from explorer.analysis.worlds import WorldKey, find_worlds
 from explorer.model import Owner, Placement, Snapshot
-from explorer.tui.views.overview import make_overview
+from explorer.tui.views.overview import fit_header, make_overview
 from explorer.tui.views.verdict import show_verdict
 from tests.conftest import FIXTURES
 
@@ -79,3 +79,23 @@ def test_the_name_of_pid_1_is_escaped_in_the_verdict(saved: Snapshot) -> None:
             task.comm = "\x1b[31mevil"
     assert "\\e[31mevil" in show_verdict(hostile).sentence
     assert show_verdict(hostile).sentence.isprintable()
+
+
+def test_where_nobody_borrows_no_arrow_points_to_nobody(saved: Snapshot) -> None:
+    quiet = saved.model_copy(deep=True)
+    for task in quiet.tasks:
+        task.borrowing = False
+    bridges = [make_overview(each, find_worlds(each)).bridge for each in (saved, quiet)]
+    lines = [() if bridge is None else bridge.lines for bridge in bridges]
+    assert any("▶" in line for line in lines[0])
+    assert lines[1] == ("nobody borrows",)
+
+
+def test_a_header_that_is_too_long_leaves_something_out_and_cuts_nothing() -> None:
+    header = "Linux 7.3.4+deb13-cloud-amd64   7.3-lively.elf   types: BTF   112 tasks in 0.13 s"
+    assert fit_header(header, 90) == header
+    assert (
+        fit_header(header, 79) == "Linux 7.3.4+deb13-cloud-amd64   7.3-lively.elf   BTF   112 tasks in 0.13 s"
+    )
+    assert fit_header(header, 70) == "Linux 7.3.4+deb13-cloud-amd64   7.3-lively.elf   BTF   112 tasks"
+    assert fit_header(header, 50) == "Linux 7.3.4+deb13-cloud-amd64   7.3-lively.elf"

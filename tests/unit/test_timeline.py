@@ -12,7 +12,7 @@ from explorer.analysis.phases import Phase
 from explorer.analysis.timeline import Timeline, build_timeline
 from explorer.analysis.timeline_events import Event, EventKind
 from explorer.analysis.worlds import WorldKey
-from explorer.model import Owner, Placement, Snapshot, Task, UserModeHelper, Walk
+from explorer.model import Owner, Placement, Snapshot, Task, TaskKind, UserModeHelper, Walk
 from explorer.model.frame import Frame
 from explorer.recording.reader import Recording
 from tests.conftest import DATA
@@ -35,8 +35,8 @@ def first(timeline: Timeline, kind: EventKind, text: str = "") -> Event:
 def test_a_real_boot_has_its_events_in_their_order(boot: Timeline) -> None:
     order = [
         first(boot, EventKind.READABLE),
-        first(boot, EventKind.PID1_CREATED),
-        first(boot, EventKind.INIT_FS_PUBLISHED),
+        first(boot, EventKind.INITIAL, "PID 1 is swapper/0, which runs no program yet"),
+        first(boot, EventKind.INITIAL, "userspace_init_fs is published"),
         first(boot, EventKind.UNPACK_BEGIN),
         first(boot, EventKind.BORROW_BEGIN, "do_populate_rootfs"),
         first(boot, EventKind.BORROW_END, "do_populate_rootfs"),
@@ -195,7 +195,49 @@ def test_kernel_threads_that_come_together_are_one_event(quiet: Snapshot) -> Non
 
     (event,) = events_of(quiet, load)
     assert event.kind is EventKind.KTHREADS
-    assert event.text == "4 kernel threads more: 4 ksmbd"
+    assert event.text == "4 ksmbd threads added: ksmbd/0 (900), ksmbd/1 (901), ksmbd/2 (902) and 1 more"
+
+
+def test_a_kernel_thread_that_comes_alone_is_named_and_not_counted_as_a_sort(quiet: Snapshot) -> None:
+    def start(now: Snapshot, *names: str) -> None:
+        template = next(one for one in now.tasks if one.kind == "rescuer")
+        for number, name in enumerate(names):
+            thread = template.model_copy(deep=True)
+            thread.address, thread.pid = thread.address + 0x10000 * (number + 1), 900 + number
+            assert thread.kthread is not None
+            thread.comm = thread.kthread.full_name = name
+            thread.kind = TaskKind.RESCUER if name.startswith("kworker/R") else TaskKind.KTHREAD
+            now.tasks.append(thread)
+
+    (one,) = events_of(quiet, lambda now: start(now, "kworker/R-mld"))
+    assert one.text == "1 kernel thread added: rescuer kworker/R-mld (900)"
+    (two,) = events_of(quiet, lambda now: start(now, "kswapd0", "kdamond.0"))
+    assert two.text == "2 kernel threads added: kswapd0 (900) and kdamond.0 (901)"
+    (many,) = events_of(quiet, lambda now: start(now, "kworker/R-a", "kworker/R-b", "kswapd0", "kauditd"))
+    assert many.text == "4 kernel threads added: 2 rescuers, kswapd0 (902) and kauditd (903)"
+
+
+def test_what_the_first_readable_frame_finds_is_state_and_nothing_that_happened(quiet: Snapshot) -> None:
+    a_kworker(quiet).borrowing = True
+    later = copy_of(quiet)
+    a_kworker(later).borrowing = False
+    timeline = build_timeline(frames_of([quiet, later]))
+    at_first = [event for event in timeline.events if event.frame == 0]
+    assert {event.kind for event in at_first} == {EventKind.READABLE, EventKind.INITIAL}
+    borrow = next(event for event in at_first if "borrow" in event.text)
+    assert "is borrowing userspace_init_fs" in borrow.text
+    (span,) = timeline.borrows
+    assert span.from_start
+    assert "after at least 0.1 s" in first(timeline, EventKind.BORROW_END).text
+
+
+def test_the_line_of_an_event_says_its_sort_once(boot: Timeline) -> None:
+    assert first(boot, EventKind.SWITCH_ROOT).line.startswith(
+        "PID 1 went from rootfs#2 to squashfs#30 by switch_root"
+    )
+    assert first(boot, EventKind.INITIAL).line.startswith("already there: PID 1 is ")
+    assert first(boot, EventKind.END).line.startswith("recording ends: ")
+    assert first(boot, EventKind.KTHREADS).line.startswith("3 rescuers added: kworker/R-")
 
 
 def test_a_helper_is_an_event_when_it_appears_only(quiet: Snapshot) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
+from explorer.model import display_width
 from explorer.tui.faults import Guarded
 from explorer.tui.state import View
+from explorer.tui.views.overview import fit_header
 from explorer.tui.widgets.timeline_bar import TimelineBar
 
 if TYPE_CHECKING:
@@ -67,6 +70,9 @@ class BrowserScreen(Guarded, Screen[None]):
             self._shown = view
             self.show_view(view)
 
+    def on_resize(self, event: events.Resize) -> None:
+        self.show_status()
+
     def header(self, view: View) -> str:
         """What the header says while nothing is being read."""
         return view.header
@@ -79,7 +85,9 @@ class BrowserScreen(Guarded, Screen[None]):
         if not self.query("#status"):
             return  # it is being taken down
         activity, status = self.explorer.activity, self.explorer.status
-        texts = (f" {activity or self.header(view)}", f" {status} " if status else "")
+        state = f" {status} " if status else ""
+        header = activity or fit_header(self.header(view), self.size.width - 1 - display_width(state))
+        texts = (f" {header}", state)
         if texts != self._header_texts:  # asked twice a second: what says the same is not laid out again
             self._header_texts = texts
             self.query_one("#header", Static).update(Content(texts[0]))

@@ -90,6 +90,7 @@ class ExportScreen(ModalScreen[str | None]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
+        self.app.clear_notifications()  # they would lie on what they have nothing to do with
         self._show_formats()
         self._say(f"into {escape_text(str(Path.cwd()))}, unless the name says where; only you may read it")
 

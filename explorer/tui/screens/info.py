@@ -90,6 +90,9 @@ class TextScreen(ModalScreen[None]):
                 yield Static(Content(self._text), markup=False)
         yield Footer(show_command_palette=False, compact=True)
 
+    def on_mount(self) -> None:
+        self.app.clear_notifications()  # they would lie on what they have nothing to do with
+
     def action_copy(self) -> None:
         copy = getattr(self.app, "copy_text")  # noqa: B009  # the app is imported by nobody below it
         copy(self._text)

@@ -68,6 +68,7 @@ class TargetPrompt(Guarded, ModalScreen[None]):
         return self._target is not None and self._target.is_reading
 
     def on_mount(self) -> None:
+        self.app.clear_notifications()  # they would lie on what they have nothing to do with
         self.set_interval(_TICK_S, self.tick)
         self._offer(self._first)
         if self._first:

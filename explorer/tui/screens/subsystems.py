@@ -23,7 +23,7 @@ class SubsystemsScreen(TableScreen):
 
     EMPTY = "no plugin is installed, and the snapshot has facts of none"
     BINDINGS: ClassVar[list[BindingType]] = [
-        hidden("a", "inside", "subsystems.tasks", "The tasks it speaks for, in the task table"),
+        hidden("a", "inside", "subsystems.tasks", "Its tasks, in the task table"),
         hidden("N", "findings", "subsystems.findings", "The first of its findings, among all"),
     ]
 

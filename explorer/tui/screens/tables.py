@@ -76,7 +76,8 @@ class TableScreen(BrowserScreen):
         source.marks = self.explorer.marks
         row = None if selected is None else source.find(selected)
         self._renewed = selected
-        self.table.show(source, row or 0)
+        # Where the object is gone, the cursor stays at its place, not at the top.
+        self.table.show(source, self.table.row if row is None else row)
 
     def selected(self) -> Reference | None:
         """What the row under the cursor is about."""

@@ -54,6 +54,7 @@ class TasksScreen(TableScreen):
     EMPTY = "no task matches the filter; escape clears it"
     ROWS = "tasks"
     CSS = """
+    #filterwrong { display: none; height: auto; max-height: 6; padding: 0 1; color: $error; text-style: bold; }
     #browse { height: 1fr; }
     #browse #rows { width: 1fr; }
     TasksScreen.-wide #browse { width: 66%; }
@@ -96,6 +97,7 @@ class TasksScreen(TableScreen):
                 placeholder="/ to type: kind:kthread root:nullfs borrowing …",
             )
             yield Static(id="counts", markup=False)
+        yield Static(id="filterwrong", markup=False)
         with Container(id="split"):
             with Horizontal(id="browse"):
                 yield VirtualTable(id="rows", empty=self.EMPTY)
@@ -108,7 +110,7 @@ class TasksScreen(TableScreen):
         return source if isinstance(source, TaskTable) else None
 
     def show_view(self, view: View) -> None:
-        selected = self.selected()
+        selected, at = self.selected(), self.table.row
         old = self.tasks
         tasks = TaskTable(view.snapshot)
         self._warm = len(tasks.rows) <= MANY_TASKS
@@ -121,7 +123,7 @@ class TasksScreen(TableScreen):
             tasks.resemble(old)
         row = None if selected is None else tasks.reveal(selected)
         self._renewed = selected
-        self.table.show(tasks, row or 0)
+        self.table.show(tasks, at if row is None else row)
 
     async def _make_ready(self, tasks: TaskTable) -> None:
         await asyncio.to_thread(_warm_up, tasks)
@@ -162,11 +164,23 @@ class TasksScreen(TableScreen):
         try:
             tasks.set_filter(parse_query(query) if query.strip() else None)
         except QueryError as error:
-            self._say(escape_text(str(error)), wrong=True)
+            self._complain(escape_text(str(error)))
+            self._say("not valid", wrong=True)
         else:
             self._matched = query.strip()
+            self._complain("")
             self._say(tasks.counts(), wrong=False)
             self._count_soon()
+
+    def _complain(self, why: str) -> None:
+        """In lines of its own, as it is longer than the room beside the filter; the rows are of another filter then."""
+        tasks, wrong = self.tasks, self.query_one("#filterwrong", Static)
+        empty = tasks is None or not tasks.matching
+        kept = f"of the filter {escape_text(self._matched)}" if self._matched else "without a filter"
+        if why:
+            wrong.update(Content(f"the filter is not valid: {why}{'' if empty else f'; rows below: {kept}'}"))
+        wrong.display = bool(why)
+        self.table.empty = "the filter is not valid; escape clears it" if why else self.EMPTY
 
     def _say(self, text: str, wrong: bool) -> None:
         """Beside the filter: how many tasks there are, or what is wrong with the query."""

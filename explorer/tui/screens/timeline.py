@@ -21,6 +21,7 @@ __all__ = ("TimelineScreen", "events_table")
 
 _TONES = {
     EventKind.ABANDONED: "bad",
+    EventKind.INITIAL: "muted",
     EventKind.BORROW_BEGIN: "warn",
     EventKind.BORROW_END: "warn",
     EventKind.SEGMENT: "group",
@@ -84,6 +85,9 @@ class TimelineScreen(TableScreen):
 
     EMPTY = "nothing happened in this recording"
 
+    _followed = 0
+    """The row that the moment has put the cursor on. While it plays, a cursor that the user has moved stays there."""
+
     def compose_body(self) -> ComposeResult:
         yield WorldLines(id="worldlines")
         yield from super().compose_body()
@@ -102,9 +106,13 @@ class TimelineScreen(TableScreen):
         source = self.make_source(view)
         events = playback.timeline.events
         row = self.table.row
+        if playback.playing and row != self._followed:
+            self.table.show(source, row)
+            return
         if not 0 <= row < len(events) or events[row].frame != playback.index or self.table.source is None:
             known = [number for number, event in enumerate(events) if event.frame <= playback.index]
             row = known[-1] if known else 0
+        self._followed = row
         self.table.show(source, row)
 
     def detail_of(self, row: int) -> Detail | None:

@@ -21,7 +21,7 @@ from explorer.model import (
 from explorer.output.columns import fs_label, runs_label
 
 from .expressions import drgn_expression, drgn_object
-from .facts import Detail, Fact
+from .facts import FOUND_WORDS, Detail, Fact
 from .nested import nested_facts
 
 __all__ = ("describe", "describe_finding", "mount_reference", "namespace_reference", "row_text")
@@ -114,7 +114,7 @@ def _task(detail: Detail, task: Task, snapshot: Snapshot) -> None:
     fs = snapshot.fs_by_address.get(task.owned_fs or 0)
     if fs is not None:
         detail.add_path("fs->root", fs.root, snapshot)
-        detail.add_path("fs->pwd", fs.pwd, snapshot)
+        detail.add_path("fs->pwd", fs.pwd, snapshot, fs.root)
     runs = runs_label(task)
     if runs:
         detail.facts.append(Fact("runs", runs))
@@ -142,7 +142,7 @@ def _walk(detail: Detail, task: Task, snapshot: Snapshot) -> None:
         return
     detail.add("walking", task.walk.path or "?", tone="warn")
     detail.add_path("nd->root", task.walk.root, snapshot)
-    detail.add_path("nd->path", task.walk.start, snapshot)
+    detail.add_path("nd->path", task.walk.start, snapshot, task.walk.root)
 
 
 def _kthread(detail: Detail, task: Task, snapshot: Snapshot) -> None:
@@ -169,7 +169,7 @@ def _fs(detail: Detail, fs: FsStruct, snapshot: Snapshot) -> None:
     detail.title = f"fs_struct {label if label[0] != '…' else hex_address(fs.address)}"
     detail.add("users", *_books(fs, snapshot))
     detail.add_path("root", fs.root, snapshot)
-    detail.add_path("pwd", fs.pwd, snapshot)
+    detail.add_path("pwd", fs.pwd, snapshot, fs.root)
     detail.add("umask", fs.umask)
     detail.add("in_exec", fs.in_exec)
     detail.add("seq", fs.seq)
@@ -250,7 +250,7 @@ def _helper(detail: Detail, helper: Any, snapshot: Snapshot) -> None:
 def _setting(detail: Detail, setting: Any, snapshot: Snapshot) -> None:
     detail.add("value", setting.value if setting.value != "" else '""')
     detail.add("path", setting.path)
-    detail.add("found", setting.found)
+    detail.add("found", FOUND_WORDS[setting.found])
     detail.add_path("target", setting.target, snapshot)
     detail.add_dentries()
 
@@ -302,7 +302,7 @@ def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
         detail.add("not readable", f"{error.where}: {error.what}: {error.why}", tone="warn")
     for setting in snapshot.settings:
         target = Reference(kind="setting", address=None, label=setting.name)
-        detail.add(setting.name, f"{setting.value}  ({setting.found})", target)
+        detail.add(setting.name, f"{setting.value}  ({FOUND_WORDS[setting.found]})", target)
     for line in snapshot.log[:_MAX_FACTS]:
         detail.add("log", line)
 

@@ -6,17 +6,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from explorer.model import PathRef, Reference, Snapshot, Task, display_width, escape_text, hex_address
+from explorer.analysis.containment import is_inside
+from explorer.model import (
+    PathRef,
+    Placement,
+    Reference,
+    Snapshot,
+    Task,
+    display_width,
+    escape_text,
+    hex_address,
+)
 from explorer.output.columns import fs_label, path_label
 
 from .expressions import drgn_object
 from .table import Cell, ViewColumn
 
-__all__ = ("Detail", "DetailTable", "Fact", "detail_text", "wrap_text")
+__all__ = ("FOUND_WORDS", "Detail", "DetailTable", "Fact", "detail_text", "place_words", "wrap_text")
 
 #: An object with more holders than this is better asked for with a filter.
 MAX_LINKS = 200
 _NAME_WIDTH = 14
+#: Of a setting's path, looked up from init's root: what ``KernelSetting.found`` says, in words.
+FOUND_WORDS = {
+    "yes": "exists",
+    "no": "does not exist",
+    "not cached": "not in the dcache, may exist",
+    "not a path": "not a path",
+    "unknown": "not known whether it exists",
+}
 #: Names of nested facts are indented.
 _WIDEST_NAME = 24
 
@@ -56,8 +74,13 @@ class Detail:
             label = "" if target is None else f"  {escape_text(target.label)}"
             self.facts.append(Fact(name, f"{hex_address(address)}{label}", target))
 
-    def add_path(self, name: str, path: PathRef | None, snapshot: Snapshot) -> None:
-        """A ``struct path``: identity and text, and its mount. Its dentry comes with :meth:`add_dentries`."""
+    def add_path(
+        self, name: str, path: PathRef | None, snapshot: Snapshot, root: PathRef | None = None
+    ) -> None:
+        """A ``struct path``: identity and text, and its mount. Its dentry comes with :meth:`add_dentries`.
+
+        :param root: of the same ``fs_struct``, for a path that is not a root itself
+        """
         if path is None:
             return
         mount = snapshot.mount_by_address.get(path.mount)
@@ -66,7 +89,9 @@ class Detail:
             if mount is None
             else Reference(kind="mount", address=mount.address, label=f"{mount.fstype}#{mount.id}")
         )
-        where = "" if path.placement is None else f"  ({path.placement.value})"
+        is_root = name.endswith("root")
+        words = path.placement if is_root else place_words(path, snapshot, root)
+        where = f"  ({words})" if words else ""
         self.facts.append(Fact(name, path_label(path, snapshot) + where, target))
         self._dentries.append(
             Fact(f"{name.removeprefix('fs->')}.dentry", drgn_object("struct dentry", path.dentry))
@@ -97,6 +122,23 @@ class Detail:
         self.facts.append(Fact(name, f"{hex_address(address)}  {named}".rstrip(), target))
 
 
+def place_words(path: PathRef, snapshot: Snapshot, root: PathRef | None = None) -> str:
+    """Where a path that is not itself a root is: its placement, and how it lies to ``root``. Empty: it is not known.
+
+    ``chroot`` is a word for roots. Any other path of that placement is just somewhere in a namespace: nobody need have
+    called chroot() for it.
+    """
+    if path.placement is None:
+        return ""
+    placement = path.placement.value
+    inside = None if root is None else is_inside(path, root, snapshot)
+    if path.placement is not Placement.CHROOT:
+        return f"{placement}, outside the root" if inside is False else placement
+    if root is not None and (path.mount, path.dentry) == (root.mount, root.dentry):
+        return "the root"
+    return {True: "inside the root", False: "outside the root", None: "not a root"}[inside]
+
+
 def detail_text(detail: Detail) -> str:
     """A detail as lines of escaped text, for copying."""
     lines = [detail.title]
@@ -107,7 +149,10 @@ def detail_text(detail: Detail) -> str:
 
 
 def wrap_text(text: str, width: int) -> list[str]:
-    """Escaped text in lines of ``width`` terminal columns: nothing is left out, not even of 4096-byte paths."""
+    """Escaped text in lines of ``width`` terminal columns: nothing is left out, not even of 4096-byte paths.
+
+    A line ends between words; inside one only where it alone is longer than a line, and of a path before a slash.
+    """
     width = max(1, width)
     if display_width(text) <= width:
         return [text]
@@ -115,11 +160,23 @@ def wrap_text(text: str, width: int) -> list[str]:
     for position, char in enumerate(text):
         columns = display_width(char)
         if used + columns > width and position > start:
-            lines.append(text[start:position])
-            start, used = position, 0
+            end = _line_end(text, start, position)
+            lines.append(text[start:end])
+            start, used = end, display_width(text[end:position])
         used += columns
     lines.append(text[start:])
     return lines
+
+
+def _line_end(text: str, start: int, limit: int) -> int:
+    """Where a line that begins at ``start`` and has no room for ``text[limit]`` is to end."""
+    if text[limit] == " ":
+        return limit
+    blank = text.rfind(" ", start, limit) + 1
+    if blank > start and text[start:blank].strip():
+        return blank
+    slash = text.rfind("/", start, limit + 1)
+    return slash if slash > (start + limit) // 2 else limit
 
 
 class DetailTable:
@@ -139,7 +196,8 @@ class DetailTable:
         for fact in facts:
             room = width - names - 2 - (2 if fact.target else 0)
             for number, line in enumerate(wrap_text(fact.value, room)):
-                self._lines.append((fact, line, number == 0))
+                # A blank between two words is seen by the line's end.
+                self._lines.append((fact, line.lstrip(" ") if number else line, number == 0))
 
     def __len__(self) -> int:
         return len(self._lines)

@@ -9,7 +9,7 @@ from typing import Any
 from explorer.model import PathRef, Reference, Snapshot, escape_text
 from explorer.output.columns import path_label
 
-from .facts import Fact
+from .facts import FOUND_WORDS, Fact, place_words
 
 __all__ = ("nested_facts",)
 
@@ -71,14 +71,17 @@ class _Writer:
         keys = value.keys()
         if keys == _PATH_KEYS:
             path = PathRef.model_validate(value)
-            where = "" if path.placement is None else f"  ({path.placement.value})"
+            words = place_words(path, self._snapshot)
+            where = f"  ({words})" if words else ""
             return path_label(path, self._snapshot) + where, self._known.get(path.mount)
         if keys == _REFERENCE_KEYS:
             reference = Reference.model_validate(value)
             return escape_text(f"{reference.kind} {reference.label}"), reference
         if keys == _SETTING_KEYS and value["target"] is None:
             empty = '""' if value["value"] == "" else value["value"]
-            return escape_text(f"{empty}  found: {value['found']}"), None
+            found = value["found"]
+            words = FOUND_WORDS.get(found, found) if isinstance(found, str) else found
+            return escape_text(f"{empty}  ({words})"), None
         return None
 
     def _title(self, value: dict[str, Any]) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from explorer.analysis.accounting import expected_users
 from explorer.analysis.overmounts import overmount_stack
 from explorer.analysis.placement import is_isolating
 from explorer.analysis.worlds import World, WorldKey, Worlds
-from explorer.model import FsStruct, Snapshot, Task, escape_text
+from explorer.model import FsStruct, Snapshot, Task, display_width, escape_text
 from explorer.output.columns import name_label, path_label, users_label
 
 from .detail import mount_reference
 from .tasks import KIND_PLURAL
 from .verdict import ShownVerdict, show_verdict
 
-__all__ = ("Door", "Overview", "make_overview")
+__all__ = ("Door", "Overview", "fit_header", "header_line", "make_overview")
 
 _BAR_WIDTH = 16
 _TITLES = {
@@ -87,6 +88,15 @@ def header_line(snapshot: Snapshot, name: str | None = None) -> str:
         parts.append("read while it ran")
     parts += [f"types: {capture.types.upper()}", f"{len(snapshot.tasks)} tasks in {capture.duration_s:.2f} s"]
     return "   ".join(parts)
+
+
+def fit_header(text: str, width: int) -> str:
+    """A header line in ``width`` terminal columns: by leaving out what matters least, not by cutting a number off."""
+    shorter = [text, text.replace("   types: ", "   ")]
+    shorter.append(re.sub(r" in [0-9.]+ s$", "", shorter[-1]))
+    parts = shorter[-1].split("   ")
+    shorter += ["   ".join(parts[:number]) for number in range(len(parts) - 1, 1, -1)]
+    return next((line for line in shorter if display_width(line) <= width), text)
 
 
 def _bars(world: World, most: int) -> list[str]:
@@ -163,7 +173,7 @@ def _pointer_line(fs: FsStruct | None, snapshot: Snapshot) -> str:
 def _bridge(borrowers: list[Task]) -> Door:
     count = len(borrowers)
     verb = "borrows" if count == 1 else "borrow"
-    lines = [f"{count} {verb}" if count else "nobody borrows", "─" * 9 + "▶"]
+    lines = [f"{count} {verb}", "─" * 9 + "▶"] if count else ["nobody borrows"]
     lines += [name_label(task) for task in borrowers[:2]]
     if count == 1:
         lines += _since(borrowers[0])

@@ -29,7 +29,7 @@ _STATE_TONES = {
     "not captured": "muted",
 }
 _STATE_WORDS = {
-    "borrowing now": "a task of it looks paths up through userspace_init_fs",
+    "borrowing now": "a task looks paths up through userspace_init_fs for it",
     "fault": "its facts could not be read, or its audit failed: nothing is known",
     "active": "kernel threads or works of it are there",
     "loaded": "there, and nothing of it runs now",
@@ -51,6 +51,8 @@ class Subsystem:
     state: str = "not captured"
     tasks: list[Task] = field(default_factory=list)
     """Those it speaks for."""
+    visitors: list[Task] = field(default_factory=list)
+    """Others that borrow for it, by its findings: user tasks that dump core."""
     findings: list[Finding] | None = None
     """``None``: not audited yet."""
     problem: str = ""
@@ -63,9 +65,10 @@ class Subsystem:
     @property
     def query(self) -> str:
         """Selects its tasks in the task table; empty: there are none."""
-        if self.plugin is None or not self.tasks:
+        terms = [_term(speaks) for speaks in self.plugin.speaks_for] if self.plugin and self.tasks else []
+        terms += [f"address:0x{task.address:x}" for task in self.visitors]
+        if not terms:
             return ""
-        terms = [_term(speaks) for speaks in self.plugin.speaks_for]
         if len(terms) == 1 and " " not in terms[0]:
             return terms[0]
         return " or ".join(f"({term})" for term in terms)
@@ -95,6 +98,7 @@ def find_subsystems(snapshot: Snapshot, audit: AuditReport | None) -> list[Subsy
             subsystem.tasks = tasks.get(name, [])
         if audit is not None and state in ("loaded", "failed"):
             subsystem.findings = _findings_of(name, audit)
+        subsystem.visitors = _visitors(subsystem, snapshot)
         _judge(subsystem, snapshot, audit)
         found.append(subsystem)
     return sorted(found, key=lambda each: (_STATE_ORDER.index(each.state), _worst(each), each.name))
@@ -122,7 +126,7 @@ def _judge(subsystem: Subsystem, snapshot: Snapshot, audit: AuditReport | None) 
     elif state == "failed" or errors:
         subsystem.state = "fault"
         subsystem.problem = "; ".join(f"{error.what}: {error.why}" for error in errors[:5])
-    elif _borrows(subsystem, snapshot):
+    elif subsystem.visitors or any(task.borrowing for task in subsystem.tasks):
         subsystem.state = "borrowing now"
     elif subsystem.tasks:
         subsystem.state = "active"
@@ -131,13 +135,12 @@ def _judge(subsystem: Subsystem, snapshot: Snapshot, audit: AuditReport | None) 
         subsystem.state = "loaded" if modules.intersection(subsystem.listing.needs_modules) else "built in"
 
 
-def _borrows(subsystem: Subsystem, snapshot: Snapshot) -> bool:
-    """A task of it does; or one that it found, such as a user task that dumps core."""
-    borrowers = {task.address for task in snapshot.tasks if task.borrowing}
-    if any(task.address in borrowers for task in subsystem.tasks):
-        return True
+def _visitors(subsystem: Subsystem, snapshot: Snapshot) -> list[Task]:
+    """Tasks that it does not speak for, but found borrowing, such as a user task that dumps core."""
     evidence = [reference for finding in subsystem.findings or () for reference in finding.evidence]
-    return any(reference.kind == "task" and reference.address in borrowers for reference in evidence)
+    found = {reference.address for reference in evidence if reference.kind == "task"}
+    found -= {task.address for task in subsystem.tasks}
+    return [task for task in snapshot.tasks if task.borrowing and task.address in found]
 
 
 def _spoken_for(snapshot: Snapshot, plugins: Sequence[Plugin]) -> dict[str, list[Task]]:
@@ -210,6 +213,8 @@ def _seen(subsystem: Subsystem, snapshot: Snapshot) -> Cell:
         return Cell("")
     if subsystem.state == "fault":
         return Cell("not known", "bad")
+    if subsystem.visitors and not subsystem.tasks:
+        return Cell(f"{len(subsystem.visitors)} borrowing", "warn")
     if not subsystem.tasks:
         return Cell("nobody now" if subsystem.plugin and subsystem.plugin.speaks_for else "-", "muted")
     owners = Counter(task.owner.value for task in subsystem.tasks)
@@ -250,7 +255,7 @@ def subsystems_table(snapshot: Snapshot, audit: AuditReport | None) -> RecordTab
         return [
             Cell(escape_text(subsystem.name)),
             Cell(subsystem.state, _STATE_TONES.get(subsystem.state, "")),
-            Cell(str(len(subsystem.tasks)) if here else ""),
+            Cell(str(len(subsystem.tasks) + len(subsystem.visitors)) if here else ""),
             _seen(subsystem, snapshot),
             Cell(_expected_label(expectation) if here and expectation else "", "muted"),
             _findings_cell(subsystem),
@@ -288,9 +293,10 @@ def describe_subsystem(subsystem: Subsystem, snapshot: Snapshot) -> Detail:
         first = finding.evidence[0] if finding.evidence else None
         text = f"{finding.severity.value}  {finding.title}"
         detail.add("", text, first, SEVERITY_TONES[finding.severity.value])
-    if subsystem.tasks:
-        detail.add("tasks", f"{len(subsystem.tasks)}   a: them in the task table")
-        detail.add_tasks("", subsystem.tasks)
+    tasks = [*subsystem.visitors, *subsystem.tasks]
+    if tasks:
+        detail.add("tasks", f"{len(tasks)}   a: them in the task table")
+        detail.add_tasks("", tasks)
     found = describe(detail.reference, snapshot).facts
     detail.facts += [Fact("", "", tone="muted"), *found] if found else []
     return detail

@@ -31,7 +31,7 @@ def spark(value: int, most: int) -> str:
 
 def event_text(event: Event) -> str:
     """An event in one line, escaped."""
-    return escape_text(f"{event.kind.value}: {event.text}")
+    return escape_text(event.line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ class VirtualTable(ScrollView, can_focus=True):
         self._first: int | None = None
         self.sort_mark: tuple[str, bool] | None = None
         """Column ordered by, and whether the largest comes first."""
-        self._empty = empty
+        self.empty = empty
         self._scroll_state: tuple[object, ...] = ()
         self._styles: dict[str, Style] = {}
         self._strips: LRUCache[tuple[int, int, bool], Strip] = LRUCache(_CACHED_LINES)
@@ -306,7 +306,7 @@ class VirtualTable(ScrollView, can_focus=True):
         index = round(self.scroll_y) + y - 1
         if index >= self._count():
             if index == 0:
-                return self._plain(self._empty, width, self._style("muted"))
+                return self._plain(self.empty, width, self._style("muted"))
             return Strip.blank(width, self._style(""))
         key = (index, self.column if index == self.row else -1, self.has_focus)
         strip = self._strips.get(key)

@@ -1,0 +1,67 @@
+"""Kernel threads in a sentence: a few by name, many by what they have in common. Pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from explorer.analysis.words import MOST_NAMES, count
+from explorer.model import KernelText, Task, TaskKind
+
+__all__ = ("name_kthread", "name_kthreads")
+
+_MOST_GROUPS = 6
+#: ``ksoftirqd/0``, ``kswapd0``, ``irq/9-acpi``: what follows the last letter but one counts CPUs, nodes, instances.
+_NUMBERS = re.compile(r"[/:_.-]*[0-9]*[0-9:/.]*$")
+
+
+def name_kthread(task: Task) -> KernelText:
+    """``kswapd0 (40)``, ``rescuer kworker/R-kblockd (33)``: the kernel's full name, where it keeps one."""
+    name = task.comm if task.kthread is None else task.kthread.full_name or task.comm
+    rescuer = "rescuer " if task.kind is TaskKind.RESCUER else ""
+    return f"{rescuer}{name} ({task.pid})"
+
+
+def name_kthreads(tasks: Sequence[Task], added: str = "") -> KernelText:
+    """``2 kernel threads added: kswapd0 (40) and kdamond.0 (41)``; of many, ``8 rescuers, 6 kworkers and 20 others``.
+
+    :param added: the verb, before the colon; empty: there is none
+    """
+    verb = f" {added}" if added else ""
+    groups: dict[str, list[Task]] = defaultdict(list)
+    for task in tasks:
+        groups[_group(task)].append(task)
+    if len(groups) == 1 and len(tasks) > 1:
+        names = [name_kthread(task).removeprefix("rescuer ") for task in tasks[:MOST_NAMES]]
+        if len(tasks) > MOST_NAMES:
+            names.append(f"{len(tasks) - MOST_NAMES} more")
+        (noun,) = groups
+        return f"{len(tasks)} {noun}{verb}: {_joined(names)}"
+    if len(tasks) <= MOST_NAMES:
+        return f"{count(len(tasks), 'kernel thread')}{verb}: {_joined([*map(name_kthread, tasks)])}"
+    largest = sorted(groups.items(), key=lambda item: -len(item[1]))[:_MOST_GROUPS]
+    shown = [
+        name_kthread(members[0]) if len(members) == 1 else f"{len(members)} {noun}"
+        for noun, members in largest
+    ]
+    others = len(tasks) - sum(len(members) for _, members in largest)
+    if others:
+        shown.append(f"{others} other{'' if others == 1 else 's'}")
+    return f"{count(len(tasks), 'kernel thread')}{verb}: {_joined(shown)}"
+
+
+def _joined(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _group(task: Task) -> str:
+    """In the plural, what a thread is one of."""
+    if task.kind is TaskKind.IDLE:
+        return "idle threads"
+    if task.kind in (TaskKind.KWORKER, TaskKind.RESCUER):
+        return f"{task.kind.value}s"
+    name = task.comm if task.kthread is None else task.kthread.full_name or task.comm
+    kind = f"{_NUMBERS.sub('', name) or name} threads"
+    module = None if task.kthread is None else task.kthread.module
+    return kind if module is None else f"{kind} of module {module}"
