@@ -45,6 +45,11 @@ class BrowserScreen(Guarded, Screen[None]):
         yield TimelineBar(id="timeline")
         yield Footer(show_command_palette=False, compact=True)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether its widgets can be asked for: not while it is made, and not while it is taken down."""
+        return self.is_mounted and bool(self.query("#status")) and bool(self.query("#body > *"))
+
     def compose_body(self) -> ComposeResult:
         """Everything between header and footer."""
         yield from ()
@@ -62,8 +67,8 @@ class BrowserScreen(Guarded, Screen[None]):
     def catch_up(self) -> None:
         """Show the app's view, if that is not what is shown."""
         view = self.explorer.view
-        if not self.is_mounted or view is None or not self.query("#status"):
-            return  # not there yet, or being taken down
+        if view is None or not self.is_there:
+            return
         self.show_status()
         self.show_moment()
         if view is not self._shown:
@@ -80,10 +85,8 @@ class BrowserScreen(Guarded, Screen[None]):
     def show_status(self) -> None:
         """The header: it says what is going on, and how old what is shown is."""
         view = self.explorer.view
-        if not self.is_mounted or view is None:
+        if view is None or not self.is_there:
             return
-        if not self.query("#status"):
-            return  # it is being taken down
         activity, status = self.explorer.activity, self.explorer.status
         state = f" {status} " if status else ""
         header = activity or fit_header(self.header(view), self.size.width - 1 - display_width(state))

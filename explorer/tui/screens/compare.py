@@ -107,6 +107,8 @@ class CompareScreen(TableScreen):
             self.app.call_from_thread(self._compared, comparison)
 
     def _compared(self, comparison: Comparison) -> None:
+        if not self.is_there:
+            return
         self._comparison = comparison
         for number, side in enumerate(SIDES):
             word, tone, text = side_line(comparison, number)

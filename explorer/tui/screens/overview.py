@@ -80,7 +80,7 @@ class OverviewScreen(BrowserScreen):
         self.app.call_from_thread(self._show_findings, view)
 
     def _show_findings(self, view: View) -> None:
-        if view is not self._shown:
+        if view is not self._shown or not self.is_there:
             return
         findings = view.audit.findings
         head = _findings_line(findings)

@@ -39,7 +39,7 @@ class SubsystemsScreen(TableScreen):
         self.app.call_from_thread(self._audited, view)
 
     def _audited(self, view: View) -> None:
-        if view is self._shown:
+        if view is self._shown and self.is_there:
             self.show_view(view)
 
     def subsystem(self) -> Subsystem | None:
