@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import gc
 import importlib
 import os
@@ -83,6 +84,8 @@ class LazyGroup(click.Group):
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
         completing = ctx.resilient_parsing and not args
         if not completing and (not args or (args[0] not in _COMMANDS and args[0] not in own)):
+            if args and not ctx.resilient_parsing:
+                _check_first(args[0])
             args = ["open", *args]
         return super().parse_args(ctx, args)
 
@@ -105,6 +108,15 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, _HELP[name]) for name in self.list_commands(ctx)])
+
+
+def _check_first(word: str) -> None:
+    """:raises click.UsageError: for a word in place of a command that is no target either, but for a typing error"""
+    if word in ("live", "sample") or not word.isidentifier() or os.path.lexists(word):
+        return
+    near = difflib.get_close_matches(word, [*_COMMANDS, "live", "sample"], 1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    raise click.UsageError(f"{word} is no command, and there is no file of that name{meant}")
 
 
 @click.group(
@@ -173,7 +185,9 @@ def main(args: list[str] | None = None) -> None:
         from .targets import escape_lines
 
         vars(error)["message"] = escape_lines(error.message)
-        error.show()
+        context = getattr(error, "ctx", None)
+        hint = "" if context is None else f" ({escape_lines(context.command_path)} --help says more)"
+        click.echo(f"nullfs-explorer: {error.format_message().rstrip('.')}{hint}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped.", err=True)

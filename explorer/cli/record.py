@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from .formats import OutputFile
 from .main import ExitCode
 from .targets import ProgressLine, say_broken
 
@@ -169,7 +170,12 @@ class RecordArguments:
     help="Record until a task matches, such as 'task(1).comm == \"systemd\"' or 'pid:1 comm:systemd'.",
 )
 @click.option(
-    "-o", "--output", type=_FILE, required=True, metavar="FILE", help="The recording (.nxrec). Mode 0600."
+    "-o",
+    "--output",
+    type=OutputFile(),
+    required=True,
+    metavar="FILE",
+    help="The recording (.nxrec). Mode 0600.",
 )
 @click.option(
     "-s", "--symbols", multiple=True, type=_FILE, metavar="FILE", help="A vmlinux with debug info (DWARF)."

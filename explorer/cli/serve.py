@@ -45,7 +45,7 @@ def serve_command(arguments: TargetArguments, port: int, host: str) -> int:
     try:
         from explorer.tui.web.server import serve_app
     except ModuleNotFoundError as error:
-        raise click.ClickException(
+        raise Refused(
             f"serve needs the package {(error.name or '?').replace('_', '-')}, which is not installed: "
             "pip install 'nullfs-explorer[web]'"
         ) from error

@@ -8,6 +8,7 @@ import click
 
 from explorer.model import escape_text
 
+from .formats import OutputFile
 from .snapshot import warn_of_errors
 from .targets import (
     ProgressLine,
@@ -27,7 +28,7 @@ __all__ = ("slice_command",)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=OutputFile(),
     metavar="MINI",
     required=True,
     help="The small vmcore; .zst compresses. Mode 0600.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from .formats import OutputFile
 from .main import ExitCode
 from .targets import TargetArguments, read_snapshot, say_broken, target_options
 
@@ -33,7 +34,7 @@ _MOST_WORDS = 250
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=OutputFile(or_stdout=True),
     metavar="FILE",
     help="Write here instead of to standard output; .zst compresses. Mode 0600.",
 )

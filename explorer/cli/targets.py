@@ -149,7 +149,7 @@ _OPTIONS = (
         "--plugin",
         "plugins",
         multiple=True,
-        type=_FILE,
+        type=click.Path(exists=True, dir_okay=False, readable=False, path_type=Path),
         metavar="FILE",
         help="One more plugin: a Python file, run with your rights.",
     ),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .formats import OutputFile
 from .main import ExitCode
 from .snapshot import FORMATS, format_of, warn_of_errors, write_snapshot
 
@@ -76,7 +77,7 @@ def _head(recording: Recording) -> TimelineHead:
 @click.option(
     "-o",
     "--output",
-    type=_FILE,
+    type=OutputFile(or_stdout=True),
     metavar="FILE",
     help="Write here instead of to standard output; .zst compresses. Mode 0600.",
 )

@@ -152,7 +152,9 @@ def _parse_whole(data: bytes, name: str) -> Snapshot:
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise SnapshotError(f"{name} is not JSON, or cut off: {error}") from error
+        lines = "Extra data: line 2" in str(error)
+        hint = "; JSON Lines are for other programs: snapshot -o FILE.json can be read again" if lines else ""
+        raise SnapshotError(f"{name} is not JSON, or cut off: {error}{hint}") from error
     except MemoryError as error:
         raise SnapshotError(f"{name} needs more memory than there is") from error
     if not isinstance(document, dict) or type(version := document.get("schema_version")) is not int:

@@ -50,6 +50,8 @@ def _detect(text: str) -> TargetSpec:
             if not file.read(1):
                 raise TargetError(f"{rest}: the file is empty")
         return TargetSpec("physmem", text, path=Path(rest))
+    if scheme in ("qemu", "physmem") and not rest and ":" in text:
+        raise TargetError(f"{scheme}: names nothing: say qemu:SOCKET, qemu:HOST:PORT or physmem:FILE")
     if not text or "\0" in text:
         raise TargetError("an empty target; say live, sample, qemu:SOCKET, physmem:FILE, or name a file")
     return _detect_file(text)

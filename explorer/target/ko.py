@@ -136,7 +136,7 @@ def read_module_file(path: Path) -> ModuleFile:
     """
     label = str(path)
     try:
-        with open_file(path) as file:
+        with open_file(path, "ko") as file:
             if os.fstat(file.fileno()).st_size > _MAX_FILE:
                 raise TargetError(f"{label}: larger than 1 GB: no kernel module")
             form = sniff(os.pread(file.fileno(), _HEAD, 0))

@@ -257,7 +257,7 @@ def test_without_the_extra_it_says_what_to_install(run: Run, tmp_path: Path) -> 
     (tmp_path / "hidden" / "textual_serve.py").write_text("raise ModuleNotFoundError(name='textual_serve')")
     path = f"{tmp_path / 'hidden'}{os.pathsep}{ROOT}"
     result = run("serve", "sample", "--port", "0", env={"PYTHONPATH": path})
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr.count("\n") == 1 and "pip install 'nullfs-explorer[web]'" in result.stderr
 
 

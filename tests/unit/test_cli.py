@@ -112,6 +112,50 @@ def test_errors_of_the_command_line_exit_with_2(run: Run) -> None:
     assert_one_clear_line(run("snapshot", RFC, "-o", "."), 2, "directory")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("taks", "sample"), "taks is no command, and there is no file of that name; did you mean tasks?"),
+        (("nosuch",), "nosuch is no command"),
+        (("tasks",), "Missing TARGET"),
+        (("tasks", "sample", "--nosuch"), "No such option"),
+        (("tasks", "sample", "--plugin", "nosuch.py"), "nosuch.py"),
+        (("snapshot", "sample", "-o", ""), "an empty name"),
+        (("slice", "sample", "-o", "-"), "standard output"),
+        (("explain", "NOPE"), "no rule NOPE"),
+        (("diff", "sample"), "Two targets"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_says_what_is_wrong(
+    words: tuple[str, ...], said: str, run: Run, tmp_path: Path
+) -> None:
+    assert_one_clear_line(run(*words), 2, said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dash_is_standard_output_and_no_file(run: Run, tmp_path: Path) -> None:
+    result = run("snapshot", RFC, "-o", "-")
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["tasks"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hints_fit_what_was_asked_for(run: Run) -> None:
+    assert "targets are" not in run("ko", "nosuch.ko").stderr
+    assert_one_clear_line(run("tasks", "physmem:"), 3, "physmem:", "names nothing")
+    assert run("snapshot", RFC, "-o", "s.jsonl").returncode == 0
+    assert_one_clear_line(run("tasks", "s.jsonl"), 3, "JSON Lines")
+
+
+def test_tasks_gives_the_verdict_of_the_audit_and_not_the_promise_of_its_generation(run: Run) -> None:
+    """Of a kernel whose PID 1 had left userspace_init_fs it said that PID 1 owns it."""
+    for name in FIXTURES:
+        verdict = run("tasks", FIXTURES[name]).stdout.splitlines()[0]
+        assert " ".join(run("audit", FIXTURES[name]).stdout.split()).startswith(" ".join(verdict.split())), (
+            name
+        )
+
+
 def test_a_full_disk_is_one_line_and_leaves_no_device_replaced(run: Run) -> None:
     assert_one_clear_line(run("snapshot", RFC, "-o", "/dev/full"), 2, "No space left")
     assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)

@@ -109,9 +109,10 @@ def test_a_plugin_that_does_not_load_is_not_passed_over_in_silence(
         assert run("snapshot", SAMPLE, "-o", "saved.json").returncode == 0
         target = tmp_path / "saved.json"
     words = ("slice",) if command == "slice" else ("snapshot", "--redact")
-    ran = run(*words, target, "--plugin", "nofile.py", "-o", "out.json")
+    (tmp_path / "broken.py").write_text("raise KeyError('at once')")
+    ran = run(*words, target, "--plugin", "broken.py", "-o", "out.json")
     assert ran.returncode == 4
-    assert [line for line in ran.stderr.splitlines() if "plugin nofile: load: FileNotFoundError" in line]
+    assert [line for line in ran.stderr.splitlines() if "plugin broken: load: KeyError" in line]
 
 
 @pytest.fixture
