@@ -265,7 +265,7 @@ def read_named_snapshot(
         assert spec.path is not None
         with Recording.open(spec.path) as recording:
             snapshot, frame = recording.snapshot_at(spec.moment), recording.find(spec.moment)
-            at = f"frame #{frame} of {len(recording)} at {recording.times[frame]:.3f} s"
+            at = f"frame #{frame} of {len(recording) - 1} at {recording.times[frame]:.3f} s"
             return snapshot, f"{spec.path}, {at} ({snapshot.capture.source.target})"
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec, progress)

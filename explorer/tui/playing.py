@@ -76,6 +76,18 @@ class PlayingApp(ReadingApp):
             self.playback.recording.close()
         self.playback, self._wanted = playback, playback.index
         await self._show(view)
+        if playback.recording.damage is not None:
+            self.say(
+                escape_text(
+                    f"The file is cut off or damaged: {playback.recording.damage}; all before is shown."
+                )
+            )
+
+    @property
+    def status(self) -> str:
+        """On every screen: what comes after the last frame is not known."""
+        damaged = self.playback is not None and self.playback.recording.damage is not None
+        return "  ".join(filter(None, (super().status, "FILE CUT OFF" if damaged else "")))
 
     def _opening(self, done: int, total: int) -> None:
         """Called in the reading thread."""

@@ -61,6 +61,24 @@ def shown_tasks(app: ExplorerApp) -> int:
     return len(app.view.snapshot.tasks)
 
 
+def test_a_recording_that_is_cut_off_says_so_on_every_screen(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.nxrec"
+    cut.write_bytes(BOOT.read_bytes()[:-5000])
+
+    async def steps(app: ExplorerApp, pilot: Pilots) -> None:
+        assert any("ends within a record" in notice.message for notice in app._notifications)
+        for key in ("o", "t", "l", "n"):
+            await press(pilot, key)
+            assert "FILE CUT OFF" in screen_text(app), key
+
+    play(steps, cut)
+
+    async def whole(app: ExplorerApp, pilot: Pilots) -> None:
+        assert "CUT OFF" not in screen_text(app)
+
+    play(whole)
+
+
 def write_recording(path: Path, snapshots: list[Snapshot]) -> Path:
     with RecordingWriter(
         path, mode="live", target="live", step_s=1.0, started_at="2026-01-01T00:00:00Z"
