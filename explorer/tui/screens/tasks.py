@@ -94,7 +94,7 @@ class TasksScreen(TableScreen):
                 id="filter",
                 restrict=NO_CONTROL,
                 compact=True,
-                placeholder="/ to type: kind:kthread root:nullfs borrowing …",
+                placeholder="/ to type: kind:kthread root:nullfs",
             )
             yield Static(id="counts", markup=False)
         yield Static(id="filterwrong", markup=False)
