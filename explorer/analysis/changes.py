@@ -18,6 +18,8 @@ from explorer.model.diff import Change, ObjectChange, SnapshotDiff, TaskChange, 
 
 __all__ = ("Changes", "EventKind", "HappenedEvent", "find_changes", "fs_changes", "pair_findings")
 
+#: Decimal and hexadecimal ones. What stands before keeps the search from beginning again within a word of such letters.
+_NUMBER = re.compile(r"(?<![0-9a-f])(?:0x)?[0-9a-f]*[0-9][0-9a-f]*")
 Marks = dict[tuple[str, int | None], str]
 
 
@@ -266,7 +268,7 @@ def _key(finding: Finding, same_boot: bool) -> tuple[object, ...]:
     """Which finding is which: on one boot, its rule and what it is about, as the title may count seconds. Across boots
     no address and no number means the same, and the words of the title are left."""
     if not same_boot:
-        return finding.rule, re.sub(r"(0x)?[0-9a-f]*[0-9][0-9a-f]*", "N", finding.title)
+        return finding.rule, _NUMBER.sub("N", finding.title)
     about = tuple(
         (item.kind, item.address, item.label if item.address is None else "") for item in finding.evidence
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -12,8 +11,8 @@ from explorer.model import KernelText, Task, TaskKind
 __all__ = ("name_kthread", "name_kthreads")
 
 _MOST_GROUPS = 6
-#: ``ksoftirqd/0``, ``kswapd0``, ``irq/9-acpi``: what follows the last letter but one counts CPUs, nodes, instances.
-_NUMBERS = re.compile(r"[/:_.-]*[0-9]*[0-9:/.]*$")
+#: ``ksoftirqd/0``, ``kswapd0``, ``napi/eth0-8193``: what stands behind the last letter counts CPUs, nodes, instances.
+_COUNTING = "0123456789/:_.-"
 
 
 def name_kthread(task: Task) -> KernelText:
@@ -62,6 +61,6 @@ def _group(task: Task) -> str:
     if task.kind in (TaskKind.KWORKER, TaskKind.RESCUER):
         return f"{task.kind.value}s"
     name = task.comm if task.kthread is None else task.kthread.full_name or task.comm
-    kind = f"{_NUMBERS.sub('', name) or name} threads"
+    kind = f"{name.rstrip(_COUNTING) or name} threads"
     module = None if task.kthread is None else task.kthread.module
     return kind if module is None else f"{kind} of module {module}"
