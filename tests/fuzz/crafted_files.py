@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import zstandard
 
@@ -22,6 +24,7 @@ from tests.unit.ko_builder import module_bytes
 
 from .bases import SMALLEST, Bases, flatten
 from .formats import FileCase, mutate_bytes
+from .recordings import plain_records
 
 __all__ = ("CRAFTED_FILE_MUTATORS",)
 
@@ -150,10 +153,77 @@ def _modules(_: Bases, rng: random.Random) -> FileCase:
     return FileCase(content, ".ko")
 
 
+_PARTS = (
+    "/",
+    "a",
+    "0",
+    "-1",
+    " ",
+    "1.",
+    "(",
+    "[",
+    "\x1b",
+    "\u65e5",
+    "ab ",
+    "0x",
+    "%",
+    "::",
+    "\udcff",
+    "*",
+    "\\",
+    "'",
+    ".0",
+)
+_FIELDS = (
+    ("comm", "full_name"), ("path", "source"), ("name", "value", "text"), ("release", "cmdline", "why", "what"), ()
+)  # fmt: skip
+
+
+def _endless_texts(bases: Bases, rng: random.Random) -> FileCase:
+    """Names without end, in a snapshot or in the frames of a recording: of the sort on which searches begin anew."""
+    text = rng.choice(_PARTS) * rng.choice((2000, 20_000, 100_000)) + rng.choice(("", "x"))
+    fields, budget = rng.choice(_FIELDS), [8_000_000]
+    if rng.random() < 0.5:
+        document = _with_texts(json.loads(bases.snapshot_json("isolated")), text, fields, budget)
+        return FileCase(json.dumps(document).encode(), ".json", ("--no-cache",))
+    out = [PREAMBLE.pack(MAGIC, FORMAT_VERSION, 0)]
+    for head, plain in plain_records(bases.recording()):
+        if head.type == RecordType.KEY:
+            document = _with_texts(json.loads(plain), text, fields, budget)
+            document["noise"] = rng.randbytes(
+                40_000
+            ).hex()  # without it the record would be too small for what it gives
+            plain = encode_json(document)
+        if head.type != RecordType.DELTA:
+            out += [pack_record(RecordType(head.type), head.segment, head.time_ns, plain)] * rng.randint(1, 2)
+    return FileCase(b"".join(out), ".nxrec")
+
+
+def _with_texts(value: Any, text: str, fields: tuple[str, ...], budget: list[int]) -> Any:
+    """The document with that text in place of those of some fields, or of any, while there is budget: characters."""
+    if isinstance(value, list):
+        return [_with_texts(item, text, fields, budget) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {}
+    for key, item in value.items():
+        if (
+            isinstance(item, str)
+            and (key in fields or not fields)
+            and budget[0] > 0
+            and not item.startswith("0x")
+        ):
+            budget[0] -= len(text)
+            item = text
+        found[key] = _with_texts(item, text, fields, budget)
+    return found
+
+
 CRAFTED_FILE_MUTATORS: dict[str, Callable[[Bases, random.Random], FileCase]] = {
     "kdump-sizes": _kdump_sizes,
     "elf-alias": _elf_alias,
     "texts": _texts,
     "recording-bombs": _recording_bombs,
     "modules": _modules,
+    "endless-texts": _endless_texts,
 }

@@ -21,7 +21,7 @@ from explorer.recording.format import (
 from .bases import Bases
 from .formats import FileCase, changed_json, mutate_bytes
 
-__all__ = ("RECORDING_MUTATORS",)
+__all__ = ("RECORDING_MUTATORS", "plain_records")
 
 
 def _recording_bytes(bases: Bases, rng: random.Random) -> FileCase:
@@ -31,7 +31,7 @@ def _recording_bytes(bases: Bases, rng: random.Random) -> FileCase:
 
 def _recording_sealed(bases: Bases, rng: random.Random) -> FileCase:
     """Records whose content is damaged and whose checksums are right: a stranger's recording."""
-    documents = _plain_records(bases.recording())
+    documents = plain_records(bases.recording())
     out = [PREAMBLE.pack(MAGIC, FORMAT_VERSION, 0)]
     wanted = set(rng.sample(range(len(documents)), min(2, len(documents))))
     dictionary = None
@@ -51,7 +51,7 @@ def _recording_sealed(bases: Bases, rng: random.Random) -> FileCase:
     return FileCase(b"".join(out), ".nxrec")
 
 
-def _plain_records(content: bytes) -> list[tuple[RecordHead, bytes]]:
+def plain_records(content: bytes) -> list[tuple[RecordHead, bytes]]:
     """The records of a sound recording but its index, unpacked."""
     found, at, dictionary = [], PREAMBLE.size, None
     while at + RECORD_HEAD.size <= len(content):
