@@ -27,6 +27,7 @@ pid_t state_of(const char *comm, unsigned long clone_flags, state_fn make, const
 char task_state(pid_t pid);
 bool wait_for_state(pid_t pid, char wanted);
 pid_t wait_for_comm(const char *comm);
+pid_t wait_for_stuck_helper(void);
 
 /* files.c: small steps, each 0 or a negative errno */
 ssize_t read_file(const char *path, char *buf, size_t size);

@@ -83,7 +83,8 @@ static void make_stuck_on_fuse(void)
 	/* a helper that has not reached exec yet: still the kernel's own thread of execution, with a copy of init's fs */
 	must(write_file(MODPROBE, "/f/modprobe"), "modprobe-fuse");
 	pid = spawn_blocking("umh-asker-fuse", ask_for_other_module, NULL);
-	state("umh-asker-fuse", wait_for_state(pid, 'D') ? pid : -1);
+	/* only when it looks its program up may modprobe be written again: the kernel reads it late */
+	state("umh-asker-fuse", wait_for_stuck_helper() > 0 && wait_for_state(pid, 'D') ? pid : -1);
 }
 
 static void make_waiting_helper(void)

@@ -16,6 +16,7 @@
 #include "lab.h"
 
 #define WAIT_STEPS 200
+#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 
 void set_comm(const char *comm)
 {
@@ -157,33 +158,56 @@ bool wait_for_state(pid_t pid, char wanted)
 	return false;
 }
 
-static pid_t find_comm(const char *comm)
+typedef bool (*task_fn)(pid_t pid, const char *wanted);
+
+static bool has_comm(pid_t pid, const char *comm)
+{
+	char path[64], buf[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	if (read_file(path, buf, sizeof(buf)) <= 0)
+		return false;
+	buf[strcspn(buf, "\n")] = '\0';
+	return !strcmp(buf, comm);
+}
+
+/* A usermodehelper before its exec: called as the kworker that made it, and no kernel thread; it waits in D. */
+static bool is_stuck_helper(pid_t pid, const char *unused)
+{
+	char path[64], buf[512], state;
+	unsigned long flags;
+	char *end;
+
+	(void)unused;
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (read_file(path, buf, sizeof(buf)) <= 0 || !strstr(buf, " (kworker/"))
+		return false;
+	end = strrchr(buf, ')');
+	return end && sscanf(end + 1, " %c %*d %*d %*d %*d %*d %lu", &state, &flags) == 2 &&
+	       state == 'D' && !(flags & PF_KTHREAD);
+}
+
+static pid_t find_task(task_fn is_wanted, const char *wanted)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
 	pid_t found = -1;
 
 	while (proc && found < 0 && (entry = readdir(proc))) {
-		char path[300], buf[64];
+		pid_t pid = atoi(entry->d_name);
 
-		if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
-		if (read_file(path, buf, sizeof(buf)) <= 0)
-			continue;
-		buf[strcspn(buf, "\n")] = '\0';
-		if (!strcmp(buf, comm))
-			found = atoi(entry->d_name);
+		if (pid > 0 && is_wanted(pid, wanted))
+			found = pid;
 	}
 	if (proc)
 		closedir(proc);
 	return found;
 }
 
-pid_t wait_for_comm(const char *comm)
+static pid_t wait_for_task(task_fn is_wanted, const char *wanted)
 {
 	for (int i = 0; i < WAIT_STEPS; i++) {
-		pid_t pid = find_comm(comm);
+		pid_t pid = find_task(is_wanted, wanted);
 
 		if (pid > 0)
 			return pid;
@@ -191,4 +215,14 @@ pid_t wait_for_comm(const char *comm)
 	}
 	errno = ETIMEDOUT;
 	return -1;
+}
+
+pid_t wait_for_comm(const char *comm)
+{
+	return wait_for_task(has_comm, comm);
+}
+
+pid_t wait_for_stuck_helper(void)
+{
+	return wait_for_task(is_stuck_helper, NULL);
 }
