@@ -87,6 +87,7 @@ def _texts(document: Any) -> Iterator[str]:
 
 def _csv_texts(content: str) -> Iterator[str]:
     """Every cell behind the header: numbers are no names, though a name can be one."""
+    csv.field_size_limit(max(csv.field_size_limit(), len(content)))  # else 128 KiB, and a name may be longer
     rows = csv.reader(io.StringIO(content))
     next(rows, None)
     for row in rows:

@@ -233,6 +233,14 @@ def test_numbers_that_damage_has_made_are_not_taken_for_names_that_are_left(isol
         assert b"task -1097471460" not in content  # in the error it could be anybody's name
 
 
+def test_a_name_longer_than_a_csv_reader_takes_is_redacted_all_the_same(isolated: Snapshot) -> None:
+    task = isolated.tasks[0].model_copy(update={"comm": "secret " * 30_000})
+    snapshot = isolated.model_copy(update={"tasks": [task, *isolated.tasks[1:]]})
+    _, content = redact_and_encode(snapshot, (), "csv")
+    assert len(content) > 200_000
+    assert b"secret" not in content
+
+
 def test_names_that_are_no_plain_words_are_still_seen_when_they_are_left() -> None:
     redactor = Redactor()
     for name in ("größe", "owned\x07bell", "fe80::1:2:3:4", "192.168.77.12"):
