@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from explorer.analysis.words import MOST_NAMES, count
+from explorer.analysis.words import MOST_NAMES, count, join_names
 from explorer.model import KernelText, Task, TaskKind
 
 __all__ = ("name_kthread", "name_kthreads")
@@ -17,9 +17,8 @@ _COUNTING = "0123456789/:_.-"
 
 def name_kthread(task: Task) -> KernelText:
     """``kswapd0 (40)``, ``rescuer kworker/R-kblockd (33)``: the kernel's full name, where it keeps one."""
-    name = task.comm if task.kthread is None else task.kthread.full_name or task.comm
     rescuer = "rescuer " if task.kind is TaskKind.RESCUER else ""
-    return f"{rescuer}{name} ({task.pid})"
+    return f"{rescuer}{_full_name(task)} ({task.pid})"
 
 
 def name_kthreads(tasks: Sequence[Task], added: str = "") -> KernelText:
@@ -36,9 +35,9 @@ def name_kthreads(tasks: Sequence[Task], added: str = "") -> KernelText:
         if len(tasks) > MOST_NAMES:
             names.append(f"{len(tasks) - MOST_NAMES} more")
         (noun,) = groups
-        return f"{len(tasks)} {noun}{verb}: {_joined(names)}"
+        return f"{len(tasks)} {noun}{verb}: {join_names(names)}"
     if len(tasks) <= MOST_NAMES:
-        return f"{count(len(tasks), 'kernel thread')}{verb}: {_joined([*map(name_kthread, tasks)])}"
+        return f"{count(len(tasks), 'kernel thread')}{verb}: {join_names([*map(name_kthread, tasks)])}"
     largest = sorted(groups.items(), key=lambda item: -len(item[1]))[:_MOST_GROUPS]
     shown = [
         name_kthread(members[0]) if len(members) == 1 else f"{len(members)} {noun}"
@@ -46,12 +45,12 @@ def name_kthreads(tasks: Sequence[Task], added: str = "") -> KernelText:
     ]
     others = len(tasks) - sum(len(members) for _, members in largest)
     if others:
-        shown.append(f"{others} other{'' if others == 1 else 's'}")
-    return f"{count(len(tasks), 'kernel thread')}{verb}: {_joined(shown)}"
+        shown.append(count(others, "other"))
+    return f"{count(len(tasks), 'kernel thread')}{verb}: {join_names(shown)}"
 
 
-def _joined(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _full_name(task: Task) -> KernelText:
+    return task.comm if task.kthread is None else task.kthread.full_name or task.comm
 
 
 def _group(task: Task) -> str:
@@ -60,7 +59,7 @@ def _group(task: Task) -> str:
         return "idle threads"
     if task.kind in (TaskKind.KWORKER, TaskKind.RESCUER):
         return f"{task.kind.value}s"
-    name = task.comm if task.kthread is None else task.kthread.full_name or task.comm
+    name = _full_name(task)
     kind = f"{name.rstrip(_COUNTING) or name} threads"
     module = None if task.kthread is None else task.kthread.module
     return kind if module is None else f"{kind} of module {module}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from explorer.model import Mount, PathRef, Snapshot, Task
 
-__all__ = ("MOST_NAMES", "count", "name_mount", "name_task", "name_tasks", "place", "seconds")
+__all__ = ("MOST_NAMES", "count", "join_names", "name_mount", "name_task", "name_tasks", "place", "seconds")
 
 #: Names in a title before "and N more".
 MOST_NAMES = 3
@@ -21,8 +21,11 @@ def name_tasks(tasks: Sequence[Task]) -> str:
     """``a (1), b (2) and c (3)``; of more than that, the first three ``and N more``."""
     names = [name_task(task) for task in tasks[:MOST_NAMES]]
     more = len(tasks) - len(names)
-    if more > 0:
-        return f"{', '.join(names)} and {more} more"
+    return join_names([*names, f"{more} more"] if more > 0 else names)
+
+
+def join_names(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``: of one or more."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
