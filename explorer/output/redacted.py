@@ -47,19 +47,12 @@ def redact_and_encode(snapshot: Snapshot, plugins: Sequence[Plugin], form: str) 
 
 def _numbers(snapshot: Snapshot, plugins: Sequence[Plugin]) -> Iterator[int]:
     """Every number in a snapshot, those in the facts of the plugins too, where addresses are texts."""
-    pending: list[Any] = [snapshot.model_dump(exclude={"plugins"})]
+    documents = [snapshot.model_dump(exclude={"plugins"})]
     for plugin in plugins:
         raw = snapshot.plugins.get(plugin.name, {})
         if raw.get("state") == "loaded":
-            pending.append(plugin.facts.model_validate(raw).model_dump())
-    while pending:
-        value = pending.pop()
-        if isinstance(value, dict):
-            pending += value.values()
-        elif isinstance(value, list | tuple):
-            pending += value
-        elif isinstance(value, int):
-            yield value
+            documents.append(plugin.facts.model_validate(raw).model_dump())
+    return (value for value in _leaves(documents) if isinstance(value, int))
 
 
 def _json_texts(content: str) -> Iterator[str]:
@@ -73,15 +66,20 @@ def _jsonl_texts(content: str) -> Iterator[str]:
 
 def _texts(document: Any) -> Iterator[str]:
     """Every text in a document. What a plugin calls itself, and fields, are keys; others are texts like all."""
+    return (value for value in _leaves(document) if isinstance(value, str))
+
+
+def _leaves(document: Any) -> Iterator[Any]:
+    """Every key and every value in a document that holds no others."""
     pending = [document]
     while pending:
         value = pending.pop()
         if isinstance(value, dict):
             yield from value
             pending += value.values()
-        elif isinstance(value, list):
+        elif isinstance(value, list | tuple):
             pending += value
-        elif isinstance(value, str):
+        else:
             yield value
 
 
