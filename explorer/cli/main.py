@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import gc
 import importlib
 import os
@@ -114,6 +113,8 @@ def _check_first(word: str) -> None:
     """:raises click.UsageError: for a word in place of a command that is no target either, but for a typing error"""
     if word in ("live", "sample") or not word.isidentifier() or os.path.lexists(word):
         return
+    import difflib
+
     near = difflib.get_close_matches(word, [*_COMMANDS, "live", "sample"], 1)
     meant = f"; did you mean {near[0]}?" if near else ""
     raise click.UsageError(f"{word} is no command, and there is no file of that name{meant}")

@@ -13,6 +13,7 @@ from explorer.tui.faults import FAULT_MODE
 from explorer.tui.screens.fault import FaultScreen
 from explorer.tui.screens.info import TextScreen
 from explorer.tui.screens.overview import OverviewScreen
+from explorer.tui.screens.subsystems import SubsystemsScreen
 from explorer.tui.screens.tables import FsStructsScreen, MountsScreen
 from explorer.tui.screens.tasks import TasksScreen
 from explorer.tui.views.records import RecordTable
@@ -154,3 +155,23 @@ def test_a_fault_on_the_screen_of_faults_ends_the_app_with_its_traceback(
     with pytest.raises(RuntimeError, match="no such"):
         drive(app, steps)
     assert app.return_code == 1
+
+
+def test_findings_that_come_while_their_screen_is_taken_down_are_no_fault(app: ExplorerApp) -> None:
+    """Rules run in a thread: who quits, or leaves a screen, does not wait for them."""
+
+    async def steps(pilot: Pilots) -> None:
+        screen = app.screen
+        assert isinstance(screen, OverviewScreen)
+        view = app.view
+        assert view is not None
+        await screen.query_one("#body").remove_children()
+        screen._show_findings(view)
+        screen.catch_up()
+        await press(pilot, "s")
+        screen = app.screen
+        assert isinstance(screen, SubsystemsScreen)
+        await screen.query_one("#body").remove_children()
+        screen._audited(view)
+
+    drive(app, steps)

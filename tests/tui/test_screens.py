@@ -50,26 +50,6 @@ def test_plain_letters_go_to_every_screen_and_back(app: ExplorerApp) -> None:
     drive(app, steps)
 
 
-def test_findings_that_come_while_their_screen_is_taken_down_are_no_fault(app: ExplorerApp) -> None:
-    """Rules run in a thread: who quits, or leaves a screen, does not wait for them."""
-
-    async def steps(pilot: Pilots) -> None:
-        screen = app.screen
-        assert isinstance(screen, OverviewScreen)
-        view = app.view
-        assert view is not None
-        await screen.query_one("#body").remove_children()
-        screen._show_findings(view)
-        screen.catch_up()
-        await press(pilot, "s")
-        screen = app.screen
-        assert isinstance(screen, SubsystemsScreen)
-        await screen.query_one("#body").remove_children()
-        screen._audited(view)
-
-    drive(app, steps)
-
-
 def test_every_door_leads_to_exactly_the_tasks_inside(app: ExplorerApp, saved: Snapshot) -> None:
     worlds = find_worlds(saved)
 
