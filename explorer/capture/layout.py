@@ -318,7 +318,7 @@ def _namespace_decoder(prog: drgn.Program, *, has_tree: bool, flagged: bool) -> 
         # Before the tree, "mounts" was a count.
         "?mounts.rb_node" if has_tree else "?no_such_member",
         "?list.next",
-        "is_anon" if flagged else ("?seq", "?seq_origin"),
+        "is_anon" if flagged else ("?seq", "?ns.ns_id"),
     )
 
 
@@ -331,7 +331,7 @@ def probe_layout(prog: drgn.Program) -> Layout:
     mount = prog.type("struct mount")
     namespace = prog.type("struct mnt_namespace")
     mount_node = _optional_offset(prog, "mount", "mnt_node")
-    # 7.x says so in a flag; before that an anonymous namespace is one without a sequence number.
+    # 7.x says so in a flag; before that an anonymous namespace is one without a sequence number, or (6.18 on) an id.
     flagged = namespace.has_member("is_anon")
     return Layout(
         task=_task_decoder(prog),
