@@ -57,7 +57,7 @@ class World:
     tasks: list[Task] = field(default_factory=list)
     fs_structs: list[FsStruct] = field(default_factory=list)
 
-    def kinds(self) -> list[tuple[TaskKind, int]]:
+    def kinds(self) -> list[tuple[TaskKind | None, int]]:
         """Tasks by kind, most first."""
         return Counter(task.kind for task in self.tasks).most_common()
 

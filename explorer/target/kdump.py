@@ -55,6 +55,8 @@ class KdumpHeader:
 
     #: Pages in the dump.
     pages: int
+    #: makedumpfile's dump level: which sorts of pages it left out. QEMU leaves out none, and says 1.
+    level: int
     #: makedumpfile ran out of space while writing it, and says so.
     incomplete: bool
     #: The VMCOREINFO it carries, or ``None``: a QEMU dump of a guest without ``-device vmcoreinfo``.
@@ -95,7 +97,7 @@ def read_kdump_header(file: BinaryIO, name: str) -> KdumpHeader:
     sub = os.pread(fd, _SUB_HEADER_SIZE, block_size)
     if len(sub) < _SUB_HEADER_SIZE:
         raise TargetError(f"{name}: truncated: the kdump sub header is missing")
-    _, _, split, _, _, *extents = _SUB_HEADER.unpack_from(sub)
+    _, level, split, _, _, *extents = _SUB_HEADER.unpack_from(sub)
     if split:
         raise TargetError(
             f"{name}: one part of a split dump; join the parts with makedumpfile --reassemble first"
@@ -121,7 +123,7 @@ def read_kdump_header(file: BinaryIO, name: str) -> KdumpHeader:
     pages = _count_bits(fd, *bitmap, (size - descriptors) // _DESCRIPTOR.size)
     _check_descriptors(fd, name, descriptors, pages)
     info = _vmcoreinfo(fd, version, extents[0], extents[1])
-    return KdumpHeader(pages, bool(status & _INCOMPLETE), info, bitmap, descriptors)
+    return KdumpHeader(pages, level, bool(status & _INCOMPLETE), info, bitmap, descriptors)
 
 
 def dumped_ranges(file: BinaryIO, header: KdumpHeader) -> Iterator[tuple[int, int]]:

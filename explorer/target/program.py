@@ -41,6 +41,9 @@ _ANY_VMCOREINFO = (
     b"OSRELEASE=6.12.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff81000000\n"
     b"NUMBER(pgtable_l5_enabled)=0\n"
 )
+#: Bits of makedumpfile's dump level: pages of caches, of users, and free ones (1: zeros, which are known all the same).
+_LEFT_OUT = 0x1E
+_USER_PAGES = 8
 _INCOMPLETE = "makedumpfile marked this dump incomplete (it ran out of space): some memory is missing"
 
 
@@ -57,6 +60,8 @@ class OpenProgram:
     consistent: bool
     #: What the user should know about how it is read, one sentence each.
     notes: list[str] = field(default_factory=list)
+    #: Why a part of the memory is not there, as far as the file itself tells; ``None``: all of it should be.
+    missing_memory: str | None = None
     closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     def close(self) -> None:
@@ -100,12 +105,18 @@ def _open(
     if spec.kind == "qemu" and spec.address is not None:
         guest = open_qemu(spec.address, given, report)
         return OpenProgram(
-            guest.prog, "qemu", spec.text, guest.vmcoreinfo, not guest.running, guest.notes, [guest.release]
+            guest.prog,
+            "qemu",
+            spec.text,
+            guest.vmcoreinfo,
+            not guest.running,
+            guest.notes,
+            closers=[guest.release],
         )
     if spec.kind == "physmem" and spec.path is not None:
         image = open_physmem(spec.path, given, ram_below_4g, report)
         return OpenProgram(
-            image.prog, "physmem", spec.text, image.vmcoreinfo, True, image.notes, [image.release]
+            image.prog, "physmem", spec.text, image.vmcoreinfo, True, image.notes, closers=[image.release]
         )
     if spec.kind == "snapshot":
         raise TargetError(f"{spec.text}: a saved snapshot, not a kernel")
