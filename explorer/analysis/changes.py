@@ -13,7 +13,18 @@ from enum import StrEnum
 
 from explorer.analysis.diff import diff_snapshots
 from explorer.analysis.verdict import verdict
-from explorer.model import Finding, FsStruct, KernelText, Mount, Reference, Snapshot, hex_address
+from explorer.model import (
+    Finding,
+    FsStruct,
+    KernelText,
+    Mount,
+    Reference,
+    Snapshot,
+    comm_and_pid,
+    global_fs,
+    hex_address,
+    mount_name,
+)
 from explorer.model.diff import Change, ObjectChange, SnapshotDiff, TaskChange, TaskLabel
 
 __all__ = ("Changes", "EventKind", "HappenedEvent", "find_changes", "fs_changes", "pair_findings")
@@ -118,7 +129,7 @@ def _verdict(a: Snapshot, b: Snapshot) -> Iterator[HappenedEvent]:
 
 
 def _reference(label: TaskLabel) -> Reference:
-    return Reference(kind="task", address=label.address, label=f"{label.comm} ({label.pid})")
+    return Reference(kind="task", address=label.address, label=comm_and_pid(label.comm, label.pid))
 
 
 _OF_TASK = {"root": EventKind.ROOT, "pwd": EventKind.PWD, "fs_struct": EventKind.MOVED_FS}
@@ -163,12 +174,7 @@ def _task(changed: TaskChange) -> Iterator[HappenedEvent]:
 
 def fs_changes(a: Snapshot, b: Snapshot) -> list[ObjectChange]:
     """``fs_structs`` of two readings of one boot, by address: new, gone, or with other users or another root."""
-    names = {
-        address: name
-        for name in ("init_fs", "userspace_init_fs")
-        for address in (getattr(a.kernel, name), getattr(b.kernel, name))
-        if address is not None
-    }
+    names = global_fs(a.kernel) | global_fs(b.kernel)
 
     def made(state: str, address: int, changes: list[Change]) -> ObjectChange:
         return ObjectChange.model_validate(
@@ -249,7 +255,7 @@ def _mounts(diff: SnapshotDiff, b: Snapshot, found: Changes) -> None:
     for changed in diff.mounts:
         address = changed.after if changed.after is not None else changed.before
         mount = mounts.get(address or 0)
-        label = changed.name if mount is None else f"{mount.fstype or '?'}#{mount.id}"
+        label = changed.name if mount is None else mount_name(mount)
         reference = Reference(kind="mount", address=address, label=label)
         text = ", ".join([changed.name, *map(_arrow, changed.changes)])
         found.events.append(HappenedEvent(_OF_MOUNT[changed.state], text, reference))

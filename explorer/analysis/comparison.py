@@ -13,7 +13,7 @@ from typing import Literal
 from explorer.analysis.changes import fs_changes, pair_findings
 from explorer.analysis.diff import diff_snapshots
 from explorer.analysis.verdict import Verdict, verdict
-from explorer.model import Finding, KernelText, Reference, Snapshot
+from explorer.model import Finding, KernelText, Reference, Snapshot, comm_and_pid, mount_name, task_name
 from explorer.model.diff import Change, Regrouping, SnapshotDiff, TaskChange, TaskLabel, WorkerGroup
 
 __all__ = ("KINDS", "Comparison", "Difference", "compare_snapshots")
@@ -94,7 +94,7 @@ def _kernel(diff: SnapshotDiff, verdicts: tuple[Verdict, Verdict]) -> Iterator[D
 
 
 def _task(label: TaskLabel) -> Reference:
-    return Reference(kind="task", address=label.address, label=f"{label.comm} ({label.pid})")
+    return Reference(kind="task", address=label.address, label=comm_and_pid(label.comm, label.pid))
 
 
 def _home(label: TaskLabel) -> str:
@@ -153,7 +153,7 @@ def _fs_structs(a: Snapshot, b: Snapshot, diff: SnapshotDiff) -> Iterator[Differ
 
 def _held(snapshot: Snapshot, address: int | None) -> str:
     tasks = snapshot.sharers_by_fs.get(address or 0, [])
-    first = f"held by {tasks[0].comm} ({tasks[0].pid})" if tasks else "held by nobody found"
+    first = f"held by {task_name(tasks[0])}" if tasks else "held by nobody found"
     return first if len(tasks) < 2 else f"{first} and {len(tasks) - 1} more"
 
 
@@ -192,7 +192,7 @@ def _mounts(a: Snapshot, b: Snapshot, diff: SnapshotDiff) -> Iterator[Difference
 
 def _mount(snapshot: Snapshot, address: int | None) -> Reference | None:
     mount = snapshot.mount_by_address.get(address or 0)
-    return None if mount is None else _reference("mount", address, f"{mount.fstype or '?'}#{mount.id}")
+    return None if mount is None else _reference("mount", address, mount_name(mount))
 
 
 def _namespaces(diff: SnapshotDiff) -> Iterator[Difference]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from explorer.analysis.diff_mounts import diff_mounts, diff_namespaces
 from explorer.analysis.matching import are_of_one_boot, worker_group
 from explorer.analysis.side_by_side import SideBySide, changed_values
-from explorer.model import FsStruct, Snapshot, Task, TaskKind, hex_address
+from explorer.model import Snapshot, Task, TaskFlag, TaskKind, hex_address, task_name
 from explorer.model.diff import (
     Change,
     DiffSide,
@@ -20,8 +20,6 @@ from explorer.model.diff import (
 )
 
 __all__ = ("diff_snapshots",)
-
-_PF_KTHREAD = 0x200000
 
 
 def diff_snapshots(a: Snapshot, b: Snapshot) -> SnapshotDiff:
@@ -62,19 +60,11 @@ def _side(snapshot: Snapshot) -> DiffSide:
     )
 
 
-def _owned(task: Task, snapshot: Snapshot) -> FsStruct | None:
-    return None if task.owned_fs is None else snapshot.fs_by_address.get(task.owned_fs)
-
-
-def _name(task: Task) -> str:
-    return f"{task.name} ({task.pid})"
-
-
 # Tasks
 
 
 def _label(pair: SideBySide, task: Task, snapshot: Snapshot) -> TaskLabel:
-    fs = _owned(task, snapshot)
+    fs = snapshot.fs_of(task)
     return TaskLabel(
         address=task.address,
         pid=task.pid,
@@ -106,7 +96,7 @@ def _task_changes(pair: SideBySide, old: Task, new: Task) -> Iterator[Change]:
     )
     # What could not be read has not changed, for all that is known.
     yield from changed_values(*(fact for fact in facts if None not in fact))
-    old_fs, new_fs = _owned(old, pair.a), _owned(new, pair.b)
+    old_fs, new_fs = pair.a.fs_of(old), pair.b.fs_of(new)
     if old_fs is not None and new_fs is not None:
         yield from pair.path_change("root", old_fs.root, new_fs.root)
         yield from pair.path_change("pwd", old_fs.pwd, new_fs.pwd)
@@ -139,7 +129,7 @@ def _workers(pair: SideBySide) -> list[WorkerGroup]:
 
 
 def _home(pair: SideBySide, task: Task, snapshot: Snapshot) -> str:
-    fs = _owned(task, snapshot)
+    fs = snapshot.fs_of(task)
     if fs is None:
         return task.owner_word
     root, same = pair.place(fs.root, snapshot), pair.place(fs.pwd, snapshot)
@@ -171,9 +161,9 @@ def _regrouped(pair: SideBySide) -> list[Regrouping]:
             Regrouping(
                 fs=pair.fs_name(address, pair.b),
                 came_from=[pair.fs_name(source, pair.a) for source, _ in sources],
-                sharers=[_name(held[index][1]) for index in members],
-                joined=[_name(held[index][1]) for index in members if held[index][0] != main],
-                left=[_name(held[index][1]) for index in old_groups[main] if index not in stayed],
+                sharers=[task_name(held[index][1]) for index in members],
+                joined=[task_name(held[index][1]) for index in members if held[index][0] != main],
+                left=[task_name(held[index][1]) for index in old_groups[main] if index not in stayed],
             )
         )
     return found
@@ -223,4 +213,4 @@ def _owner_of_init(snapshot: Snapshot) -> str | None:
 
 def _holders(address: int, snapshot: Snapshot) -> str:
     """How many tasks of userspace hold an ``fs_struct``."""
-    return str(sum(not task.has_flag(_PF_KTHREAD) for task in snapshot.sharers_by_fs.get(address, [])))
+    return str(sum(not task.has_flag(TaskFlag.KTHREAD) for task in snapshot.sharers_by_fs.get(address, [])))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from explorer.analysis.words import MOST_NAMES, count, join_names
-from explorer.model import KernelText, Task, TaskKind
+from explorer.model import KernelText, Task, TaskKind, comm_and_pid
+from explorer.naming import MOST_NAMES, count, join_names
 
 __all__ = ("name_kthread", "name_kthreads")
 
@@ -18,7 +18,7 @@ _COUNTING = "0123456789/:_.-"
 def name_kthread(task: Task) -> KernelText:
     """``kswapd0 (40)``, ``rescuer kworker/R-kblockd (33)``: the kernel's full name, where it keeps one."""
     rescuer = "rescuer " if task.kind is TaskKind.RESCUER else ""
-    return f"{rescuer}{_full_name(task)} ({task.pid})"
+    return f"{rescuer}{comm_and_pid(_full_name(task), task.pid)}"
 
 
 def name_kthreads(tasks: Sequence[Task], added: str = "") -> KernelText:

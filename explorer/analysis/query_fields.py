@@ -7,43 +7,30 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
 from explorer.analysis.accounting import expected_users
-from explorer.model import FsStruct, Owner, PathRef, Placement, Snapshot, Task, TaskKind, escape_text
+from explorer.model import (
+    PF_NAMES,
+    Owner,
+    PathRef,
+    Placement,
+    Snapshot,
+    Task,
+    TaskKind,
+    escape_text,
+)
 
 __all__ = (
     "FIELDS",
     "FREE_TEXT",
     "FREE_TEXT_FIELDS",
-    "PF_NAMES",
     "Field",
     "FieldType",
     "Scope",
     "Value",
-    "fs_of",
     "shown",
 )
 
 #: What a getter gives: ``None`` where there is no value or it could not be read; several texts where any will do.
 Value = str | int | float | bool | tuple[str, ...] | None
-
-#: include/linux/sched.h; without the bits whose meaning has moved between the kernels read here.
-PF_NAMES = {
-    "idle": 0x2,
-    "exiting": 0x4,
-    "postcoredump": 0x8,
-    "io_worker": 0x10,
-    "wq_worker": 0x20,
-    "forknoexec": 0x40,
-    "superpriv": 0x100,
-    "dumpcore": 0x200,
-    "signaled": 0x400,
-    "memalloc": 0x800,
-    "user_worker": 0x4000,
-    "nofreeze": 0x8000,
-    "kswapd": 0x20000,
-    "kthread": 0x200000,
-    "randomize": 0x400000,
-    "no_setaffinity": 0x4000000,
-}
 
 
 class FieldType(Enum):
@@ -80,12 +67,6 @@ class Field:
     scope: Scope = Scope.TASK
 
 
-def fs_of(task: Task, snapshot: Snapshot) -> FsStruct | None:
-    """The ``fs_struct`` that a task owns."""
-    owned = task.owned_fs
-    return None if owned is None else snapshot.fs_by_address.get(owned)
-
-
 def _task(name: str) -> Callable[[Task, Snapshot], Value]:
     def get(task: Task, snapshot: Snapshot) -> Value:
         value: Value = getattr(task, name)
@@ -104,7 +85,7 @@ def _kthread(name: str) -> Callable[[Task, Snapshot], Value]:
 
 def _fs(name: str) -> Callable[[Task, Snapshot], Value]:
     def get(task: Task, snapshot: Snapshot) -> Value:
-        fs = fs_of(task, snapshot)
+        fs = snapshot.fs_of(task)
         value: Value = None if fs is None else getattr(fs, name)
         return value
 
@@ -113,7 +94,7 @@ def _fs(name: str) -> Callable[[Task, Snapshot], Value]:
 
 def _path(which: str, part: str) -> Callable[[Task, Snapshot], Value]:
     def get(task: Task, snapshot: Snapshot) -> Value:
-        fs = fs_of(task, snapshot)
+        fs = snapshot.fs_of(task)
         path: PathRef | None = None if fs is None else getattr(fs, which)
         if path is None:
             return None
@@ -132,7 +113,7 @@ def _names(task: Task, snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def _umask(task: Task, snapshot: Snapshot) -> Value:
-    fs = fs_of(task, snapshot)
+    fs = snapshot.fs_of(task)
     try:
         return None if fs is None or fs.umask is None else int(fs.umask, 8)
     except ValueError:  # a snapshot that somebody edited: its umask is no number, so none is known
@@ -145,7 +126,7 @@ def _namespace(task: Task, snapshot: Snapshot) -> Value:
 
 
 def _mismatch(task: Task, snapshot: Snapshot) -> Value:
-    fs = fs_of(task, snapshot)
+    fs = snapshot.fs_of(task)
     return fs is not None and fs.users is not None and fs.users != expected_users(fs, snapshot)
 
 

@@ -6,7 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from explorer.analysis.matching import Pairs, match_mounts, match_namespaces, match_tasks
-from explorer.model import Attachment, Mount, MountNamespace, PathRef, Placement, Snapshot, Task, hex_address
+from explorer.model import (
+    Attachment,
+    Mount,
+    MountNamespace,
+    PathRef,
+    Placement,
+    Snapshot,
+    Task,
+    fs_name,
+    hex_address,
+)
 from explorer.model.diff import Change
 
 __all__ = ("SideBySide", "changed_values", "mount_name", "namespace_name")
@@ -82,9 +92,7 @@ class SideBySide:
             yield Change(what=what, before=before, after=after)
 
     def fs_name(self, address: int, snapshot: Snapshot) -> str:
-        kernel = snapshot.kernel
-        names = {kernel.init_fs: "init_fs", kernel.userspace_init_fs: "userspace_init_fs"}
-        return names.get(address) or hex_address(address)
+        return fs_name(address, snapshot.kernel)
 
     def reference_change(self, what: str, old: int | None, new: int | None) -> Iterator[Change]:
         """A pointer to a mount namespace or mount: changed if the two are not the same object."""

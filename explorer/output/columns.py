@@ -6,25 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from explorer.analysis.accounting import expected_users
-from explorer.model import FsStruct, PathRef, Snapshot, Task, escape_text, hex_address
+from explorer.analysis.accounting import books_of
+from explorer.model import FsStruct, PathRef, Snapshot, Task, escape_text, hex_address, known
+from explorer.naming import fs_label, name_label, path_label, pwd_label, runs_label
 
-__all__ = (
-    "COLUMNS",
-    "LABEL_COLUMNS",
-    "Column",
-    "LabelColumn",
-    "TaskRow",
-    "fs_label",
-    "known",
-    "name_label",
-    "path_label",
-    "pwd_label",
-    "runs_label",
-    "short_address",
-    "task_rows",
-    "users_label",
-)
+__all__ = ("COLUMNS", "LABEL_COLUMNS", "Column", "LabelColumn", "TaskRow", "task_rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,63 +24,7 @@ class TaskRow:
 
 def task_rows(snapshot: Snapshot) -> list[TaskRow]:
     """One row a task, in the snapshot's order."""
-    by_address = snapshot.fs_by_address
-    return [TaskRow(task, by_address.get(task.owned_fs or 0), snapshot) for task in snapshot.tasks]
-
-
-def path_label(path: PathRef | None, snapshot: Snapshot) -> str:
-    """``rootfs#2:/jail``: filesystem, mount id and path, because the path alone is ``/`` for nearly all."""
-    if path is None:
-        return "?"
-    mount = snapshot.mount_by_address.get(path.mount)
-    identity = "?" if path.fstype is None else escape_text(path.fstype)
-    if mount is not None:
-        identity += f"#{known(mount.id)}"
-    text = "?" if path.path is None else escape_text(path.path)
-    # A filesystem that names itself (failfs:/) has said its type already.
-    text = text.removeprefix(f"{path.fstype}:")
-    return f"{identity}:{text}"
-
-
-def known(value: object) -> str:
-    """A value as text; ``?`` for one that could not be read."""
-    return "?" if value is None else str(value)
-
-
-def name_label(task: Task) -> str:
-    """The task's name; one that is empty is visible as ``""``."""
-    return escape_text(task.name) or '""'
-
-
-def pwd_label(fs: FsStruct, snapshot: Snapshot) -> str:
-    """``same`` where root and pwd are one place; the path alone where they are on one mount."""
-    root, pwd = fs.root, fs.pwd
-    if root is None or pwd is None or pwd.path is None:
-        return path_label(pwd, snapshot)
-    if (root.mount, root.dentry) == (pwd.mount, pwd.dentry):
-        return "same"
-    return escape_text(pwd.path) if root.mount == pwd.mount else path_label(pwd, snapshot)
-
-
-def users_label(fs: FsStruct, snapshot: Snapshot) -> str:
-    """``59=59``: the kernel's count and what was found; ``60≠59`` where they differ."""
-    expected = expected_users(fs, snapshot)
-    if fs.users is None:
-        return f"?/{expected}"
-    return f"{fs.users}{'=' if fs.users == expected else '≠'}{expected}"
-
-
-def runs_label(task: Task) -> str:
-    """What a kernel thread runs: work function and queue, thread function, or what it ran last."""
-    kthread = task.kthread
-    if kthread is None:
-        return ""
-    if kthread.current_func:
-        queue = f" on {escape_text(kthread.workqueue)}" if kthread.workqueue else ""
-        return f"{escape_text(kthread.current_func)}{queue}"
-    if kthread.last_func:
-        return f"idle, last {escape_text(kthread.last_func)}"
-    return escape_text(kthread.threadfn or "")
+    return [TaskRow(task, snapshot.fs_of(task), snapshot) for task in snapshot.tasks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +57,7 @@ def _mount_id(which: str) -> Callable[[TaskRow], str]:
     def text(row: TaskRow) -> str:
         path: PathRef | None = getattr(row.fs, which) if row.fs is not None else None
         mount = None if path is None else row.snapshot.mount_by_address.get(path.mount)
-        return "" if mount is None else str(mount.id)
+        return "" if mount is None or mount.id is None else str(mount.id)
 
     return text
 
@@ -142,7 +72,7 @@ def _fs_field(name: str) -> Callable[[TaskRow], str]:
 
 def _namespace(row: TaskRow) -> str:
     namespace = row.snapshot.namespace_by_address.get(row.task.mnt_ns or 0)
-    return "" if namespace is None else str(namespace.inum)
+    return "" if namespace is None or namespace.inum is None else str(namespace.inum)
 
 
 def _kthread_field(name: str) -> Callable[[TaskRow], str]:
@@ -195,22 +125,6 @@ class LabelColumn(Column):
     """What rows are ordered by; comparable with the same column's of any other row."""
 
 
-def short_address(address: int | None) -> str:
-    """``…8275ebc0``: the part of an address in which two of the same kernel differ; "" for ``None``."""
-    return "" if address is None else f"…{address & 0xFFFFFFFF:08x}"
-
-
-def fs_label(address: int | None, snapshot: Snapshot) -> str:
-    """An ``fs_struct`` by its global name, else by its short address; ``-`` where there is none."""
-    if address is None:
-        return "-"
-    if address == snapshot.kernel.init_fs:
-        return "init_fs"
-    if address == snapshot.kernel.userspace_init_fs:
-        return "userspace_init_fs"
-    return short_address(address)
-
-
 def _of_fs(label: Callable[[FsStruct, Snapshot], str]) -> Callable[[TaskRow], str]:
     return lambda row: "-" if row.fs is None else label(row.fs, row.snapshot)
 
@@ -247,7 +161,7 @@ LABEL_COLUMNS: tuple[LabelColumn, ...] = (
     LabelColumn(
         "users",
         "USERS",
-        _of_fs(users_label),
+        _of_fs(lambda fs, snap: books_of(fs, snap).label),
         sort=lambda row: -1 if row.fs is None or row.fs.users is None else row.fs.users,
     ),
     LabelColumn("root", "ROOT", _of_fs(lambda fs, snap: path_label(fs.root, snap)), sort=_path_key("root")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from explorer.model import escape_text
+from explorer.model import comm_and_pid, escape_text
 from explorer.model.diff import (
     Change,
     DiffSide,
@@ -94,7 +94,7 @@ def _tasks(diff: SnapshotDiff) -> Iterator[str]:
         folded.setdefault(tuple(map(_change, changed.changes)), []).append(changed)
     for changes, group in folded.items():
         if len(group) > _MOST_ALIKE:
-            names = [f"{changed.after.comm} ({changed.after.pid})" for changed in group]
+            names = [comm_and_pid(changed.after.comm, changed.after.pid) for changed in group]
             yield f"  ~ {len(group)} tasks alike: {_names(names)}"
             yield from (f"      {change}" for change in changes)
             continue

@@ -69,7 +69,7 @@ class _Rows(Sequence[Sequence[str]]):
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
         task = self._tasks[place]
-        row = TaskRow(task, self._snapshot.fs_by_address.get(task.owned_fs or 0), self._snapshot)
+        row = TaskRow(task, self._snapshot.fs_of(task), self._snapshot)
         return [column.text(row) for column in self._columns]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from explorer.analysis.rule import AuditContext, Case, Rule
-from explorer.analysis.words import count
 from explorer.model import Severity
+from explorer.naming import count
 
 __all__ = ("RULES",)
 

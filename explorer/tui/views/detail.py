@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from explorer.analysis.accounting import expected_users
-from explorer.analysis.query_fields import PF_NAMES
 from explorer.model import (
+    PF_NAMES,
     Finding,
     FsStruct,
     Mount,
@@ -17,15 +17,20 @@ from explorer.model import (
     Snapshot,
     Task,
     escape_text,
+    fs_name,
     hex_address,
+    known,
+    mount_name,
+    mount_reference,
+    task_reference,
 )
-from explorer.output.columns import fs_label, known, runs_label
+from explorer.naming import runs_label
 
 from .expressions import drgn_expression, drgn_object
-from .facts import FOUND_WORDS, Detail, Fact
+from .facts import FOUND_WORDS, Detail, Fact, group_reference
 from .nested import nested_facts
 
-__all__ = ("describe", "describe_finding", "mount_reference", "namespace_reference", "row_text")
+__all__ = ("describe", "describe_finding", "namespace_reference", "row_text")
 
 _STATES = {
     "R": "running",
@@ -41,12 +46,11 @@ _STATES = {
 _MAX_FACTS = 2000
 
 
-def mount_reference(mount: Mount) -> Reference:
-    return Reference(kind="mount", address=mount.address, label=f"{mount.fstype or '?'}#{mount.id}")
-
-
 def namespace_reference(namespace: MountNamespace) -> Reference:
-    return Reference(kind="mount_namespace", address=namespace.address, label=f"mnt_ns {namespace.inum}")
+    """By the name that a task has for it."""
+    return Reference(
+        kind="mount_namespace", address=namespace.address, label=f"mnt_ns {known(namespace.inum)}"
+    )
 
 
 def describe(reference: Reference, snapshot: Snapshot) -> Detail:
@@ -112,7 +116,7 @@ def _task(detail: Detail, task: Task, snapshot: Snapshot) -> None:
         detail.add("borrowing", "yes: it looks paths up through userspace_init_fs now", tone="warn")
     if task.owned_fs is None:
         detail.add("fs", "none: it has exited" if task.owner is Owner.NONE else "?")
-    fs = snapshot.fs_by_address.get(task.owned_fs or 0)
+    fs = snapshot.fs_of(task)
     if fs is not None:
         detail.add_path("fs->root", fs.root, snapshot)
         detail.add_path("fs->pwd", fs.pwd, snapshot, fs.root)
@@ -167,8 +171,7 @@ def _kthread(detail: Detail, task: Task, snapshot: Snapshot) -> None:
 
 
 def _fs(detail: Detail, fs: FsStruct, snapshot: Snapshot) -> None:
-    label = fs_label(fs.address, snapshot)
-    detail.title = f"fs_struct {label if label[0] != '…' else hex_address(fs.address)}"
+    detail.title = f"fs_struct {fs_name(fs.address, snapshot.kernel)}"
     detail.add("users", *_books(fs, snapshot))
     detail.add_path("root", fs.root, snapshot)
     detail.add_path("pwd", fs.pwd, snapshot, fs.root)
@@ -196,7 +199,7 @@ def _books(fs: FsStruct, snapshot: Snapshot) -> tuple[str, None, str]:
 
 
 def _mount(detail: Detail, mount: Mount, snapshot: Snapshot) -> None:
-    detail.title = escape_text(f"mount {mount.fstype or '?'}#{known(mount.id)}")
+    detail.title = escape_text(f"mount {mount_name(mount)}")
     detail.add("mountpoint", mount.mountpoint)
     detail.add("attachment", None if mount.attachment is None else mount.attachment.value)
     _mount_link(detail, "mnt_parent", mount.parent, snapshot)
@@ -235,14 +238,12 @@ def _namespace(detail: Detail, namespace: MountNamespace, snapshot: Snapshot) ->
 def _workqueue(detail: Detail, queue: Any, snapshot: Snapshot) -> None:
     detail.title = escape_text(f"workqueue {queue.name}")
     detail.add("flags", hex_address(queue.flags))
-    by_address = {task.address: task for task in snapshot.tasks}
     for name in ("running", "pending", "inactive"):
         for work in getattr(queue, name)[:_MAX_FACTS]:
-            worker = by_address.get(work.worker or 0)
+            worker = snapshot.task_by_address.get(work.worker or 0)
             target = None
             if worker is not None:
-                label = f"{worker.name} ({worker.pid})"
-                target = Reference(kind="task", address=worker.address, label=label)
+                target = task_reference(worker)
             detail.add(name, f"{work.func}" + (f"  in {target.label}" if target else ""), target)
 
 
@@ -274,11 +275,9 @@ def _known_addresses(snapshot: Snapshot) -> dict[int, Reference]:
     for mount in snapshot.mounts:
         known[mount.address] = mount_reference(mount)
     for fs in snapshot.fs_structs:
-        label = fs_label(fs.address, snapshot)
-        known[fs.address] = Reference(kind="fs_struct", address=fs.address, label=label)
+        known[fs.address] = group_reference(fs, snapshot)
     for task in snapshot.tasks:
-        label = f"{task.name} ({task.pid})"
-        known[task.address] = Reference(kind="task", address=task.address, label=label)
+        known[task.address] = task_reference(task)
     return known
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from explorer.analysis.containment import is_inside
 from explorer.model import (
+    FsStruct,
     PathRef,
     Placement,
     Reference,
@@ -15,14 +16,27 @@ from explorer.model import (
     Task,
     display_width,
     escape_text,
+    global_fs,
     hex_address,
+    mount_reference,
+    task_name,
+    task_reference,
 )
-from explorer.output.columns import fs_label, path_label
+from explorer.naming import fs_label, path_label
 
 from .expressions import drgn_object
 from .table import Cell, ViewColumn
 
-__all__ = ("FOUND_WORDS", "Detail", "DetailTable", "Fact", "detail_text", "place_words", "wrap_text")
+__all__ = (
+    "FOUND_WORDS",
+    "Detail",
+    "DetailTable",
+    "Fact",
+    "detail_text",
+    "group_reference",
+    "place_words",
+    "wrap_text",
+)
 
 #: An object with more holders than this is better asked for with a filter.
 MAX_LINKS = 200
@@ -84,11 +98,7 @@ class Detail:
         if path is None:
             return
         mount = snapshot.mount_by_address.get(path.mount)
-        target = (
-            None
-            if mount is None
-            else Reference(kind="mount", address=mount.address, label=f"{mount.fstype}#{mount.id}")
-        )
+        target = None if mount is None else mount_reference(mount)
         is_root = name.endswith("root")
         words = path.placement if is_root else place_words(path, snapshot, root)
         where = f"  ({words})" if words else ""
@@ -105,9 +115,7 @@ class Detail:
     def add_tasks(self, name: str, tasks: Sequence[Task]) -> None:
         """Tasks to go to; of very many only the first, and how many there are."""
         for task in tasks[:MAX_LINKS]:
-            label = f"{task.name} ({task.pid})"
-            target = Reference(kind="task", address=task.address, label=label)
-            self.add(name, f"{label}  {task.kind_word}", target)
+            self.add(name, f"{task_name(task)}  {task.kind_word}", task_reference(task))
         if len(tasks) > MAX_LINKS:
             self.add(name, f"and {len(tasks) - MAX_LINKS} more", tone="muted")
 
@@ -115,11 +123,15 @@ class Detail:
         """A pointer to an ``fs_struct``."""
         if address is None:
             return
-        label = fs_label(address, snapshot)
-        known = address in snapshot.fs_by_address
-        target = Reference(kind="fs_struct", address=address, label=label) if known else None
-        named = label if label in ("init_fs", "userspace_init_fs") else ""
+        fs = snapshot.fs_by_address.get(address)
+        target = None if fs is None else group_reference(fs, snapshot)
+        named = global_fs(snapshot.kernel).get(address, "")
         self.facts.append(Fact(name, f"{hex_address(address)}  {named}".rstrip(), target))
+
+
+def group_reference(fs: FsStruct, snapshot: Snapshot) -> Reference:
+    """An ``fs_struct`` as a place to go to."""
+    return Reference(kind="fs_struct", address=fs.address, label=fs_label(fs.address, snapshot))
 
 
 def place_words(path: PathRef, snapshot: Snapshot, root: PathRef | None = None) -> str:

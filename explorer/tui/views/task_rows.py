@@ -24,7 +24,6 @@ class TaskRows(Sequence[TaskRow]):
     def __init__(self, index: TaskIndex) -> None:
         self.task_index = index
         self._tasks: list[Task] = index.tasks
-        self._by_address = index.snapshot.fs_by_address
         self._orders: dict[tuple[str, bool], list[int]] = {}
         self._places: dict[int, int] = {}
 
@@ -35,7 +34,7 @@ class TaskRows(Sequence[TaskRow]):
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
         task = self._tasks[place]
-        return TaskRow(task, self._by_address.get(task.owned_fs or 0), self.task_index.snapshot)
+        return TaskRow(task, self.task_index.snapshot.fs_of(task), self.task_index.snapshot)
 
     def place_of(self, address: int | None) -> int | None:
         """The place of the task at an address."""

@@ -1,25 +1,20 @@
-"""How findings and verdicts name things in a sentence. Kernel text stays unescaped: the output escapes it."""
+"""How findings, verdicts and events name things in a sentence. Kernel text stays unescaped: the output escapes it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from explorer.model import Mount, PathRef, Snapshot, Task
+from explorer.model import KernelText, PathRef, Snapshot, Task, known, task_name
 
-__all__ = ("MOST_NAMES", "count", "join_names", "name_mount", "name_task", "name_tasks", "place", "seconds")
+__all__ = ("MOST_NAMES", "count", "join_names", "name_tasks", "place", "seconds")
 
 #: Names in a title before "and N more".
 MOST_NAMES = 3
 
 
-def name_task(task: Task) -> str:
-    """``kworker/0:1 (29)``."""
-    return f"{task.name} ({task.pid})"
-
-
-def name_tasks(tasks: Sequence[Task]) -> str:
+def name_tasks(tasks: Sequence[Task]) -> KernelText:
     """``a (1), b (2) and c (3)``; of more than that, the first three ``and N more``."""
-    names = [name_task(task) for task in tasks[:MOST_NAMES]]
+    names = [task_name(task) for task in tasks[:MOST_NAMES]]
     more = len(tasks) - len(names)
     return join_names([*names, f"{more} more"] if more > 0 else names)
 
@@ -34,18 +29,16 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def place(path: PathRef, snapshot: Snapshot) -> str:
+def place(path: PathRef | None, snapshot: Snapshot) -> KernelText:
     """``rootfs#2:/jail``: filesystem and mount id, then the path; the text alone is ``/`` for nearly everyone."""
-    text = path.path or "?"
-    if path.fstype is not None and text.startswith(f"{path.fstype}:"):
-        return text  # a filesystem that names itself
+    if path is None:
+        return "?"
     mount = snapshot.mount_by_address.get(path.mount)
-    return f"{path.fstype or '?'}:{text}" if mount is None else f"{name_mount(mount)}:{text}"
-
-
-def name_mount(mount: Mount) -> str:
-    """``tmpfs#35``."""
-    return f"{mount.fstype or '?'}#{mount.id}"
+    identity = known(path.fstype)
+    if mount is not None:
+        identity += f"#{known(mount.id)}"
+    # A filesystem that names itself (failfs:/) has said its type already.
+    return f"{identity}:{known(path.path).removeprefix(f'{path.fstype}:')}"
 
 
 def seconds(value: float) -> str:
