@@ -137,19 +137,19 @@ def fork_reader(target: str) -> CrashGuard:
     for asked in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(asked, signal.SIG_IGN)  # the reader gets them too, and says what there is to say
     os.close(pipe[0])
-    watched = _Watched(pid)
+    watched = _Watched(pid, page, pipe[1])
     with suppress(OSError):  # what it cannot give up it does not use either
         drop_privileges()
-    number = watched.wait(page)
+    number = watched.wait()
     (keeper,) = _HEAD.unpack_from(page)
     while number not in _WANTED and keeper > 0:
         _HEAD.pack_into(page, 0, -1)
         _HEAD.pack_into(page, _DOING, 0)  # it is the reader now
         watched.pid = keeper
         os.write(pipe[1], bytes([number]))
-        number = watched.wait(page)
+        number = watched.wait()
         (keeper,) = _HEAD.unpack_from(page)
-    _reap_keeper(page)
+    watched.reap_keeper()
     if number in _WANTED:
         signal.signal(number, signal.SIG_DFL)
         os.kill(watcher, number)
@@ -160,36 +160,39 @@ def fork_reader(target: str) -> CrashGuard:
 class _Watched:
     """Who reads: what ends the watcher alone ends it first, so that there is somebody to wait for it."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, page: mmap.mmap, pipe: int) -> None:
         self.pid = pid
+        self._page, self._pipe = page, pipe
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
                 signal.signal(number, self._pass_on)
 
     def _pass_on(self, number: int, frame: object) -> None:
-        if self.pid:
-            os.kill(self.pid, number)
+        try:
+            if self.pid:
+                os.kill(self.pid, number)
+        except PermissionError:  # it has become another user, under sudo: it ends because we do
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
-    def wait(self, page: mmap.mmap) -> int:
+    def wait(self) -> int:
         """The signal that ended it; ends with its exit code, and with nobody left, if none did."""
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         pid, self.pid = self.pid, 0
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if code >= 0:
-            _reap_keeper(page)
+            self.reap_keeper()
             os._exit(code)
         return -code
 
-
-def _reap_keeper(page: mmap.mmap) -> None:
-    """The reader is gone: what it left is our child, has nothing more to do, and is waited for by nobody else."""
-    (keeper,) = _HEAD.unpack_from(page, _DOING)
-    if not keeper:
-        return
-    with suppress(ChildProcessError):  # the reader has reaped it
-        os.waitid(os.P_PID, keeper, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-        os.kill(keeper, signal.SIGKILL)
-        os.waitpid(keeper, 0)
+    def reap_keeper(self) -> None:
+        """The reader is gone: what it left is our child, has nothing more to do, and is waited for by nobody else."""
+        (keeper,) = _HEAD.unpack_from(self._page, _DOING)
+        if keeper:
+            with suppress(BrokenPipeError):  # it has ended, and only has to be waited for
+                os.write(self._pipe, _GO_ON)
+            with suppress(ChildProcessError):  # the reader has waited for it
+                os.waitpid(keeper, 0)
 
 
 def _doing(page: mmap.mmap) -> str:

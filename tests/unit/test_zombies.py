@@ -100,3 +100,17 @@ def test_a_command_that_is_told_to_end_waits_for_its_processes_first(
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (-number, "")
     assert left_behind() == []
+
+
+def test_a_reader_that_became_another_user_leaves_no_zombie_to_root(
+    inherits: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root without capabilities may signal no process of the caller's."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, as sudo gives it")
+    for name, value in (("SUDO_UID", "65534"), ("SUDO_GID", "65534"), ("SUDO_USER", "nobody")):
+        monkeypatch.setenv(name, value)
+    process = started("tasks", SAMPLE)
+    _, said = process.communicate(timeout=120)
+    assert (process.returncode, said) == (0, "")
+    assert left_behind() == []
