@@ -25,6 +25,7 @@ from explorer.target.spec import Progress, no_progress
 __all__ = (
     "COMPRESSED",
     "Format",
+    "Unpacked",
     "check_disk",
     "data_extents",
     "decompress",
@@ -216,7 +217,7 @@ def decompress(
     """
     total = os.fstat(file.fileno()).st_size
     most = max(_BOUNDS[outer].floor, _BOUNDS[outer].ratio * total)
-    unpacked = _Unpacked(most, max(_STORED.floor, _STORED.ratio * total))
+    unpacked = Unpacked(most, max(_STORED.floor, _STORED.ratio * total))
     if limit is not None and limit < most:
         unpacked.most = limit
     try:
@@ -235,7 +236,7 @@ def decompress(
     return unpacked.file
 
 
-def _too_much(name: str, outer: Format, total: int, unpacked: _Unpacked, limit: int | None) -> str:
+def _too_much(name: str, outer: Format, total: int, unpacked: Unpacked, limit: int | None) -> str:
     if limit is not None and unpacked.most == limit:
         return f"{name}: holds more than {limit >> 20} MB when decompressed: not what it says"
     return (
@@ -244,7 +245,7 @@ def _too_much(name: str, outer: Format, total: int, unpacked: _Unpacked, limit: 
     )
 
 
-class _Unpacked:
+class Unpacked:
     """A temporary file that grows up to ``most`` bytes, ``most_stored`` of them not in holes."""
 
     def __init__(self, most: int, most_stored: int) -> None:
