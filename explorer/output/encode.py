@@ -1,24 +1,27 @@
-"""Records as JSON text: by hand for what there are a hundred thousand of, by pydantic for everything else.
+"""Records as JSON text, quickly: a snapshot of 100,000 tasks is 100,000 objects of a kind that the model declares.
 
-What :meth:`RecordEncoder.encode` gives is, byte for byte, ``json.dumps(record.model_dump(mode="json"))`` without
-spaces; for a task it takes a fifth of the time.
+How a record is encoded is made of its fields, once for each type. What is written is, byte for byte,
+``json.dumps(record.model_dump(mode="json"))`` without spaces; for a task it takes a fifth of the time.
 """
 
 from __future__ import annotations
 
 import json
+import types
 from collections.abc import Callable
+from enum import Enum
 from math import isfinite
-from typing import Any
+from operator import itemgetter
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel
+from pydantic import BaseModel, PlainSerializer
 
-from explorer.model import FsStruct, PathRef, Task
+from explorer.model import PathRef, Record, hex_address
 
 __all__ = ("RecordEncoder", "encode_value")
 
 _quote = json.encoder.encode_basestring_ascii
-_BOOLEANS = {False: "false", True: "true"}
+_Encode = Callable[[Any], str]
 #: Few records have many different paths; a snapshot read from a file has an object of its own for each.
 _MAX_REMEMBERED = 4096
 
@@ -28,22 +31,8 @@ def encode_value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
 
 
-def _encode_record(record: BaseModel) -> str:
-    return encode_value(record.model_dump(mode="json"))
-
-
-def _address(value: int | None) -> str:
-    return "null" if value is None else f'"0x{value:x}"'
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "null"
+def _float(value: float) -> str:
     return repr(value) if isfinite(value) else encode_value(value)
-
-
-def _optional_text(value: str | None) -> str:
-    return "null" if value is None else _quote(value)
 
 
 class RecordEncoder:
@@ -51,56 +40,80 @@ class RecordEncoder:
 
     def __init__(self) -> None:
         self._paths: dict[int, str] = {}
-        self._special: dict[type[BaseModel], Callable[[Any], str]] = {Task: self._task, FsStruct: self._fs}
+        self._known: dict[type[BaseModel], _Encode] = {}
+        self._path_of = self._of_fields(PathRef)
+        self._known[PathRef] = self._path
 
     def encode(self, record: BaseModel) -> str:
         """One record as a JSON object on one line."""
         return self.encoder_of(type(record))(record)
 
-    def encoder_of(self, record_type: type[BaseModel]) -> Callable[[Any], str]:
+    def encoder_of(self, record_type: type[BaseModel]) -> _Encode:
         """:meth:`encode` for records of one type."""
-        return self._special.get(record_type, _encode_record)
+        known = self._known.get(record_type)
+        if known is None:
+            known = self._known[record_type] = self._of_fields(record_type)
+        return known
 
-    def _task(self, task: Task) -> str:
-        v = task.__dict__
-        if None in (
-            v["comm"],
-            v["flags"],
-            v["state"],
-            v["kind"],
-            v["owner"],
-            v["start_time"],
-            v["ppid"],
-            v["borrowing"],
-        ):
-            return _encode_record(task)  # of which a part could not be read
-        kthread, walk, stack = v["kthread"], v["walk"], v["stack"]
-        frames = None if stack is None else [frame.model_dump(mode="json") for frame in stack]
-        return (
-            f'{{"address":"0x{v["address"]:x}","pid":{v["pid"]},"tgid":{v["tgid"]},"ppid":{v["ppid"]},'
-            f'"comm":{_quote(v["comm"])},"kind":"{v["kind"]._value_}","state":{_quote(v["state"])},'
-            f'"flags":"0x{v["flags"]:x}","fs":{_address(v["fs"])},"real_fs":{_address(v["real_fs"])},'
-            f'"borrowing":{_BOOLEANS[v["borrowing"]]},"owner":"{v["owner"]._value_}",'
-            f'"mnt_ns":{_address(v["mnt_ns"])},"user_ns":{_address(v["user_ns"])},'
-            f'"start_time":{v["start_time"]},"kthread":{"null" if kthread is None else _encode_record(kthread)},'
-            f'"walk":{"null" if walk is None else _encode_record(walk)},'
-            f'"waiting_s":{_number(v["waiting_s"])},"stack":{"null" if stack is None else encode_value(frames)}}}'
+    def _of_fields(self, record_type: type[BaseModel]) -> _Encode:
+        """An encoder for records of a type, from the types of its fields."""
+        hints = get_type_hints(record_type, include_extras=True)
+        names = tuple(record_type.model_fields)
+        encoders = tuple(self._of_type(hints[name]) for name in names)
+        form = "{" + ",".join(f'"{name}":%s' for name in names) + "}"
+        if len(names) == 1:
+            return lambda record: form % self._optional(encoders[0], record.__dict__[names[0]])
+        values = itemgetter(*names)
+
+        def encode(record: BaseModel) -> str:
+            given = values(record.__dict__)
+            return form % tuple(
+                ["null" if value is None else to(value) for to, value in zip(encoders, given, strict=True)]
+            )
+
+        return encode
+
+    @staticmethod
+    def _optional(encode: _Encode, value: Any) -> str:
+        return "null" if value is None else encode(value)
+
+    def _of_type(self, hint: Any) -> _Encode:
+        """An encoder for values of a type, but for ``None``. :raises TypeError: for a type that no record has yet"""
+        origin, arguments = get_origin(hint), get_args(hint)
+        if origin is Annotated:
+            is_hex = any(isinstance(mark, PlainSerializer) and mark.func is hex_address for mark in arguments)
+            return '"0x%x"'.__mod__ if is_hex else self._of_type(arguments[0])
+        if origin in (Union, types.UnionType):
+            (inner,) = (argument for argument in arguments if argument is not type(None))
+            return self._of_type(inner)
+        if origin is Literal:
+            return {word: _quote(word) for word in arguments}.__getitem__
+        if origin is list:
+            return self._of_list(self._of_type(arguments[0]))
+        if isinstance(hint, type) and issubclass(hint, Record):
+            return self.encoder_of(hint)
+        if isinstance(hint, type) and issubclass(hint, Enum):
+            return {member: encode_value(member.value) for member in hint}.__getitem__
+        plain: dict[Any, _Encode] = {
+            str: _quote,
+            int: int.__repr__,
+            float: _float,
+            bool: {False: "false", True: "true"}.__getitem__,
+        }
+        if hint not in plain:
+            raise TypeError(f"no way to encode a field of type {hint}")
+        return plain[hint]
+
+    @staticmethod
+    def _of_list(encode: _Encode) -> _Encode:
+        return lambda values: (
+            f"[{','.join(['null' if value is None else encode(value) for value in values])}]"
         )
 
-    def _fs(self, fs: FsStruct) -> str:
-        v = fs.__dict__
-        return (
-            f'{{"address":"0x{v["address"]:x}","users":{_number(v["users"])},"sharers":{v["sharers"]},'
-            f'"umask":{_optional_text(v["umask"])},"in_exec":{_number(v["in_exec"])},"seq":{_number(v["seq"])},'
-            f'"unstable":{_BOOLEANS[v["unstable"]]},"root":{self._path(v["root"])},"pwd":{self._path(v["pwd"])}}}'
-        )
-
-    def _path(self, path: PathRef | None) -> str:
-        if path is None:
-            return "null"
+    def _path(self, path: PathRef) -> str:
         known = self._paths.get(id(path))
         if known is None:
             if len(self._paths) >= _MAX_REMEMBERED:
                 self._paths.clear()
-            known = self._paths[id(path)] = _encode_record(path)
+            known = self._paths[id(path)] = self._path_of(path)
         return known

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from explorer.analysis.accounting import books_of, reconcile
+from explorer.analysis.task_columns import label_columns, task_rows
 from explorer.analysis.worlds import WORLD_ORDER, WorldKey, world_of_root
 from explorer.model import (
     FsStruct,
@@ -17,7 +18,6 @@ from explorer.model import (
 )
 from explorer.naming import count_kinds, name_label, path_label, pwd_label, runs_label
 
-from .columns import TaskRow, task_rows
 from .findings import findings_heading
 from .table import Table, TableColumn
 
@@ -124,40 +124,34 @@ def worlds_table(snapshot: Snapshot, matches: Matches = None) -> Table:
     return Table(columns, rows)
 
 
+#: The columns of one row per task: how many terminal columns each has at least, and what goes first.
+_LAYOUT = {
+    "pid": TableColumn("PID", numeric=True),
+    "comm": TableColumn("NAME", least=16),
+    "kind": TableColumn("KIND"),
+    "state": TableColumn("S", rank=1),
+    "owner": TableColumn("OWNER", least=11),
+    "users": TableColumn("USERS", rank=3),
+    "root": TableColumn("ROOT", least=12),
+    "pwd": TableColumn("PWD", least=8),
+    "umask": TableColumn("UMASK", rank=4),
+    "runs": TableColumn("RUNS", least=16, rank=2),
+}
+
+
 def tasks_table(snapshot: Snapshot, matches: Matches = None) -> Table:
     """One row per task that matches, by pid."""
-    columns = (
-        TableColumn("PID", numeric=True),
-        TableColumn("NAME", least=16),
-        TableColumn("KIND"),
-        TableColumn("S", rank=1),
-        TableColumn("OWNER", least=11),
-        TableColumn("USERS", rank=3),
-        TableColumn("ROOT", least=12),
-        TableColumn("PWD", least=8),
-        TableColumn("UMASK", rank=4),
-        TableColumn("RUNS", least=16, rank=2),
-    )
+    columns = label_columns(*_LAYOUT)
     return Table(
-        columns,
-        [_task_cells(row) for row in task_rows(snapshot) if matches is None or matches(row.task)],
+        tuple(_LAYOUT.values()),
+        [
+            tuple(_runs(row.task) if column.name == "runs" else column.text(row) for column in columns)
+            for row in task_rows(snapshot)
+            if matches is None or matches(row.task)
+        ],
     )
 
 
-def _task_cells(row: TaskRow) -> tuple[str, ...]:
-    task, fs = row.task, row.fs
+def _runs(task: Task) -> str:
     runs = runs_label(task)
-    if task.borrowing:
-        runs = f"{runs} ▶ borrowing userspace_init_fs".lstrip()
-    return (
-        str(task.pid),
-        name_label(task),
-        task.kind_word,
-        escape_text(task.state or "?"),
-        task.owner_word,
-        "-" if fs is None else books_of(fs, row.snapshot).label,
-        "-" if fs is None else path_label(fs.root, row.snapshot),
-        "-" if fs is None else pwd_label(fs, row.snapshot),
-        "-" if fs is None else escape_text(fs.umask or "?"),
-        runs,
-    )
+    return f"{runs} ▶ borrowing userspace_init_fs".lstrip() if task.borrowing else runs

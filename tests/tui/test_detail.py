@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from explorer.analysis.overmounts import overmount_stack
-from explorer.model import Finding, Reference, Severity, Snapshot, display_width, mount_reference, task_reference
+from explorer.model import (
+    Finding,
+    Reference,
+    Severity,
+    Snapshot,
+    display_width,
+    mount_reference,
+    task_reference,
+)
 from explorer.tui.views.detail import describe, describe_finding
 from explorer.tui.views.expressions import drgn_expression
 from explorer.tui.views.facts import DetailTable, group_reference, place_words, wrap_text

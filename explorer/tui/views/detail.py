@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from explorer.analysis.accounting import expected_users
+from explorer.analysis.task_facts import DETAIL_FACTS
 from explorer.model import (
     PF_NAMES,
     Finding,
@@ -128,16 +129,12 @@ def _task(detail: Detail, task: Task, snapshot: Snapshot) -> None:
     detail.add_dentries()
     detail.add("comm", task.name or '""')
     detail.add("pid tgid ppid", " ".join(known(value) for value in (task.pid, task.tgid, task.ppid)))
-    detail.add("kind", task.kind_word)
-    detail.add("owner", task.owner_word)
-    detail.add("state", f"{known(task.state)}  {_STATES.get(task.state or '', '')}".rstrip())
-    detail.add("flags", None if task.flags is None else _flag_names(task.flags))
-    _namespace_link(detail, "mnt_ns", task.mnt_ns, snapshot)
-    if task.start_time is not None:
-        detail.add("started", f"{task.start_time / 1e9:.3f} s after boot")
-    if task.waiting_s is not None:
-        detail.add("last ran", f"{task.waiting_s:.3f} s ago")
-    _kthread(detail, task, snapshot)
+    for name, fact in DETAIL_FACTS.items():
+        special = _SPECIAL_FACTS.get(name)
+        if special is None:
+            detail.add_text(name, fact.text(task, snapshot))
+        else:
+            special(detail, task, snapshot)
     for frame in task.stack or ():
         mark = "  ◀ opens the borrow" if frame.opens_scope else ""
         detail.add("stack", f"{frame.function}  {frame.source or ''}{mark}".rstrip())
@@ -151,23 +148,34 @@ def _walk(detail: Detail, task: Task, snapshot: Snapshot) -> None:
     detail.add_path("nd->path", task.walk.start, snapshot, task.walk.root)
 
 
-def _kthread(detail: Detail, task: Task, snapshot: Snapshot) -> None:
-    kthread = task.kthread
-    if kthread is None:
-        return
-    queue = next((queue for queue in snapshot.workqueues if queue.name == kthread.workqueue), None)
+def _state(detail: Detail, task: Task, snapshot: Snapshot) -> None:
+    detail.add("state", f"{known(task.state)}  {_STATES.get(task.state or '', '')}".rstrip())
+
+
+def _flags(detail: Detail, task: Task, snapshot: Snapshot) -> None:
+    detail.add("flags", None if task.flags is None else _flag_names(task.flags))
+
+
+def _mnt_ns(detail: Detail, task: Task, snapshot: Snapshot) -> None:
+    _namespace_link(detail, "mnt_ns", task.mnt_ns, snapshot)
+
+
+def _served_queue(detail: Detail, task: Task, snapshot: Snapshot) -> None:
+    name = None if task.kthread is None else task.kthread.workqueue
+    queue = next((queue for queue in snapshot.workqueues if queue.name == name), None)
     target = None
     if queue is not None:
         target = Reference(kind="workqueue", address=queue.address, label=queue.name)
-    detail.add("full_name", kthread.full_name)
-    detail.add("threadfn", kthread.threadfn)
-    detail.add("workqueue", kthread.workqueue, target)
-    detail.add("current_func", kthread.current_func)
-    detail.add("last_func", kthread.last_func)
-    detail.add("desc", kthread.desc)
-    detail.add("module", kthread.module)
-    if kthread.running_s is not None:
-        detail.add("running for", f"{kthread.running_s:.3f} s")
+    detail.add("workqueue", name, target)
+
+
+#: Facts of which a detail says more than their value, or where they lead.
+_SPECIAL_FACTS: dict[str, Callable[[Detail, Task, Snapshot], None]] = {
+    "state": _state,
+    "flags": _flags,
+    "mnt_ns": _mnt_ns,
+    "workqueue": _served_queue,
+}
 
 
 def _fs(detail: Detail, fs: FsStruct, snapshot: Snapshot) -> None:

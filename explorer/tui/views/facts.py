@@ -82,6 +82,11 @@ class Detail:
         if value is not None and value != "":
             self.facts.append(Fact(escape_text(name), escape_text(str(value)), target, tone))
 
+    def add_text(self, name: str, text: str) -> None:
+        """A fact whose text is escaped already; an empty one is left out."""
+        if text:
+            self.facts.append(Fact(name, text))
+
     def add_address(self, name: str, address: int | None, target: Reference | None = None) -> None:
         """An address, and what it is called."""
         if address is not None:

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from explorer.analysis.query_index import TaskIndex
-from explorer.model import Task
-from explorer.output.columns import LABEL_COLUMNS, LabelColumn, TaskRow
+from explorer.analysis.task_columns import LABEL_COLUMNS, LabelColumn, TaskRow
+from explorer.analysis.task_facts import Scope
+from explorer.model import Task, known
 
-__all__ = ("OF_FS", "TaskRows")
+__all__ = ("TaskRows",)
 
-#: Columns that are the same for all who share an ``fs_struct``.
-OF_FS = frozenset({"fs", "users", "root", "pwd", "umask"})
-#: Columns that are fields of the query language too, of few values.
-_CHOICES = frozenset({"kind", "state", "owner"})
 _BY_NAME = {column.name: column for column in LABEL_COLUMNS}
 
 
@@ -54,13 +51,13 @@ class TaskRows(Sequence[TaskRow]):
     def _keys(self, column: LabelColumn) -> Sequence[Any]:
         """What each task is ordered by; where few values stand for many tasks, the rank of its value."""
         snapshot = self.task_index.snapshot
-        if column.name in OF_FS:
+        if column.scope is Scope.FS:
             codes = self.task_index.fs.codes
             examples = dict(zip(reversed(codes), range(len(self) - 1, -1, -1), strict=True))
             values = [column.sort(self[examples[code]]) for code in range(len(self.task_index.fs.values))]
-        elif column.name in _CHOICES:
+        elif column.is_fact:
             shared = self.task_index.column(column.name)
-            codes, values = shared.codes, list(map(str, shared.values))
+            codes, values = shared.codes, list(map(known, shared.values))
         else:
             return [column.sort(TaskRow(task, None, snapshot)) for task in self._tasks]
         rank = {value: number for number, value in enumerate(sorted(set(values)))}

@@ -8,14 +8,15 @@ from functools import cached_property
 from explorer.analysis.accounting import books_of
 from explorer.analysis.query import Query
 from explorer.analysis.query_index import Mask, TaskIndex, selected
+from explorer.analysis.task_columns import LABEL_COLUMNS, LabelColumn, TaskRow
+from explorer.analysis.task_facts import Scope
 from explorer.model import FsStruct, Reference, Snapshot, Task, escape_text, task_reference
 from explorer.naming import count_kinds
-from explorer.output.columns import LABEL_COLUMNS, LabelColumn, TaskRow
 
 from .facts import group_reference
 from .table import Cell, ViewColumn
 from .task_groups import Group, TaskGroups
-from .task_rows import OF_FS, TaskRows
+from .task_rows import TaskRows
 
 __all__ = ("TaskTable",)
 
@@ -258,7 +259,7 @@ class TaskTable:
         return [self._cell(column, row, inside) for column in LABEL_COLUMNS]
 
     def _cell(self, column: LabelColumn, row: TaskRow, inside: bool) -> Cell:
-        if inside and column.name in OF_FS:
+        if inside and column.scope is Scope.FS:
             return Cell("")
         text = column.text(row)
         if column.name == "comm" and self.grouped:
@@ -298,7 +299,7 @@ class TaskTable:
                 cells.append(Cell(head[column.name], "group"))
             elif column.name == "users":
                 cells.append(Cell(column.text(sample), _books_tone(group.fs, self.snapshot) or "group"))
-            elif column.name in OF_FS or column.name == "owner":
+            elif column.scope is Scope.FS or column.name == "owner":
                 cells.append(Cell(column.text(sample), "group"))
             else:
                 cells.append(Cell("", "group"))

@@ -1,10 +1,14 @@
-"""The fields of the query language: each declared once, for parsing, matching, completion, help and facet counts."""
+"""The facts of a task, each declared once: what queries ask for, what a CSV and a detail list, and how each is shown.
+
+A new one is a line in ``_DECLARED``; what lists it chooses it by name, in :data:`CSV_FACTS` and :data:`DETAIL_FACTS`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
+from typing import Any
 
 from explorer.analysis.accounting import expected_users
 from explorer.model import (
@@ -16,9 +20,13 @@ from explorer.model import (
     Task,
     TaskKind,
     escape_text,
+    hex_address,
 )
 
 __all__ = (
+    "CSV_FACTS",
+    "DETAIL_FACTS",
+    "FACTS",
     "FIELDS",
     "FREE_TEXT",
     "FREE_TEXT_FIELDS",
@@ -57,14 +65,25 @@ class Scope(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One fact that a query can ask for."""
+    """One fact about a task."""
 
     name: str
+    """As queries have it."""
     type: FieldType
     get: Callable[[Task, Snapshot], Value]
-    help: str
+    help: str = ""
+    """Empty: no query asks for it."""
     choices: tuple[str, ...] = ()
     scope: Scope = Scope.TASK
+    show: Callable[[Any], str] = str
+    """A value that is there, as people read it; not escaped yet."""
+    unread: str = ""
+    """What stands for a value that every task has, where it could not be read."""
+
+    def text(self, task: Task, snapshot: Snapshot) -> str:
+        """The value in a cell, escaped."""
+        value = self.get(task, snapshot)
+        return self.unread if value is None else escape_text(self.show(value))
 
 
 def _task(name: str) -> Callable[[Task, Snapshot], Value]:
@@ -134,8 +153,16 @@ def _flag_names(task: Task, snapshot: Snapshot) -> tuple[str, ...]:
     return tuple(name for name, bit in PF_NAMES.items() if task.has_flag(bit))
 
 
+def _started(task: Task, snapshot: Snapshot) -> Value:
+    return None if task.start_time is None else task.start_time / 1e9
+
+
 def _walk_path(task: Task, snapshot: Snapshot) -> Value:
     return None if task.walk is None else task.walk.path
+
+
+def _yes_or_no(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _words(enum: type[StrEnum]) -> tuple[str, ...]:
@@ -153,39 +180,112 @@ def _path_fields(which: str, what: str) -> tuple[Field, ...]:
 
 _DECLARED = (
     Field("pid", FieldType.NUMBER, _task("pid"), "the thread's id"),
-    Field("tgid", FieldType.NUMBER, _task("tgid"), "the process's id"),
-    Field("ppid", FieldType.NUMBER, _task("ppid"), "the parent process's id"),
-    Field("comm", FieldType.TEXT, _task("comm"), "the name, as the kernel cut it to 15 bytes"),
+    Field("tgid", FieldType.NUMBER, _task("tgid"), "the process's id", unread="?"),
+    Field("ppid", FieldType.NUMBER, _task("ppid"), "the parent process's id", unread="?"),
+    Field("comm", FieldType.TEXT, _task("comm"), "the name, as the kernel cut it to 15 bytes", unread="?"),
     Field("name", FieldType.TEXT, _names, "comm, or a kernel thread's full name"),
-    Field("kind", FieldType.CHOICE, _task("kind"), "the sort of task", _words(TaskKind)),
-    Field("state", FieldType.TEXT, _task("state"), "one letter, as ps shows it: R S D T t X Z P I"),
-    Field("owner", FieldType.CHOICE, _task("owner"), "whose fs_struct it holds", _words(Owner)),
+    Field("kind", FieldType.CHOICE, _task("kind"), "the sort of task", _words(TaskKind), unread="?"),
+    Field("state", FieldType.TEXT, _task("state"), "one letter, as ps shows it: R S D T t X Z P I", unread="?"),
+    Field("owner", FieldType.CHOICE, _task("owner"), "whose fs_struct it holds", _words(Owner), unread="?"),
     *_path_fields("root", "root"),
     *_path_fields("pwd", "working directory"),
-    Field("umask", FieldType.OCTAL, _umask, "the umask, in octal", (), Scope.FS),
+    Field("umask", FieldType.OCTAL, _umask, "the umask, in octal", (), Scope.FS, "{:04o}".format),
     Field("users", FieldType.NUMBER, _fs("users"), "fs_struct.users, the kernel's count", (), Scope.FS),
     Field("sharers", FieldType.NUMBER, _fs("sharers"), "tasks found that own the same fs_struct", (), Scope.FS),
-    Field("fs", FieldType.NUMBER, _task("fs"), "address of the fs_struct that lookups use now"),
-    Field("real_fs", FieldType.NUMBER, _task("real_fs"), "address of the fs_struct it owns (7.3 on)"),
+    Field("fs", FieldType.NUMBER, _task("fs"), "address of the fs_struct that lookups use now", show=hex_address),
+    Field(
+        "real_fs", FieldType.NUMBER, _task("real_fs"),
+        "address of the fs_struct it owns (7.3 on)", show=hex_address,
+    ),
     Field("mnt_ns", FieldType.NUMBER, _namespace, "inode number of its mount namespace"),
-    Field("address", FieldType.NUMBER, _task("address"), "address of the task_struct"),
+    Field("address", FieldType.NUMBER, _task("address"), "address of the task_struct", show=hex_address),
+    Field("full_name", FieldType.TEXT, _kthread("full_name")),
     Field("threadfn", FieldType.TEXT, _kthread("threadfn"), "a kernel thread's function"),
     Field("workqueue", FieldType.TEXT, _kthread("workqueue"), "the workqueue a worker serves now"),
     Field("func", FieldType.TEXT, _kthread("current_func"), "the work function being run"),
     Field("last_func", FieldType.TEXT, _kthread("last_func"), "the work function run last"),
+    Field("desc", FieldType.TEXT, _kthread("desc")),
     Field("module", FieldType.TEXT, _kthread("module"), "the module of what a kernel thread runs"),
-    Field("running", FieldType.SECONDS, _kthread("running_s"), "seconds that its work item has been running"),
-    Field("waiting", FieldType.SECONDS, _task("waiting_s"), "seconds since it last ran"),
+    Field(
+        "running", FieldType.SECONDS, _kthread("running_s"),
+        "seconds that its work item has been running", show="{:.3f} s".format,
+    ),
+    Field("waiting", FieldType.SECONDS, _task("waiting_s"), "seconds since it last ran", show="{:.3f} s ago".format),
+    Field("started", FieldType.SECONDS, _started, show="{:.3f} s after boot".format),
     Field("walk.path", FieldType.TEXT, _walk_path, "the path it is looking up"),
     Field("flags", FieldType.TEXT, _flag_names, "a PF_ flag that is set, in lower case without PF_: kthread"),
-    Field("borrowing", FieldType.FLAG, _task("borrowing"), "it looks paths up through userspace_init_fs now"),
-    Field("exited", FieldType.FLAG, lambda task, _: task.owner is Owner.NONE, "it has exited: no fs_struct"),
-    Field("mismatch", FieldType.FLAG, _mismatch, "users of its fs_struct differ from the holders found", (), Scope.FS),
-    Field("walking", FieldType.FLAG, lambda task, _: task.walk is not None, "it is inside a path walk"),
+    Field(
+        "borrowing", FieldType.FLAG, _task("borrowing"),
+        "it looks paths up through userspace_init_fs now", show=_yes_or_no, unread="?",
+    ),
+    Field(
+        "exited", FieldType.FLAG, lambda task, _: task.owner is Owner.NONE,
+        "it has exited: no fs_struct", show=_yes_or_no,
+    ),
+    Field(
+        "mismatch", FieldType.FLAG, _mismatch,
+        "users of its fs_struct differ from the holders found", (), Scope.FS, _yes_or_no,
+    ),
+    Field(
+        "walking", FieldType.FLAG, lambda task, _: task.walk is not None,
+        "it is inside a path walk", show=_yes_or_no,
+    ),
 )  # fmt: skip
 
-#: Every field by name, in the order in which help shows them.
-FIELDS = {field.name: field for field in _DECLARED}
+#: Every fact by name.
+FACTS = {field.name: field for field in _DECLARED}
+
+#: Those that queries ask for, in the order in which help shows them.
+FIELDS = {name: field for name, field in FACTS.items() if field.help}
+
+#: The header of each column of a CSV, and its fact. Add at the end: scripts may count columns.
+CSV_FACTS = {
+    "pid": FACTS["pid"],
+    "tgid": FACTS["tgid"],
+    "ppid": FACTS["ppid"],
+    "comm": FACTS["comm"],
+    "kind": FACTS["kind"],
+    "state": FACTS["state"],
+    "owner": FACTS["owner"],
+    "borrowing": FACTS["borrowing"],
+    "fs": FACTS["fs"],
+    "real_fs": FACTS["real_fs"],
+    "users": FACTS["users"],
+    "sharers": FACTS["sharers"],
+    "umask": FACTS["umask"],
+    "root_placement": FACTS["root"],
+    "root_fstype": FACTS["root.fstype"],
+    "root_mount_id": FACTS["root.mount"],
+    "root_path": FACTS["root.path"],
+    "pwd_placement": FACTS["pwd"],
+    "pwd_fstype": FACTS["pwd.fstype"],
+    "pwd_mount_id": FACTS["pwd.mount"],
+    "pwd_path": FACTS["pwd.path"],
+    "mnt_ns": FACTS["mnt_ns"],
+    "threadfn": FACTS["threadfn"],
+    "workqueue": FACTS["workqueue"],
+    "current_func": FACTS["func"],
+    "address": FACTS["address"],
+}
+
+#: What a task's detail lists behind its paths: the name of each line, and its fact.
+DETAIL_FACTS = {
+    "kind": FACTS["kind"],
+    "owner": FACTS["owner"],
+    "state": FACTS["state"],
+    "flags": FACTS["flags"],
+    "mnt_ns": FACTS["mnt_ns"],
+    "started": FACTS["started"],
+    "last ran": FACTS["waiting"],
+    "full_name": FACTS["full_name"],
+    "threadfn": FACTS["threadfn"],
+    "workqueue": FACTS["workqueue"],
+    "current_func": FACTS["func"],
+    "last_func": FACTS["last_func"],
+    "desc": FACTS["desc"],
+    "module": FACTS["module"],
+    "running for": FACTS["running"],
+}
 
 
 #: What free text is searched in, besides the pid.
