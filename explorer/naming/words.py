@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from explorer.model import KernelText, PathRef, Snapshot, Task, known, task_name
 
-__all__ = ("MOST_NAMES", "count", "join_names", "name_tasks", "place", "seconds")
+__all__ = ("MOST_NAMES", "count", "join_names", "name_tasks", "place", "place_mount", "seconds")
 
 #: Names in a title before "and N more".
 MOST_NAMES = 3
@@ -33,12 +33,15 @@ def place(path: PathRef | None, snapshot: Snapshot) -> KernelText:
     """``rootfs#2:/jail``: filesystem and mount id, then the path; the text alone is ``/`` for nearly everyone."""
     if path is None:
         return "?"
-    mount = snapshot.mount_by_address.get(path.mount)
-    identity = known(path.fstype)
-    if mount is not None:
-        identity += f"#{known(mount.id)}"
     # A filesystem that names itself (failfs:/) has said its type already.
-    return f"{identity}:{known(path.path).removeprefix(f'{path.fstype}:')}"
+    return f"{place_mount(path, snapshot)}:{known(path.path).removeprefix(f'{path.fstype}:')}"
+
+
+def place_mount(path: PathRef, snapshot: Snapshot) -> KernelText:
+    """``rootfs#2``: the filesystem of a path, and its mount's id if that is known of."""
+    mount = snapshot.mount_by_address.get(path.mount)
+    number = "" if mount is None else f"#{known(mount.id)}"
+    return f"{known(path.fstype)}{number}"
 
 
 def seconds(value: float) -> str:

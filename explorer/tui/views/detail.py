@@ -60,6 +60,7 @@ def describe(reference: Reference, snapshot: Snapshot) -> Detail:
     detail.expression = drgn_expression(reference, snapshot.kernel)
     found = _find(reference, snapshot)
     if found is None:
+        detail.found = False
         if reference.address is not None:
             detail.facts.append(Fact("address", hex_address(reference.address)))
         detail.facts.append(Fact("", "not in this snapshot", tone="warn"))
@@ -119,8 +120,8 @@ def _task(detail: Detail, task: Task, snapshot: Snapshot) -> None:
         detail.add("fs", "none: it has exited" if task.owner is Owner.NONE else "?")
     fs = snapshot.fs_of(task)
     if fs is not None:
-        detail.add_path("fs->root", fs.root, snapshot)
-        detail.add_path("fs->pwd", fs.pwd, snapshot, fs.root)
+        detail.add_path("root", fs.root, snapshot, is_root=True, of_task=True)
+        detail.add_path("pwd", fs.pwd, snapshot, fs.root, of_task=True)
     runs = runs_label(task)
     if runs:
         detail.facts.append(Fact("runs", runs))
@@ -144,7 +145,7 @@ def _walk(detail: Detail, task: Task, snapshot: Snapshot) -> None:
     if task.walk is None:
         return
     detail.add("walking", task.walk.path or "?", tone="warn")
-    detail.add_path("nd->root", task.walk.root, snapshot)
+    detail.add_path("nd->root", task.walk.root, snapshot, is_root=True)
     detail.add_path("nd->path", task.walk.start, snapshot, task.walk.root)
 
 
@@ -181,7 +182,7 @@ _SPECIAL_FACTS: dict[str, Callable[[Detail, Task, Snapshot], None]] = {
 def _fs(detail: Detail, fs: FsStruct, snapshot: Snapshot) -> None:
     detail.title = f"fs_struct {fs_name(fs.address, snapshot.kernel)}"
     detail.add("users", *_books(fs, snapshot))
-    detail.add_path("root", fs.root, snapshot)
+    detail.add_path("root", fs.root, snapshot, is_root=True)
     detail.add_path("pwd", fs.pwd, snapshot, fs.root)
     detail.add("umask", fs.umask)
     detail.add("in_exec", fs.in_exec)

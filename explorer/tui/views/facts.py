@@ -75,6 +75,8 @@ class Detail:
     expression: str | None = None
     """For drgn."""
     facts: list[Fact] = field(default_factory=list)
+    found: bool = True
+    """The snapshot holds it."""
     _dentries: list[Fact] = field(default_factory=list)
 
     def add(self, name: str, value: Any, target: Reference | None = None, tone: str = "") -> None:
@@ -94,23 +96,29 @@ class Detail:
             self.facts.append(Fact(name, f"{hex_address(address)}{label}", target))
 
     def add_path(
-        self, name: str, path: PathRef | None, snapshot: Snapshot, root: PathRef | None = None
+        self,
+        name: str,
+        path: PathRef | None,
+        snapshot: Snapshot,
+        root: PathRef | None = None,
+        *,
+        is_root: bool = False,
+        of_task: bool = False,
     ) -> None:
         """A ``struct path``: identity and text, and its mount. Its dentry comes with :meth:`add_dentries`.
 
         :param root: of the same ``fs_struct``, for a path that is not a root itself
+        :param of_task: it is in the task's ``fs_struct``, and is named by the way there
         """
         if path is None:
             return
         mount = snapshot.mount_by_address.get(path.mount)
         target = None if mount is None else mount_reference(mount)
-        is_root = name.endswith("root")
         words = path.placement if is_root else place_words(path, snapshot, root)
         where = f"  ({words})" if words else ""
-        self.facts.append(Fact(name, path_label(path, snapshot) + where, target))
-        self._dentries.append(
-            Fact(f"{name.removeprefix('fs->')}.dentry", drgn_object("struct dentry", path.dentry))
-        )
+        way = "fs->" if of_task else ""
+        self.facts.append(Fact(f"{way}{name}", path_label(path, snapshot) + where, target))
+        self._dentries.append(Fact(f"{name}.dentry", drgn_object("struct dentry", path.dentry)))
 
     def add_dentries(self) -> None:
         """The expressions of the dentries of all paths so far."""

@@ -10,8 +10,17 @@ from explorer.analysis.completeness import task_count
 from explorer.analysis.overmounts import overmount_stack
 from explorer.analysis.placement import is_isolating
 from explorer.analysis.worlds import World, WorldKey, Worlds
-from explorer.model import FsStruct, Snapshot, Task, comm_and_pid, display_width, escape_text, mount_name
-from explorer.naming import kind_plural, name_label, path_label
+from explorer.model import (
+    FsStruct,
+    PathRef,
+    Snapshot,
+    Task,
+    comm_and_pid,
+    display_width,
+    escape_text,
+    mount_name,
+)
+from explorer.naming import kind_plural, name_label, path_label, place_mount
 
 from .verdict import ShownVerdict, show_verdict
 
@@ -145,7 +154,7 @@ def _init(snapshot: Snapshot, worlds: Worlds) -> Door:
     world = worlds.get(WorldKey.USERSPACE_INIT_FS)
     fs = snapshot.fs_by_address.get(snapshot.kernel.userspace_init_fs or 0)
     # The path is said only where it says something.
-    where = "" if fs is None or fs.root is None else f" {path_label(fs.root, snapshot).removesuffix(':/')}"
+    where = "" if fs is None or fs.root is None else f" {_short_place(fs.root, snapshot)}"
     lines = [] if any(task.pid == 1 for task in world.tasks) else ["PID 1 is not here"]
     for task in world.tasks[:3]:
         name = name_label(task)
@@ -156,6 +165,11 @@ def _init(snapshot: Snapshot, worlds: Worlds) -> Door:
         lines.append("nobody holds it")
     lines.append(_pointer_line(fs, snapshot))
     return Door("init", f"userspace_init_fs{where}", tuple(lines), world.query, len(world.tasks))
+
+
+def _short_place(root: PathRef, snapshot: Snapshot) -> str:
+    is_top = root.path in ("/", f"{root.fstype}:/")
+    return escape_text(place_mount(root, snapshot)) if is_top else path_label(root, snapshot)
 
 
 def _pointer_line(fs: FsStruct | None, snapshot: Snapshot) -> str:
