@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from explorer.analysis.completeness import count_tasks, describe_loss, find_unjudged, why_tasks_are_missing
 from explorer.analysis.isolation import (
     Abandonment,
     find_abandonment,
@@ -46,7 +47,31 @@ class Verdict:
 
 
 def verdict(snapshot: Snapshot) -> Verdict:
-    """Judge a kernel, by what its own generation promises."""
+    """Judge a kernel, by what its own generation promises. Where tasks are missing, only what is wrong is certain."""
+    judged = _judge(snapshot)
+    words = [judged.sentence]
+    doubt = _doubt(snapshot)
+    if doubt is not None:
+        words.append(doubt)
+        if judged.kind in (VerdictKind.ISOLATED, VerdictKind.SHARED):
+            headline = f"{judged.headline}, AS FAR AS READ"
+            judged = replace(judged, kind=VerdictKind.UNKNOWN, headline=headline)
+    loss = describe_loss(snapshot)
+    if loss is not None:
+        words.append(loss)
+    return replace(judged, sentence=" ".join(words))
+
+
+def _doubt(snapshot: Snapshot) -> KernelText | None:
+    """Why the tasks that were judged may not be all that matter."""
+    why = why_tasks_are_missing(snapshot)
+    if why is not None:
+        return f"Tasks are missing, there are {count_tasks(snapshot)}: {why}."
+    unjudged = len(find_unjudged(snapshot))
+    return None if not unjudged else f"Of {count(unjudged, 'task')} it is not known which fs_struct they own."
+
+
+def _judge(snapshot: Snapshot) -> Verdict:
     if not is_isolating(snapshot.kernel.generation):
         return _shared(snapshot)
     abandonment = find_abandonment(snapshot)

@@ -26,7 +26,7 @@ from explorer.target.drgn_calls import (
 from explorer.target.elfcore import read_elf_core, segment_reader, stored_ranges
 from explorer.target.errors import TargetError
 from explorer.target.flattened import reassemble
-from explorer.target.kdump import dumped_ranges, read_kdump_header
+from explorer.target.kdump import dumped_ranges, filtered_words, read_kdump_header
 from explorer.target.pagetable import FOUND, find_kernel
 from explorer.target.physmem import open_physmem
 from explorer.target.qemu import open_qemu
@@ -57,6 +57,8 @@ class OpenProgram:
     consistent: bool
     #: What the user should know about how it is read, one sentence each.
     notes: list[str] = field(default_factory=list)
+    #: Why a part of the memory is not there, as far as the file itself tells; ``None``: all of it should be.
+    missing_memory: str | None = None
     closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     def close(self) -> None:
@@ -100,12 +102,18 @@ def _open(
     if spec.kind == "qemu" and spec.address is not None:
         guest = open_qemu(spec.address, given, report)
         return OpenProgram(
-            guest.prog, "qemu", spec.text, guest.vmcoreinfo, not guest.running, guest.notes, [guest.release]
+            guest.prog,
+            "qemu",
+            spec.text,
+            guest.vmcoreinfo,
+            not guest.running,
+            guest.notes,
+            closers=[guest.release],
         )
     if spec.kind == "physmem" and spec.path is not None:
         image = open_physmem(spec.path, given, ram_below_4g, report)
         return OpenProgram(
-            image.prog, "physmem", spec.text, image.vmcoreinfo, True, image.notes, [image.release]
+            image.prog, "physmem", spec.text, image.vmcoreinfo, True, image.notes, closers=[image.release]
         )
     if spec.kind == "snapshot":
         raise TargetError(f"{spec.text}: a saved snapshot, not a kernel")
@@ -153,15 +161,17 @@ def _open_vmcore(spec: TargetSpec, path: Path, given: VmcoreInfo | None, progres
     file = _plain_file(path, name, notes, progress)
     try:
         if sniff(os.pread(file.fileno(), 4096, 0)) is Format.ELF:
-            info = _elf_vmcoreinfo(file, name, given, notes, progress)
+            info, missing = _elf_vmcoreinfo(file, name, given, notes, progress), None
         else:
-            info = _kdump_vmcoreinfo(file, name, given, notes, progress)
+            info, missing = _kdump_vmcoreinfo(file, name, given, notes, progress)
         prog = new_program(info)
         with capture_log(), drgn_errors(f"{name}: cannot be opened as a vmcore"):
             # drgn owns the descriptor from here on, and closes it when it fails.
             prog.set_core_dump(os.dup(file.fileno()))
             fault_user_half(prog)
-        return OpenProgram(prog, "vmcore", name, info or own_vmcoreinfo(prog, name), True, notes)
+        return OpenProgram(
+            prog, "vmcore", name, info or own_vmcoreinfo(prog, name), True, notes, missing_memory=missing
+        )
     finally:
         file.close()
 
@@ -227,25 +237,29 @@ def _elf_vmcoreinfo(
 
 def _kdump_vmcoreinfo(
     file: BinaryIO, name: str, given: VmcoreInfo | None, notes: list[str], progress: Progress
-) -> VmcoreInfo | None:
-    """What drgn has to be told about a kdump-compressed dump; ``None`` if its own VMCOREINFO will do."""
+) -> tuple[VmcoreInfo | None, str | None]:
+    """What drgn has to be told about a kdump-compressed dump; ``None`` if its own VMCOREINFO will do.
+
+    And why memory is missing, if it is.
+    """
     if not with_libkdumpfile():
         raise TargetError(
             f"{name}: kdump-compressed, and this drgn was built without libkdumpfile: "
             "install the drgn wheel, or convert the dump to ELF with makedumpfile -E"
         )
     header = read_kdump_header(file, name)
+    missing = filtered_words(header.dump_level)
     if header.incomplete:
         notes.append(_INCOMPLETE)
     if given is not None:
-        return given
+        return given, missing
     if header.vmcoreinfo is not None:
         VmcoreInfo.parse(header.vmcoreinfo.split(b"\0", 1)[0])
-        return None
+        return None, missing
     # Any VMCOREINFO makes libkdumpfile open it; physical memory can be read whatever it says.
     prog = new_program(VmcoreInfo.parse(_ANY_VMCOREINFO))
     with capture_log(), drgn_errors(f"{name}: cannot be opened as a kdump"):
         prog.set_core_dump(os.dup(file.fileno()))
     info, address = find_kernel(physical_reader(prog), dumped_ranges(file, header), name, progress)
     notes.append(FOUND.format(address))
-    return info
+    return info, missing

@@ -51,7 +51,7 @@ class GuestWatch:
         self._info = info
         notes = [reads_how(attached), *note]
         return OpenProgram(
-            attached.prog, "qemu", f"qemu:{self._address}", info, self._stopped, notes, [self.release]
+            attached.prog, "qemu", f"qemu:{self._address}", info, self._stopped, notes, closers=[self.release]
         )
 
     def declare_dead(self, clock: int, value: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from explorer.analysis.accounting import expected_users
+from explorer.analysis.completeness import count_tasks, why_tasks_are_missing
 from explorer.analysis.query_fields import PF_NAMES
 from explorer.model import (
     Finding,
@@ -298,6 +299,11 @@ def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
     detail.add("consistent", "yes" if capture.consistent else "no: the kernel ran while it was read")
     for note in capture.notes:
         detail.add("note", note)
+    if capture.missing_memory is not None:
+        detail.add("missing", capture.missing_memory, tone="warn")
+    lost = why_tasks_are_missing(snapshot)
+    if lost is not None:
+        detail.add("tasks", f"{count_tasks(snapshot)}: {lost}", tone="warn")
     for error in snapshot.errors[:_MAX_FACTS]:
         detail.add("not readable", f"{error.where}: {error.what}: {error.why}", tone="warn")
     for setting in snapshot.settings:

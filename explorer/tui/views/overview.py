@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from explorer.analysis.accounting import expected_users
+from explorer.analysis.completeness import count_tasks
 from explorer.analysis.overmounts import overmount_stack
 from explorer.analysis.placement import is_isolating
 from explorer.analysis.worlds import World, WorldKey, Worlds
@@ -86,7 +87,7 @@ def header_line(snapshot: Snapshot, name: str | None = None) -> str:
         parts.append(f"{count} value{'' if count == 1 else 's'} not readable")
     if not capture.consistent:
         parts.append("read while it ran")
-    parts += [f"types: {capture.types.upper()}", f"{len(snapshot.tasks)} tasks in {capture.duration_s:.2f} s"]
+    parts += [f"types: {capture.types.upper()}", f"{count_tasks(snapshot)} in {capture.duration_s:.2f} s"]
     return "   ".join(parts)
 
 
