@@ -86,7 +86,7 @@ def missing_values(snapshot: Snapshot, truth: list[TrueTask]) -> set[int]:
     for task in snapshot.tasks:
         fs = snapshot.fs_by_address.get(task.owned_fs or 0)
         if task.pid in said and not said[task.pid].zombie:
-            values = [task.tgid, task.comm, task.mnt_ns, fs]
+            values: list[object] = [task.tgid, task.comm, task.mnt_ns, fs]
             values += (
                 []
                 if fs is None

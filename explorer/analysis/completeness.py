@@ -1,74 +1,92 @@
-"""Is everything there? How many tasks there are at least, and why values and tasks are missing. Pure functions."""
+"""Is a snapshot all of a kernel's tasks? What is missing, why, and how the next dump has all of it. Pure functions.
+
+A dump that lacks memory hides tasks, and a count tells of it: ``init_fs.users`` counts holders that were not found.
+"""
 
 from __future__ import annotations
 
-from explorer.analysis.accounting import reconcile
-from explorer.analysis.words import count
-from explorer.model import CaptureError, KernelText, Snapshot
+from explorer.analysis.accounting import expected_users
+from explorer.analysis.words import count, join_names
+from explorer.model import Snapshot, Task
 
-__all__ = ("count_tasks", "describe_loss", "find_unjudged", "why_tasks_are_missing")
+__all__ = ("incompleteness", "lost_tasks", "task_count")
 
-#: More references than holders are normal up to here: setns(), unshare() and clone() take one for a moment.
-_TRANSIENT = 1
+#: Of a task that was read whole all of these are there.
+_ALWAYS = ("tgid", "ppid", "comm", "kind", "state", "flags", "borrowing", "owner", "start_time")
 
 
-def why_tasks_are_missing(snapshot: Snapshot) -> KernelText | None:
-    """Why there are more tasks than the snapshot has; ``None`` if nothing says that there are.
+def lost_tasks(snapshot: Snapshot) -> str | None:
+    """Why there may be more tasks than were found; ``None`` if there cannot be.
 
-    The reader says so itself, or it could not follow a list and an ``fs_struct`` counts users that nobody found: the
-    count was not in the list, and tells how much is missing from it. So old snapshots tell it too.
+    A capture says so itself; of one that is older, the books of ``init_fs`` say it, if a list could not be followed or
+    the dump lacks memory. Where something else could not be read, too many users may as well be leaked.
     """
-    if snapshot.capture.lost_tasks is not None:
-        return snapshot.capture.lost_tasks
-    for error in snapshot.errors:
-        if error.what == "task_struct" and error.where.startswith("task "):
-            return f"{error.where} could not be read: {error.why}"
-    broken = next(filter(_is_of_a_list, snapshot.errors), None)
-    if broken is None and (snapshot.capture.missing_memory is None or not snapshot.errors):
+    lost = snapshot.capture.lost_tasks or _without_memory(snapshot)
+    why = lost or _broken_list(snapshot)
+    if why is None and (snapshot.capture.missing_memory is None or not _is_damaged(snapshot)):
         return None
-    unfound = _unfound_holders(snapshot)
-    if unfound is None:
-        return None
-    return unfound if broken is None else f"{broken.where}: {broken.what}: {broken.why}; {unfound}"
+    uncounted = _uncounted(snapshot)
+    if uncounted is None:
+        return lost
+    return uncounted if why is None else f"{uncounted}; {why}"
 
 
-def _is_of_a_list(error: CaptureError) -> bool:
-    return error.where == "tasks" or error.what == "threads"
-
-
-def _unfound_holders(snapshot: Snapshot) -> KernelText | None:
-    """The ``fs_struct`` with most users that no task accounts for, nor those of which it is not known what they own."""
-    if not snapshot.capture.consistent:
-        return None
-    unknown = len(find_unjudged(snapshot))
-    most = max(
-        (books for books in reconcile(snapshot) if books.fs.users is not None),
-        key=lambda books: (books.fs.users or 0) - books.expected,
-        default=None,
+def _without_memory(snapshot: Snapshot) -> str | None:
+    """A task that the table of pids names, and nothing of it is there."""
+    found = (
+        error for error in snapshot.errors if error.what == "task_struct" and error.where.startswith("task ")
     )
-    if most is None or (most.fs.users or 0) - most.expected - unknown <= _TRANSIENT:
+    return next((f"{error.where} could not be read: {error.why}" for error in found), None)
+
+
+def _broken_list(snapshot: Snapshot) -> str | None:
+    """Where a list of tasks, or of the threads of one, could not be followed."""
+    found = (error for error in snapshot.errors if error.where == "tasks" or error.what == "threads")
+    return next((f"{error.where}: {error.what}: {error.why}" for error in found), None)
+
+
+def _uncounted(snapshot: Snapshot) -> str | None:
+    """Holders of ``init_fs`` that were not found: more than the one reference that is taken for a moment."""
+    fs = snapshot.fs_by_address.get(snapshot.kernel.init_fs or 0)
+    unread = sum(task.owner is None for task in snapshot.tasks)
+    if not snapshot.capture.consistent or fs is None or fs.users is None:
         return None
-    names = {snapshot.kernel.init_fs: "init_fs", snapshot.kernel.userspace_init_fs: "userspace_init_fs"}
-    name = names.get(most.fs.address) or f"fs_struct 0x{most.fs.address:x}"
-    return f"{name} counts {count(most.fs.users or 0, 'user')}, found are {most.expected}"
-
-
-def find_unjudged(snapshot: Snapshot) -> list[int]:
-    """Addresses of the tasks of which it is not known what they own."""
-    return [task.address for task in snapshot.tasks if task.owner is None]
-
-
-def count_tasks(snapshot: Snapshot) -> str:
-    """``86 tasks``; ``at least 86 tasks`` if there are more."""
-    found = count(len(snapshot.tasks), "task")
-    return found if why_tasks_are_missing(snapshot) is None else f"at least {found}"
-
-
-def describe_loss(snapshot: Snapshot) -> KernelText | None:
-    """One line: what is missing, and why, as the dump tells; ``None`` where it costs nothing or is not known."""
-    why, errors = snapshot.capture.missing_memory, snapshot.errors
-    if why is None or (not errors and why_tasks_are_missing(snapshot) is None):
+    if fs.users - expected_users(fs, snapshot) <= 1 + unread:
         return None
-    tasks = len({error.where for error in errors if error.where.startswith("task ")})
-    of = f", of {tasks} of {count_tasks(snapshot)}" if tasks else ""
-    return f"{count(len(errors), 'value')} could not be read{of}: {why}."
+    return f"init_fs counts {count(fs.users, 'user')}, and {fs.sharers} of them were found"
+
+
+def _is_damaged(snapshot: Snapshot) -> bool:
+    return any(not error.where.startswith("plugin ") for error in snapshot.errors)
+
+
+def task_count(snapshot: Snapshot) -> str:
+    """``111 tasks``, or ``at least 10 tasks``."""
+    least = "" if lost_tasks(snapshot) is None else "at least "
+    return least + count(len(snapshot.tasks), "task")
+
+
+def _is_partial(task: Task) -> bool:
+    return any(getattr(task, name) is None for name in _ALWAYS)
+
+
+def incompleteness(snapshot: Snapshot) -> str | None:
+    """What is missing of tasks, mounts and namespaces, and why, in a sentence or a few; ``None`` if nothing is."""
+    lost, memory = lost_tasks(snapshot), snapshot.capture.missing_memory
+    if lost is None and not _is_damaged(snapshot):
+        return None  # whatever is missing has an error entry
+    missing = [] if lost is None else [f"At least {count(len(snapshot.tasks), 'task')}: {lost}."]
+    holes = [
+        (sum(map(_is_partial, snapshot.tasks)), "task"),
+        (sum(None in (mount.id, mount.fstype, mount.attachment) for mount in snapshot.mounts), "mount"),
+        (
+            sum(None in (space.inum, space.nr_mounts) for space in snapshot.mount_namespaces),
+            "mount namespace",
+        ),
+    ]
+    named = [count(number, what) for number, what in holes if number]
+    if named:
+        missing.append(f"Of {join_names(named)} only a part is there.")
+    if memory is not None:
+        missing.insert(0, f"{memory[:1].upper()}{memory[1:]}.")
+    return " ".join(missing) or None

@@ -89,7 +89,7 @@ class Rule:
 
 
 def task_reference(task: Task) -> Reference:
-    return Reference(kind="task", address=task.address, label=f"{task.comm} ({task.pid})")
+    return Reference(kind="task", address=task.address, label=f"{task.name} ({task.pid})")
 
 
 def fs_reference(fs: FsStruct, name: str | None = None) -> Reference:

@@ -25,7 +25,7 @@ def mount_name(mount: Mount, snapshot: Snapshot) -> str:
     if mount.attachment is Attachment.NAMESPACE:
         where = "in ?" if namespace is None else f"in {namespace_name(namespace, snapshot)}"
     else:
-        where = mount.attachment.value
+        where = "in ?" if mount.attachment is None else mount.attachment.value
     return (
         f"{mount.fstype or '?'} {mount.mountpoint or '?'} ({mount.source or 'none'}, id {mount.id} {where})"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from explorer.analysis.completeness import count_tasks, describe_loss, find_unjudged, why_tasks_are_missing
+from explorer.analysis.completeness import incompleteness, lost_tasks
 from explorer.analysis.isolation import (
     Abandonment,
     find_abandonment,
@@ -47,31 +47,16 @@ class Verdict:
 
 
 def verdict(snapshot: Snapshot) -> Verdict:
-    """Judge a kernel, by what its own generation promises. Where tasks are missing, only what is wrong is certain."""
-    judged = _judge(snapshot)
-    words = [judged.sentence]
-    doubt = _doubt(snapshot)
-    if doubt is not None:
-        words.append(doubt)
-        if judged.kind in (VerdictKind.ISOLATED, VerdictKind.SHARED):
-            headline = f"{judged.headline}, AS FAR AS READ"
-            judged = replace(judged, kind=VerdictKind.UNKNOWN, headline=headline)
-    loss = describe_loss(snapshot)
-    if loss is not None:
-        words.append(loss)
-    return replace(judged, sentence=" ".join(words))
+    """Judge a kernel, by what its own generation promises, and say what was not there to be judged."""
+    found, missing = _verdict(snapshot), incompleteness(snapshot)
+    if missing is None:
+        return found
+    careful = found.kind in (VerdictKind.ISOLATED, VerdictKind.SHARED) and lost_tasks(snapshot) is not None
+    headline = f"{found.headline}, as far as was read" if careful else found.headline
+    return replace(found, headline=headline, sentence=f"{found.sentence} {missing}")
 
 
-def _doubt(snapshot: Snapshot) -> KernelText | None:
-    """Why the tasks that were judged may not be all that matter."""
-    why = why_tasks_are_missing(snapshot)
-    if why is not None:
-        return f"Tasks are missing, there are {count_tasks(snapshot)}: {why}."
-    unjudged = len(find_unjudged(snapshot))
-    return None if not unjudged else f"Of {count(unjudged, 'task')} it is not known which fs_struct they own."
-
-
-def _judge(snapshot: Snapshot) -> Verdict:
+def _verdict(snapshot: Snapshot) -> Verdict:
     if not is_isolating(snapshot.kernel.generation):
         return _shared(snapshot)
     abandonment = find_abandonment(snapshot)
@@ -90,7 +75,8 @@ def _judge(snapshot: Snapshot) -> Verdict:
     pid1 = find_pid1(snapshot)
     init_fs = snapshot.fs_by_address.get(snapshot.kernel.init_fs or 0)
     init = snapshot.fs_by_address.get(snapshot.kernel.userspace_init_fs or 0)
-    if pid1 is None or init is None or init.root is None or init_fs is None or init_fs.root is None:
+    roots = [None if fs is None or fs.root is None else fs.root.placement for fs in (init, init_fs)]
+    if pid1 is None or pid1.owned_fs is None or None in roots:
         return Verdict(
             VerdictKind.UNKNOWN, "UNKNOWN", "PID 1, init_fs or userspace_init_fs could not be read."
         )

@@ -14,7 +14,7 @@ MOST_NAMES = 3
 
 def name_task(task: Task) -> str:
     """``kworker/0:1 (29)``."""
-    return f"{task.comm} ({task.pid})"
+    return f"{task.name} ({task.pid})"
 
 
 def name_tasks(tasks: Sequence[Task]) -> str:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import drgn
 
 from .layout import Decoder, make_decoder
+from .raw_task import AnyTask
 from .reader import ErrorLog, MemoryReader, ReadError
 from .symbols import SymbolTable
-from .tasks import RawTask
 
 __all__ = ("JiffiesClock", "SchedulerClocks")
 
@@ -66,7 +66,7 @@ class SchedulerClocks:
             # The same distance from the latest: clock_task has neither interrupts nor stolen time.
             self._clocks[cpu] = _Clock(clock_task + (self._now - clock), curr)
 
-    def waiting_s(self, task: RawTask) -> float | None:
+    def waiting_s(self, task: AnyTask) -> float | None:
         """Seconds since the task last ran; ``None`` while it is on a CPU, and where that is not known."""
         own = self._clocks.get(task.cpu)
         if own is None or task.on_cpu or (task.on_cpu is None and own.curr == task.address):

@@ -60,12 +60,16 @@ class PathResolver:
 
     def mountpoint_text(self, mount: RawMount) -> bytes:
         """Where a mount is mounted: the path of its root, however the filesystem names itself."""
+        if mount.root is None:
+            raise ReadError(f"the root of {mount.name} is not there")
         return self._prepend_path(mount.address, mount.root) or b"/"
 
     def _d_path(self, mount: int, dentry: int) -> bytes:
         here = self._dentry(dentry)
         is_root = here.parent == dentry
         fstype = self._mounts.superblock(self._mounts.read_mount(mount))
+        if here.has_dname and (fstype is None or fstype.fstype is None):
+            raise ReadError("its filesystem, which names it, is not there")
         if here.has_dname and fstype is not None and fstype.fstype == b"failfs":
             # failfs_dname(): the filesystem names itself, on its root too.
             return b"failfs:/"
@@ -95,7 +99,11 @@ class PathResolver:
                 )
             seen.add(key)
             raw = self._mounts.read_mount(mount)
+            if raw.root is None:
+                raise ReadError(f"the root of {raw.name} is not there")
             if dentry == raw.root:
+                if raw.parent is None or raw.mountpoint is None:
+                    raise ReadError(f"what {raw.name} is mounted on is not there")
                 if raw.parent == mount or not is_kernel_pointer(raw.parent):
                     break
                 mount, dentry = raw.parent, raw.mountpoint

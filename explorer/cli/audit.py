@@ -120,13 +120,13 @@ def _check_rules(only: Sequence[str], files: Sequence[Path]) -> None:
 
 def _exit_code(snapshot: Snapshot, report: AuditReport, fail_on: str) -> int:
     """A finding that counts outweighs what could not be read; without one, a gap is no clean bill."""
-    from explorer.analysis.completeness import why_tasks_are_missing
+    from explorer.analysis.completeness import lost_tasks
     from explorer.model import Severity
 
     worst = report.worst()
     if worst is not None and worst.reaches(Severity(fail_on)):
         return ExitCode.FOUND
-    missing = snapshot.errors or report.errors or why_tasks_are_missing(snapshot) is not None
+    missing = snapshot.errors or report.errors or lost_tasks(snapshot) is not None
     return ExitCode.ERRORS if missing else ExitCode.OK
 
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from explorer.target.containers import data_extents
 from explorer.target.errors import TargetError
 
-__all__ = ("KdumpHeader", "dumped_ranges", "filtered_words", "read_kdump_header")
+__all__ = ("KdumpHeader", "dumped_ranges", "read_kdump_header")
 
 #: signature, header_version, the machine of ``struct new_utsname``, then status .. max_mapnr.
 _SIGNATURES = (b"KDUMP   ", b"DISKDUMP")
@@ -25,8 +25,8 @@ _MACHINE = slice(12 + 4 * 65, 12 + 5 * 65)
 _FIELDS = struct.Struct("<IiiII")
 _FIELDS_OFFSET = 424
 _HEADER_SIZE = 464
-#: In ``struct kdump_sub_header``: phys_base, dump_level, split, then offset and size of VMCOREINFO (header version 3
-#: on), max_mapnr_64 (6 on).
+#: In ``struct kdump_sub_header``: split, then offset and size of VMCOREINFO (header version 3 on),
+#: max_mapnr_64 (6 on).
 _SUB_HEADER = struct.Struct("<QiiQQ6Q")
 _MAX_MAPNR_64_OFFSET = 96
 #: libkdumpfile reads them whole. There are a few notes of some hundred bytes for each CPU.
@@ -34,8 +34,6 @@ _MAX_EXTENT = 64 << 20
 _EXTENTS = ("VMCOREINFO", "notes", "erase info")
 _SUB_HEADER_SIZE = 104
 _INCOMPLETE = 0x8
-#: Bits of the dump level: cache pages (2 and 4), user pages, free pages. Pages of zeros (1) are in a kdump anyway.
-_LEAVES_OUT, _USER_PAGES = 0x1E, 0x8
 _PAGE = 4096
 #: Two bitmaps of 2 GiB: 64 TiB of memory, as much as x86_64 has with four levels of page tables.
 _MAX_BITMAP_BLOCKS = 1 << 20
@@ -57,10 +55,10 @@ class KdumpHeader:
 
     #: Pages in the dump.
     pages: int
+    #: makedumpfile's dump level: which sorts of pages it left out. QEMU leaves out none, and says 1.
+    level: int
     #: makedumpfile ran out of space while writing it, and says so.
     incomplete: bool
-    #: makedumpfile's ``-d``: what it left out. 0: nothing.
-    dump_level: int
     #: The VMCOREINFO it carries, or ``None``: a QEMU dump of a guest without ``-device vmcoreinfo``.
     vmcoreinfo: bytes | None
     #: (first, end) offsets of the bitmap of the dumped pages, and the offset of their descriptors.
@@ -99,7 +97,7 @@ def read_kdump_header(file: BinaryIO, name: str) -> KdumpHeader:
     sub = os.pread(fd, _SUB_HEADER_SIZE, block_size)
     if len(sub) < _SUB_HEADER_SIZE:
         raise TargetError(f"{name}: truncated: the kdump sub header is missing")
-    _, dump_level, split, _, _, *extents = _SUB_HEADER.unpack_from(sub)
+    _, level, split, _, _, *extents = _SUB_HEADER.unpack_from(sub)
     if split:
         raise TargetError(
             f"{name}: one part of a split dump; join the parts with makedumpfile --reassemble first"
@@ -125,22 +123,7 @@ def read_kdump_header(file: BinaryIO, name: str) -> KdumpHeader:
     pages = _count_bits(fd, *bitmap, (size - descriptors) // _DESCRIPTOR.size)
     _check_descriptors(fd, name, descriptors, pages)
     info = _vmcoreinfo(fd, version, extents[0], extents[1])
-    return KdumpHeader(pages, bool(status & _INCOMPLETE), dump_level, info, bitmap, descriptors)
-
-
-def filtered_words(level: int) -> str | None:
-    """Why pages are not in a dump of this ``dump_level``; ``None`` if it has all that are not zeros.
-
-    By level 8 makedumpfile takes pages for userspace's by bits of ``struct page`` that it has to know the meaning of.
-    """
-    if not level & _LEAVES_OUT:
-        return None
-    left_out = f"makedumpfile left pages out (dump level {level})"
-    if not level & _USER_PAGES:
-        return left_out
-    return (
-        f"{left_out}, of kernels that it does not know some that matter here; take the next dump with -d 23"
-    )
+    return KdumpHeader(pages, level, bool(status & _INCOMPLETE), info, bitmap, descriptors)
 
 
 def dumped_ranges(file: BinaryIO, header: KdumpHeader) -> Iterator[tuple[int, int]]:

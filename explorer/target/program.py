@@ -26,7 +26,7 @@ from explorer.target.drgn_calls import (
 from explorer.target.elfcore import read_elf_core, segment_reader, stored_ranges
 from explorer.target.errors import TargetError
 from explorer.target.flattened import reassemble
-from explorer.target.kdump import dumped_ranges, filtered_words, read_kdump_header
+from explorer.target.kdump import dumped_ranges, read_kdump_header
 from explorer.target.pagetable import FOUND, find_kernel
 from explorer.target.physmem import open_physmem
 from explorer.target.qemu import open_qemu
@@ -41,6 +41,9 @@ _ANY_VMCOREINFO = (
     b"OSRELEASE=6.12.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff81000000\n"
     b"NUMBER(pgtable_l5_enabled)=0\n"
 )
+#: Bits of makedumpfile's dump level: pages of caches, of users, and free ones (1: zeros, which are known all the same).
+_LEFT_OUT = 0x1E
+_USER_PAGES = 8
 _INCOMPLETE = "makedumpfile marked this dump incomplete (it ran out of space): some memory is missing"
 
 
@@ -240,7 +243,7 @@ def _kdump_vmcoreinfo(
 ) -> tuple[VmcoreInfo | None, str | None]:
     """What drgn has to be told about a kdump-compressed dump; ``None`` if its own VMCOREINFO will do.
 
-    And why memory is missing, if it is.
+    And why memory is missing from it, if it is.
     """
     if not with_libkdumpfile():
         raise TargetError(
@@ -248,9 +251,10 @@ def _kdump_vmcoreinfo(
             "install the drgn wheel, or convert the dump to ELF with makedumpfile -E"
         )
     header = read_kdump_header(file, name)
-    missing = filtered_words(header.dump_level)
+    missing = _filtered(header.level)
     if header.incomplete:
         notes.append(_INCOMPLETE)
+        missing = _INCOMPLETE if missing is None else f"{_INCOMPLETE}; {missing}"
     if given is not None:
         return given, missing
     if header.vmcoreinfo is not None:
@@ -263,3 +267,17 @@ def _kdump_vmcoreinfo(
     info, address = find_kernel(physical_reader(prog), dumped_ranges(file, header), name, progress)
     notes.append(FOUND.format(address))
     return info, missing
+
+
+def _filtered(level: int) -> str | None:
+    """Why pages are not in a dump of this level; ``None`` if all are there but those of zeros.
+
+    By level 8 makedumpfile tells a user's pages from the kernel's by bits of ``struct page`` that change between
+    releases: on a kernel newer than it is, it takes pages of the slab for a user's.
+    """
+    if not level & _LEFT_OUT:
+        return None
+    left_out = f"makedumpfile left pages out of this dump (-d {level})"
+    if not level & _USER_PAGES:
+        return left_out
+    return f"{left_out}, of a kernel that it does not know some of the kernel's own too: take the next one with -d 23"

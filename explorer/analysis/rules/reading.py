@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.analysis.completeness import count_tasks, why_tasks_are_missing
+from explorer.analysis.completeness import lost_tasks, task_count
 from explorer.analysis.rule import AuditContext, Case, Rule
 from explorer.analysis.words import count
 from explorer.model import Severity
@@ -23,9 +23,9 @@ def _find_unreadable(context: AuditContext) -> Iterator[Case]:
 
 
 def _find_missing_tasks(context: AuditContext) -> Iterator[Case]:
-    why = why_tasks_are_missing(context.snapshot)
+    why = lost_tasks(context.snapshot)
     if why is not None:
-        yield Case(f"tasks are missing, there are {count_tasks(context.snapshot)}: {why}", [])
+        yield Case(f"tasks are missing, there are {task_count(context.snapshot)}: {why}", [])
 
 
 RULES = (

@@ -73,7 +73,7 @@ def _about(event: Event, snapshot: Snapshot) -> Reference | None:
 
 def _label(kind: str, found: Any) -> str:
     labels = {
-        "task": lambda: f"{found.comm} ({found.pid})",
+        "task": lambda: f"{found.name} ({found.pid})",
         "mount": lambda: f"{found.fstype}#{found.id}",
         "mount_namespace": lambda: f"mnt:[{found.inum}]",
     }

@@ -105,9 +105,9 @@ class Detail:
     def add_tasks(self, name: str, tasks: Sequence[Task]) -> None:
         """Tasks to go to; of very many only the first, and how many there are."""
         for task in tasks[:MAX_LINKS]:
-            label = f"{task.comm} ({task.pid})"
+            label = f"{task.name} ({task.pid})"
             target = Reference(kind="task", address=task.address, label=label)
-            self.add(name, f"{label}  {task.kind.value}", target)
+            self.add(name, f"{label}  {task.kind_word}", target)
         if len(tasks) > MAX_LINKS:
             self.add(name, f"and {len(tasks) - MAX_LINKS} more", tone="muted")
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from explorer.analysis.accounting import expected_users
-from explorer.analysis.completeness import count_tasks
+from explorer.analysis.completeness import task_count
 from explorer.analysis.overmounts import overmount_stack
 from explorer.analysis.placement import is_isolating
 from explorer.analysis.worlds import World, WorldKey, Worlds
@@ -87,7 +87,7 @@ def header_line(snapshot: Snapshot, name: str | None = None) -> str:
         parts.append(f"{count} value{'' if count == 1 else 's'} not readable")
     if not capture.consistent:
         parts.append("read while it ran")
-    parts += [f"types: {capture.types.upper()}", f"{count_tasks(snapshot)} in {capture.duration_s:.2f} s"]
+    parts += [f"types: {capture.types.upper()}", f"{task_count(snapshot)} in {capture.duration_s:.2f} s"]
     return "   ".join(parts)
 
 
@@ -102,7 +102,7 @@ def fit_header(text: str, width: int) -> str:
 
 def _bars(world: World, most: int) -> list[str]:
     """One line a kind: its name, how many, and a bar as long as its share."""
-    counts = [(KIND_PLURAL[kind], count) for kind, count in world.kinds()]
+    counts = [("not known" if kind is None else KIND_PLURAL[kind], count) for kind, count in world.kinds()]
     if len(counts) > most:
         counts[most - 1 :] = [("other", sum(count for _, count in counts[most - 1 :]))]
     names = max((len(name) for name, _ in counts), default=0)
