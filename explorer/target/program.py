@@ -164,17 +164,15 @@ def _open_vmcore(spec: TargetSpec, path: Path, given: VmcoreInfo | None, progres
     file = _plain_file(path, name, notes, progress)
     try:
         if sniff(os.pread(file.fileno(), 4096, 0)) is Format.ELF:
-            info, missing = _elf_vmcoreinfo(file, name, given, notes, progress), None
+            info = _elf_vmcoreinfo(file, name, given, notes, progress)
         else:
-            info, missing = _kdump_vmcoreinfo(file, name, given, notes, progress)
+            info = _kdump_vmcoreinfo(file, name, given, notes, progress)
         prog = new_program(info)
         with capture_log(), drgn_errors(f"{name}: cannot be opened as a vmcore"):
             # drgn owns the descriptor from here on, and closes it when it fails.
             prog.set_core_dump(os.dup(file.fileno()))
             fault_user_half(prog)
-        return OpenProgram(
-            prog, "vmcore", name, info or own_vmcoreinfo(prog, name), True, notes, missing_memory=missing
-        )
+        return OpenProgram(prog, "vmcore", name, info or own_vmcoreinfo(prog, name), True, notes)
     finally:
         file.close()
 
@@ -240,44 +238,25 @@ def _elf_vmcoreinfo(
 
 def _kdump_vmcoreinfo(
     file: BinaryIO, name: str, given: VmcoreInfo | None, notes: list[str], progress: Progress
-) -> tuple[VmcoreInfo | None, str | None]:
-    """What drgn has to be told about a kdump-compressed dump; ``None`` if its own VMCOREINFO will do.
-
-    And why memory is missing from it, if it is.
-    """
+) -> VmcoreInfo | None:
+    """What drgn has to be told about a kdump-compressed dump; ``None`` if its own VMCOREINFO will do."""
     if not with_libkdumpfile():
         raise TargetError(
             f"{name}: kdump-compressed, and this drgn was built without libkdumpfile: "
             "install the drgn wheel, or convert the dump to ELF with makedumpfile -E"
         )
     header = read_kdump_header(file, name)
-    missing = _filtered(header.level)
     if header.incomplete:
         notes.append(_INCOMPLETE)
-        missing = _INCOMPLETE if missing is None else f"{_INCOMPLETE}; {missing}"
     if given is not None:
-        return given, missing
+        return given
     if header.vmcoreinfo is not None:
         VmcoreInfo.parse(header.vmcoreinfo.split(b"\0", 1)[0])
-        return None, missing
+        return None
     # Any VMCOREINFO makes libkdumpfile open it; physical memory can be read whatever it says.
     prog = new_program(VmcoreInfo.parse(_ANY_VMCOREINFO))
     with capture_log(), drgn_errors(f"{name}: cannot be opened as a kdump"):
         prog.set_core_dump(os.dup(file.fileno()))
     info, address = find_kernel(physical_reader(prog), dumped_ranges(file, header), name, progress)
     notes.append(FOUND.format(address))
-    return info, missing
-
-
-def _filtered(level: int) -> str | None:
-    """Why pages are not in a dump of this level; ``None`` if all are there but those of zeros.
-
-    By level 8 makedumpfile tells a user's pages from the kernel's by bits of ``struct page`` that change between
-    releases: on a kernel newer than it is, it takes pages of the slab for a user's.
-    """
-    if not level & _LEFT_OUT:
-        return None
-    left_out = f"makedumpfile left pages out of this dump (-d {level})"
-    if not level & _USER_PAGES:
-        return left_out
-    return f"{left_out}, of a kernel that it does not know some of the kernel's own too: take the next one with -d 23"
+    return info

@@ -99,9 +99,7 @@ class FakeKernel:
         return "\n".join(lines).encode() + b"\n"
 
 
-def kdump_file(
-    kernel: FakeKernel, machine: bytes = b"x86_64", status: int = 1, split: int = 0, level: int = 0
-) -> bytes:
+def kdump_file(kernel: FakeKernel, machine: bytes = b"x86_64", status: int = 1, split: int = 0) -> bytes:
     """The kernel's pages as makedumpfile compresses them: headers, two bitmaps, descriptors, zlib pages."""
     max_mapnr = max(end for _, end in kernel.ram) // PAGE
     bitmap = bytearray((max_mapnr + 7) // 8)
@@ -118,7 +116,7 @@ def kdump_file(
     info = kernel.vmcoreinfo
     note = struct.pack("<III", 11, len(info), 0) + b"VMCOREINFO\0\0" + info + bytes(-len(info) % 4)
     extents = (PAGE + 512 + 24, len(info), PAGE + 512, len(note), 0, 0)
-    struct.pack_into("<QiiQQ6Q", sub, 0, 0, level, split, 0, max_mapnr, *extents)
+    struct.pack_into("<QiiQQ6Q", sub, 0, 0, 0, split, 0, max_mapnr, *extents)
     struct.pack_into("<QQQ", sub, 80, 0, max_mapnr, max_mapnr)
     sub[512 : 512 + len(note)] = note
     at = (2 + blocks) * PAGE + 24 * len(kernel.pages)
