@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from explorer.analysis.diff import diff_snapshots
 from explorer.analysis.verdict import verdict
+from explorer.analysis.words import known
 from explorer.model import Finding, FsStruct, KernelText, Mount, Reference, Snapshot, hex_address
 from explorer.model.diff import Change, ObjectChange, SnapshotDiff, TaskChange, TaskLabel
 
@@ -249,7 +250,7 @@ def _mounts(diff: SnapshotDiff, b: Snapshot, found: Changes) -> None:
     for changed in diff.mounts:
         address = changed.after if changed.after is not None else changed.before
         mount = mounts.get(address or 0)
-        label = changed.name if mount is None else f"{mount.fstype or '?'}#{mount.id}"
+        label = changed.name if mount is None else f"{mount.fstype or '?'}#{known(mount.id)}"
         reference = Reference(kind="mount", address=address, label=label)
         text = ", ".join([changed.name, *map(_arrow, changed.changes)])
         found.events.append(HappenedEvent(_OF_MOUNT[changed.state], text, reference))

@@ -8,6 +8,7 @@ from typing import Any
 from explorer.analysis.accounting import expected_users
 from explorer.analysis.completeness import lost_tasks, task_count
 from explorer.analysis.query_fields import PF_NAMES
+from explorer.analysis.words import known
 from explorer.model import (
     Finding,
     FsStruct,
@@ -20,7 +21,7 @@ from explorer.model import (
     escape_text,
     hex_address,
 )
-from explorer.output.columns import fs_label, known, runs_label
+from explorer.output.columns import fs_label, runs_label
 
 from .expressions import drgn_expression, drgn_object
 from .facts import FOUND_WORDS, Detail, Fact
@@ -43,11 +44,13 @@ _MAX_FACTS = 2000
 
 
 def mount_reference(mount: Mount) -> Reference:
-    return Reference(kind="mount", address=mount.address, label=f"{mount.fstype or '?'}#{mount.id}")
+    return Reference(kind="mount", address=mount.address, label=f"{mount.fstype or '?'}#{known(mount.id)}")
 
 
 def namespace_reference(namespace: MountNamespace) -> Reference:
-    return Reference(kind="mount_namespace", address=namespace.address, label=f"mnt_ns {namespace.inum}")
+    return Reference(
+        kind="mount_namespace", address=namespace.address, label=f"mnt_ns {known(namespace.inum)}"
+    )
 
 
 def describe(reference: Reference, snapshot: Snapshot) -> Detail:
