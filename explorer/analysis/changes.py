@@ -128,12 +128,12 @@ _OF_TASK = {"root": EventKind.ROOT, "pwd": EventKind.PWD, "fs_struct": EventKind
 def _tasks(diff: SnapshotDiff, found: Changes) -> None:
     for label in diff.came:
         reference = _reference(label)
-        text = f"{reference.label}, {label.kind.value}, root {_text(label.root)}"
+        text = f"{reference.label}, {label.kind_word}, root {_text(label.root)}"
         found.events.append(HappenedEvent(EventKind.APPEARED, text, reference))
         found.marks["task", label.address] = "+"
     for label in diff.went:
         reference = _reference(label)
-        text = f"{reference.label}, {label.kind.value}, root was {_text(label.root)}"
+        text = f"{reference.label}, {label.kind_word}, root was {_text(label.root)}"
         found.events.append(HappenedEvent(EventKind.GONE, text, reference))
     for changed in diff.changed:
         found.marks["task", changed.after.address] = "~"

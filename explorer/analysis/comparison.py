@@ -99,7 +99,7 @@ def _task(label: TaskLabel) -> Reference:
 
 
 def _home(label: TaskLabel) -> str:
-    return f"{label.kind.value}, owner {label.owner}, root {label.root or 'none'}"
+    return f"{label.kind_word}, owner {label.owner}, root {label.root or 'none'}"
 
 
 def _tasks(diff: SnapshotDiff) -> Iterator[Difference]:

@@ -34,7 +34,9 @@ def lost_tasks(snapshot: Snapshot) -> str | None:
 def _without_memory(snapshot: Snapshot) -> str | None:
     """A task that the table of pids names, and nothing of it is there."""
     found = (
-        error for error in snapshot.errors if error.what == "task_struct" and error.where.startswith("task ")
+        error
+        for error in snapshot.errors
+        if error.what == "task_struct" and error.where.startswith(("task ", "idle task "))
     )
     return next((f"{error.where} could not be read: {error.why}" for error in found), None)
 
