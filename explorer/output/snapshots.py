@@ -96,11 +96,14 @@ def write_jsonl(snapshot: Snapshot, out: BinaryIO) -> None:
         out.write(encode_value({"type": "plugin", "name": plugin, "facts": facts}).encode() + b"\n")
 
 
-def load_snapshot(path: Path) -> Snapshot:
+def load_snapshot(path: Path, name: str | None = None) -> Snapshot:
     """Read a snapshot file, compressed with zstd or not.
+
+    :param name: what an error calls it
 
     :raises SnapshotError: if it cannot be read, or is no snapshot
     """
+    name = str(path) if name is None else name
     try:
         with path.open("rb") as file:
             packed = file.read(len(_ZSTD_MAGIC)) == _ZSTD_MAGIC
@@ -112,14 +115,14 @@ def load_snapshot(path: Path) -> Snapshot:
             else:
                 data = _read_all(file, _MAX_JSON)
     except OSError as error:
-        raise SnapshotError(f"cannot read {path}: {error.strerror}") from error
+        raise SnapshotError(f"cannot read {name}: {error.strerror}") from error
     except zstandard.ZstdError as error:
-        raise SnapshotError(f"{path} is damaged: {error}") from error
+        raise SnapshotError(f"{name} is damaged: {error}") from error
     except MemoryError as error:
-        raise SnapshotError(f"{path} is larger than the memory there is") from error
+        raise SnapshotError(f"{name} is larger than the memory there is") from error
     if data is None:
-        raise SnapshotError(f"{path} holds more than a snapshot of its size can: it is none")
-    return parse_snapshot(data, str(path))
+        raise SnapshotError(f"{name} holds more than a snapshot of its size can: it is none")
+    return parse_snapshot(data, name)
 
 
 def _read_all(file: BinaryIO | zstandard.ZstdDecompressionReader, limit: int) -> bytes | None:

@@ -13,7 +13,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
@@ -25,6 +25,7 @@ from explorer.target.spec import Progress, no_progress
 __all__ = (
     "COMPRESSED",
     "Format",
+    "Unpacked",
     "check_disk",
     "data_extents",
     "decompress",
@@ -188,28 +189,39 @@ def peek(file: BinaryIO, name: str) -> tuple[Format, Format, bytes]:
     if outer not in COMPRESSED:
         return outer, outer, head
     inner = b""
-    for chunk in _plain_chunks(file, outer, name):
+    cut: list[bool] = []
+    for chunk in _plain_chunks(file, outer, name, lambda: cut.append(True)):
         inner += chunk[: _SNAPSHOT_HEAD - len(inner)]
         if len(inner) >= _SNAPSHOT_HEAD:
             break
+    if cut and sniff(inner) not in (Format.ELF, Format.KDUMP, Format.FLATTENED):
+        raise TargetError(f"{name}: truncated {outer.value} file; copy it again")
     return outer, sniff(inner), inner
 
 
 def decompress(
-    file: BinaryIO, outer: Format, name: str, progress: Progress = no_progress, limit: int | None = None
+    file: BinaryIO,
+    outer: Format,
+    name: str,
+    progress: Progress = no_progress,
+    limit: int | None = None,
+    *,
+    cut: Callable[[], None] | None = None,
 ) -> BinaryIO:
     """The content of a compressed file, in an unlinked, sparse temporary file.
 
-    Raises :class:`TargetError` if it is damaged or truncated, has more than ``limit`` bytes or more than a file of its
-    size can in earnest, or does not fit on the disk.
+    :param cut: told if the file is cut off: the content up to there is given then
+
+    Raises :class:`TargetError` if it is damaged or, without ``cut``, truncated, has more than ``limit`` bytes or more
+    than a file of its size can in earnest, or does not fit on the disk.
     """
     total = os.fstat(file.fileno()).st_size
     most = max(_BOUNDS[outer].floor, _BOUNDS[outer].ratio * total)
-    unpacked = _Unpacked(most, max(_STORED.floor, _STORED.ratio * total))
+    unpacked = Unpacked(most, max(_STORED.floor, _STORED.ratio * total))
     if limit is not None and limit < most:
         unpacked.most = limit
     try:
-        for chunk in _plain_chunks(file, outer, name):
+        for chunk in _plain_chunks(file, outer, name, cut):
             if not unpacked.write(chunk):
                 unpacked.file.close()
                 raise TargetError(_too_much(name, outer, total, unpacked, limit))
@@ -224,7 +236,7 @@ def decompress(
     return unpacked.file
 
 
-def _too_much(name: str, outer: Format, total: int, unpacked: _Unpacked, limit: int | None) -> str:
+def _too_much(name: str, outer: Format, total: int, unpacked: Unpacked, limit: int | None) -> str:
     if limit is not None and unpacked.most == limit:
         return f"{name}: holds more than {limit >> 20} MB when decompressed: not what it says"
     return (
@@ -233,7 +245,7 @@ def _too_much(name: str, outer: Format, total: int, unpacked: _Unpacked, limit: 
     )
 
 
-class _Unpacked:
+class Unpacked:
     """A temporary file that grows up to ``most`` bytes, ``most_stored`` of them not in holes."""
 
     def __init__(self, most: int, most_stored: int) -> None:
@@ -261,14 +273,18 @@ class _Unpacked:
         return self._stored <= self._most_stored
 
 
-def _plain_chunks(file: BinaryIO, outer: Format, name: str) -> Iterator[bytes]:
+def _plain_chunks(
+    file: BinaryIO, outer: Format, name: str, cut: Callable[[], None] | None = None
+) -> Iterator[bytes]:
     """The decompressed content, in pieces of bounded size."""
     try:
         yield from plain_chunks(file, _METHODS[outer])
     except Damaged as error:
         raise TargetError(f"{name}: damaged {outer.value} file: {error}") from error
     except EOFError as error:
-        raise TargetError(f"{name}: truncated {outer.value} file; copy it again") from error
+        if cut is None:
+            raise TargetError(f"{name}: truncated {outer.value} file; copy it again") from error
+        cut()
     except MemoryError as error:
         raise TargetError(
             f"{name}: takes too much memory to decompress here; do that first ({_TOOLS[outer]}) and give the result"

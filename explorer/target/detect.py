@@ -11,6 +11,7 @@ from explorer.target.containers import COMPRESSED, Format, file_errors, open_fil
 from explorer.target.elfcore import check_elf_header
 from explorer.target.errors import TargetError
 from explorer.target.spec import TargetSpec
+from explorer.target.streams import readable_path
 
 __all__ = ("detect_target", "sample_path")
 
@@ -46,10 +47,11 @@ def _detect(text: str) -> TargetSpec:
     if scheme == "qemu" and rest:
         return TargetSpec("qemu", text, address=_qemu_address(rest))
     if scheme == "physmem" and rest:
-        with open_file(Path(rest)) as file:
+        path = readable_path(rest, raw=True)
+        with open_file(path) as file:
             if not file.read(1):
                 raise TargetError(f"{rest}: the file is empty")
-        return TargetSpec("physmem", text, path=Path(rest))
+        return TargetSpec("physmem", text, path=path)
     if scheme in ("qemu", "physmem") and not rest and ":" in text:
         raise TargetError(f"{scheme}: names nothing: say qemu:SOCKET, qemu:HOST:PORT or physmem:FILE")
     if not text or "\0" in text:
@@ -78,10 +80,10 @@ def _qemu_address(rest: str) -> str:
 
 
 def _detect_file(text: str) -> TargetSpec:
-    path = Path(text)
     name, at, moment = text.rpartition("@")
-    if at and name and not path.exists() and _is_recording(Path(name)):
-        return TargetSpec("recording", text, path=Path(name), moment=moment)
+    if at and name and not Path(text).exists() and _is_recording(name):
+        return TargetSpec("recording", text, path=readable_path(name), moment=moment)
+    path = readable_path(text)
     try:
         if stat.S_ISSOCK(path.stat().st_mode):
             return TargetSpec("qemu", text, address=text)
@@ -100,10 +102,10 @@ def _detect_file(text: str) -> TargetSpec:
     raise TargetError(f"{text}: {_why_not(outer, inner, head)}")
 
 
-def _is_recording(path: Path) -> bool:
-    """Whether ``path`` can be opened and begins as a recording does: then ``@`` and a moment may follow its name."""
+def _is_recording(name: str) -> bool:
+    """Whether ``name`` can be opened and begins as a recording does: then ``@`` and a moment may follow its name."""
     try:
-        with open_file(path) as file:
+        with open_file(readable_path(name)) as file:
             return sniff(file.read(16)) is Format.RECORDING
     except TargetError:
         return False  # what is wrong is said of the whole text, which is what the user typed

@@ -244,7 +244,7 @@ END = struct.pack(">qq", -1, -1)
 
 
 def unflatten(path: Path) -> bytes:
-    with path.open("rb") as file, reassemble(file, "dump") as plain:
+    with path.open("rb") as file, reassemble(file, "dump")[0] as plain:
         return plain.read()
 
 
