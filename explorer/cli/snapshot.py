@@ -93,10 +93,16 @@ def write_snapshot(snapshot: Snapshot, out: BinaryIO, format_: str) -> None:
 
 
 def warn_of_errors(snapshot: Snapshot) -> int:
-    """Exit code 4, and a line that says why, if values are missing."""
-    if not snapshot.errors:
-        return ExitCode.OK
+    """Exit code 4, and a line that says why, if values or tasks are missing."""
+    from explorer.analysis.completeness import lost_tasks, task_count
     from explorer.model import escape_text
+
+    lost = lost_tasks(snapshot)
+    if lost is not None:
+        why = escape_text(lost[:_MOST_WORDS])
+        click.echo(f"nullfs-explorer: tasks are missing, there are {task_count(snapshot)}: {why}", err=True)
+    if not snapshot.errors:
+        return ExitCode.OK if lost is None else ExitCode.ERRORS
 
     first, count = snapshot.errors[0], len(snapshot.errors)
     click.echo(
