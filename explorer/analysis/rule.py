@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from explorer.model import (
-    Finding,
-    Generation,
-    KernelText,
-    Reference,
-    Severity,
-    Snapshot,
-)
+from explorer.model import Finding, Generation, KernelText, Reference, Severity, Snapshot
 from explorer.plugin import Plugin
 
 __all__ = (

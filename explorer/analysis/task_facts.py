@@ -13,6 +13,8 @@ from typing import Any
 from explorer.analysis.accounting import expected_users
 from explorer.model import (
     PF_NAMES,
+    Mount,
+    MountNamespace,
     Owner,
     PathRef,
     Placement,
@@ -79,11 +81,16 @@ class Field:
     """A value that is there, as people read it; not escaped yet."""
     unread: str = ""
     """What stands for a value that every task has, where it could not be read."""
+    holder: Callable[[Task, Snapshot], object] | None = None
+    """What the value is of, where not every task has one: of one that is there, a value that is not is ``?``."""
 
     def text(self, task: Task, snapshot: Snapshot) -> str:
         """The value in a cell, escaped."""
         value = self.get(task, snapshot)
-        return self.unread if value is None else escape_text(self.show(value))
+        if value is not None:
+            return escape_text(self.show(value))
+        is_there = self.holder is not None and self.holder(task, snapshot) is not None
+        return "?" if is_there else self.unread
 
 
 def _task(name: str) -> Callable[[Task, Snapshot], Value]:
@@ -117,11 +124,27 @@ def _path(which: str, part: str) -> Callable[[Task, Snapshot], Value]:
         path: PathRef | None = None if fs is None else getattr(fs, which)
         if path is None:
             return None
-        if part == "mount":
-            mount = snapshot.mount_by_address.get(path.mount)
-            return None if mount is None else mount.id
         value: Value = getattr(path, part)
         return value
+
+    return get
+
+
+def _mount(which: str) -> Callable[[Task, Snapshot], Mount | None]:
+    def get(task: Task, snapshot: Snapshot) -> Mount | None:
+        fs = snapshot.fs_of(task)
+        path: PathRef | None = None if fs is None else getattr(fs, which)
+        return None if path is None else snapshot.mount_by_address.get(path.mount)
+
+    return get
+
+
+def _mount_id(which: str) -> Callable[[Task, Snapshot], Value]:
+    mount_of = _mount(which)
+
+    def get(task: Task, snapshot: Snapshot) -> Value:
+        mount = mount_of(task, snapshot)
+        return None if mount is None else mount.id
 
     return get
 
@@ -139,8 +162,12 @@ def _umask(task: Task, snapshot: Snapshot) -> Value:
         return None
 
 
-def _namespace(task: Task, snapshot: Snapshot) -> Value:
-    namespace = snapshot.namespace_by_address.get(task.mnt_ns or 0)
+def _namespace(task: Task, snapshot: Snapshot) -> MountNamespace | None:
+    return snapshot.namespace_by_address.get(task.mnt_ns or 0)
+
+
+def _namespace_inum(task: Task, snapshot: Snapshot) -> Value:
+    namespace = _namespace(task, snapshot)
     return None if namespace is None else namespace.inum
 
 
@@ -174,7 +201,10 @@ def _path_fields(which: str, what: str) -> tuple[Field, ...]:
         Field(which, FieldType.CHOICE, _path(which, "placement"), f"where the {what} is", _words(Placement), Scope.FS),
         Field(f"{which}.path", FieldType.TEXT, _path(which, "path"), f"path of the {what}", (), Scope.FS),
         Field(f"{which}.fstype", FieldType.TEXT, _path(which, "fstype"), f"filesystem of the {what}", (), Scope.FS),
-        Field(f"{which}.mount", FieldType.NUMBER, _path(which, "mount"), f"mount id of the {what}", (), Scope.FS),
+        Field(
+            f"{which}.mount", FieldType.NUMBER, _mount_id(which),
+            f"mount id of the {what}", (), Scope.FS, holder=_mount(which),
+        ),
     )  # fmt: skip
 
 
@@ -197,7 +227,9 @@ _DECLARED = (
         "real_fs", FieldType.NUMBER, _task("real_fs"),
         "address of the fs_struct it owns (7.3 on)", show=hex_address,
     ),
-    Field("mnt_ns", FieldType.NUMBER, _namespace, "inode number of its mount namespace"),
+    Field(
+        "mnt_ns", FieldType.NUMBER, _namespace_inum, "inode number of its mount namespace", holder=_namespace
+    ),
     Field("address", FieldType.NUMBER, _task("address"), "address of the task_struct", show=hex_address),
     Field("full_name", FieldType.TEXT, _kthread("full_name")),
     Field("threadfn", FieldType.TEXT, _kthread("threadfn"), "a kernel thread's function"),

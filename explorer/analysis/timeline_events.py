@@ -30,6 +30,7 @@ from explorer.model import (
     global_fs,
     hex_address,
     mount_name,
+    namespace_name,
     task_name,
 )
 from explorer.model.frame import Frame
@@ -272,7 +273,7 @@ def _namespaces(make: _Maker, added: Iterable[MountNamespace], snapshot: Snapsho
         dwellers = [task for task in snapshot.tasks if task.mnt_ns == namespace.address]
         by = name_tasks(dwellers) if dwellers else "nobody found"
         mounts = "?" if namespace.nr_mounts is None else count(namespace.nr_mounts, "mount")
-        text = f"mount namespace mnt:[{namespace.inum}] with {mounts}, for {by}"
+        text = f"mount namespace {namespace_name(namespace)} with {mounts}, for {by}"
         yield make.at(EventKind.NAMESPACE, text, namespace.address)
 
 

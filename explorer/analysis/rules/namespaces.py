@@ -17,6 +17,7 @@ from explorer.model import (
     Snapshot,
     Task,
     TaskKind,
+    known,
     mount_name,
     mount_reference,
     namespace_reference,
@@ -76,7 +77,7 @@ def _find_empty(context: AuditContext) -> Iterator[Case]:
         if namespace.visible_root == mount.address:
             verb = "lives" if len(tasks) == 1 else "live"
             yield Case(
-                f"{name_tasks(tasks)} {verb} in an empty mount namespace ({namespace.inum})",
+                f"{name_tasks(tasks)} {verb} in an empty mount namespace ({known(namespace.inum)})",
                 _evidence(tasks, mount, namespace),
             )
 
@@ -120,7 +121,8 @@ def _find_other_namespace(context: AuditContext) -> Iterator[Case]:
     for tasks, root, mount, namespace in groups.values():
         verb = "has its" if len(tasks) == 1 else "have their"
         yield Case(
-            f"{name_tasks(tasks)} {verb} root on {place(root, snapshot)} of another mount namespace ({namespace.inum})",
+            f"{name_tasks(tasks)} {verb} root on {place(root, snapshot)} of another mount namespace "
+            f"({known(namespace.inum)})",
             _evidence(tasks, mount, namespace),
         )
 

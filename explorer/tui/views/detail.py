@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from explorer.analysis.accounting import expected_users
+from explorer.analysis.completeness import lost_tasks, task_count
 from explorer.analysis.task_facts import DETAIL_FACTS
 from explorer.model import (
     PF_NAMES,
@@ -309,6 +310,11 @@ def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
     detail.add("consistent", "yes" if capture.consistent else "no: the kernel ran while it was read")
     for note in capture.notes:
         detail.add("note", note)
+    if capture.missing_memory is not None:
+        detail.add("missing", capture.missing_memory, tone="warn")
+    lost = lost_tasks(snapshot)
+    if lost is not None:
+        detail.add("tasks", f"{task_count(snapshot)}: {lost}", tone="warn")
     for error in snapshot.errors[:_MAX_FACTS]:
         detail.add("not readable", f"{error.where}: {error.what}: {error.why}", tone="warn")
     for setting in snapshot.settings:

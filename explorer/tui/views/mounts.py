@@ -12,6 +12,7 @@ from explorer.model import (
     Reference,
     Snapshot,
     escape_text,
+    known,
     mount_name,
     mount_reference,
 )
@@ -52,9 +53,9 @@ def mount_rows(snapshot: Snapshot) -> list[MountRow]:
     rows: list[MountRow] = []
     seen: set[int] = set()
     init_ns = snapshot.kernel.init_mnt_ns
-    for namespace in sorted(snapshot.mount_namespaces, key=lambda ns: (ns.address != init_ns, ns.inum)):
+    for namespace in sorted(snapshot.mount_namespaces, key=lambda ns: (ns.address != init_ns, ns.inum or 0)):
         init = "  (init's)" if namespace.address == init_ns else ""
-        rows.append(MountRow(f"mount namespace {namespace.inum}{init}", namespace))
+        rows.append(MountRow(f"mount namespace {known(namespace.inum)}{init}", namespace))
         root = snapshot.mount_by_address.get(namespace.root or 0)
         if root is not None:
             _add_tree(rows, root, children, seen)

@@ -18,6 +18,7 @@ from explorer.model import (
     comm_and_pid,
     display_width,
     escape_text,
+    known,
     mount_name,
 )
 from explorer.naming import kind_plural, name_label, path_label, place_mount
@@ -133,7 +134,7 @@ def _books_line(name: str, fs: FsStruct | None, snapshot: Snapshot) -> str:
 def _nullfs(snapshot: Snapshot, worlds: Worlds) -> Door:
     world = worlds.get(WorldKey.NULLFS)
     mount = snapshot.mount_by_address.get(snapshot.kernel.knullfs or 0)
-    where = "" if mount is None else f" knullfs, mount {mount.id}"
+    where = "" if mount is None else f" knullfs, mount {known(mount.id)}"
     init_fs = snapshot.fs_by_address.get(snapshot.kernel.init_fs or 0)
     lines = (*_bars(world, 4), _books_line("init_fs", init_fs, snapshot))
     return Door("nullfs", f"nullfs{where}", lines, world.query, len(world.tasks))
