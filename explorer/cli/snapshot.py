@@ -86,8 +86,8 @@ def format_of(output: Path | None) -> str:
 
 def write_snapshot(snapshot: Snapshot, out: BinaryIO, format_: str) -> None:
     """Write a snapshot in one of :data:`FORMATS`."""
+    from explorer.codec.snapshots import write_json, write_jsonl
     from explorer.output.csvfile import write_csv
-    from explorer.output.snapshots import write_json, write_jsonl
 
     {"json": write_json, "jsonl": write_jsonl, "csv": write_csv}[format_](snapshot, out)
 
@@ -116,6 +116,6 @@ def warn_of_errors(snapshot: Snapshot) -> int:
 @click.command("schema")
 def schema_command() -> None:
     """Print the JSON Schema of a snapshot."""
-    from explorer.output.snapshots import snapshot_schema
+    from explorer.codec.snapshots import snapshot_schema
 
     click.echo(json.dumps(snapshot_schema(), indent=2))

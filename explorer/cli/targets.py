@@ -254,7 +254,7 @@ def read_named_snapshot(
     if spec.kind in ("snapshot", "recording") and not keeps_rights:
         give_up_rights(spec, output)
     if spec.kind == "snapshot":
-        from explorer.output.snapshots import load_snapshot
+        from explorer.codec.snapshots import load_snapshot
 
         assert spec.path is not None
         snapshot = load_snapshot(spec.path, spec.file_name)

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from explorer.analysis.redact import Redactor, redact_snapshot
+from explorer.codec.snapshots import write_json, write_jsonl
 from explorer.model import Snapshot
 from explorer.plugin import Plugin
 
 from .csvfile import write_csv
 from .files import OutputError
-from .snapshots import write_json, write_jsonl
 
 __all__ = ("redact_and_encode",)
 

@@ -16,9 +16,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from explorer.codec.snapshots import SnapshotError
+from explorer.codec.stream import SnapshotStream
 from explorer.model import CaptureError, Snapshot, escape_text
-from explorer.output.snapshots import SnapshotError
-from explorer.output.stream import SnapshotStream
 
 __all__ = ("Reader", "ReaderFailure", "Reading", "run_doctor")
 

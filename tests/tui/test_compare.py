@@ -10,9 +10,9 @@ from textual.widgets import Input, Static
 
 from explorer.analysis.comparison import KINDS, Comparison, compare_snapshots
 from explorer.analysis.diff import diff_snapshots
+from explorer.codec.snapshots import write_json
 from explorer.model import Placement, Snapshot
 from explorer.output.files import open_output
-from explorer.output.snapshots import write_json
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.compare import CompareScreen
 from explorer.tui.screens.prompt import TargetPrompt

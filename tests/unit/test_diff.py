@@ -11,10 +11,10 @@ from explorer.analysis.changes import find_changes
 from explorer.analysis.comparison import Sign, compare_snapshots
 from explorer.analysis.diff import diff_snapshots
 from explorer.analysis.matching import is_same_boot, worker_group
+from explorer.codec.snapshots import write_json
 from explorer.model import CaptureError, Owner, Placement, Snapshot, Task, TaskKind
 from explorer.model.diff import SnapshotDiff
 from explorer.output.diff import diff_json, render_diff
-from explorer.output.snapshots import write_json
 from tests.conftest import Run
 
 
