@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import click
+
+from explorer.output.formats import SNAPSHOT_FORMATS, format_of_name
 
 from .formats import OutputFile
 from .main import ExitCode
@@ -16,15 +18,11 @@ if TYPE_CHECKING:
     from explorer.model import Snapshot
 
 __all__ = (
-    "FORMATS",
-    "format_of",
     "schema_command",
     "snapshot_command",
     "warn_of_errors",
-    "write_snapshot",
 )
 
-FORMATS = ("json", "jsonl", "csv")
 #: Of each part of an error that is shown on the terminal.
 _MOST_WORDS = 250
 
@@ -41,7 +39,7 @@ _MOST_WORDS = 250
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(FORMATS),
+    type=click.Choice(list(SNAPSHOT_FORMATS)),
     help="Default: by the name of FILE, else json.",
 )
 @click.option(
@@ -57,7 +55,7 @@ def snapshot_command(
     if output is not None:
         check_writable(output)
     snapshot = read_snapshot(arguments, output=output)
-    form = format_ or format_of(output)
+    form = format_of_name(output) if format_ is None else SNAPSHOT_FORMATS[format_]
     if redact:
         from explorer.output.redacted import redact_and_encode
 
@@ -68,28 +66,8 @@ def snapshot_command(
             out.write(content)
         return max(broken, warn_of_errors(snapshot))
     with open_output(output) as out:
-        write_snapshot(snapshot, out, form)
+        form.write(snapshot, out)
     return warn_of_errors(snapshot)
-
-
-def format_of(output: Path | None) -> str:
-    """The format that a file's name asks for."""
-    if output is None:
-        return "json"
-    from explorer.compression import method_of_name
-
-    method = method_of_name(output.name)
-    name = output.name if method is None else output.name.removesuffix(method.suffix)
-    suffix = Path(name).suffix.removeprefix(".")
-    return suffix if suffix in ("jsonl", "csv") else "json"
-
-
-def write_snapshot(snapshot: Snapshot, out: BinaryIO, format_: str) -> None:
-    """Write a snapshot in one of :data:`FORMATS`."""
-    from explorer.codec.snapshots import write_json, write_jsonl
-    from explorer.output.csvfile import write_csv
-
-    {"json": write_json, "jsonl": write_jsonl, "csv": write_csv}[format_](snapshot, out)
 
 
 def warn_of_errors(snapshot: Snapshot) -> int:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from explorer.output.formats import SNAPSHOT_FORMATS, format_of_name
+
 from .formats import OutputFile
 from .main import ExitCode
-from .snapshot import FORMATS, format_of, warn_of_errors, write_snapshot
+from .snapshot import warn_of_errors
 
 if TYPE_CHECKING:
     from explorer.output.timeline import TimelineHead
@@ -84,7 +86,10 @@ def _head(recording: Recording) -> TimelineHead:
     help="Write here instead of to standard output; .zst, .gz, .xz, .bz2 and .lz4 compress. Mode 0600.",
 )
 @click.option(
-    "--format", "format_", type=click.Choice(FORMATS), help="Default: by the name of FILE, else json."
+    "--format",
+    "format_",
+    type=click.Choice(list(SNAPSHOT_FORMATS)),
+    help="Default: by the name of FILE, else json.",
 )
 def frame_command(file: Path, moment: str | None, output: Path | None, format_: str | None) -> int:
     """Export the frame of the recording FILE at MOMENT as a snapshot: @3.4s, or @#12; without it, the last one.
@@ -101,6 +106,7 @@ def frame_command(file: Path, moment: str | None, output: Path | None, format_: 
     _give_up_rights(path, output)
     with Recording.open(path, str(file)) as recording:
         snapshot = recording.snapshot_at(moment)
+    form = format_of_name(output) if format_ is None else SNAPSHOT_FORMATS[format_]
     with open_output(output) as out:
-        write_snapshot(snapshot, out, format_ or format_of(output))
+        form.write(snapshot, out)
     return warn_of_errors(snapshot)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from explorer.analysis.task_facts import CSV_FACTS, Scope
 from explorer.model import Snapshot, Task
 
-__all__ = ("csv_cells", "write_csv", "write_csv_rows")
+__all__ = ("csv_cells", "csv_texts", "write_csv", "write_csv_rows")
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # some take the wide ones, too
 
@@ -55,3 +55,15 @@ def write_csv_rows(header: Sequence[str], rows: Iterable[Sequence[str]], out: Bi
 
 def _disarm(cell: str) -> str:
     return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+
+
+def csv_texts(content: str) -> Iterator[str]:
+    """Every cell behind the header: numbers are no names, though a name can be one."""
+    csv.field_size_limit(max(csv.field_size_limit(), len(content)))  # else 128 KiB, and a name may be longer
+    rows = csv.reader(io.StringIO(content))
+    next(rows, None)
+    for row in rows:
+        for cell in row:
+            plain = cell.removeprefix("'")  # in front of what a spreadsheet would run
+            if not plain.removeprefix("-").isdigit():
+                yield plain
