@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from explorer.output.formats import SNAPSHOT_FORMATS, format_of_name
+from explorer.wire import PROGRAM
 
 from .formats import OutputFile
 from .main import ExitCode
@@ -78,13 +79,13 @@ def warn_of_errors(snapshot: Snapshot) -> int:
     lost = lost_tasks(snapshot)
     if lost is not None:
         why = escape_text(lost[:_MOST_WORDS])
-        click.echo(f"nullfs-explorer: tasks are missing, there are {task_count(snapshot)}: {why}", err=True)
+        click.echo(f"{PROGRAM}: tasks are missing, there are {task_count(snapshot)}: {why}", err=True)
     if not snapshot.errors:
         return ExitCode.OK if lost is None else ExitCode.ERRORS
 
     first, count = snapshot.errors[0], len(snapshot.errors)
     click.echo(
-        f"nullfs-explorer: {count} value{'s' * (count != 1)} could not be read; the first: "
+        f"{PROGRAM}: {count} value{'s' * (count != 1)} could not be read; the first: "
         + ": ".join(escape_text(text[:_MOST_WORDS]) for text in (first.where, first.what, first.why)),
         err=True,
     )

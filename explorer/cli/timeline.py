@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from explorer.output.formats import SNAPSHOT_FORMATS, format_of_name
+from explorer.wire import PROGRAM
 
 from .formats import OutputFile
 from .main import ExitCode
@@ -45,7 +46,7 @@ def timeline_command(file: Path, as_json: bool) -> int:
     click.echo(timeline_json(timeline, head) if as_json else "\n".join(render_timeline(timeline, head)))
     if head.damage is None:
         return ExitCode.OK
-    click.echo(f"nullfs-explorer: {escape_text(f'{file}: cut off or damaged: {head.damage}')}", err=True)
+    click.echo(f"{PROGRAM}: {escape_text(f'{file}: cut off or damaged: {head.damage}')}", err=True)
     return ExitCode.ERRORS
 
 

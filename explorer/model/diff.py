@@ -101,7 +101,7 @@ class TaskLabel(Record):
     owner: Owner | None
     root: KernelText | None
     """``placement path``."""
-    borrowing: bool | None = Field(exclude=True)
+    borrowing: bool | None = Field(default=None, exclude=True)
 
 
 class TaskChange(Record):
@@ -128,8 +128,8 @@ class WorkerGroup(Record):
 class Regrouping(Record):
     """An ``fs_struct`` of the second snapshot whose sharers did not hold one together before, or not alone."""
 
-    address: Address = Field(exclude=True)
-    """Of it, in the second snapshot."""
+    address: Address | None = Field(default=None, exclude=True)
+    """Of it, in the second snapshot; ``None`` in a document that was read."""
     fs: KernelText
     """``init_fs``, ``userspace_init_fs`` or its address, in the second snapshot."""
     came_from: list[KernelText]

@@ -105,12 +105,12 @@ def test_a_task_that_was_read_in_part_comes_and_goes_with_what_is_known_of_it(
     task.start_time, task.kind, task.owner = (task.start_time or 0) + 1, None, None
     diff = diff_snapshots(before, after)
     (came,) = json.loads(diff_json(diff))["came"]
-    assert (came["kind"], came["owner"], "borrowing" in came) == (None, None, False)
+    assert (came["kind"], came["owner"], came["root"], "borrowing" in came) == (None, None, None, False)
     assert any(f"+ {task.pid} {task.comm} (?): owner ?" in line for line in render_diff(diff, "a", "b"))
     events = find_changes(before, after).events
-    assert f"{task.comm} ({task.pid}), ?, root {came['root']}" in [event.text for event in events]
+    assert f"{task.comm} ({task.pid}), ?, root none" in [event.text for event in events]
     added = [each for each in compare_snapshots(before, after).differences if each.sign is Sign.ONLY_B]
-    assert [each.after for each in added if each.kind == "task"] == [f"?, owner ?, root {came['root']}"]
+    assert [each.after for each in added if each.kind == "task"] == ["?, owner ?, root none"]
 
 
 def test_each_fact_of_a_task_that_changes_is_told(before: Snapshot, after: Snapshot) -> None:
