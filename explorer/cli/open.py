@@ -56,6 +56,7 @@ def open_command(arguments: TargetArguments, interval: float | None, against: st
             against,
             recording=spec.path if spec is not None and recorded else None,
             moment=spec.moment if spec is not None and recorded else None,
+            plugins=arguments.plugin_set(),
         )
     )
 

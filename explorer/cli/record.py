@@ -117,9 +117,9 @@ class RecordArguments:
 
     def plugins(self) -> list[Plugin]:
         """What a frame is captured with: what unpacks the initramfs is known to its plugin alone."""
-        from explorer.plugin import load_plugins
+        from explorer.plugin import PluginSet
 
-        loaded = load_plugins()
+        loaded = PluginSet().loaded
         if self.all_plugins:
             say_broken(loaded)
             return list(loaded.plugins)

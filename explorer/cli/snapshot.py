@@ -56,12 +56,13 @@ def snapshot_command(
     arguments.name()
     if output is not None:
         check_writable(output)
-    snapshot = read_snapshot(arguments, output=output)
+    plugins = arguments.plugin_set()
+    snapshot = read_snapshot(arguments, output=output, plugins=plugins)
     form = format_ or format_of(output)
     if redact:
         from explorer.output.redacted import redact_and_encode
 
-        loaded = arguments.load_plugins()
+        loaded = plugins.loaded
         broken = say_broken(loaded, snapshot)
         snapshot, content = redact_and_encode(snapshot, loaded.plugins, form)
         with open_output(output) as out:

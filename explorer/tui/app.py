@@ -88,7 +88,8 @@ class ExplorerApp(PlayingApp):
     ]
 
     def __init__(self, session: Session | None = None, snapshot: Snapshot | None = None) -> None:
-        super().__init__(session or Session(), None if snapshot is None else View(snapshot))
+        session = session or Session()
+        super().__init__(session, None if snapshot is None else View(snapshot, plugins=session.plugins))
         self.other: View | None = None
         """The second target, where there is one."""
         self.settings, self._complaint = load_settings()

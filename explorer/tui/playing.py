@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from textual.timer import Timer
 
 from explorer.analysis.changes import find_changes
 from explorer.model import Finding, Snapshot, escape_text
+from explorer.plugin import PluginSet
 from explorer.recording.format import RecordingError
 
 from .keys import hidden
@@ -132,7 +134,7 @@ class PlayingApp(ReadingApp):
     async def _make_frame_view(self, playback: Playback) -> View:
         """The view of the playback's frame, and what has changed since the frame before it."""
         number = 0 if self.view is None else self.view.number + 1
-        return await asyncio.to_thread(_frame_view, playback, playback.index, number)
+        return await asyncio.to_thread(_frame_view, playback, playback.index, number, self.session.plugins)
 
     def action_step(self, by: int) -> None:
         if self.playback is not None:
@@ -168,7 +170,7 @@ class PlayingApp(ReadingApp):
             self.run_worker(self._go_to_first(playback, source.records[screen.table.row]), group="go")
 
     async def _go_to_first(self, playback: Playback, finding: Finding) -> None:
-        index = await asyncio.to_thread(playback.first_with, finding)
+        index = await asyncio.to_thread(playback.first_with, finding, self.session.plugins)
         if index == playback.index:
             self.say("This frame is the first that has it.")
         else:
@@ -223,12 +225,12 @@ class PlayingApp(ReadingApp):
             self.screen.show_moment()
 
 
-def _frame_view(playback: Playback, index: int, number: int) -> View:
+def _frame_view(playback: Playback, index: int, number: int, plugins: PluginSet) -> View:
     """Runs in a thread. :raises RecordingError: if the file is damaged there"""
     name = escape_text(Path(playback.recording.name).name)
-    bare = View(playback.snapshot(index), None, number, name=name)
+    bare = View(playback.snapshot(index), None, number, name=name, plugins=plugins)
     earlier = playback.before(index)
     if earlier is None:
         return bare
     before: Snapshot = playback.snapshot(earlier)
-    return View(bare.snapshot, None, number, changes=find_changes(before, bare.snapshot), name=name)
+    return replace(bare, changes=find_changes(before, bare.snapshot))

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -143,16 +144,15 @@ class ReadingApp(TravelApp):
     async def _make_view(self, reading: Reading, began: float) -> View:
         """A view, compared with the one before; in a thread, as very many tasks take a while."""
         old = self.view
-        if old is None:
-            return View(reading.snapshot, reading.partial, 0, began)
-        bare = View(reading.snapshot, reading.partial, old.number + 1, began)
-        if not self.session.running or reading.crashed:  # what has not arrived has not gone
+        number = 0 if old is None else old.number + 1
+        bare = View(reading.snapshot, reading.partial, number, began, plugins=self.session.plugins)
+        if old is None or not self.session.running or reading.crashed:  # what has not arrived has not gone
             return bare
 
         def compare() -> View:
             findings = bare.audit.findings
             changes = find_changes(old.snapshot, bare.snapshot, old.audit.findings, findings)
-            view = View(bare.snapshot, bare.partial, bare.number, began, changes)
+            view = replace(bare, changes=changes)
             view.__dict__["audit"] = bare.audit
             return view
 

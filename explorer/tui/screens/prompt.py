@@ -133,8 +133,8 @@ class TargetPrompt(Guarded, ModalScreen[None]):
             self._say(error.reason, bad=True)
             return
         if self.is_attached:
-            view = View(reading.snapshot, reading.partial, 0, began)
             app = self.explorer
+            view = View(reading.snapshot, reading.partial, 0, began, plugins=app.session.plugins)
             await app.keep_partial(reading)  # before: this worker ends with its screen
             self.dismiss()
             app.call_later(app.show_other, view)

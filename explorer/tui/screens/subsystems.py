@@ -30,7 +30,7 @@ class SubsystemsScreen(TableScreen):
     def make_source(self, view: View) -> RecordTable[Any]:
         if not view.is_audited:
             self._audit(view)
-        return subsystems_table(view.snapshot, view.audit if view.is_audited else None)
+        return subsystems_table(view.snapshot, view.audit if view.is_audited else None, view.plugins)
 
     @work(thread=True, exclusive=True)
     def _audit(self, view: View) -> None:
