@@ -17,7 +17,6 @@ from .debug_info import debug_lines
 from .faults import FAULT_MODE
 from .keymap import apply_keymap, keymap_complaint
 from .palette import interval_commands, key_commands, sort_commands
-from .playing import PlayingApp
 from .screens.compare import CompareScreen
 from .screens.events import EventsScreen
 from .screens.fault import FaultScreen
@@ -30,8 +29,9 @@ from .screens.subsystems import SubsystemsScreen
 from .screens.tables import FindingsScreen, FsStructsScreen, MountsScreen
 from .screens.tasks import TasksScreen
 from .screens.timeline import TimelineScreen
+from .session.player import PlayingApp
+from .session.state import Session, View
 from .settings import config_directory, load_settings, save_settings, write_clipboard
-from .state import Session, View
 from .themes import THEME_CYCLE, THEMES
 
 __all__ = ("ExplorerApp",)

@@ -12,10 +12,10 @@ from explorer import __version__
 from explorer.model import escape_text
 
 from .faults import Fault
-from .readings import ReadingApp
+from .navigation import KERNEL
+from .session.source import ReadingApp
+from .session.state import View
 from .settings import config_directory
-from .state import View
-from .travel import KERNEL
 from .views.detail import describe
 
 __all__ = ("debug_lines", "fault_lines")

@@ -8,8 +8,8 @@ from typing import Any
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from .refresh import INTERVALS
 from .screens.tasks import TasksScreen
+from .session.schedule import INTERVALS
 
 __all__ = ("interval_commands", "key_commands", "sort_commands")
 

@@ -16,7 +16,7 @@ from textual.app import App
 from textual.message_pump import MessagePump
 from textual.worker import Worker, WorkerState
 
-from .background import note_input
+from .session.background import note_input
 
 __all__ = ("TypeAheadApp",)
 

@@ -9,10 +9,10 @@ import pytest
 
 from explorer.analysis.changes import EventKind
 from explorer.tui.app import ExplorerApp
-from explorer.tui.event_log import LogEntry
 from explorer.tui.screens.events import EventsScreen
 from explorer.tui.screens.tasks import TasksScreen
-from explorer.tui.state import Session
+from explorer.tui.session.event_log import LogEntry
+from explorer.tui.session.state import Session
 from tests.kernels.lab import Guest
 from tests.tui.conftest import Pilots, press, screen_text
 

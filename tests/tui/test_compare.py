@@ -16,7 +16,7 @@ from explorer.output.snapshots import write_json
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.compare import CompareScreen
 from explorer.tui.screens.prompt import TargetPrompt
-from explorer.tui.state import Session, View
+from explorer.tui.session.state import Session, View
 from explorer.tui.views.comparison import comparison_table, select_differences
 from explorer.tui.views.completion import complete_target, longest_common
 from tests.conftest import DATA, silent_qemu

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from explorer.output.snapshots import load_snapshot, write_jsonl
-from explorer.tui import reader as reader_module
 from explorer.tui.app import ExplorerApp
-from explorer.tui.reader import Reader, Reading
+from explorer.tui.session import child as reader_module
+from explorer.tui.session.child import Reader, Reading
+from explorer.tui.session.state import Session
 from explorer.tui.settings import keep_snapshot
-from explorer.tui.state import Session
 from tests.conftest import SAMPLE, capture_file
 from tests.crashing import crashing_plugin
 

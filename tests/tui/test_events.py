@@ -11,13 +11,13 @@ from textual import events
 from explorer.analysis.changes import Changes, EventKind, find_changes
 from explorer.model import Finding, Reference, Severity, Snapshot
 from explorer.tui.app import ExplorerApp
-from explorer.tui.event_log import EventLog
-from explorer.tui.reader import ReaderFailure, Reading
-from explorer.tui.refresh import INTERVALS, Schedule, age
 from explorer.tui.screens.events import EventsScreen
 from explorer.tui.screens.tasks import TasksScreen
-from explorer.tui.state import Session
-from explorer.tui.target import QUIET_S, Target
+from explorer.tui.session.child import ReaderFailure, Reading
+from explorer.tui.session.event_log import EventLog
+from explorer.tui.session.schedule import INTERVALS, Schedule, age
+from explorer.tui.session.state import Session
+from explorer.tui.session.target import QUIET_S, Target
 
 from .conftest import SAVED, Golden, Pilots, drive, press, screen_text
 from .later import make_later

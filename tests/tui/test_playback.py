@@ -15,7 +15,7 @@ from explorer.recording.writer import RecordingWriter
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.tables import FindingsScreen, TableScreen
 from explorer.tui.screens.timeline import TimelineScreen
-from explorer.tui.state import Session
+from explorer.tui.session.state import Session
 from explorer.tui.views.timeline import TimelineText, spark
 from tests.tui.conftest import Golden, Pilots, press, screen_text
 

@@ -13,7 +13,7 @@ from explorer.output.snapshots import write_json
 from explorer.plugin import PluginSet
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.subsystems import SubsystemsScreen
-from explorer.tui.state import Session
+from explorer.tui.session.state import Session
 from tests.conftest import SAMPLE, Run
 
 from .conftest import Pilots, drive, press, screen_text

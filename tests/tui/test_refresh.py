@@ -7,7 +7,7 @@ from pathlib import Path
 from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.overview import OverviewScreen
-from explorer.tui.state import Session, View
+from explorer.tui.session.state import Session, View
 from tests.conftest import silent_qemu
 
 from .conftest import SAVED, Pilots, drive, press

@@ -13,7 +13,7 @@ from textual.widgets import Footer, Static
 
 from explorer.model import display_width
 from explorer.tui.faults import Guarded
-from explorer.tui.state import View
+from explorer.tui.session.state import View
 from explorer.tui.views.overview import fit_header
 from explorer.tui.widgets.timeline_bar import TimelineBar
 

@@ -15,7 +15,7 @@ from textual.worker import get_current_worker
 from explorer.analysis.comparison import KINDS, Comparison, Difference, compare_snapshots
 from explorer.model import Snapshot
 from explorer.tui.keys import hidden, shown
-from explorer.tui.state import View
+from explorer.tui.session.state import View
 from explorer.tui.views.comparison import (
     SIDES,
     compared,

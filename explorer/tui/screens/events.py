@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.tui.event_log import MOST_ENTRIES, LogEntry
-from explorer.tui.state import View
+from explorer.tui.session.event_log import MOST_ENTRIES, LogEntry
+from explorer.tui.session.state import View
 from explorer.tui.views.events import describe_entry, events_table
 from explorer.tui.views.facts import Detail
 from explorer.tui.views.records import RecordTable

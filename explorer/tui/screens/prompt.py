@@ -16,9 +16,9 @@ from textual.widgets import Footer, Input, Static
 
 from explorer.model import escape_text
 from explorer.tui.faults import Guarded
-from explorer.tui.reader import ReaderFailure
-from explorer.tui.state import View
-from explorer.tui.target import Target
+from explorer.tui.session.child import ReaderFailure
+from explorer.tui.session.state import View
+from explorer.tui.session.target import Target
 from explorer.tui.views.completion import complete_target, longest_common
 from explorer.tui.widgets.filter_box import NO_CONTROL
 

@@ -8,7 +8,7 @@ from textual import work
 from textual.binding import BindingType
 
 from explorer.tui.keys import hidden
-from explorer.tui.state import View
+from explorer.tui.session.state import View
 from explorer.tui.views.facts import Detail
 from explorer.tui.views.records import RecordTable
 from explorer.tui.views.subsystems import Subsystem, describe_subsystem, subsystems_table

@@ -13,7 +13,7 @@ from textual.containers import Container
 from explorer.model import Finding, Record, Reference
 from explorer.output.rows import RowSet
 from explorer.tui.keys import hidden
-from explorer.tui.state import View
+from explorer.tui.session.state import View
 from explorer.tui.views.detail import describe, describe_finding, row_text
 from explorer.tui.views.expressions import drgn_expression
 from explorer.tui.views.facts import Detail, detail_text

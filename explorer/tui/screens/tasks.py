@@ -17,10 +17,10 @@ from explorer.analysis.facets import count_facets, toggle_term
 from explorer.analysis.query import QueryError, parse_query
 from explorer.model import Reference, display_width, escape_text
 from explorer.output.rows import RowSet, task_row_set
-from explorer.tui.background import give_way, in_background
-from explorer.tui.heap import MANY_TASKS, freeze_more
 from explorer.tui.keys import hidden, shown
-from explorer.tui.state import View
+from explorer.tui.session.background import give_way, in_background
+from explorer.tui.session.garbage_collection import MANY_TASKS, freeze_more
+from explorer.tui.session.state import View
 from explorer.tui.views.tasks import TaskTable
 from explorer.tui.widgets.detail_pane import DetailPane
 from explorer.tui.widgets.facet_pane import FacetPane

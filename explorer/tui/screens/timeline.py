@@ -8,8 +8,8 @@ from textual.app import ComposeResult
 
 from explorer.analysis.timeline_events import Event, EventKind
 from explorer.model import Reference, Snapshot, escape_text
-from explorer.tui.playback import Playback
-from explorer.tui.state import View
+from explorer.tui.session.playback import Playback
+from explorer.tui.session.state import View
 from explorer.tui.views.facts import Detail
 from explorer.tui.views.records import RecordTable
 from explorer.tui.views.table import Cell, ViewColumn

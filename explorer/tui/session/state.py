@@ -12,10 +12,10 @@ from explorer.analysis.changes import Changes
 from explorer.analysis.worlds import Worlds, find_worlds
 from explorer.model import Snapshot
 from explorer.plugin import PluginSet
+from explorer.tui.views.overview import Overview, header_line, make_overview
 
 from .background import give_way
-from .heap import MANY_TASKS, settle_heap
-from .views.overview import Overview, header_line, make_overview
+from .garbage_collection import MANY_TASKS, settle_heap
 
 __all__ = ("Session", "View")
 

@@ -13,7 +13,7 @@ from .screens.base import BrowserScreen
 from .screens.info import TextScreen
 from .screens.tables import FindingsScreen, TableScreen
 from .screens.tasks import TasksScreen
-from .state import View
+from .session.state import View
 from .views.detail import describe
 
 __all__ = ("KERNEL", "TravelApp")

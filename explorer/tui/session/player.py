@@ -16,14 +16,14 @@ from explorer.analysis.changes import find_changes
 from explorer.model import Finding, Snapshot, escape_text
 from explorer.plugin import PluginSet
 from explorer.recording.format import RecordingError
+from explorer.tui.keys import hidden
+from explorer.tui.screens.base import BrowserScreen
+from explorer.tui.screens.tables import FindingsScreen
+from explorer.tui.widgets.timeline_bar import TimelineBar
 
-from .keys import hidden
 from .playback import Playback
-from .readings import ReadingApp
-from .screens.base import BrowserScreen
-from .screens.tables import FindingsScreen
+from .source import ReadingApp
 from .state import View
-from .widgets.timeline_bar import TimelineBar
 
 __all__ = ("PlayingApp",)
 

@@ -14,17 +14,17 @@ from typing import Any
 
 from explorer.analysis.changes import find_changes
 from explorer.model import escape_text
+from explorer.tui.faults import FAULT_MODE
+from explorer.tui.navigation import TravelApp
+from explorer.tui.screens.base import BrowserScreen
+from explorer.tui.screens.problem import ProblemScreen
+from explorer.tui.settings import keep_snapshot
 
+from .child import ReaderFailure, Reading
 from .event_log import EventLog
-from .faults import FAULT_MODE
-from .reader import ReaderFailure, Reading
-from .refresh import Schedule, age
-from .screens.base import BrowserScreen
-from .screens.problem import ProblemScreen
-from .settings import keep_snapshot
+from .schedule import Schedule, age
 from .state import Session, View
 from .target import Target
-from .travel import TravelApp
 
 __all__ = ("ReadingApp",)
 
