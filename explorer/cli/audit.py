@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from .formats import format_option
-from .main import ExitCode
+from .process import ExitCode
 from .snapshot import warn_of_errors
 from .targets import TargetArguments, escape_lines, read_named_snapshot, target_options
 from .where import where_option

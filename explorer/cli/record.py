@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from .formats import OutputFile
-from .main import ExitCode
+from .process import ExitCode
 from .targets import ProgressLine, say_broken
 
 if TYPE_CHECKING:

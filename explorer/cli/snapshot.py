@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from .formats import OutputFile
-from .main import ExitCode
+from .process import ExitCode
 from .targets import TargetArguments, read_snapshot, say_broken, target_options
 
 if TYPE_CHECKING:

@@ -310,7 +310,7 @@ def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
     from explorer.target.crash import CrashGuard, fork_reader
     from explorer.target.errors import TargetError
 
-    from .main import is_program
+    from .process import is_program
 
     global _guard
     if not is_program():
@@ -332,7 +332,7 @@ def give_up_rights(spec: TargetSpec, output: Path | None) -> None:
     """
     from explorer.target.privilege import Needs, give_up_rights
 
-    from .main import is_program
+    from .process import is_program
 
     if spec.kind != "live" and not is_program():
         return
@@ -346,7 +346,7 @@ def say_broken(loaded: LoadedPlugins, snapshot: Snapshot | None = None) -> int:
 
     For commands whose output has no place for it.
     """
-    from .main import ExitCode
+    from .process import ExitCode
 
     known = set() if snapshot is None else {(error.where, error.why) for error in snapshot.errors}
     for broken in loaded.errors:
