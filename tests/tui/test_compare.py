@@ -154,7 +154,7 @@ def test_a_reading_again_of_the_first_target_compares_anew(saved: Snapshot, late
         await app.show_other(View(later))
         screen = await shown(app, pilot)
         assert len(screen.source())
-        await app._show(View(later, number=1))
+        app.source.show(View(later, number=1))
         await press(pilot)
         assert not any(each.kind == "task" for each in screen.source().records)
 

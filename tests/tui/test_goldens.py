@@ -57,7 +57,7 @@ def app_with_findings(snapshot: Snapshot) -> ExplorerApp:
     app = ExplorerApp(snapshot=snapshot)
     view = View(snapshot)
     view.__dict__["audit"] = some_findings(snapshot)
-    app.view = view
+    app.source.view = view
     return app
 
 

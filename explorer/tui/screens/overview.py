@@ -108,11 +108,11 @@ class OverviewScreen(BrowserScreen):
 
     @on(DoorBox.Entered)
     def _entered(self, event: DoorBox.Entered) -> None:
-        self.explorer.action_inside(event.door.query)
+        self.shell.filter_tasks(event.door.query)
 
     @on(VirtualTable.Chosen, "#findings")
     def _chosen(self, event: VirtualTable.Chosen) -> None:
-        self.explorer.show_finding(event.row)
+        self.shell.show_finding(event.row)
 
 
 def _findings_line(findings: list[Finding]) -> str:

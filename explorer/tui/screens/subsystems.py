@@ -51,19 +51,19 @@ class SubsystemsScreen(TableScreen):
         return found
 
     def detail_of(self, row: int) -> Detail | None:
-        subsystem, view = self.subsystem(), self.explorer.view
+        subsystem, view = self.subsystem(), self.shell.view
         return None if subsystem is None or view is None else describe_subsystem(subsystem, view.snapshot)
 
     def action_inside(self) -> None:
         subsystem = self.subsystem()
         if subsystem is not None and subsystem.query:
-            self.explorer.action_inside(subsystem.query)
+            self.shell.filter_tasks(subsystem.query)
         else:
-            self.explorer.say("It speaks for no task that is there now.")
+            self.shell.say("It speaks for no task that is there now.")
 
     def action_findings(self) -> None:
-        subsystem, view = self.subsystem(), self.explorer.view
+        subsystem, view = self.subsystem(), self.shell.view
         if subsystem is not None and view is not None and subsystem.findings:
-            self.explorer.show_finding(view.audit.findings.index(subsystem.findings[0]))
+            self.shell.show_finding(view.audit.findings.index(subsystem.findings[0]))
         else:
-            self.explorer.say("There is no finding about it.")
+            self.shell.say("There is no finding about it.")

@@ -1,228 +1,189 @@
-"""Going through a recording: by frame, by event, at speed. All screens follow."""
+"""Going through a recording: by frame, by event, at speed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
-
-from textual import on
-from textual.binding import BindingType
-from textual.timer import Timer
 
 from explorer.analysis.changes import find_changes
 from explorer.model import Finding, Snapshot, escape_text
 from explorer.plugin import PluginSet
 from explorer.recording.format import RecordingError
-from explorer.tui.keys import hidden
-from explorer.tui.screens.base import BrowserScreen
-from explorer.tui.screens.tables import FindingsScreen
-from explorer.tui.widgets.timeline_bar import TimelineBar
 
+from .host import Alarm, Host
 from .playback import Playback
-from .source import ReadingApp
-from .state import View
+from .state import Session, View
 
-__all__ = ("PlayingApp",)
-
-_ACTIONS = frozenset({"step", "step_event", "frame_edge", "play", "speed"})
+__all__ = ("Player",)
 
 
-class PlayingApp(ReadingApp):
-    """Knows the recording, if there is one, and shows its frames."""
+class Player:
+    """Shows the frames of a recording, one after the other. Without one, nothing it is asked for happens."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        hidden("full_stop", "step(1)", "frame.next", "The next frame of the recording"),
-        hidden("comma", "step(-1)", "frame.previous", "The frame before"),
-        hidden("right_square_bracket", "step_event(1)", "frame.next-event", "The next event"),
-        hidden("left_square_bracket", "step_event(-1)", "frame.previous-event", "The event before"),
-        hidden("right_curly_bracket", "frame_edge(1)", "frame.last", "The last frame"),
-        hidden("left_curly_bracket", "frame_edge(0)", "frame.first", "The first frame that can be read"),
-        hidden("p", "play", "frame.play", "Play, or stop playing"),
-        hidden("plus", "speed(1)", "frame.faster", "Play faster"),
-        hidden("minus", "speed(-1)", "frame.slower", "Play slower"),
-        hidden("J", "first_seen", "frame.first-seen", "The frame in which this finding begins"),
-    ]
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.playback: Playback | None = None
+        self.view: View | None = None
+        """The frame on the screen."""
+        self._wanted = 0
+        """The frame that is to be there, once it is read."""
+        self._alarm: Alarm | None = None
 
-    playback: Playback | None = None
-    _wanted = 0
-    _timer: Timer | None = None
+    @property
+    def is_damaged(self) -> bool:
+        """What comes after the last frame is not known."""
+        return self.playback is not None and self.playback.recording.damage is not None
 
-    # -- opening -----------------------------------------------------------------------------------------------
+    async def open(self, session: Session, progress: Callable[[int, int], None]) -> str | None:
+        """Look at all of a recording, off the screen's time; no child is needed, as no kernel is read.
 
-    def _read(self) -> None:
-        if self.session.recording is None:
-            super()._read()
-        else:
-            self.run_worker(self._open_recording(), group="reader")
+        What was shown of it before stays where it was. Why it cannot be shown, escaped, or ``None``.
 
-    async def _open_recording(self) -> None:
-        """Look at all of it off the screen's time; no child is needed, as no kernel is read."""
-        path, moment = self.session.recording, self.session.moment
-        assert path is not None
-        self.failure = ""
-        self._stop_playing()
-        if self.view is None:
-            await self.switch_mode("reading")
-        else:
-            moment = f"#{self._wanted}"
+        :param progress: called in the reading thread, with frames read and of how many
+        """
+        assert session.recording is not None
+        self.stop()
+        moment = session.moment if self.view is None else f"#{self._wanted}"
         try:
-            playback = await asyncio.to_thread(Playback.open, path, moment, self._opening)
-            view = await self._make_frame_view(playback)
+            playback = await asyncio.to_thread(Playback.open, session.recording, moment, progress)
+            view = await self._make_view(playback, session.plugins)
         except RecordingError as error:
-            await self._failed(escape_text(str(error)))
-            return
+            return escape_text(str(error))
         if self.playback is not None:
             self.playback.recording.close()
-        self.playback, self._wanted = playback, playback.index
-        await self._show(view)
-        if playback.recording.damage is not None:
-            self.say(
-                escape_text(
-                    f"The file is cut off or damaged: {playback.recording.damage}; all before is shown."
-                )
-            )
+        self.playback, self._wanted, self.view = playback, playback.index, view
+        return None
 
-    @property
-    def status(self) -> str:
-        """On every screen: what comes after the last frame is not known."""
-        damaged = self.playback is not None and self.playback.recording.damage is not None
-        return "  ".join(filter(None, (super().status, "FILE CUT OFF" if damaged else "")))
+    def say_damage(self) -> None:
+        """Say that the file ends too early, if it does."""
+        if self.playback is not None and self.playback.recording.damage is not None:
+            damage = self.playback.recording.damage
+            self._host.say(escape_text(f"The file is cut off or damaged: {damage}; all before is shown."))
 
-    def _opening(self, done: int, total: int) -> None:
-        """Called in the reading thread."""
-        self.target.note(f"frames read {done} of {total}")
-
-    @property
-    def marks(self) -> Mapping[tuple[str, int | None], str] | None:
-        """A recording changes from frame to frame."""
-        return super().marks if self.playback is None or self.view is None else self.view.changes.marks
-
-    # -- moments -----------------------------------------------------------------------------------------------
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys that lead nowhere now are neither shown nor obeyed."""
-        if action == "first_seen":
-            return self.playback is not None and isinstance(self.screen, FindingsScreen)
-        if action in _ACTIONS:
-            return self.playback is not None
-        return super().check_action(action, parameters)
+    # -- moments ---------------------------------------------------------------------------------------------
 
     def show_frame(self, index: int) -> None:
         """Go to a frame, or to the nearest that can be read."""
-        if self.playback is None:
-            return
-        self._wanted = self.playback.nearest(index)
-        self.run_worker(self._follow(self.playback), group="go")
+        if self.playback is not None:
+            self._wanted = self.playback.nearest(index)
+            self._host.go(self._follow(self.playback))
 
     async def _follow(self, playback: Playback) -> None:
-        if self._wanted == playback.index:
+        if self._wanted == playback.index or self.view is None:
             return
         before, playback.index = playback.index, self._wanted
         try:
-            view = await self._make_frame_view(playback)
+            view = await self._make_view(playback, self.view.plugins)
         except RecordingError as error:
             playback.index = self._wanted = before
-            self.say(escape_text(str(error)))
+            self._host.say(escape_text(str(error)))
             return
         if playback.index == self._wanted:  # else somebody went on while this was read
             self.view = view
-            self._catch_up()
+            self._host.catch_up()
 
-    async def _make_frame_view(self, playback: Playback) -> View:
+    async def _make_view(self, playback: Playback, plugins: PluginSet) -> View:
         """The view of the playback's frame, and what has changed since the frame before it."""
         number = 0 if self.view is None else self.view.number + 1
-        return await asyncio.to_thread(_frame_view, playback, playback.index, number, self.session.plugins)
+        return await asyncio.to_thread(_frame_view, playback, playback.index, number, plugins)
 
-    def action_step(self, by: int) -> None:
+    def step(self, by: int) -> None:
+        """So many frames on, and stop playing."""
         if self.playback is not None:
-            self._stop_playing()
-            self.show_frame(self.playback.stepped(self._wanted, by))
+            self.seek(self.playback.stepped(self._wanted, by))
 
-    def action_step_event(self, direction: int) -> None:
+    def step_event(self, direction: int) -> None:
+        """To the next event, or the one before."""
         if self.playback is None:
             return
-        self._stop_playing()
+        self.stop()
         index = self.playback.beside_event(self._wanted, direction)
         if index is None:
-            self.say("There is no later event." if direction > 0 else "There is no earlier event.")
+            self._host.say("There is no later event." if direction > 0 else "There is no earlier event.")
         else:
             self.show_frame(index)
 
-    def action_frame_edge(self, last: int) -> None:
+    def to_edge(self, last: int) -> None:
+        """To the first frame that can be read (0), or the last (1)."""
         if self.playback is not None:
-            self._stop_playing()
-            self.show_frame(self.playback.readable[-1 if last else 0])
+            self.seek(self.playback.readable[-1 if last else 0])
 
-    @on(TimelineBar.Sought)
-    def _sought(self, event: TimelineBar.Sought) -> None:
-        self._stop_playing()
-        self.show_frame(event.index)
+    def seek(self, index: int) -> None:
+        """Stop playing, and go to a frame."""
+        self.stop()
+        self.show_frame(index)
 
-    def action_first_seen(self) -> None:
-        screen, playback = self.screen, self.playback
-        if playback is None or not isinstance(screen, FindingsScreen):
-            return
-        source = screen.source()
-        if source is not None and 0 <= screen.table.row < len(source):
-            self.run_worker(self._go_to_first(playback, source.records[screen.table.row]), group="go")
+    def show_first(self, finding: Finding) -> None:
+        """To the frame in which a finding begins."""
+        if self.playback is not None and self.view is not None:
+            self._host.go(self._go_to_first(self.playback, finding, self.view.plugins))
 
-    async def _go_to_first(self, playback: Playback, finding: Finding) -> None:
-        index = await asyncio.to_thread(playback.first_with, finding, self.session.plugins)
+    async def _go_to_first(self, playback: Playback, finding: Finding, plugins: PluginSet) -> None:
+        index = await asyncio.to_thread(playback.first_with, finding, plugins)
         if index == playback.index:
-            self.say("This frame is the first that has it.")
+            self._host.say("This frame is the first that has it.")
         else:
             self._wanted = index
             await self._follow(playback)
 
-    # -- at speed ----------------------------------------------------------------------------------------------
+    # -- at speed --------------------------------------------------------------------------------------------
 
-    def action_play(self) -> None:
+    def play(self) -> None:
+        """Play, from the beginning if this is the end; or stop playing."""
         playback = self.playback
         if playback is None:
             return
         if playback.playing:
-            self._stop_playing()
+            self.stop()
             return
-        if playback.wait_s() is None:
-            self.show_frame(playback.readable[0])
         playback.playing = True
-        self._schedule(playback)
+        if playback.wait_s() is None:
+            self._host.go(self._play_from_the_beginning(playback))
+        else:
+            self._schedule(playback)
 
-    def action_speed(self, step: int) -> None:
+    async def _play_from_the_beginning(self, playback: Playback) -> None:
+        self._wanted = playback.readable[0]
+        await self._follow(playback)
+        if playback.playing:  # else somebody stopped it while the frame was read
+            self._schedule(playback)
+
+    def change_speed(self, step: int) -> None:
+        """Play faster, or slower."""
         if self.playback is not None:
             self.playback.change_speed(step)
-            self._moment_changed()
+            self._host.show_moment()
 
     def _schedule(self, playback: Playback) -> None:
-        self._moment_changed()
+        self._host.show_moment()
         wait = playback.wait_s()
         if wait is None:
-            self._stop_playing()
+            self.stop()
         else:
-            self._timer = self.set_timer(wait, self._play_on)
+            if self._alarm is not None:
+                self._alarm.stop()
+            self._alarm = self._host.later(wait, self._play_on)
 
     async def _play_on(self) -> None:
         playback = self.playback
         if playback is None or not playback.playing:
             return
         self._wanted = playback.stepped(playback.index, 1)
+        alarm = self._alarm
         await self._follow(playback)
-        self._schedule(playback)
+        if self._alarm is alarm:  # else somebody stopped it, or began again, while the frame was read
+            self._schedule(playback)
 
-    def _stop_playing(self) -> None:
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
+    def stop(self) -> None:
+        """Stop playing."""
+        if self._alarm is not None:
+            self._alarm.stop()
+            self._alarm = None
         if self.playback is not None and self.playback.playing:
             self.playback.playing = False
-            self._moment_changed()
-
-    def _moment_changed(self) -> None:
-        if isinstance(self.screen, BrowserScreen):
-            self.screen.show_moment()
+            self._host.show_moment()
 
 
 def _frame_view(playback: Playback, index: int, number: int, plugins: PluginSet) -> View:

@@ -1,4 +1,4 @@
-"""Reading the target: for the first time, again when asked, again at an interval, under sudo; and what that changes."""
+"""A kernel, or what was saved of one, as it is read: for the first time, when asked, at an interval, under sudo."""
 
 from __future__ import annotations
 
@@ -10,60 +10,56 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from explorer.analysis.changes import find_changes
 from explorer.model import escape_text
-from explorer.tui.faults import FAULT_MODE
-from explorer.tui.navigation import TravelApp
-from explorer.tui.screens.base import BrowserScreen
-from explorer.tui.screens.problem import ProblemScreen
 from explorer.tui.settings import keep_snapshot
 
 from .child import ReaderFailure, Reading
 from .event_log import EventLog
+from .host import Host
 from .schedule import Schedule, age
 from .state import Session, View
 from .target import Target
 
-__all__ = ("ReadingApp",)
+__all__ = ("SUDO", "Source")
 
-_TICK_S = 0.5
 #: A reading at an interval that takes longer than this is shown as one: shorter ones would only flicker.
 _NOTICEABLE_S = 1.0
+#: What runs the child once sudo has let the user: it asks for no password then.
+SUDO = ("sudo", "-n", "--")
 
 
-class ReadingApp(TravelApp):
+class Source:
     """Owns the target and what was read of it. One child reads at a time."""
 
-    def __init__(self, session: Session, view: View | None) -> None:
-        super().__init__()
-        self.session = session
+    def __init__(self, session: Session, host: Host, view: View | None = None) -> None:
+        self._host = host
         self.view = view
+        """What was read last: there is one as long as the app runs, once there is one."""
         self.failure = ""
-        self.log_book = EventLog()
-        self.target = Target(session.arguments, (), self._catch_up)
-        self.schedule = Schedule(session.interval if session.running else None)
-        self._by_itself = False
+        """Why there is nothing new; escaped."""
+        self.log = EventLog()
+        self.schedule = Schedule()
+        self.by_itself = False
+        self.is_wanted = False
+        """From the moment a reading is wanted: the child comes a little later."""
         self._has_crashed = False
         """The reading before this one crashed, and is saved."""
-        self._is_reading = False
-        """From the moment a reading is wanted: the child comes a little later."""
+        self.look_at(session)
 
-    def start_reading(self) -> None:
-        """Begin, where there is nothing to show yet; and look after the interval from now on."""
-        self.set_interval(_TICK_S, self._tick)
-        if self.view is None:
-            self._read()
-        else:
-            self.schedule.ended(time.monotonic(), ok=True)
+    def look_at(self, session: Session, prefix: tuple[str, ...] = ()) -> None:
+        """Read something else from now on. :param prefix: what runs the child, such as :data:`SUDO`"""
+        self.session = session
+        self.target = Target(session.arguments, prefix, self._host.catch_up)
+        self.schedule.interval = session.interval if session.running else None
 
-    # -- what is going on, for the header --------------------------------------------------------------------
+    # -- what is going on ------------------------------------------------------------------------------------
 
     @property
     def activity(self) -> str:
         """What is being done: empty when nothing is."""
-        if not self.target.is_reading or (self._by_itself and self.target.seconds < _NOTICEABLE_S):
+        if not self.target.is_reading or (self.by_itself and self.target.seconds < _NOTICEABLE_S):
             return ""
         return f"reading again: {self.target.progress}   X stops it"
 
@@ -72,17 +68,11 @@ class ReadingApp(TravelApp):
         """What the tables mark as changed; ``None`` where nothing ever changes."""
         return self.view.changes.marks if self.view is not None and self.session.running else None
 
-    @property
-    def is_paused(self) -> bool:
-        """Nobody looks: the terminal says that it has not the focus. Suspended, the whole process stands still."""
-        return not self.app_focus
-
-    @property
-    def status(self) -> str:
+    def status(self, paused: bool) -> str:
         """How old what is shown is, and when it will be read again; what has happened since the log was open."""
         parts = []
-        if self.log_book.unseen:
-            parts.append(f"L {self.log_book.unseen} new")
+        if self.log.unseen:
+            parts.append(f"L {self.log.unseen} new")
         if self.view is not None and self.session.running:
             parts.append(age(time.monotonic() - self.view.read_at))
             due = self.schedule.due_in(time.monotonic())
@@ -90,56 +80,47 @@ class ReadingApp(TravelApp):
                 again = "" if due is None else f", again in {due:.0f} s"
                 parts.append(f"NOT READ AGAIN{again}")
             elif self.schedule.interval is not None:
-                parts.append("paused" if self.is_paused else f"every {self.schedule.interval:g} s")
+                parts.append("paused" if paused else f"every {self.schedule.interval:g} s")
         return "  ".join(parts)
-
-    def _browser(self) -> BrowserScreen | None:
-        """The screen that shows the view; ``None`` where another one does, or none is left as the app ends."""
-        screens = self._screen_stacks.get(self._current_mode)
-        return screens[-1] if screens and isinstance(screens[-1], BrowserScreen) else None
-
-    def _catch_up(self) -> None:
-        screen = self._browser()
-        if screen is not None:
-            screen.catch_up()
-
-    def _tick(self) -> None:
-        """Read again if it is time to. A screen over the others does not stop it: the log is to have no holes."""
-        due = self.schedule.due_in(time.monotonic())
-        if due == 0.0 and self.view is not None and not self._is_reading and not self.is_paused:
-            self._by_itself = True
-            self._read()
-        screen = self._browser()
-        if screen is not None:
-            screen.show_status()
 
     # -- reading ---------------------------------------------------------------------------------------------
 
-    def _read(self) -> None:
-        """One at a time: whoever wants another one waits."""
-        if not self._is_reading:
-            self._is_reading = True
-            self.run_worker(self._read_target(), group="reader")
+    def begin(self) -> None:
+        """The view is there from the beginning: the interval counts from now on."""
+        self.schedule.ended(time.monotonic(), ok=True)
 
-    async def _read_target(self) -> None:
-        """Read, and show what came of it. What was shown before stays until there is something new."""
+    def want(self) -> bool:
+        """Ask for :meth:`read`. One at a time: False for whoever wants another one, and waits."""
+        wanted, self.is_wanted = not self.is_wanted, True
+        return wanted
+
+    def want_by_itself(self, paused: bool) -> bool:
+        """Ask for :meth:`read`, if it is time to."""
+        due = self.schedule.due_in(time.monotonic())
+        if due != 0.0 or self.view is None or self.is_wanted or paused:
+            return False
+        self.by_itself = True
+        return self.want()
+
+    async def read(self) -> Reading | None:
+        """Read, and make a view of it. What was shown before stays until there is something new.
+
+        ``None``: it failed, and :attr:`failure` says why
+        """
         self.failure = ""
         began = time.monotonic()
-        task = asyncio.ensure_future(self.target.read())
-        if self.view is None:
-            await self.switch_mode("reading")
         try:
-            reading = await task
+            reading = await self.target.read()
             view = await self._make_view(reading, began)
         except ReaderFailure as error:
             self.schedule.ended(time.monotonic(), ok=False)
-            await self._failed(error.reason)
-            return
+            self.fail(error.reason, self.view is not None)
+            return None
         finally:
-            self._by_itself = self._is_reading = False
+            self.by_itself = self.is_wanted = False
         self.schedule.ended(time.monotonic(), ok=True)
-        await self._show(view)
-        await self.keep_partial(reading)
+        self.show(view)
+        return reading
 
     async def _make_view(self, reading: Reading, began: float) -> View:
         """A view, compared with the one before; in a thread, as very many tasks take a while."""
@@ -158,27 +139,32 @@ class ReadingApp(TravelApp):
 
         return await asyncio.to_thread(compare)
 
-    async def _show(self, view: View) -> None:
-        first, self.view = self.view is None, view
-        if self.session.recording is None:  # all that happened in a recording is on its timeline
-            self.log_book.add_events(view.changes.events, datetime.now())
-        self.name_window()
-        if first:
-            await self.switch_mode("overview")
-        else:
-            self._catch_up()
-        if view.partial is not None:
-            self._say_partial(view)
-        if first and self.session.against is not None:
-            self.compare_with(self.session.against)
+    def show(self, view: View) -> None:
+        """Take a view as what was read; the log gets what has changed."""
+        self.view = view
+        self.log.add_events(view.changes.events, datetime.now())
+        self._host.catch_up()
 
-    def _say_partial(self, view: View) -> None:
+    def fail(self, reason: str, is_shown: bool) -> None:
+        """There is nothing new. :param is_shown: there is something old; else it is for the app to say why"""
+        self.failure = reason
+        if not is_shown:
+            return
+        self.log.note("not read again", reason, datetime.now(), "bad")
+        self._host.catch_up()
+        if self.schedule.failures == 1 or self.schedule.interval is None:
+            self._host.say(f"Not read again: {reason}")  # the ones after it are in the header and in the log
+
+    def say_partial(self, view: View) -> None:
+        """Say that values are missing, if some are."""
+        if view.partial is None:
+            return
         count = len(view.snapshot.errors)
         text = f"{count} value{'s' * (count != 1)} could not be read. K says which."
         if self.schedule.interval is None:
-            self.say(f"Partial: {text}")
+            self._host.say(f"Partial: {text}")
         else:
-            self.log_book.note("not readable", text, datetime.now(), "warn")
+            self.log.note("not readable", text, datetime.now(), "warn")
 
     async def keep_partial(self, reading: Reading) -> None:
         """What a child that crashed had read is saved; of several in a row, that of the first."""
@@ -186,104 +172,41 @@ class ReadingApp(TravelApp):
         if first:
             where = await asyncio.to_thread(keep_snapshot, reading.snapshot, datetime.now())
             text = f"The reader crashed. What it had read is shown, and {escape_text(where)}"
-            self.log_book.note("reader crashed", text, datetime.now(), "bad")
-            self.say(text)
+            self.log.note("reader crashed", text, datetime.now(), "bad")
+            self._host.say(text)
 
-    async def _failed(self, reason: str) -> None:
-        self.failure = reason
-        if self.view is None:
-            await self.switch_mode("problem")
-            return
-        self.log_book.note("not read again", reason, datetime.now(), "bad")
-        self._catch_up()
-        if self.schedule.failures == 1 or self.schedule.interval is None:
-            self.say(f"Not read again: {reason}")  # the ones after it are in the header and in the log
+    # -- as the user wants it --------------------------------------------------------------------------------
 
-    def name_window(self) -> None:
-        """The terminal's title."""
-        if self.view is not None:
-            name = self.view.name or escape_text(self.view.snapshot.capture.source.target)
-            self.title = f"nullfs-explorer: {name}"
-
-    # -- keys ------------------------------------------------------------------------------------------------
-
-    async def action_stop_reading(self) -> None:
-        await self.target.cancel()
-
-    def action_refresh_target(self) -> None:
-        if self._is_reading:
-            self.say("It is being read. X stops that.")
-        elif self.session.arguments:
-            self._read()
-        else:
-            self.say("There is no target to read again: this is a snapshot.")
-
-    def action_read_again(self) -> None:
-        self._read()
-
-    def action_next_interval(self) -> None:
+    def next_interval(self) -> None:
+        """Choose the next interval, and say which it is."""
         if not self.session.running:
-            self.say(
+            self._host.say(
                 "This does not change: only a kernel that runs is read again by itself. r reads it once."
             )
             return
         self.schedule.next_interval()
         each = self.schedule.interval
-        self.say("Read again only with r." if each is None else f"Read again every {each:g} s.")
-        self._catch_up()
+        self._host.say("Read again only with r." if each is None else f"Read again every {each:g} s.")
+        self._host.catch_up()
 
-    def action_open_sample(self) -> None:
-        self._set_session(Session(("sample",)), ())
-        self._read()
+    def why_not_again(self) -> str | None:
+        """Why nothing can be read now, in a sentence; ``None``: it can."""
+        if self.is_wanted:
+            return "It is being read. X stops that."
+        return None if self.session.arguments else "There is no target to read again: this is a snapshot."
 
-    def _set_session(self, session: Session, prefix: tuple[str, ...]) -> None:
-        self.session = session
-        self.target = Target(session.arguments, prefix, self._catch_up)
-        self.schedule.interval = session.interval if session.running else None
-
-    def can_use_sudo(self) -> bool:
-        """Whether reading as root is a way on that has not been taken."""
+    def can_use_sudo(self, terminal: bool) -> bool:
+        """Whether reading as root is a way on that has not been taken. :param terminal: sudo can ask there"""
         live = self.session.guess or "live" in self.session.arguments
-        # In a browser there is no terminal in which sudo could ask.
-        able = self._driver is not None and not self._driver.is_web and shutil.which("sudo") is not None
+        able = terminal and shutil.which("sudo") is not None
         return live and os.geteuid() != 0 and not self.target.prefix and able
 
-    def action_read_with_sudo(self) -> None:
-        """Let sudo ask for a password in the terminal; then only the child runs as root."""
-        if not self.can_use_sudo():
-            return
-        with self.suspend():
-            print("The reader of the running kernel needs root; the screen does not.", flush=True)
-            allowed = subprocess.run(["sudo", "-v"], check=False).returncode == 0
+    def ask_sudo(self) -> bool:
+        """Let sudo ask for a password in the terminal, which is free now; then only the child runs as root."""
+        print("The reader of the running kernel needs root; the screen does not.", flush=True)
+        allowed = subprocess.run(["sudo", "-v"], check=False).returncode == 0
         if allowed:
-            self._set_session(self.session, ("sudo", "-n", "--"))
-            self._read()
+            self.look_at(self.session, SUDO)
         else:
             self.failure = "sudo did not let you, so nothing was read"
-            if isinstance(self.screen, ProblemScreen):
-                self.screen.show_reason()
-
-    # -- what the app offers ---------------------------------------------------------------------------------
-
-    def say(self, text: str) -> None:
-        """A notice that goes away by itself; kernel text in it is escaped already."""
-        self.notify(text, markup=False)
-
-    def compare_with(self, name: str) -> None:
-        """Ask for a second target, beginning with this one."""
-        raise NotImplementedError
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys that lead nowhere now are neither shown nor obeyed."""
-        if action == "browse" and self.current_mode == FAULT_MODE:
-            return False  # its own keys make the screen anew that failed
-        if action in _NEEDS_VIEW:
-            return self.view is not None
-        if action == "stop_reading":
-            return self.target.is_reading
-        return action != "read_with_sudo" or self.can_use_sudo()
-
-
-_NEEDS_VIEW: frozenset[Any] = frozenset(
-    {"browse", "kernel", "refresh_target", "next_interval", "compare", "event_log"}
-)
+        return allowed
