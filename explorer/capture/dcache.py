@@ -17,8 +17,8 @@ from explorer.model import KernelSetting, PathRef, kernel_text
 
 from .layout import INLINE_NAME, Decoder, make_decoder, member_offset
 from .mounts import MountTable
+from .paths import PathRefs
 from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
-from .records import RecordBuilder
 from .symbols import SymbolTable
 
 __all__ = ("DcacheLayout", "DcacheLookup", "Found", "probe_dcache")
@@ -117,7 +117,7 @@ class DcacheLookup:
         reader: MemoryReader,
         layout: DcacheLayout,
         mounts: MountTable,
-        builder: RecordBuilder,
+        builder: PathRefs,
         symbols: SymbolTable,
         errors: ErrorLog,
         live: bool = False,
