@@ -1,4 +1,4 @@
-"""A kernel of every series that the mirror has opens, and every task is as its guest says: nothing from a cache, no symbols.
+"""A kernel of every series that the mirror has opens without a cache, and every task is as its guest says.
 
 What the other tests boot (``LINES``) stands in test_capture.py. Here are the series between those, the builds that
 are not the cloud's, and the newest release candidate. Of a series that no suite has (any more) nothing can be said:
@@ -35,12 +35,18 @@ def capture_cold(path: Path) -> Snapshot:
         return capture_snapshot(CaptureRequest.from_kernel(kernel))
 
 
-def generation_of(guest: Guest, said: Oracle) -> Generation:
-    """What the guest's own tasks and system calls tell of its kernel."""
+def generation_of(said: Oracle) -> Generation:
+    """What the guest's own listing tells of its kernel."""
     init = said.task(1)
-    if any(task.is_kthread and task.comm == b"kthreadd" and task.fs_class != init.fs_class for task in said.tasks):
+    kthreadd = next(task for task in said.tasks if task.is_kthread and task.comm == b"kthreadd")
+    if kthreadd.fs_class != init.fs_class:
         return Generation.ISOLATED
-    return Generation.LEGACY if "empty-ns" in guest.skipped else Generation.NULLFS_ROOTFS
+    assert isinstance(init.mnt_ns, int)
+    mounts = said.mounts[init.mnt_ns]
+    root = next(mount for mount in mounts if mount.mountpoint == b"/")
+    # A rootfs is its own parent, unless it is mounted on nullfs: whoever is in it cannot see that.
+    on_nullfs = root.parent_id not in {mount.mnt_id for mount in mounts}
+    return Generation.NULLFS_ROOTFS if on_nullfs else Generation.LEGACY
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def make_scene(line: str, directory: Path) -> Scene:
         guest.dump(directory / "elf")
         guest.cont()
         after = guest.oracle()
-    generation = generation_of(guest, before)
+    generation = generation_of(before)
     captured = capture_cold(directory / "elf")
     return Scene(
         guest.kernel.release, dict(guest.states), generation, before, after, directory / "elf", captured

@@ -57,10 +57,10 @@ def _release_pattern(line: str) -> str:
     """Releases, as uname prints them, that are of ``line``.
 
     A line is a series ("6.12": its cloud kernels), a series and another flavour of Debian's ("7.3-rt", "7.3-amd64"),
-    or "rc": cloud kernels of a series that has no patch level yet.
+    or "rc": cloud kernels that have no patch level yet, which are candidates and what was only just released.
     """
     if line == "rc":
-        return r"\d+\.\d+-cloud-amd64"
+        return r"\d+\.\d+(?:\+[0-9a-z.]+)?-cloud-amd64"
     series, _, flavour = line.partition("-")
     suffix = {"": "cloud-amd64", "rt": "rt-amd64", "amd64": "amd64"}[flavour]
     # a build may be of any length ("6.1.0-50"), but "7.3.4-rt" and "7.3.4-cloud" are none
@@ -70,12 +70,14 @@ def _release_pattern(line: str) -> str:
 def kernel_package_names(line: str, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """The kernels of ``line`` ("6.12", "7.3-rt", "rc") among ``names``: release -> the packages that hold it.
 
-    Up to 6.18 one ``linux-image-*``; from 6.19 on ``linux-binary-*`` and ``linux-modules-*`` of one release.
-    Unsigned and debug packages are not the kernel that people run.
+    Up to 6.18 one ``linux-image-*``; from 6.19 on ``linux-binary-*`` and ``linux-modules-*`` of one release. Unsigned
+    and debug packages are not the kernel that people run. Of a line whose modules have all left the suites, the
+    binaries alone are taken: such a kernel boots, and has only what is built in.
     """
     known = set(names)
     pattern = re.compile(rf"linux-(image|binary)-({_release_pattern(line)})")
     found: dict[str, tuple[str, ...]] = {}
+    bare: dict[str, tuple[str, ...]] = {}
     for name in sorted(known):
         match = pattern.fullmatch(name)
         if match is None:
@@ -84,9 +86,11 @@ def kernel_package_names(line: str, names: Iterable[str]) -> dict[str, tuple[str
         modules = f"linux-modules-{release}"
         if kind == "binary" and modules in known:
             found[release] = (name, modules)
+        elif kind == "binary":
+            bare[release] = (name,)
         elif kind == "image" and f"linux-binary-{release}" not in known:
             found[release] = (name,)  # from 6.19 on an image is an empty package that depends on the two
-    return found
+    return found or bare
 
 
 def series_of(names: Iterable[str]) -> set[str]:
@@ -197,7 +201,7 @@ class Apt:
             PackageSet(release, tuple(self._package(name) for name in packages))
             for release, packages in kernel_package_names(line, self._names()).items()
         )
-        newest = choose_newest(made for made in found if line != "rc" or "~rc" in made.packages[0].version)
+        newest = choose_newest(found)
         if newest is None:
             raise NoSuchKernelError(f"no suite of {', '.join(SUITES)} has a kernel {line}")
         return newest
