@@ -100,9 +100,9 @@ def missing_values(snapshot: Snapshot, truth: list[TrueTask]) -> set[int]:
 def _differences(snapshot: Snapshot, found: Task, said: TrueTask) -> Iterator[str]:
     yield from _differ("tgid", found.tgid, said.tgid)
     comm = None if found.comm is None else kernel_bytes(found.comm)
-    # /proc shows the whole name of a kernel thread, and a kworker's work.
+    # /proc shows the whole name of a kernel thread, and a kworker's work. Whether it is one may not be known.
     if comm is not None and not (
-        said.comm == comm or (is_kernel_thread(found) and said.comm.startswith(comm))
+        said.comm == comm or ((is_kernel_thread(found) or found.kind is None) and said.comm.startswith(comm))
     ):
         yield f"comm {comm!r}, the guest says {said.comm!r}"
     if said.zombie:

@@ -18,13 +18,33 @@ _ALWAYS = ("tgid", "ppid", "comm", "kind", "state", "flags", "borrowing", "owner
 def lost_tasks(snapshot: Snapshot) -> str | None:
     """Why there may be more tasks than were found; ``None`` if there cannot be.
 
-    A capture says so itself; of one that is older, the books of ``init_fs`` say it, if anything could not be read.
+    A capture says so itself; of one that is older, the books of ``init_fs`` say it, if a list could not be followed or
+    the dump lacks memory. Where something else could not be read, too many users may as well be leaked.
     """
-    lost = snapshot.capture.lost_tasks
+    lost = snapshot.capture.lost_tasks or _without_memory(snapshot)
+    why = lost or _broken_list(snapshot)
+    if why is None and (snapshot.capture.missing_memory is None or not _is_damaged(snapshot)):
+        return None
     uncounted = _uncounted(snapshot)
-    if uncounted is None or (lost is None and not _is_damaged(snapshot)):
+    if uncounted is None:
         return lost
-    return uncounted if lost is None else f"{uncounted}; {lost}"
+    return uncounted if why is None else f"{uncounted}; {why}"
+
+
+def _without_memory(snapshot: Snapshot) -> str | None:
+    """A task that the table of pids names, and nothing of it is there."""
+    found = (
+        error
+        for error in snapshot.errors
+        if error.what == "task_struct" and error.where.startswith(("task ", "idle task "))
+    )
+    return next((f"{error.where} could not be read: {error.why}" for error in found), None)
+
+
+def _broken_list(snapshot: Snapshot) -> str | None:
+    """Where a list of tasks, or of the threads of one, could not be followed."""
+    found = (error for error in snapshot.errors if error.where == "tasks" or error.what == "threads")
+    return next((f"{error.where}: {error.what}: {error.why}" for error in found), None)
 
 
 def _uncounted(snapshot: Snapshot) -> str | None:
@@ -55,6 +75,8 @@ def _is_partial(task: Task) -> bool:
 def incompleteness(snapshot: Snapshot) -> str | None:
     """What is missing of tasks, mounts and namespaces, and why, in a sentence or a few; ``None`` if nothing is."""
     lost, memory = lost_tasks(snapshot), snapshot.capture.missing_memory
+    if lost is None and not _is_damaged(snapshot):
+        return None  # whatever is missing has an error entry
     missing = [] if lost is None else [f"At least {count(len(snapshot.tasks), 'task')}: {lost}."]
     holes = [
         (sum(map(_is_partial, snapshot.tasks)), "task"),
@@ -67,6 +89,6 @@ def incompleteness(snapshot: Snapshot) -> str | None:
     named = [count(number, what) for number, what in holes if number]
     if named:
         missing.append(f"Of {join_names(named)} only a part is there.")
-    if memory is not None and (missing or _is_damaged(snapshot)):
+    if memory is not None:
         missing.insert(0, f"{memory[:1].upper()}{memory[1:]}.")
     return " ".join(missing) or None

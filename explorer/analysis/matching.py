@@ -133,7 +133,7 @@ def worker_group(task: Task) -> str:
 
 def _namespace_key(snapshot: Snapshot, same_boot: bool) -> Callable[[MountNamespace], Hashable]:
     if same_boot:
-        return lambda namespace: namespace.inum
+        return lambda namespace: namespace.address if namespace.inum is None else (namespace.inum,)
     dweller: dict[int, str] = {}
     for task in snapshot.tasks:
         if task.mnt_ns is not None and task.kind is not TaskKind.IDLE:
@@ -151,9 +151,16 @@ def match_namespaces(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[MountNa
     )
 
 
+def _identity(mount: Mount) -> Hashable:
+    """Of a mount in one boot: what is never reused, as far as it is there."""
+    if mount.unique_id is not None:
+        return mount.unique_id
+    return mount.address if mount.id is None else (mount.id, mount.superblock)
+
+
 def _mount_key(snapshot: Snapshot, same_boot: bool) -> Callable[[Mount], Hashable]:
     if same_boot:
-        return lambda mount: mount.unique_id if mount.unique_id is not None else (mount.id, mount.superblock)
+        return _identity
     of_namespace = _namespace_key(snapshot, same_boot)
     keys = {namespace.address: of_namespace(namespace) for namespace in snapshot.mount_namespaces}
 
@@ -169,6 +176,6 @@ def match_mounts(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[Mount]:
 
     def in_order(snapshot: Snapshot) -> list[Mount]:
         # Ids grow; addresses, by which the snapshot is sorted, mean nothing across boots.
-        return sorted(snapshot.mounts, key=lambda mount: (mount.unique_id or 0, mount.id))
+        return sorted(snapshot.mounts, key=lambda mount: (mount.unique_id or 0, mount.id or 0))
 
     return _match(in_order(a), in_order(b), (_mount_key(a, same_boot), _mount_key(b, same_boot)))

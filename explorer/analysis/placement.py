@@ -32,6 +32,8 @@ class PlacementContext:
     namespaces: Mapping[int, MountNamespace]
     init_root_known: bool = True
     """False if init has a root, and it could not be read: then nothing can be told from it."""
+    isolation_mount_known: bool = True
+    """False if the kernel has such a mount, and which it is could not be read: any nullfs may be that."""
 
 
 def classify_path(
@@ -55,6 +57,8 @@ def classify_path(
         return Placement.DETACHED
     namespace = context.namespaces.get(mount.mnt_ns) if mount.mnt_ns is not None else None
     if namespace is None or (mount.magic == NULL_FS_MAGIC and namespace.root is None):
+        return None
+    if mount.magic == NULL_FS_MAGIC and not context.isolation_mount_known:
         return None
     if mount.address == namespace.root and mount.magic == NULL_FS_MAGIC:
         return Placement.NULLFS_NS_ROOT

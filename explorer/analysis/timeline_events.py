@@ -16,7 +16,7 @@ from explorer.analysis.matching import Pairs, match_mounts, match_namespaces, ma
 from explorer.analysis.overmounts import overmount_stack
 from explorer.analysis.phases import root_mount, unpacker
 from explorer.analysis.placement import is_isolating
-from explorer.analysis.words import count, name_mount, name_task, name_tasks, place
+from explorer.analysis.words import count, known, name_mount, name_task, name_tasks, place
 from explorer.model import (
     Attachment,
     KernelText,
@@ -267,7 +267,7 @@ def _namespaces(make: _Maker, added: Iterable[MountNamespace], snapshot: Snapsho
         dwellers = [task for task in snapshot.tasks if task.mnt_ns == namespace.address]
         by = name_tasks(dwellers) if dwellers else "nobody found"
         mounts = "?" if namespace.nr_mounts is None else count(namespace.nr_mounts, "mount")
-        text = f"mount namespace mnt:[{namespace.inum}] with {mounts}, for {by}"
+        text = f"mount namespace mnt:[{known(namespace.inum)}] with {mounts}, for {by}"
         yield make.at(EventKind.NAMESPACE, text, namespace.address)
 
 

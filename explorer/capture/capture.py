@@ -19,6 +19,7 @@ from explorer.model import Capture, CaptureError, Kernel, Snapshot, Source, kern
 from explorer.model.bulk import no_garbage_collection
 from explorer.plugin import Plugin
 from explorer.target.crash import CrashGuard
+from explorer.target.errors import TargetError
 from explorer.target.kernel import OpenKernel
 from explorer.target.types import KernelTypes
 
@@ -68,6 +69,7 @@ class CaptureRequest:
     consistent: bool
     notes: list[str] = field(default_factory=list)
     missing_memory: str | None = None
+    cut_off: str | None = None
     plugins: Sequence[Plugin] = ()
     direct: bool = True
     """Read the direct map as physical memory, and strings by pages; not for a slice, which has to hold the page tables
@@ -89,6 +91,7 @@ class CaptureRequest:
             consistent=kernel.program.consistent,
             notes=list(kernel.notes),
             missing_memory=kernel.program.missing_memory,
+            cut_off=kernel.program.cut_off,
             plugins=plugins,
             guard=guard or CrashGuard(),
         )
@@ -148,6 +151,8 @@ class _Capture:
         self.stats = stats
         self.progress = progress
         self.errors = ErrorLog()
+        if request.cut_off is not None:
+            self.errors.add("target", "memory", request.cut_off)
         self.reader = MemoryReader(request.prog)
         self.layout = _layout_of(request.prog)
         direct_map = find_direct_map(request.prog, self.layout, request.symbols) if request.direct else None
@@ -173,6 +178,10 @@ class _Capture:
         known = find_well_known(self.reader, self.layout, self.request.symbols, self.errors)
         progress = self.progress  # not self: a circle would keep all of this until a garbage collection
         tasks = self.task_reader.read_all(lambda count: progress("tasks", count, None))
+        if not tasks and self.request.cut_off is not None:
+            raise TargetError(
+                f"{self.request.source.target}: {self.request.cut_off}, and what leads to the tasks is among it"
+            )
         self.progress("tasks", len(tasks), len(tasks))
         stats.mark("tasks")
         self._read_fs_structs(tasks, known)
@@ -300,7 +309,7 @@ class _Capture:
                 duration_s=0.0,
                 consistent=request.consistent,
                 notes=request.notes,
-                missing_memory=request.missing_memory,
+                missing_memory=request.cut_off or request.missing_memory,
                 lost_tasks=tasks.lost,
             ),
             kernel=self._kernel(builder, known, init_ns),

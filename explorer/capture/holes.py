@@ -56,12 +56,15 @@ class HoleWalk:
 
         :param broken: why the list could not be walked as it should be
         """
+        met = {init_task}
         for forwards in (True, False):
+            own = set[int]()
             try:
-                self._follow(init_task, forwards)
+                self._follow(init_task, forwards, met, own)
                 break
             except (_Stopped, ReadError) as stop:
                 self._stops.append(str(stop))
+                met |= own
         reason = "; backwards: ".join(self._stops) or broken
         if self._stops or not self.partial:
             self._errors.add("tasks", "list", reason)
@@ -71,7 +74,7 @@ class HoleWalk:
                 self._from_table(pid, address)
         except (_Stopped, ReadError) as error:
             self._errors.add("tasks", "table of pids", str(error))
-        if self._errors.count > before and (self._stops or self._cut):
+        if self._errors.count > before and (len(self._stops) > 1 or self._cut):
             self.lost = f"a list of tasks ends early ({reason}), and the table of pids is not all there"
         self._settle_pids()
 
@@ -105,11 +108,16 @@ class HoleWalk:
             raise _Stopped(f"of {count} tasks, some lie within another")
         self._may_be = 2 * count
 
-    def _follow(self, init_task: int, forwards: bool) -> None:
-        """Processes from ``init_task`` on, with their threads, until it is met again."""
+    def _follow(self, init_task: int, forwards: bool, met: set[int], own: set[int]) -> None:
+        """Processes from ``init_task`` on, with their threads, until one is met that was met before.
+
+        That is ``init_task``, or on the way back the last one of the way forth: between the two lies none.
+
+        :param own: those found are added to it
+        """
         offset = self._layout.task_tasks
         link, back = ("tasks_next", "tasks_prev") if forwards else ("tasks_prev", "tasks_next")
-        task, met = self.add(init_task), {init_task}
+        task = self.add(init_task)
         while True:
             self._threads(task)
             node = getattr(task, link)
@@ -118,14 +126,14 @@ class HoleWalk:
             if not is_kernel_pointer(node):
                 raise _Stopped(f"{link.replace('_', '.')} of {task.name} is 0x{node:x}")
             address = node - offset
-            if address == init_task:
-                return
-            if address in met:
+            if address in own:
                 raise _Stopped(f"the list of tasks runs in a circle at {task.name}")
             following = self._neighbour(address, back, task.address + offset)
             if following is None:
                 raise _Stopped(f"{link.replace('_', '.')} of {task.name} leads to what does not point back")
-            met.add(address)
+            if address in met:
+                return
+            own.add(address)
             task = following
 
     def _neighbour(self, address: int, back: str, here: int) -> AnyTask | None:
@@ -144,32 +152,42 @@ class HoleWalk:
             self._cut = self._cut or leader.signal is None
             return
         head = leader.signal + self._layout.signal_thread_head
-        for link in ("thread_next", "thread_prev"):
-            if self._follow_threads(leader, link, head):
-                return
-        self._cut = True
+        # Behind it, and before it. Where a hole ends the way, from the other end of the list to what was met.
+        for link, back, end in (
+            ("thread_next", "thread_prev", head + 8),
+            ("thread_prev", "thread_next", head),
+        ):
+            met = {head, leader.address + self._layout.task_thread_node}
+            if self._follow_threads(leader, link, getattr(leader, link), met):
+                continue
+            try:
+                self._cut |= not self._follow_threads(leader, back, self._reader.read_u64(end), met)
+            except ReadError as error:
+                self._errors.add(leader.name, "threads", str(error))
+                self._cut = True
 
-    def _follow_threads(self, leader: AnyTask, link: str, head: int) -> bool:
-        """The threads behind (or before) the leader; whether the list was followed to its end."""
-        node, met = getattr(leader, link), set[int]()
-        while node is not None and is_kernel_pointer(node) and node not in met:
-            if node == head:
+    def _follow_threads(self, leader: AnyTask, link: str, node: int | None, met: set[int]) -> bool:
+        """The threads from ``node`` on; whether that led to one of ``met``, to which those found are added."""
+        own = set[int]()
+        while node is not None and is_kernel_pointer(node) and node not in own:
+            if node in met:
                 return True
-            met.add(node)
             address = node - self._layout.task_thread_node
             new = address not in self.whole and address not in self.partial
             try:
                 thread = self.add(address)
             except ReadError as error:
                 self._errors.add(leader.name, "threads", str(error))
-                return False
+                break
             if thread.signal not in (None, leader.signal):
                 why = f"0x{address:x} is in the list of threads, but not of this process"
                 self._errors.add(leader.name, "threads", why)
                 if new:
                     self._forget(address)
-                return False
+                break
+            own.add(node)
             node = getattr(thread, link)
+        met |= own
         return False
 
     def _forget(self, address: int) -> None:

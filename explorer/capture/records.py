@@ -108,8 +108,10 @@ class RecordBuilder:
         fs = self._fs_structs.get(init or 0)
         self.init_root = self._root_of(fs)
         namespaces = self.build_namespaces()
+        isolation_mount, isolation_known = self._isolation_mount(init_task)
         self._context = PlacementContext(
-            isolation_mount=self._isolation_mount(init_task),
+            isolation_mount=isolation_mount,
+            isolation_mount_known=isolation_known,
             init_root=self.init_root,
             init_root_known=self.init_root is not None
             or not (init or self._found.lost or self._init_is_partial()),
@@ -120,21 +122,21 @@ class RecordBuilder:
         """What a task owns: ``real_fs`` where the kernel has it, else ``fs``. 0: NULL; ``None``: it is not there."""
         return task.real_fs if self._layout.has_real_fs else task.fs
 
-    def _isolation_mount(self, init_task: AnyTask | None) -> int | None:
-        """``knullfs``; where there is no such variable, the nullfs that init_task's root is on."""
+    def _isolation_mount(self, init_task: AnyTask | None) -> tuple[int | None, bool]:
+        """``knullfs``; where there is no such variable, the nullfs that init_task's root is on; and if it is known."""
         if self.knullfs is not None:
-            return self.knullfs
-        if init_task is None or not is_isolating(self._known.generation):
-            return None
-        fs = self._fs_structs.get(self.owned_fs(init_task) or 0)
+            return self.knullfs, True
+        if not is_isolating(self._known.generation):
+            return None, True
+        fs = None if init_task is None else self._fs_structs.get(self.owned_fs(init_task) or 0)
         if fs is None or fs.root_mnt is None:
-            return None
+            return None, False
         with self._errors.guard("kernel", "isolation mount"):
             mount = self._mounts.read_mount(self._mounts.from_vfsmount(fs.root_mnt))
             superblock = self._mounts.superblock(mount)
-            if superblock is not None and superblock.magic == NULL_FS_MAGIC:
-                return mount.address
-        return None
+            if superblock is not None and superblock.magic is not None:
+                return (mount.address if superblock.magic == NULL_FS_MAGIC else None), True
+        return None, False
 
     def _init_fs(self) -> int | None:
         """The ``fs_struct`` of init: what ``userspace_init_fs`` points at, PID 1's own before that."""

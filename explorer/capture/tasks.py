@@ -193,6 +193,7 @@ class TaskReader:
                         walk.add(address, pid=0)
         except (ReadError, LookupError) as error:
             self._errors.add("idle tasks", "list of CPUs", str(error))
+            self.runqueues.clear()  # some are not among them: what holds for all of them cannot be told
 
     def _idle_addresses(self) -> Iterator[int]:
         runqueues = self._required("runqueues")

@@ -108,7 +108,12 @@ class Task(Record):
 
     @property
     def owned_fs(self) -> int | None:
-        """The ``fs_struct`` the task holds a reference to."""
+        """The ``fs_struct`` the task holds a reference to; ``None`` also where that is not known.
+
+        What it looks paths up with now may be borrowed: it does not stand in for a ``real_fs`` that could not be read.
+        """
+        if self.owner is None:
+            return None
         return self.real_fs if self.real_fs is not None else self.fs
 
     @property

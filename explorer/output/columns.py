@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from explorer.analysis.accounting import expected_users
+from explorer.analysis.words import known
 from explorer.model import FsStruct, PathRef, Snapshot, Task, escape_text, hex_address
 
 __all__ = (
@@ -16,7 +17,6 @@ __all__ = (
     "LabelColumn",
     "TaskRow",
     "fs_label",
-    "known",
     "name_label",
     "path_label",
     "pwd_label",
@@ -54,11 +54,6 @@ def path_label(path: PathRef | None, snapshot: Snapshot) -> str:
     # A filesystem that names itself (failfs:/) has said its type already.
     text = text.removeprefix(f"{path.fstype}:")
     return f"{identity}:{text}"
-
-
-def known(value: object) -> str:
-    """A value as text; ``?`` for one that could not be read."""
-    return "?" if value is None else str(value)
 
 
 def name_label(task: Task) -> str:
@@ -127,7 +122,7 @@ def _mount_id(which: str) -> Callable[[TaskRow], str]:
     def text(row: TaskRow) -> str:
         path: PathRef | None = getattr(row.fs, which) if row.fs is not None else None
         mount = None if path is None else row.snapshot.mount_by_address.get(path.mount)
-        return "" if mount is None else str(mount.id)
+        return "" if mount is None else known(mount.id)
 
     return text
 
@@ -142,7 +137,7 @@ def _fs_field(name: str) -> Callable[[TaskRow], str]:
 
 def _namespace(row: TaskRow) -> str:
     namespace = row.snapshot.namespace_by_address.get(row.task.mnt_ns or 0)
-    return "" if namespace is None else str(namespace.inum)
+    return "" if namespace is None else known(namespace.inum)
 
 
 def _kthread_field(name: str) -> Callable[[TaskRow], str]:

@@ -89,7 +89,9 @@ def test_the_holes_of_a_bitmap_are_not_counted_and_its_bits_no_further_than_the_
 
     monkeypatch.setattr("explorer.target.kdump.os.pread", counted)
     with path.open("rb") as file:
-        assert "truncated: its page descriptors" in refusal(lambda: read_kdump_header(file, "dump"))
+        header = read_kdump_header(file, "dump")
+        assert header.cut
+        assert header.pages * 24 <= (16 << 20)
     assert sum(read) < 8 << 20
 
 
@@ -104,7 +106,7 @@ def test_descriptors_in_a_hole_are_none(tmp_path: Path) -> None:
     data = path.read_bytes()[: 3 * PAGE] + b"\xff" * PAGE
     path.write_bytes(data)
     os.truncate(path, 1 << 30)
-    assert "holes in the file where its page descriptors" in refusal(lambda: open_path(path))
+    assert "cut off before its first page" in refusal(lambda: open_path(path))
 
 
 @pytest.mark.parametrize(("field", "what"), [(32, "VMCOREINFO"), (48, "notes"), (64, "erase info")])

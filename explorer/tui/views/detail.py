@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from explorer.analysis.accounting import expected_users
+from explorer.analysis.completeness import lost_tasks, task_count
 from explorer.analysis.query_fields import PF_NAMES
+from explorer.analysis.words import known
 from explorer.model import (
     Finding,
     FsStruct,
@@ -19,7 +21,7 @@ from explorer.model import (
     escape_text,
     hex_address,
 )
-from explorer.output.columns import fs_label, known, runs_label
+from explorer.output.columns import fs_label, runs_label
 
 from .expressions import drgn_expression, drgn_object
 from .facts import FOUND_WORDS, Detail, Fact
@@ -42,11 +44,13 @@ _MAX_FACTS = 2000
 
 
 def mount_reference(mount: Mount) -> Reference:
-    return Reference(kind="mount", address=mount.address, label=f"{mount.fstype or '?'}#{mount.id}")
+    return Reference(kind="mount", address=mount.address, label=f"{mount.fstype or '?'}#{known(mount.id)}")
 
 
 def namespace_reference(namespace: MountNamespace) -> Reference:
-    return Reference(kind="mount_namespace", address=namespace.address, label=f"mnt_ns {namespace.inum}")
+    return Reference(
+        kind="mount_namespace", address=namespace.address, label=f"mnt_ns {known(namespace.inum)}"
+    )
 
 
 def describe(reference: Reference, snapshot: Snapshot) -> Detail:
@@ -301,6 +305,11 @@ def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
     detail.add("consistent", "yes" if capture.consistent else "no: the kernel ran while it was read")
     for note in capture.notes:
         detail.add("note", note)
+    if capture.missing_memory is not None:
+        detail.add("missing", capture.missing_memory, tone="warn")
+    lost = lost_tasks(snapshot)
+    if lost is not None:
+        detail.add("tasks", f"{task_count(snapshot)}: {lost}", tone="warn")
     for error in snapshot.errors[:_MAX_FACTS]:
         detail.add("not readable", f"{error.where}: {error.what}: {error.why}", tone="warn")
     for setting in snapshot.settings:

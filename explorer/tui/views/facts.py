@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from explorer.analysis.containment import is_inside
+from explorer.analysis.words import known
 from explorer.model import (
     PathRef,
     Placement,
@@ -87,7 +88,9 @@ class Detail:
         target = (
             None
             if mount is None
-            else Reference(kind="mount", address=mount.address, label=f"{mount.fstype}#{mount.id}")
+            else Reference(
+                kind="mount", address=mount.address, label=f"{mount.fstype or '?'}#{known(mount.id)}"
+            )
         )
         is_root = name.endswith("root")
         words = path.placement if is_root else place_words(path, snapshot, root)

@@ -9,6 +9,7 @@ from explorer.analysis.accounting import expected_users
 from explorer.analysis.completeness import task_count
 from explorer.analysis.overmounts import overmount_stack
 from explorer.analysis.placement import is_isolating
+from explorer.analysis.words import known
 from explorer.analysis.worlds import World, WorldKey, Worlds
 from explorer.model import FsStruct, Snapshot, Task, display_width, escape_text
 from explorer.output.columns import name_label, path_label, users_label
@@ -126,7 +127,7 @@ def _books_line(name: str, fs: FsStruct | None, snapshot: Snapshot) -> str:
 def _nullfs(snapshot: Snapshot, worlds: Worlds) -> Door:
     world = worlds.get(WorldKey.NULLFS)
     mount = snapshot.mount_by_address.get(snapshot.kernel.knullfs or 0)
-    where = "" if mount is None else f" knullfs, mount {mount.id}"
+    where = "" if mount is None else f" knullfs, mount {known(mount.id)}"
     init_fs = snapshot.fs_by_address.get(snapshot.kernel.init_fs or 0)
     lines = (*_bars(world, 4), _books_line("init_fs", init_fs, snapshot))
     return Door("nullfs", f"nullfs{where}", lines, world.query, len(world.tasks))
