@@ -18,7 +18,7 @@ from explorer.capture.slice import record_slice
 from explorer.model import Generation, Snapshot, Task, TaskKind
 from explorer.target.detect import detect_target
 from explorer.target.kernel import OpenOptions, open_kernel
-from tests.kernels.compare import common_tasks, disagreements
+from tests.kernels.compare import common_tasks, disagreements, misplaced
 from tests.kernels.conftest import cannot_run, kernel_or_skip
 from tests.kernels.lab import LINES, OTHER_LINES, Guest, Oracle, find_series
 from tests.kernels.lab.errors import LabError
@@ -92,6 +92,7 @@ def assert_true(scene: Scene) -> None:
     assert len(scene.states) >= MIN_STATES
     assert len(common_tasks(scene.before, scene.after)) > len(scene.states) + 20
     assert disagreements(scene.captured, scene.before, scene.after) == []
+    assert misplaced(scene.captured, scene.states) == []
     assert scene.captured.kernel.release == scene.release
     assert scene.captured.kernel.generation is scene.generation
 
