@@ -9,7 +9,7 @@ import click
 from explorer.wire import PROGRAM
 
 from .formats import format_option
-from .main import ExitCode
+from .process import ExitCode
 
 __all__ = ("ko_command",)
 

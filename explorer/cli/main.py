@@ -12,9 +12,11 @@ from typing import Any
 import click
 
 from explorer import __version__
-from explorer.wire import PROGRAM, ExitCode
+from explorer.wire import PROGRAM
 
-__all__ = ("ExitCode", "is_program", "main")
+from .process import ExitCode, note_program
+
+__all__ = ("main",)
 
 #: Subcommand -> module of this package that defines it, under the same name: imported when it is used.
 _COMMANDS = {
@@ -150,14 +152,6 @@ def _known_errors() -> dict[type[BaseException], int]:
     }
 
 
-_program = False
-
-
-def is_program() -> bool:
-    """Whether this process is the command, and not a program that called :func:`main` with words of its own."""
-    return _program
-
-
 #: What every program may expect to have, and what to say where it is missing.
 _STREAMS = (
     ("stdin", "standard input", "<"),
@@ -189,9 +183,8 @@ def _say(text: str) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command and exit: one clear line on stderr for an error, never a traceback without --debug."""
-    global _program
-    _program = args is None
-    if _program:
+    note_program(args is None)
+    if args is None:
         _check_streams()
     debug = "--debug" in (sys.argv[1:] if args is None else args)
     from explorer.target.privilege import harden_process

@@ -11,7 +11,7 @@ from explorer.output.formats import SNAPSHOT_FORMATS, format_of_name
 from explorer.wire import PROGRAM
 
 from .formats import OutputFile
-from .main import ExitCode
+from .process import ExitCode
 from .snapshot import warn_of_errors
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _give_up_rights(file: Path, output: Path | None = None) -> None:
     """Before a byte of it is read. Not of a program that called the command."""
     from explorer.target.privilege import Needs, give_up_rights
 
-    from .main import is_program
+    from .process import is_program
 
     if is_program():
         give_up_rights(Needs((file,), () if output is None else (output,)))
