@@ -234,7 +234,7 @@ def _served(export: Export) -> Iterator[Finding]:
 
 def _shared(snapshot: Snapshot) -> Iterator[Finding]:
     for task in spoken_for(PLUGIN, snapshot):
-        fs = None if task.owned_fs is None else snapshot.fs_by_address.get(task.owned_fs)
+        fs = snapshot.fs_of(task)
         if fs is None or fs.users is None or fs.users <= 1:
             continue
         yield PLUGIN.finding(

@@ -59,7 +59,7 @@ def _uncounted(snapshot: Snapshot) -> str | None:
 
 
 def _is_damaged(snapshot: Snapshot) -> bool:
-    return any(not error.where.startswith("plugin ") for error in snapshot.errors)
+    return not all(error.is_of_plugin for error in snapshot.errors)
 
 
 def task_count(snapshot: Snapshot) -> str:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from explorer.model import KernelText, Task, TaskKind, comm_and_pid
-from explorer.naming import MOST_NAMES, count, join_names
+from explorer.naming import MOST_NAMES, count, join_names, kind_plural
 
 __all__ = ("name_kthread", "name_kthreads")
 
@@ -62,7 +62,7 @@ def _group(task: Task) -> str:
     if task.kind is TaskKind.IDLE:
         return "idle threads"
     if task.kind in (TaskKind.KWORKER, TaskKind.RESCUER):
-        return f"{task.kind_word}s"
+        return kind_plural(task.kind)
     name = _full_name(task)
     kind = f"{name.rstrip(_COUNTING) or name} threads"
     module = None if task.kthread is None else task.kthread.module

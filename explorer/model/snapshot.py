@@ -89,6 +89,11 @@ class CaptureError(Record):
     what: str
     why: str
 
+    @property
+    def is_of_plugin(self) -> bool:
+        """A plugin missed it: of tasks, mounts and namespaces nothing is missing for that."""
+        return self.where.startswith("plugin ")
+
 
 class Snapshot(Record):
     """One kernel at one time, normalised: every object once, pointed at by address.

@@ -82,12 +82,15 @@ def render_findings(snapshot: Snapshot, report: AuditReport, name: str, width: i
     judged, about = _heading(snapshot, name)
     lines = _wrap(judged, width, indent=0)
     lines += _wrap(about, width, indent=0)
+    after_a_line = False
     for group in _groups(report.findings):
-        if group[0].severity is not Severity.INFO or lines[-1] == "" or not lines[-1].endswith("]"):
+        is_a_line = group[0].severity is Severity.INFO
+        if not (is_a_line and after_a_line):
             lines.append("")
+        after_a_line = is_a_line
         for finding in group:
             lines += _wrap(f"{finding.title} [{finding.rule}]", width, finding.severity)
-        if group[0].severity is not Severity.INFO:
+        if not is_a_line:
             lines += _wrap(group[0].explanation, width)
             lines += _wrap(f"Do: {group[0].advice}", width)
     hidden = f"; {count(report.hidden, 'finding')} about other tasks left out" if report.hidden else ""

@@ -44,7 +44,7 @@ def _downgraded(case: Case, severity: Severity, explanation: str, advice: str) -
 
 def _is_whole(snapshot: Snapshot) -> bool:
     """Nothing that could be a holder is missing."""
-    return not any(not error.where.startswith("plugin ") for error in snapshot.errors)
+    return all(error.is_of_plugin for error in snapshot.errors)
 
 
 def _find_extra(context: AuditContext) -> Iterator[Case]:
