@@ -15,10 +15,11 @@ import drgn
 
 from explorer.model import KernelSetting, PathRef, kernel_text
 
-from .layout import INLINE_NAME, Decoder, make_decoder, member_offset
+from .decode import Decoder, make_decoder, member_offset
+from .layout import INLINE_NAME
 from .mounts import MountTable
+from .paths import PathRefs
 from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
-from .records import RecordBuilder
 from .symbols import SymbolTable
 
 __all__ = ("DcacheLayout", "DcacheLookup", "Found", "probe_dcache")
@@ -117,7 +118,7 @@ class DcacheLookup:
         reader: MemoryReader,
         layout: DcacheLayout,
         mounts: MountTable,
-        builder: RecordBuilder,
+        builder: PathRefs,
         symbols: SymbolTable,
         errors: ErrorLog,
         live: bool = False,

@@ -79,6 +79,7 @@ class MountTable:
         self._strings: dict[int, bytes] = {}
         self._overmounts: dict[int, int] = {}
         self._passed = 0
+        self._unread_namespace = False
         self._may_be = _STEP
         self._apart = True
         self.mounts: dict[int, RawMount] = {}
@@ -87,8 +88,10 @@ class MountTable:
     @property
     def complete(self) -> bool:
         """Whether all mounts of all namespaces met are known, and what each is mounted on."""
-        return all(namespace.complete for namespace in self.namespaces.values()) and not any(
-            None in (mount.parent, mount.mountpoint) for mount in self.mounts.values()
+        return (
+            not self._unread_namespace
+            and all(namespace.complete for namespace in self.namespaces.values())
+            and not any(None in (mount.parent, mount.mountpoint) for mount in self.mounts.values())
         )
 
     def from_vfsmount(self, vfsmount: int) -> int:
@@ -185,6 +188,7 @@ class MountTable:
             values, unread, why = self._reader.read_members(self._layout.mnt_namespace, address)
         except ReadError as error:
             self._errors.add(where, "mnt_namespace", str(error))
+            self._unread_namespace = True
             return None
         inum, root, rb_root, list_next, marker = values
         if why is not None:

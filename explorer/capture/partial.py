@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from explorer.model import Generation, Kthread, Owner, Task, TaskKind, kernel_text
+from explorer.model import Generation, Kthread, Owner, Task, TaskKind, Walk, kernel_text
 
 from .kthreads import KthreadReader
 from .raw_task import (
@@ -16,17 +16,30 @@ from .raw_task import (
     state_letter,
 )
 from .task_activity import TaskActivity
-
-if TYPE_CHECKING:
-    from .records import RecordBuilder
+from .walks import RawWalk
 
 __all__ = ("PartialRecords",)
+
+
+class Surroundings(Protocol):
+    """What a task's record takes from the other tasks and from the kernel."""
+
+    generation: Generation
+    userspace_init_fs: int | None
+
+    def owned_fs(self, task: AnyTask) -> int | None: ...
+    def owner(self, owned: int) -> Owner | None: ...
+    def parent_tgid(self, raw: AnyTask) -> int | None: ...
+    def user_kind(self, raw: AnyTask) -> TaskKind | None: ...
+    def mnt_ns(self, raw: AnyTask) -> int | None: ...
+    def user_ns(self, raw: AnyTask, owned: int) -> int | None: ...
+    def walk(self, task: AnyTask, raw: RawWalk, in_init: bool) -> Walk: ...
 
 
 class PartialRecords:
     """Builds the records of partial tasks, as :class:`~.records.RecordBuilder` builds those of whole ones."""
 
-    def __init__(self, builder: RecordBuilder, kthreads: KthreadReader, activity: TaskActivity) -> None:
+    def __init__(self, builder: Surroundings, kthreads: KthreadReader, activity: TaskActivity) -> None:
         self._builder = builder
         self._kthreads = kthreads
         self._activity = activity

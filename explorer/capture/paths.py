@@ -7,13 +7,15 @@ d_path) for a path that the *reader's* root does not reach, and a snapshot has n
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+from explorer.model import PathRef
 
 from .layout import Layout
 from .mounts import MountTable, RawMount
 from .reader import MemoryReader, ReadError, is_kernel_pointer
 
-__all__ = ("PathResolver",)
+__all__ = ("PathRefs", "PathResolver")
 
 _MAX_NAME = 255  # NAME_MAX
 _MAX_PATH = 64 << 10  # bytes: a directory can be made 16 times deeper than PATH_MAX and more, nobody does
@@ -23,6 +25,16 @@ _MAX_KEPT = 64 << 20  # bytes of prefixes
 _CREDIT = 32 << 20
 _CREDIT_OF_A_PATH = 512
 _COST_OF_A_STEP = 32
+
+
+class PathRefs(Protocol):
+    """Who makes the record of a ``struct path``, and knows init's root."""
+
+    init_root: tuple[int, int] | None
+    """Mount and dentry."""
+
+    def path_ref(self, where: str, vfsmount: int, dentry: int) -> PathRef | None:
+        """The record; ``None``, with an error entry, if the pointers cannot be pointers."""
 
 
 class _Dentry(NamedTuple):

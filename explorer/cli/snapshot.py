@@ -36,7 +36,7 @@ _MOST_WORDS = 250
     "--output",
     type=OutputFile(or_stdout=True),
     metavar="FILE",
-    help="Write here instead of to standard output; .zst compresses. Mode 0600.",
+    help="Write here instead of to standard output; .zst, .gz, .xz, .bz2 and .lz4 compress. Mode 0600.",
 )
 @click.option(
     "--format",
@@ -76,7 +76,11 @@ def format_of(output: Path | None) -> str:
     """The format that a file's name asks for."""
     if output is None:
         return "json"
-    suffix = Path(output.name.removesuffix(".zst")).suffix.removeprefix(".")
+    from explorer.compression import method_of_name
+
+    method = method_of_name(output.name)
+    name = output.name if method is None else output.name.removesuffix(method.suffix)
+    suffix = Path(name).suffix.removeprefix(".")
     return suffix if suffix in ("jsonl", "csv") else "json"
 
 

@@ -81,7 +81,7 @@ def _head(recording: Recording) -> TimelineHead:
     "--output",
     type=OutputFile(or_stdout=True),
     metavar="FILE",
-    help="Write here instead of to standard output; .zst compresses. Mode 0600.",
+    help="Write here instead of to standard output; .zst, .gz, .xz, .bz2 and .lz4 compress. Mode 0600.",
 )
 @click.option(
     "--format", "format_", type=click.Choice(FORMATS), help="Default: by the name of FILE, else json."

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
+from explorer.compression import BZIP2, COMPRESSIONS, GZIP, LZ4, XZ, ZSTD, Damaged, plain_chunks, sniff_method
 from explorer.files import CHARACTER_DEVICE, SOCKET, NotRegularError, open_regular
-from explorer.target.compressed import GZIP, XZ, ZSTD, Damaged, plain_chunks
 from explorer.target.errors import TargetError
 from explorer.target.spec import Progress, no_progress
 
@@ -53,18 +53,19 @@ class Format(enum.Enum):
     ELF = "ELF"
     KDUMP = "kdump-compressed"
     FLATTENED = "flattened kdump"
-    ZSTD = "zstd"
-    GZIP = "gzip"
-    XZ = "xz"
+    ZSTD = ZSTD.name
+    GZIP = GZIP.name
+    XZ = XZ.name
+    BZIP2 = BZIP2.name
+    LZ4 = LZ4.name
     SNAPSHOT = "snapshot"
     RECORDING = "recording"
     EMPTY = "empty"
     UNKNOWN = "unknown"
 
 
-COMPRESSED = frozenset({Format.ZSTD, Format.GZIP, Format.XZ})
-
-_METHODS = {Format.ZSTD: ZSTD, Format.GZIP: GZIP, Format.XZ: XZ}
+_METHODS = {Format(method.name): method for method in COMPRESSIONS}
+COMPRESSED = frozenset(_METHODS)
 
 
 class _Bound(NamedTuple):
@@ -83,10 +84,11 @@ _BOUNDS = {
     Format.ZSTD: _Bound((32 << 30) + (64 << 20), 2048),
     Format.GZIP: _Bound((4 << 30) + (64 << 20), 256),
     Format.XZ: _Bound((4 << 30) + (64 << 20), 256),
+    Format.BZIP2: _Bound((4 << 30) + (64 << 20), 256),
+    Format.LZ4: _Bound((4 << 30) + (64 << 20), 256),
 }
 #: The same for what is not zeros and takes room on the disk, as does memory that is poisoned when it is freed.
 _STORED = _Bound(1 << 30, 256)
-_TOOLS = {Format.ZSTD: "zstd -d", Format.GZIP: "gzip -d", Format.XZ: "xz -d"}
 
 _MAGICS = (
     (b"\x7fELF", Format.ELF),
@@ -94,9 +96,6 @@ _MAGICS = (
     (b"KDUMP   ", Format.KDUMP),
     (b"DISKDUMP", Format.KDUMP),
     (b"makedumpfile\0\0\0\0", Format.FLATTENED),
-    (b"\x28\xb5\x2f\xfd", Format.ZSTD),
-    (b"\x1f\x8b\x08", Format.GZIP),
-    (b"\xfd7zXZ\0", Format.XZ),
 )
 
 
@@ -105,8 +104,9 @@ def sniff(head: bytes) -> Format:
     for magic, form in _MAGICS:
         if head.startswith(magic):
             return form
-    if len(head) >= 4 and head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50:
-        return Format.ZSTD  # a skippable frame, as zstd --adapt and pzstd write in front
+    method = sniff_method(head)
+    if method is not None:
+        return Format(method.name)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     if text.startswith(b"{") and b'"schema_version"' in text[:_SNAPSHOT_HEAD]:
         return Format.SNAPSHOT
@@ -241,7 +241,7 @@ def _too_much(name: str, outer: Format, total: int, unpacked: Unpacked, limit: i
         return f"{name}: holds more than {limit >> 20} MB when decompressed: not what it says"
     return (
         f"{name}: {total / 1e6:.1f} MB of {outer.value} with more than {unpacked.size / 1e9:.0f} GB in it: no kernel's "
-        f"memory compresses so well; if you trust it, decompress it ({_TOOLS[outer]}) and give the result"
+        f"memory compresses so well; if you trust it, decompress it ({_METHODS[outer].tool}) and give the result"
     )
 
 
@@ -287,7 +287,7 @@ def _plain_chunks(
         cut()
     except MemoryError as error:
         raise TargetError(
-            f"{name}: takes too much memory to decompress here; do that first ({_TOOLS[outer]}) and give the result"
+            f"{name}: takes too much memory to decompress here; do that first ({_METHODS[outer].tool}), and give that"
         ) from error
 
 

@@ -18,8 +18,6 @@ __all__ = ("detect_target", "sample_path")
 _TCP = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^/.:\[\]][^/:\[\]]*|):[0-9]{1,5}")
 #: Known formats that this tool does not read, and what to do about it.
 _UNSUPPORTED = (
-    (b"BZh", "compressed with bzip2: decompress it first"),
-    (b"\x04\x22\x4d\x18", "compressed with lz4: decompress it first"),
     (b"\x89LZO", "compressed with lzop: decompress it first"),
     (b"PK\x03\x04", "a zip archive: unpack it first"),
     (b"QEVM", "a QEMU migration stream (savevm): restore it and use dump-guest-memory"),

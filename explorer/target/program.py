@@ -7,10 +7,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Literal
-
-import drgn
+from typing import BinaryIO
 
 from explorer.target.containers import COMPRESSED, Format, decompress, file_errors, open_file, sniff
 from explorer.target.detect import detect_target
@@ -29,13 +26,14 @@ from explorer.target.extents import Extents
 from explorer.target.flattened import reassemble
 from explorer.target.kdump import PAGE, dumped_ranges, read_kdump_header
 from explorer.target.kdump_cut import as_read, without_missing_pages
+from explorer.target.opened import OpenProgram
 from explorer.target.pagetable import FOUND, find_kernel
 from explorer.target.physmem import open_physmem
 from explorer.target.qemu import open_qemu
 from explorer.target.spec import Progress, TargetSpec, no_progress
 from explorer.target.vmcoreinfo import VmcoreInfo
 
-__all__ = ("OpenProgram", "detect_target", "open_program")
+__all__ = ("detect_target", "open_program")
 
 _KCORE = Path("/proc/kcore")
 #: Without the last line libkdumpfile looks for the page tables to count their levels, and reads nothing without them.
@@ -55,39 +53,6 @@ _FILTERED_ELF = (
 )
 _INCOMPLETE = "makedumpfile marked this dump incomplete (it ran out of space)"
 _NEITHER = "neither an ELF nor a kdump-compressed dump"
-
-
-@dataclass
-class OpenProgram:
-    """A kernel, open for reading. One thread at a time may use ``prog``."""
-
-    prog: drgn.Program
-    kind: Literal["live", "vmcore", "qemu", "physmem"]
-    #: As the user wrote it.
-    target: str
-    vmcoreinfo: VmcoreInfo
-    #: False if the kernel may run while it is read.
-    consistent: bool
-    #: What the user should know about how it is read, one sentence each.
-    notes: list[str] = field(default_factory=list)
-    #: Why a part of the memory is not there, as far as the file itself tells; ``None``: all of it should be.
-    missing_memory: str | None = None
-    #: Why memory is missing that should be in the file, and how much: it is cut off, or was never written whole.
-    cut_off: str | None = None
-    closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
-
-    def close(self) -> None:
-        """Let go of files and sockets; ``prog`` is of no use afterwards."""
-        while self.closers:
-            self.closers.pop()()
-
-    def __enter__(self) -> OpenProgram:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_program(

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from explorer.target.detect import detect_target
 from explorer.target.errors import TargetError
 from explorer.target.extents import Extents
-from explorer.target.program import OpenProgram, open_program
+from explorer.target.opened import OpenProgram
+from explorer.target.program import open_program
 from tests.unit.fake_kernel import PAGE, FakeKernel, kdump_file
 from tests.unit.test_target_program import vmcore
 

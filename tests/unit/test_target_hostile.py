@@ -17,8 +17,9 @@ from explorer.target.detect import detect_target
 from explorer.target.elfcore import read_elf_core, segment_reader, stored_ranges
 from explorer.target.errors import TargetError
 from explorer.target.kdump import dumped_ranges, read_kdump_header
+from explorer.target.opened import OpenProgram
 from explorer.target.pagetable import direct_map_ranges
-from explorer.target.program import OpenProgram, open_program
+from explorer.target.program import open_program
 from explorer.target.vmcoreinfo import VmcoreInfo, find_vmcoreinfo
 from tests.unit.fake_kernel import PAGE, RELEASE, FakeKernel, kdump_file
 

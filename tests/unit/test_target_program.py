@@ -18,7 +18,8 @@ from explorer.target import elfcore
 from explorer.target.detect import detect_target
 from explorer.target.elfcore import read_elf_core, write_vmcore
 from explorer.target.errors import TargetError
-from explorer.target.program import OpenProgram, open_program
+from explorer.target.opened import OpenProgram
+from explorer.target.program import open_program
 from tests.unit.fake_kernel import PAGE, PAGE_OFFSET, RELEASE, FakeKernel, kdump_file
 
 
