@@ -12,7 +12,7 @@ from explorer.target.detect import detect_target
 from explorer.target.elfcore import read_elf_core, write_vmcore
 from explorer.target.kernel import open_kernel
 
-__all__ = ("left_out", "makedumpfile", "pages_within", "proc_vmcore")
+__all__ = ("left_out", "makedumpfile", "pages_within", "proc_vmcore", "without_frame")
 
 _PAGE = 4096
 _BIOS = 0xF0000000
@@ -73,7 +73,7 @@ def makedumpfile(source: Path, target: Path, *options: str, full_at: int | None 
         subprocess.run(build, input=_FULL_DISK.encode(), check=True)
         env |= {"LD_PRELOAD": str(library), "FULL_AT": str(full_at)}
     flat = "-F" in options
-    with target.open("wb") if flat else open(os.devnull, "wb") as out:
+    with target.open("wb") if flat else Path(os.devnull).open("wb") as out:
         command = ["makedumpfile", "-f", *options, source, *([] if flat else [target])]
         ended = subprocess.run(command, env=env, stdout=out, stderr=subprocess.PIPE, check=False, timeout=300)
     if full_at is None:
@@ -94,9 +94,7 @@ def left_out(path: Path) -> int:
 def pages_within(path: Path, end: int) -> int:
     """How many pages of a kdump-compressed file have descriptor and content before its byte ``end``."""
     data = path.read_bytes()
-    sub_blocks, bitmap_blocks = struct.unpack_from("<iI", data, 432)
-    descriptors = (1 + sub_blocks + bitmap_blocks) * _PAGE
-    bitmap = data[descriptors - bitmap_blocks * _PAGE // 2 : descriptors]
+    descriptors, bitmap = _bitmap(data)
     count = int.from_bytes(bitmap, "little").bit_count()
     found = 0
     for number in range(count):
@@ -104,3 +102,21 @@ def pages_within(path: Path, end: int) -> int:
         offset, size = struct.unpack_from("<QI", data, at)
         found += size > 0 and at + 24 <= end and offset + size <= end
     return found
+
+
+def without_frame(path: Path, target: Path, frame: int) -> None:
+    """A kdump-compressed file of which the descriptor of one page was never written."""
+    data = bytearray(path.read_bytes())
+    descriptors, bitmap = _bitmap(data)
+    bits = int.from_bytes(bitmap, "little")
+    assert bits >> frame & 1, "the page is not in the dump"
+    at = descriptors + 24 * (bits & (1 << frame) - 1).bit_count()
+    data[at : at + 24] = bytes(24)
+    target.write_bytes(data)
+
+
+def _bitmap(data: bytes | bytearray) -> tuple[int, bytes]:
+    """Where the descriptors begin, and the bitmap of the pages that have one."""
+    sub_blocks, bitmap_blocks = struct.unpack_from("<iI", data, 432)
+    descriptors = (1 + sub_blocks + bitmap_blocks) * _PAGE
+    return descriptors, bytes(data[descriptors - bitmap_blocks * _PAGE // 2 : descriptors])
