@@ -87,6 +87,7 @@ def fault_user_half(prog: drgn.Program) -> None:
 #: ``__START_KERNEL_map``, and where modules begin with KASLR: arch/x86/include/asm/page_64_types.h
 _IMAGE = 0xFFFFFFFF80000000
 _IMAGE_SIZE = 1 << 30
+_PHYSICAL_SPACE = 1 << 52
 
 
 def map_kernel_image(prog: drgn.Program, info: VmcoreInfo) -> None:
@@ -100,6 +101,8 @@ def map_kernel_image(prog: drgn.Program, info: VmcoreInfo) -> None:
     shift = phys_base - _IMAGE
 
     def read(address: int, count: int, offset: int, physical: bool) -> bytes:
+        if not 0 <= address + shift < _PHYSICAL_SPACE:  # below the image, or the number is not true
+            raise drgn.FaultError("not in the kernel's image", address)
         data: bytes = prog.read(address + shift, count, True)
         return data
 

@@ -50,7 +50,7 @@ def proc_vmcore(dump: Path, target: Path) -> int:
     with dump.open("rb") as file, open_kernel(detect_target(str(dump))) as kernel:
         start = CaptureRequest.from_kernel(kernel).symbols.symbol_address("page_offset_base")
         assert start is not None
-        base = kernel.prog.read_u64(start)
+        base = int(kernel.prog.read_u64(start))
         ram = [part for part in read_elf_core(file, str(dump)).segments if part.physical_address < _BIOS]
         pieces = (
             (
@@ -69,12 +69,12 @@ def makedumpfile(source: Path, target: Path, *options: str, full_at: int | None 
     env = dict(os.environ)
     if full_at is not None:
         library = target.with_suffix(".so")
-        build = ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", library, "-ldl"]
+        build = ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library), "-ldl"]
         subprocess.run(build, input=_FULL_DISK.encode(), check=True)
         env |= {"LD_PRELOAD": str(library), "FULL_AT": str(full_at)}
     flat = "-F" in options
     with target.open("wb") if flat else Path(os.devnull).open("wb") as out:
-        command = ["makedumpfile", "-f", *options, source, *([] if flat else [target])]
+        command = ["makedumpfile", "-f", *options, str(source), *([] if flat else [str(target)])]
         ended = subprocess.run(command, env=env, stdout=out, stderr=subprocess.PIPE, check=False, timeout=300)
     if full_at is None:
         assert ended.returncode == 0, ended.stderr.decode()

@@ -22,7 +22,8 @@ from explorer.output.snapshots import load_snapshot
 from explorer.target.detect import detect_target
 from explorer.target.elfcore import read_elf_core
 from explorer.target.errors import TargetError
-from explorer.target.program import OpenProgram, open_program
+from explorer.target.opened import OpenProgram
+from explorer.target.program import open_program
 from tests.conftest import Run, capture_file
 from tests.holes import differences
 from tests.kernels.conftest import cannot_run, kernel_or_skip
@@ -109,9 +110,10 @@ class Dumps:
 
 def read_page(prog: drgn.Program, address: int, physical: bool) -> bytes | None:
     try:
-        return prog.read(address, PAGE, physical)
+        data: bytes = prog.read(address, PAGE, physical)
     except drgn.FaultError:
         return None
+    return data
 
 
 @pytest.fixture(scope="module")
