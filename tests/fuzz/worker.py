@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from explorer.codec.snapshots import SnapshotError, parse_snapshot
 from explorer.model import Snapshot
-from explorer.output.snapshots import SnapshotError, parse_snapshot
 from explorer.target.kernel import OpenKernel, OpenOptions
 from explorer.target.spec import Progress, TargetSpec
 from tests.holes import differences
@@ -215,8 +215,8 @@ def _open_instead(warm: WarmKernel) -> None:
 
 def _feed(data: bytes) -> None:
     """What the screen does with its reader's output; prints as the command would."""
-    from explorer.output.snapshots import write_json
-    from explorer.output.stream import SnapshotStream
+    from explorer.codec.snapshots import write_json
+    from explorer.codec.stream import SnapshotStream
 
     stream = SnapshotStream("the reader's output")
     try:
