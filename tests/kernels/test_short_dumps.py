@@ -17,8 +17,8 @@ import drgn
 import pytest
 import zstandard
 
+from explorer.codec.snapshots import load_snapshot
 from explorer.model import Snapshot
-from explorer.output.snapshots import load_snapshot
 from explorer.target.detect import detect_target
 from explorer.target.elfcore import read_elf_core
 from explorer.target.errors import TargetError
