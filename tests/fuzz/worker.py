@@ -74,7 +74,7 @@ _RARE_COMMANDS: tuple[tuple[str, ...], ...] = (
 )
 _MEMORY_BASES = ("isolated", "rfc-v1", "nullfs-rootfs", "legacy-6.12", "legacy-6.1")
 #: Of these, every second case is compared with the whole kernel: values may be missing, and none may differ.
-_DIFFERENTIAL = ("holes", "page-missing")
+_DIFFERENTIAL = ("holes", "page-missing", "short-dumps")
 _JSON = ["snapshot", "--format", "json"]
 MEMORY_MUTATORS = DAMAGE_MUTATORS | CRAFTED_MUTATORS
 FILE_MUTATORS = FORMAT_MUTATORS | TYPE_MUTATORS | RECORDING_MUTATORS | CRAFTED_FILE_MUTATORS
@@ -169,6 +169,8 @@ class Worker:
         if case.suffix == ".ko":
             return ["ko", str(path), *case.options], lambda: None
         command = [*rng.choice(_COMMANDS), str(path)]
+        if mutator in _DIFFERENTIAL and number % 2:
+            return [*_JSON, str(path)], lambda: None
         if case.suffix == ".nxrec" and rng.random() < 0.7:
             command = [*rng.choice(_RECORDING_COMMANDS), str(path)]
             command += [f"#{rng.randrange(14)}"] if command[0] == "frame" else []

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from explorer.model import KERNEL, Snapshot, escape_text
-from explorer.tui.session.event_log import LogEntry
+from explorer.model import KERNEL, Reference, Snapshot, escape_text
 
 from .detail import describe
 from .facts import Detail, Fact
 from .records import RecordTable
 from .table import Cell, ViewColumn
 
-__all__ = ("describe_entry", "events_table")
+__all__ = ("LogEntry", "describe_entry", "events_table")
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line. All text is escaped."""
+
+    when: str
+    """``14:03:59``, by this machine's clock."""
+    what: str
+    text: str
+    reference: Reference | None = None
+    tone: str = ""
 
 
 def events_table(entries: Sequence[LogEntry]) -> RecordTable[LogEntry]:
