@@ -7,7 +7,8 @@ import json
 import pytest
 
 from explorer.codec.snapshots import SnapshotError, parse_snapshot
-from explorer.model import SNAPSHOT_ARRAYS, Snapshot
+from explorer.codec.version import NoVersionError, VersionError, check_version
+from explorer.model import SCHEMA_VERSION, SNAPSHOT_ARRAYS, Snapshot
 
 HUGE = 10**400
 
@@ -43,3 +44,17 @@ def test_an_error_about_a_snapshot_does_not_repeat_what_it_was_given(
         with pytest.raises(SnapshotError) as caught:
             parse_snapshot(json.dumps(whole | bad).encode(), "x.json")
         assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("version", [True, "1", 1.0, None, [1]])
+def test_a_version_that_is_no_whole_number_is_none_at_all(version: object) -> None:
+    with pytest.raises(NoVersionError):
+        check_version(version)
+
+
+@pytest.mark.parametrize("version", [0, -1, SCHEMA_VERSION + 1, 10**100])
+def test_a_version_of_another_program_is_refused_in_a_line(version: int) -> None:
+    with pytest.raises(VersionError) as caught:
+        check_version(version)
+    assert len(str(caught.value)) < 120
+    assert check_version(SCHEMA_VERSION) == SCHEMA_VERSION
