@@ -47,7 +47,9 @@ def refusal(text: str) -> str:
     ],
     ids=["elf", "kdump", "diskdump", "flattened", "snapshot", "snapshot-with-bom"],
 )
-@pytest.mark.parametrize("compress", [bytes, zstandard.compress, gzip.compress, lzma.compress, bz2.compress, lz4.frame.compress])
+@pytest.mark.parametrize(
+    "compress", [bytes, zstandard.compress, gzip.compress, lzma.compress, bz2.compress, lz4.frame.compress]
+)
 def test_the_content_decides_and_not_the_name(
     tmp_path: Path, content: bytes, kind: str, compress: type[bytes]
 ) -> None:
