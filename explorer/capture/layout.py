@@ -182,7 +182,7 @@ def probe_layout(prog: drgn.Program) -> Layout:
     mount = prog.type("struct mount")
     namespace = prog.type("struct mnt_namespace")
     mount_node = optional_offset(prog, "mount", "mnt_node")
-    # 7.x says so in a flag.
+    # 6.19 and later say so in a flag.
     flagged = namespace.has_member("is_anon")
     return Layout(
         task=_task_decoder(prog),

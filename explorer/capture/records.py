@@ -103,6 +103,8 @@ class RecordBuilder:
         del self._sharers[0]
         #: There may be sharers that are not known: then only the kernel's own count tells a shared fs_struct.
         self._unknown_sharers = tasks.lost is not None or None in partly
+        #: Nor whether what looks shared or private is ``userspace_init_fs``.
+        self._owner_open = self._unknown_sharers or known.init_unread
         self.knullfs = None if known.knullfs is None else self._mounts.from_vfsmount(known.knullfs)
         init = self._init_fs()
         fs = self._fs_structs.get(init or 0)
@@ -181,9 +183,12 @@ class RecordBuilder:
         owned = fs if real_fs is None else real_fs
         sharers = self._sharers[owned] if owned else 0
         walk, in_init = (None, False) if not nameidata else self._read_walk(raw)
+        borrowing: bool | None
         borrowing = in_init if real_fs is None else fs != real_fs and fs == known.userspace_init_fs
+        if known.init_unread and fs != real_fs:
+            borrowing = None
         owner: Owner | None
-        if sharers == 1 and owned not in self._well_known and not self._unknown_sharers:
+        if sharers == 1 and owned not in self._well_known and not self._owner_open:
             owner = Owner.PRIVATE
         else:
             owner = self.owner(owned)
@@ -240,6 +245,8 @@ class RecordBuilder:
         sharers = self._sharers[owned] if owned else 0
         known = self._known
         owner = classify_owner(owned or None, sharers, known.init_fs, known.userspace_init_fs)
+        if owner in (Owner.PRIVATE, Owner.SHARED) and known.init_unread:
+            return None
         if owner is not Owner.PRIVATE or not self._unknown_sharers:
             return owner
         fs = self._fs_structs.get(owned)
