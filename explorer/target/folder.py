@@ -18,7 +18,7 @@ _MAX_ENTRIES = 1000
 _NAMED = 5
 #: The newest: they are named by date.
 _MAX_FOLDERS = 100
-_NAMES = ("dump", "vmcore")
+_NAMES = ("dump.", "dump-", "vmcore")
 _DUMPS = (Format.KDUMP, Format.FLATTENED, Format.LIME)
 
 
