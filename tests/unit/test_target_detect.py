@@ -126,7 +126,8 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path, content: bytes, expected
 
 
 def test_what_is_not_a_regular_file_is_named(tmp_path: Path) -> None:
-    assert "a directory" in refusal(str(tmp_path))
+    assert "no dump in this folder" in refusal(str(tmp_path))
+    assert "a directory" in refusal(f"physmem:{tmp_path}")
     assert "no such file" in refusal(str(tmp_path / "missing"))
     assert "no such file" in refusal(f"physmem:{tmp_path / 'missing'}")
     assert "character device" in refusal("/dev/null")
