@@ -324,6 +324,8 @@ def _open_ranges(
     with capture_log(), drgn_errors(f"{spec.text}: cannot be opened"):
         ranges.add_to(prog)
         prog.set_linux_kernel_custom(info.raw, is_live=False)
+    if dump.cut_off is not None:
+        map_kernel_image(prog, info)
     opened = OpenProgram(
         prog, "vmcore", spec.text, info, True, dump.notes, missing_memory=dump.filtered, cut_off=dump.cut_off
     )
