@@ -82,7 +82,7 @@ fuzz: $(STAMP)
 SECONDS_EACH ?= 60
 fuzz-coverage: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,fuzz]'
-	cd $(VENV) && for parser in btf elf flattened kdump recording snapshot stream vmcoreinfo; do \
+	cd $(VENV) && for parser in btf bzip2 elf flattened kdump lime lz4 recording snapshot stream vmcoreinfo; do \
 	    PYTHONPATH=.. bin/python -m tests.fuzz.coverage $$parser -max_total_time=$(SECONDS_EACH) \
 	    -rss_limit_mb=1024 -timeout=10 || exit 1; done
 

@@ -53,6 +53,7 @@ class Format(enum.Enum):
     ELF = "ELF"
     KDUMP = "kdump-compressed"
     FLATTENED = "flattened kdump"
+    LIME = "LiME"
     ZSTD = ZSTD.name
     GZIP = GZIP.name
     XZ = XZ.name
@@ -96,6 +97,7 @@ _MAGICS = (
     (b"KDUMP   ", Format.KDUMP),
     (b"DISKDUMP", Format.KDUMP),
     (b"makedumpfile\0\0\0\0", Format.FLATTENED),
+    (b"EMiL", Format.LIME),
 )
 
 
@@ -194,7 +196,7 @@ def peek(file: BinaryIO, name: str) -> tuple[Format, Format, bytes]:
         inner += chunk[: _SNAPSHOT_HEAD - len(inner)]
         if len(inner) >= _SNAPSHOT_HEAD:
             break
-    if cut and sniff(inner) not in (Format.ELF, Format.KDUMP, Format.FLATTENED):
+    if cut and sniff(inner) not in (Format.ELF, Format.KDUMP, Format.FLATTENED, Format.LIME):
         raise TargetError(f"{name}: truncated {outer.value} file; copy it again")
     return outer, sniff(inner), inner
 

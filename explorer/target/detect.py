@@ -10,20 +10,14 @@ from pathlib import Path
 from explorer.target.containers import COMPRESSED, Format, file_errors, open_file, peek, sniff
 from explorer.target.elfcore import check_elf_header
 from explorer.target.errors import TargetError
+from explorer.target.folder import dump_in
+from explorer.target.foreign import foreign_format
 from explorer.target.spec import TargetSpec
 from explorer.target.streams import readable_path
 
 __all__ = ("detect_target", "sample_path")
 
 _TCP = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^/.:\[\]][^/:\[\]]*|):[0-9]{1,5}")
-#: Known formats that this tool does not read, and what to do about it.
-_UNSUPPORTED = (
-    (b"\x89LZO", "compressed with lzop: decompress it first"),
-    (b"PK\x03\x04", "a zip archive: unpack it first"),
-    (b"QEVM", "a QEMU migration stream (savevm): restore it and use dump-guest-memory"),
-    (b"QFI\xfb", "a qcow2 disk image, not a memory dump"),
-    (b"PAGEDU64", "a Windows crash dump"),
-)
 
 
 def detect_target(text: str) -> TargetSpec:
@@ -83,10 +77,13 @@ def _detect_file(text: str) -> TargetSpec:
         return TargetSpec("recording", text, path=readable_path(name), moment=moment)
     path = readable_path(text)
     try:
-        if stat.S_ISSOCK(path.stat().st_mode):
-            return TargetSpec("qemu", text, address=text)
+        mode = path.stat().st_mode
     except OSError:
-        pass  # open_file() says what is wrong with it
+        mode = 0  # open_file() says what is wrong with it
+    if stat.S_ISSOCK(mode):
+        return TargetSpec("qemu", text, address=text)
+    if stat.S_ISDIR(mode):
+        return _detect_file(str(dump_in(path, text)))
     with open_file(path) as file:
         outer, inner, head = peek(file, text)
     if inner is Format.SNAPSHOT:
@@ -95,7 +92,7 @@ def _detect_file(text: str) -> TargetSpec:
         return TargetSpec("recording", text, path=path)
     if inner is Format.ELF:
         check_elf_header(head, text)
-    if inner in (Format.ELF, Format.KDUMP, Format.FLATTENED):
+    if inner in (Format.ELF, Format.KDUMP, Format.FLATTENED, Format.LIME):
         return TargetSpec("vmcore", text, path=path)
     raise TargetError(f"{text}: {_why_not(outer, inner, head)}")
 
@@ -115,12 +112,12 @@ def _why_not(outer: Format, inner: Format, head: bytes) -> str:
         return f"{inside}the file is empty"
     if inner in COMPRESSED:
         return f"compressed twice ({outer.value}, then {inner.value}): decompress it once by hand"
-    for magic, what in _UNSUPPORTED:
-        if head.startswith(magic):
-            return inside + what
+    what = foreign_format(head)
+    if what is not None:
+        return inside + what
     if head.lstrip().startswith(b"{"):
         return f"{inside}JSON, but not a snapshot (no schema_version)"
     return (
-        f"{inside}neither an ELF or kdump crash dump nor a snapshot; "
-        "if it is raw physical memory, say physmem:FILE"
+        f"{inside}neither an ELF, kdump or LiME dump nor a snapshot; "
+        "if it is raw physical memory (VMware's .vmem is), say physmem:FILE"
     )

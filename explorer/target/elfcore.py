@@ -29,6 +29,7 @@ __all__ = (
     "Segment",
     "check_elf_header",
     "hide_absent",
+    "is_core",
     "read_elf_core",
     "segment_reader",
     "stored_ranges",
@@ -88,6 +89,22 @@ class ElfCore:
     #: (virtual address, physical address, bytes) of both: to be read by nobody, least of all as zeros.
     absent: tuple[tuple[int, int, int], ...]
 
+    @property
+    def is_physical(self) -> bool:
+        """It holds physical memory alone, as VirtualBox writes it: all virtual addresses are 0.
+
+        If all of it is one segment at 0, nothing else in the headers tells it from the core dump of a process.
+        """
+        return bool(self.segments) and not any(part.virtual_address for part in self.segments)
+
+    @property
+    def is_process(self) -> bool:
+        """Of a process, which has no physical addresses, and nothing at 0."""
+        parts = self.segments
+        return (
+            not self.from_qemu and not any(part.physical_address for part in parts) and not self.is_physical
+        )
+
 
 def check_elf_header(head: bytes, name: str) -> None:
     """Raise :class:`TargetError` unless ``head`` (64 bytes or more) begins an x86_64 ELF core file."""
@@ -105,6 +122,11 @@ def check_elf_header(head: bytes, name: str) -> None:
         raise TargetError(f"{name}: a dump of an {arch} kernel; only x86_64 is supported")
     if head[4] != 2 or not little:
         raise TargetError(f"{name}: not a 64-bit little-endian ELF file; only x86_64 is supported")
+
+
+def is_core(head: bytes) -> bool:
+    """Whether an ELF file that begins so is a core file, of whatever machine."""
+    return head[16:18] in (bytes((_ET_CORE, 0)), bytes((0, _ET_CORE)))
 
 
 def read_elf_core(file: BinaryIO, name: str, present: Extents | None = None) -> ElfCore:
@@ -126,6 +148,10 @@ def read_elf_core(file: BinaryIO, name: str, present: Extents | None = None) -> 
         if len(section) < _SHDR.size:
             raise TargetError(f"{name}: truncated: its section header, which counts the segments, is missing")
         phnum = _SHDR.unpack(section)[7]
+    if phnum == 0 and _is_xen(fd, shoff, head):
+        raise TargetError(
+            f"{name}: a dump that Xen made (xl dump-core): let kdump within the guest write one"
+        )
     if phentsize != _PHDR.size or not 0 < phnum <= _MAX_SEGMENTS:
         raise TargetError(f"{name}: damaged ELF header ({phnum} program headers of {phentsize} bytes)")
     _need(name, "program headers", phoff + phnum * phentsize, file_size)
@@ -165,6 +191,16 @@ def read_elf_core(file: BinaryIO, name: str, present: Extents | None = None) -> 
             for absent in _absent(segment, parts)
         ),
     )
+
+
+def _is_xen(fd: int, shoff: int, head: bytes) -> bool:
+    """Whether memory is in a section, as only Xen has it: ``.xen_pages``."""
+    count, names = struct.unpack_from("<HH", head, 60)
+    section = os.pread(fd, _SHDR.size, shoff + names * _SHDR.size) if names < count else b""
+    if len(section) < _SHDR.size:
+        return False
+    _, _, _, _, offset, size, *_ = _SHDR.unpack(section)
+    return b"\0.xen_pages\0" in os.pread(fd, min(size, _PAGE), offset)
 
 
 def _stored(segment: Segment, there: Extents) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import drgn
 
-from explorer.target.containers import COMPRESSED, data_extents, decompress, open_file, sniff
+from explorer.target.containers import COMPRESSED, Format, data_extents, decompress, open_file, sniff
 from explorer.target.drgn_calls import capture_log, drgn_errors, new_program
 from explorer.target.errors import TargetError
 from explorer.target.pagetable import FOUND, describes_memory, direct_map_ranges
@@ -89,6 +89,10 @@ def open_physmem(
             with packed:
                 file = decompress(packed, form, name, progress)
             notes.append(f"decompressed {os.fstat(file.fileno()).st_size / 1e9:.1f} GB to a temporary file")
+        if sniff(os.pread(file.fileno(), _PAGE, 0)) is Format.LIME:
+            raise TargetError(
+                f"{name}: a LiME file, which says where its memory lies: give it without physmem:"
+            )
         size = os.fstat(file.fileno()).st_size // _PAGE * _PAGE
         if size == 0:
             raise TargetError(f"{name}: less than a page of memory")

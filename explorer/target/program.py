@@ -27,10 +27,12 @@ from explorer.target.extents import Extents
 from explorer.target.flattened import reassemble
 from explorer.target.kdump import PAGE, dumped_ranges, read_kdump_header
 from explorer.target.kdump_cut import as_read, without_missing_pages
+from explorer.target.lime import read_lime
 from explorer.target.opened import OpenProgram
 from explorer.target.pagetable import FOUND, find_kernel
 from explorer.target.physmem import open_physmem
 from explorer.target.qemu import open_qemu
+from explorer.target.ranges import FileRanges, Part
 from explorer.target.spec import Progress, TargetSpec, no_progress
 from explorer.target.vmcoreinfo import VmcoreInfo
 
@@ -53,6 +55,7 @@ _FILTERED_ELF = (
     _LEFT_OUT + ", and may have dropped pages of the kernel with those of users: take the next one with -d 23"
 )
 _INCOMPLETE = "makedumpfile marked this dump incomplete (it ran out of space)"
+_TAKEN_LIVE = "LiME files are written while the kernel runs: what is in it need not be of one moment"
 _NEITHER = "neither an ELF nor a kdump-compressed dump"
 
 
@@ -140,8 +143,12 @@ def _open_vmcore(spec: TargetSpec, path: Path, given: VmcoreInfo | None, progres
     name = spec.text
     dump = _plain_file(path, name, progress)
     try:
-        is_elf = sniff(os.pread(dump.file.fileno(), 4096, 0)) is Format.ELF
-        core = _check_elf(dump, name) if is_elf else None
+        form = sniff(os.pread(dump.file.fileno(), 4096, 0))
+        if form is Format.LIME:
+            return _open_lime(spec, dump, given, progress)
+        core = _check_elf(dump, name) if form is Format.ELF else None
+        if core is not None and core.is_physical:
+            return _open_physical(spec, dump, core, given, progress)
         if core is not None:
             info = _elf_vmcoreinfo(dump, core, name, given, progress)
         else:
@@ -225,7 +232,7 @@ def _plain_file(path: Path, name: str, progress: Progress) -> _Dump:
             dump.notes.append(f"reassembled a flattened dump of {_size(dump.file)} into a temporary file")
             dump.present = None if dump.cut_off is None else present
             form = sniff(os.pread(dump.file.fileno(), 4096, 0))
-        if form not in (Format.ELF, Format.KDUMP):
+        if form not in (Format.ELF, Format.KDUMP, Format.LIME):
             what = f"{dump.cut_off} before the dump in it begins" if dump.cut_off else _NEITHER
             raise TargetError(f"{name}: {what}")
     except BaseException:
@@ -262,13 +269,68 @@ def _elf_vmcoreinfo(
     if core.vmcoreinfo is not None:
         VmcoreInfo.parse(core.vmcoreinfo)
         return None
-    if not core.from_qemu and not any(part.physical_address for part in core.segments):
+    if core.is_process:
         raise TargetError(f"{name}: the core dump of a process, not of a kernel")
     info, address = find_kernel(
         segment_reader(dump.file, core), stored_ranges(dump.file, core), name, progress
     )
     dump.notes.append(FOUND.format(address))
     return info
+
+
+def _open_physical(
+    spec: TargetSpec, dump: _Dump, core: ElfCore, given: VmcoreInfo | None, progress: Progress
+) -> OpenProgram:
+    parts = (Part(one.physical_address, one.file_size, one.file_offset) for one in core.segments)
+    try:
+        ranges = FileRanges(dump.file, parts)
+    except ValueError as error:
+        raise TargetError(f"{spec.text}: damaged: {error}") from error
+    if given is None and core.vmcoreinfo is not None:
+        given = VmcoreInfo.parse(core.vmcoreinfo)
+    return _open_ranges(spec, dump, ranges, given, progress)
+
+
+def _open_lime(spec: TargetSpec, dump: _Dump, given: VmcoreInfo | None, progress: Progress) -> OpenProgram:
+    lime = read_lime(dump.file, spec.text, dump.present)
+    if lime.missing:
+        dump.judge(False, lime.missing, lime.memory)
+    elif lime.is_cut or dump.cut_off:
+        dump.cut_off = (
+            f"{dump.cut_off or 'the file is cut off'}: nothing says how much of the memory is missing"
+        )
+    opened = _open_ranges(spec, dump, lime.ranges, given, progress)
+    opened.notes.append(_TAKEN_LIVE)
+    opened.consistent = False
+    return opened
+
+
+def _open_ranges(
+    spec: TargetSpec, dump: _Dump, ranges: FileRanges, given: VmcoreInfo | None, progress: Progress
+) -> OpenProgram:
+    """Physical memory without addresses of the kernel's, and without VMCOREINFO: that is searched for."""
+    info = given
+    if info is None:
+        try:
+            info, address = find_kernel(ranges.read, ranges.stored(), spec.text, progress)
+        except TargetError as error:
+            if dump.cut_off is None:
+                raise
+            raise TargetError(
+                f"{spec.text}: {dump.cut_off}, and in what is there no kernel is found: copy it again"
+            ) from error
+        dump.notes.append(FOUND.format(address))
+    prog = new_program(info)
+    with capture_log(), drgn_errors(f"{spec.text}: cannot be opened"):
+        ranges.add_to(prog)
+        prog.set_linux_kernel_custom(info.raw, is_live=False)
+    if dump.cut_off is not None:
+        map_kernel_image(prog, info)
+    opened = OpenProgram(
+        prog, "vmcore", spec.text, info, True, dump.notes, missing_memory=dump.filtered, cut_off=dump.cut_off
+    )
+    opened.closers.append(ranges.own())
+    return opened
 
 
 def _kdump_vmcoreinfo(

@@ -22,6 +22,7 @@ from explorer.target.detect import detect_target
 from explorer.target.elfcore import read_elf_core
 from explorer.target.kernel import OpenKernel, OpenOptions, open_kernel
 from tests.conftest import FIXTURES
+from tests.foreign import lime_header, virtualbox_headers
 from tests.unit.recordings import make_snapshots, small, write_recording
 
 from .sites import Sites, find_sites
@@ -95,6 +96,28 @@ class Bases:
     @functools.cache  # noqa: B019
     def kdump(self) -> bytes:
         return kdump_of(self.elf_path(SMALLEST))
+
+    @functools.cache  # noqa: B019
+    def lime(self) -> bytes:
+        ranges, memory = self._physical()
+        parts = zip(ranges, memory, strict=True)
+        return b"".join(lime_header(first, end) + data for (first, end, _), data in parts)
+
+    @functools.cache  # noqa: B019
+    def physical_core(self) -> bytes:
+        """A core without virtual addresses, as VirtualBox writes it."""
+        ranges, memory = self._physical()
+        return virtualbox_headers(ranges) + b"".join(memory)
+
+    def _physical(self) -> tuple[list[tuple[int, int, int]], list[bytes]]:
+        content, path = self.elf(SMALLEST), self.elf_path(SMALLEST)
+        with path.open("rb") as file:
+            segments = read_elf_core(file, SMALLEST).segments
+        ranges = sorted(
+            (part.physical_address, part.physical_address + part.file_size, part.file_offset)
+            for part in segments
+        )
+        return ranges, [content[offset : offset + end - first] for first, end, offset in ranges]
 
     @functools.cache  # noqa: B019
     def flattened(self) -> bytes:

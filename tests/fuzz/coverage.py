@@ -6,6 +6,7 @@ atheris leaves the input in ``crash-...`` in the current directory.
 
 from __future__ import annotations
 
+import bz2
 import io
 import os
 import sys
@@ -14,10 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import atheris
+import lz4.frame
 
 with atheris.instrument_imports(include=["explorer"]):
     from explorer.codec.snapshots import SnapshotError, parse_snapshot, write_json
     from explorer.codec.stream import SnapshotStream
+    from explorer.compression import BZIP2, LZ4, Damaged, Method, plain_chunks
     from explorer.model import escape_text
     from explorer.recording.format import RecordingError
     from explorer.recording.reader import Recording
@@ -26,6 +29,7 @@ with atheris.instrument_imports(include=["explorer"]):
     from explorer.target.errors import TargetError
     from explorer.target.flattened import reassemble
     from explorer.target.kdump import read_kdump_header
+    from explorer.target.lime import read_lime
     from explorer.target.vmcoreinfo import VmcoreInfo
 
 _MAX_TYPES = 500
@@ -76,6 +80,21 @@ def kdump(data: bytes) -> None:
     _from_file(lambda file: read_kdump_header(file, "input"), data)
 
 
+def lime(data: bytes) -> None:
+    _from_file(lambda file: read_lime(file, "input"), data)
+
+
+def packed(data: bytes, method: Method) -> None:
+    def unpack(file: io.BufferedReader) -> None:
+        try:
+            for chunk in plain_chunks(file, method):
+                assert len(chunk) <= 1 << 20
+        except (Damaged, EOFError) as error:
+            _safe(error)
+
+    _from_file(unpack, data)
+
+
 def vmcoreinfo(data: bytes) -> None:
     try:
         VmcoreInfo.parse(data)
@@ -115,7 +134,10 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
     "btf": btf,
     "elf": elf,
     "flattened": flattened,
+    "bzip2": lambda data: packed(data, BZIP2),
     "kdump": kdump,
+    "lime": lime,
+    "lz4": lambda data: packed(data, LZ4),
     "recording": recording,
     "snapshot": snapshot,
     "stream": stream,
@@ -133,7 +155,10 @@ def _seeds(name: str) -> Path:
             "btf": lambda: bytes(b"\x9f\xeb\x01\x00\x18\0\0\0" + bytes(16)),
             "elf": lambda: bases.elf(SMALLEST)[: 64 << 10],
             "flattened": lambda: bases.flattened()[: 8 << 10],
+            "bzip2": lambda: bz2.compress(bases.vmcoreinfo(SMALLEST)),
             "kdump": lambda: bases.kdump()[: 64 << 10],
+            "lime": lambda: bases.lime()[: 64 << 10],
+            "lz4": lambda: lz4.frame.compress(bases.vmcoreinfo(SMALLEST)),
             "recording": bases.recording,
             "snapshot": lambda: bases.snapshot_json(SMALLEST),
             "stream": lambda: bases.snapshot_lines(SMALLEST)[: 16 << 10],

@@ -35,6 +35,8 @@ class FileCase(NamedTuple):
     vmcoreinfo: bytes | None = None
     cache_of: str | None = None
     """``content`` is the type cache of this slice, which is what is opened."""
+    beside: tuple[tuple[str, bytes], ...] = ()
+    """The files of the folder that is opened."""
 
 
 def mutate_bytes(data: bytes, rng: random.Random, low: int = 0, high: int | None = None) -> bytes:

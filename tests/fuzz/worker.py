@@ -27,6 +27,7 @@ from tests.holes import differences
 from .bases import SMALLEST, Bases, WarmKernel
 from .crafted import CRAFTED_MUTATORS
 from .crafted_files import CRAFTED_FILE_MUTATORS
+from .foreign import FOREIGN_MUTATORS
 from .formats import FILE_MUTATORS as FORMAT_MUTATORS
 from .formats import FileCase
 from .memory import MEMORY_MUTATORS as DAMAGE_MUTATORS
@@ -77,7 +78,9 @@ _MEMORY_BASES = ("isolated", "rfc-v1", "nullfs-rootfs", "legacy-6.12", "legacy-6
 _DIFFERENTIAL = ("holes", "page-missing", "short-dumps")
 _JSON = ["snapshot", "--format", "json"]
 MEMORY_MUTATORS = DAMAGE_MUTATORS | CRAFTED_MUTATORS
-FILE_MUTATORS = FORMAT_MUTATORS | TYPE_MUTATORS | RECORDING_MUTATORS | CRAFTED_FILE_MUTATORS
+FILE_MUTATORS = (
+    FORMAT_MUTATORS | TYPE_MUTATORS | RECORDING_MUTATORS | CRAFTED_FILE_MUTATORS | FOREIGN_MUTATORS
+)
 MUTATORS: tuple[str, ...] = (*MEMORY_MUTATORS, *FILE_MUTATORS, *STREAM_MUTATORS)
 
 
@@ -194,9 +197,20 @@ class Worker:
         cache.write_bytes(case.content if case.cache_of is not None else content)
         if case.cache_of is not None:
             return self._bases.elf_path(case.cache_of)
+        if case.beside:
+            return self._write_folder(case.beside)
         path = self._bases.path / f"case{case.suffix}"
         path.write_bytes(case.content)
         return path
+
+    def _write_folder(self, files: tuple[tuple[str, bytes], ...]) -> Path:
+        folder = self._bases.path / "case"
+        folder.mkdir(exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        for name, content in files:
+            (folder / name).write_bytes(content)
+        return folder
 
 
 def _open_instead(warm: WarmKernel) -> None:

@@ -98,7 +98,7 @@ def test_a_crash_while_a_pipe_is_read_loses_nothing_more_than_with_a_file(tmp_pa
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("yes | {} tasks -", "neither an ELF or kdump"),
+        ("yes | {} tasks -", "neither an ELF, kdump or LiME dump"),
         ("{} tasks - </dev/zero", "standard input is no file and no pipe"),
         ("{} tasks /dev/zero", "a character device"),
         ("true | {} tasks -", "a pipe that nobody writes to"),

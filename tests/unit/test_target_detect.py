@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 import lzma
@@ -10,6 +11,7 @@ import socket
 import struct
 from pathlib import Path
 
+import lz4.frame
 import pytest
 import zstandard
 
@@ -45,7 +47,9 @@ def refusal(text: str) -> str:
     ],
     ids=["elf", "kdump", "diskdump", "flattened", "snapshot", "snapshot-with-bom"],
 )
-@pytest.mark.parametrize("compress", [bytes, zstandard.compress, gzip.compress, lzma.compress])
+@pytest.mark.parametrize(
+    "compress", [bytes, zstandard.compress, gzip.compress, lzma.compress, bz2.compress, lz4.frame.compress]
+)
 def test_the_content_decides_and_not_the_name(
     tmp_path: Path, content: bytes, kind: str, compress: type[bytes]
 ) -> None:
@@ -106,7 +110,11 @@ def test_physmem_is_never_guessed_but_suggested(tmp_path: Path) -> None:
         (b"\x1f\x8b\x08" + bytes(100), "gzip"),
         (b"\xfd7zXZ\0" + bytes(100), "damaged xz"),
         (b'{"tasks": []}', "no schema_version"),
-        (b"BZh91AY&SY", "bzip2"),
+        (bz2.compress(SNAPSHOT)[:20], "truncated bzip2"),
+        (b"BZh91AY&SY" + bytes(100), "damaged bzip2"),
+        (lz4.frame.compress(SNAPSHOT)[:-10], "truncated lz4"),
+        (b"\x04\x22\x4d\x18" + bytes(100), "damaged lz4"),
+        (bz2.compress(lz4.frame.compress(SNAPSHOT)), "compressed twice (bzip2, then lz4)"),
         (b"plain text\n", "neither"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -118,7 +126,8 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path, content: bytes, expected
 
 
 def test_what_is_not_a_regular_file_is_named(tmp_path: Path) -> None:
-    assert "a directory" in refusal(str(tmp_path))
+    assert "no dump in this folder" in refusal(str(tmp_path))
+    assert "a directory" in refusal(f"physmem:{tmp_path}")
     assert "no such file" in refusal(str(tmp_path / "missing"))
     assert "no such file" in refusal(f"physmem:{tmp_path / 'missing'}")
     assert "character device" in refusal("/dev/null")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
 import struct
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import drgn
+import lz4.frame
 import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
@@ -66,7 +68,9 @@ def test_a_written_vmcore_opens_in_plain_drgn_and_null_faults(tmp_path: Path, le
         assert_reads(opened, kernel)
 
 
-@pytest.mark.parametrize("compress", [zstandard.compress, gzip.compress, lzma.compress])
+@pytest.mark.parametrize(
+    "compress", [zstandard.compress, gzip.compress, lzma.compress, bz2.compress, lz4.frame.compress]
+)
 def test_a_compressed_vmcore_opens(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
     kernel = FakeKernel()
     path = tmp_path / "vmcore"

@@ -5,6 +5,7 @@ Where the old code would have been busy for minutes, the test's own time limit s
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import lzma
@@ -14,11 +15,12 @@ import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import lz4.frame
 import pytest
 import zstandard
 
 from explorer.cli.targets import TargetArguments
-from explorer.compression import GZIP, XZ, ZSTD, Damaged, Method, plain_chunks
+from explorer.compression import BZIP2, COMPRESSIONS, GZIP, LZ4, XZ, ZSTD, Damaged, Method, plain_chunks
 from explorer.target import containers
 from explorer.target.containers import Format, decompress, open_file, read_small_file
 from explorer.target.detect import detect_target
@@ -36,6 +38,8 @@ PACKERS: list[tuple[Format, Callable[[bytes], bytes]]] = [
     (Format.ZSTD, zstandard.compress),
     (Format.GZIP, gzip.compress),
     (Format.XZ, lzma.compress),
+    (Format.BZIP2, bz2.compress),
+    (Format.LZ4, lz4.frame.compress),
 ]
 
 
@@ -92,9 +96,13 @@ def test_the_bound_is_kept_to_the_byte_and_holes_cost_nothing(
                     assert os.fstat(plain.fileno()).st_blocks * 512 < 1 << 20
 
 
-@pytest.mark.parametrize("form", [Format.ZSTD, Format.GZIP, Format.XZ])
+@pytest.mark.parametrize("form", [form for form, _ in PACKERS])
 def test_a_guest_of_4_gb_that_does_nothing_is_not_taken_for_a_bomb(form: Format) -> None:
     assert containers._BOUNDS[form].floor >= (4 << 30) + (32 << 20)  # its RAM, and the memory of its devices
+
+
+def test_every_compression_that_is_known_is_tried_here() -> None:
+    assert [form.value for form, _ in PACKERS] == [method.name for method in COMPRESSIONS]
 
 
 def read_all(path: Path, method: Method) -> bytes:
@@ -104,8 +112,14 @@ def read_all(path: Path, method: Method) -> bytes:
 
 @pytest.mark.parametrize(
     ("method", "empty"),
-    [(ZSTD, zstandard.compress(b"")), (GZIP, gzip.compress(b"")), (XZ, lzma.compress(b""))],
-    ids=["zstd", "gzip", "xz"],
+    [
+        (ZSTD, zstandard.compress(b"")),
+        (GZIP, gzip.compress(b"")),
+        (XZ, lzma.compress(b"")),
+        (BZIP2, bz2.compress(b"")),
+        (LZ4, lz4.frame.compress(b"")),
+    ],
+    ids=["zstd", "gzip", "xz", "bzip2", "lz4"],
 )
 def test_frames_with_nothing_in_them_end(tmp_path: Path, method: Method, empty: bytes) -> None:
     path = tmp_path / "dump"
