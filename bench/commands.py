@@ -30,7 +30,7 @@ print(json.dumps({"seconds": time.perf_counter() - started, "build_id": kernel.t
 """
 _LOAD = """
 import sys, pathlib
-from explorer.output.snapshots import load_snapshot
+from explorer.codec.snapshots import load_snapshot
 load_snapshot(pathlib.Path(sys.argv[1]))
 """
 #: The same kernel by the usual way: the memory (unpacked beforehand), and all of its debug info.

@@ -13,8 +13,8 @@ from textual.widgets import DataTable
 
 from explorer.analysis.query import parse_query
 from explorer.analysis.query_index import selected
+from explorer.analysis.task_columns import LABEL_COLUMNS
 from explorer.model import Snapshot
-from explorer.output.columns import LABEL_COLUMNS
 from explorer.tui.views.tasks import TaskTable
 
 __all__ = ("measure_datatable",)

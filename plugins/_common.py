@@ -20,6 +20,8 @@ from explorer.model import (
     Snapshot,
     Task,
     kernel_text,
+    task_name,
+    task_reference,
 )
 from explorer.plugin import Expectation, Facts, Plugin, PluginKernel
 
@@ -199,11 +201,6 @@ def incomplete(plugin: Plugin, facts: GuardedFacts) -> Iterator[Finding]:
         )
 
 
-def task_reference(task: Task) -> Reference:
-    """A task of the snapshot as evidence."""
-    return Reference(kind="task", address=task.address, label=f"{task.name} ({task.pid})")
-
-
 def _scope_of(task: Task, functions: tuple[str, ...]) -> str:
     """The function that opened the borrow: from the stack if there is one, else the only ones that can."""
     for frame in task.stack or ():
@@ -227,7 +224,7 @@ def borrowers(
         yield plugin.finding(
             "BORROWER",
             Severity.INFO,
-            f"{task.name} ({task.pid}) borrows init's filesystem{path} in {_scope_of(task, functions)}",
+            f"{task_name(task)} borrows init's filesystem{path} in {_scope_of(task, functions)}",
             [task_reference(task)],
             means=f"{subject} This is how an isolated kernel does it, and it ends with the look-up.",
             do="Nothing, unless it stays: then find out what does not answer below that path.",
@@ -246,7 +243,7 @@ def walkers(plugin: Plugin, snapshot: Snapshot, subject: str) -> Iterator[Findin
         yield plugin.finding(
             "WALK",
             Severity.MEDIUM,
-            f"{task.name} ({task.pid}) walks the path {walk.path}",
+            f"{task_name(task)} walks the path {walk.path}",
             [task_reference(task)],
             means=f"{subject} A path walk there is nothing that the kernel's own code does.",
             do="Look at what the work item or the thread calls: a module has hooked into it, or the kernel changed.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import Finding, KernelSetting, Reference, Severity, Snapshot, Task
+from explorer.model import Finding, KernelSetting, Reference, Severity, Snapshot, Task, task_name
 from explorer.plugin import Plugin
 from explorer.plugins._common import task_reference
 
@@ -48,7 +48,7 @@ def dumping_findings(
     """
     for task in tasks:
         path = task.walk.path if task.walk is not None else None
-        name = f"{task.name} ({task.pid})"
+        name = task_name(task)
         if task.borrowing:
             yield plugin.finding(
                 "BORROWER",
@@ -69,7 +69,7 @@ def _stuck(plugin: Plugin, snapshot: Snapshot, task: Task, path: str | None) -> 
     return plugin.finding(
         "STUCK",
         Severity.MEDIUM,
-        f"{task.name} ({task.pid}) dumps core {where} and has waited for {task.waiting_s:.0f} s",
+        f"{task_name(task)} dumps core {where} and has waited for {task.waiting_s:.0f} s",
         [task_reference(task), Reference(kind="setting", address=None, label="core_pattern")],
         means="What the dump goes to does not answer, so the process cannot end: it keeps its memory, and whoever "
         "waits for it waits on.",

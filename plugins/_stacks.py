@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import Finding, Generation, Severity, Snapshot, Task
+from explorer.model import Finding, Generation, Severity, Snapshot, Task, task_name
 from explorer.plugin import Plugin
 from explorer.plugins._common import task_reference
 
@@ -51,7 +51,7 @@ def borrowers_in(
         yield plugin.finding(
             "BORROWER",
             Severity.INFO,
-            f"{task.name} ({task.pid}) borrows init's filesystem{path} in {function}",
+            f"{task_name(task)} borrows init's filesystem{path} in {function}",
             [task_reference(task)],
             means=f"{subject} This is how an isolated kernel does it, and it ends with the look-up.",
             do="Nothing, unless it stays: then find out what does not answer below that path.",

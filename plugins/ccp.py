@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import Finding, KernelSetting, KernelText, Owner, Reference, Severity, Snapshot
+from explorer.model import Finding, KernelSetting, KernelText, Owner, Reference, Severity, Snapshot, task_name
 from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
 from explorer.plugins._common import (
     GuardedFacts,
@@ -62,7 +62,7 @@ def audit(snapshot: Snapshot, facts: CcpFacts) -> Iterator[Finding]:
             yield PLUGIN.finding(
                 "BORROWER",
                 Severity.INFO,
-                f"{task.name} ({task.pid}) borrows init's filesystem for {facts.init_ex_path} in {_FUNCTION}",
+                f"{task_name(task)} borrows init's filesystem for {facts.init_ex_path} in {_FUNCTION}",
                 [task_reference(task)],
                 means="The driver opens its file as root, where init would see it.",
                 do="Nothing, unless it stays: then find out what does not answer below that path.",

@@ -26,6 +26,7 @@ from explorer.model import (
     Severity,
     Snapshot,
     Task,
+    task_name,
 )
 from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
 from explorer.plugins._common import (
@@ -125,7 +126,7 @@ def audit(snapshot: Snapshot, facts: DevtmpfsFacts) -> Iterator[Finding]:
 
 
 def _placement(snapshot: Snapshot, task: Task) -> Iterator[Finding]:
-    fs = snapshot.fs_by_address.get(task.owned_fs or 0)
+    fs = snapshot.fs_of(task)
     if fs is None:
         return
     evidence = [
@@ -136,7 +137,7 @@ def _placement(snapshot: Snapshot, task: Task) -> Iterator[Finding]:
         yield PLUGIN.finding(
             "SHARED-FS",
             Severity.HIGH,
-            f"{task.name} ({task.pid}) shares its fs_struct ({task.owner_word}, {fs.users} users)",
+            f"{task_name(task)} shares its fs_struct ({task.owner_word}, {fs.users} users)",
             evidence,
             means="devtmpfsd() changes its root at boot; with a shared fs_struct it changed that of others too.",
             do="Look for a change to devtmpfsd(): it must unshare CLONE_FS before it mounts.",
@@ -146,7 +147,7 @@ def _placement(snapshot: Snapshot, task: Task) -> Iterator[Finding]:
         yield PLUGIN.finding(
             "ROOT",
             Severity.HIGH if in_nullfs else Severity.MEDIUM,
-            f"the root of {task.name} ({task.pid}) is {fs.root.fstype}:{fs.root.path}, not devtmpfs",
+            f"the root of {task_name(task)} is {fs.root.fstype}:{fs.root.path}, not devtmpfs",
             evidence,
             means="Device nodes are created in the thread's root: they do not reach any devtmpfs.",
             do="Look in the log for why devtmpfsd_setup() failed to mount or to enter its devtmpfs.",
@@ -159,7 +160,7 @@ def _waiting(task: Task, facts: DevtmpfsFacts) -> Finding:
     return PLUGIN.finding(
         "REQUESTS",
         Severity.HIGH if stuck else Severity.INFO,
-        f"{len(facts.requests)} device nodes wait for {task.name} ({task.pid}): {names}",
+        f"{len(facts.requests)} device nodes wait for {task_name(task)}: {names}",
         [task_reference(task)],
         means="Whoever adds or removes these devices sleeps until the thread has served them.",
         do="If it stays so, look at the thread's stack."

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import Finding, Owner, Severity, Snapshot
+from explorer.model import Finding, Owner, Severity, Snapshot, task_name
 from explorer.plugin import Expectation, Plugin, PluginKernel
 from explorer.plugins._common import (
     GuardedFacts,
@@ -60,7 +60,7 @@ def audit(snapshot: Snapshot, facts: ImaFacts) -> Iterator[Finding]:
             yield PLUGIN.finding(
                 "KTHREAD",
                 Severity.HIGH,
-                f"{task.name} ({task.pid}) reads a file of IMA by its path, in {frame.function}",
+                f"{task_name(task)} reads a file of IMA by its path, in {frame.function}",
                 [task_reference(task)],
                 means="kernel_read_file_from_path() starts at the thread's own root, where there is nothing: no key or "
                 "policy will be loaded.",

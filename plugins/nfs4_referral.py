@@ -13,7 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import Address, Finding, KernelText, Owner, Record, Reference, Severity, Snapshot
+from explorer.model import (
+    Address,
+    Finding,
+    KernelText,
+    Owner,
+    Record,
+    Reference,
+    Severity,
+    Snapshot,
+    task_name,
+)
 from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
 from explorer.plugins._common import (
     GuardedFacts,
@@ -94,7 +104,7 @@ def audit(snapshot: Snapshot, facts: Nfs4ReferralFacts) -> Iterator[Finding]:
             yield PLUGIN.finding(
                 "KTHREAD",
                 Severity.HIGH,
-                f"{task.name} ({task.pid}), a kernel thread, follows an NFSv4 referral",
+                f"{task_name(task)}, a kernel thread, follows an NFSv4 referral",
                 [task_reference(task)],
                 means="Referrals are followed by tasks that walk a path, in their own mount namespace. A kernel "
                 "thread has no path to walk on an isolated kernel.",

@@ -31,6 +31,7 @@ from explorer.model import (
     Reference,
     Severity,
     Snapshot,
+    task_name,
 )
 from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
 from explorer.plugins._common import (
@@ -239,7 +240,7 @@ def _shared(snapshot: Snapshot) -> Iterator[Finding]:
         yield PLUGIN.finding(
             "SHARED-FS",
             Severity.HIGH,
-            f"{task.name} ({task.pid}) shares its fs_struct: {fs.users} users",
+            f"{task_name(task)} shares its fs_struct: {fs.users} users",
             [task_reference(task), Reference(kind="fs_struct", address=fs.address, label=task.owner_word)],
             means="nfsd sets the umask of its fs_struct to 0: all who share it create files with it. A thread that is "
             "just starting has not got its own copy yet.",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import Finding, KernelText, Owner, Reference, Severity, Snapshot
+from explorer.model import Finding, KernelText, Owner, Reference, Severity, Snapshot, task_name
 from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
 from explorer.plugins._common import (
     GuardedFacts,
@@ -84,7 +84,7 @@ def audit(snapshot: Snapshot, facts: PnfsBlockFacts) -> Iterator[Finding]:
             yield PLUGIN.finding(
                 "NO-BORROW",
                 Severity.HIGH,
-                f"{task.name} ({task.pid}) opens a disk by its path, from its own root",
+                f"{task_name(task)} opens a disk by its path, from its own root",
                 [task_reference(task)],
                 means="A kernel thread's root is empty on an isolated kernel: it gets ENOENT, and the client falls "
                 "back to reading and writing through the server.",

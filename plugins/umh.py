@@ -27,7 +27,9 @@ from explorer.model import (
     Severity,
     Snapshot,
     Task,
+    TaskFlag,
     TaskKind,
+    task_name,
 )
 from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
 from explorer.plugins._common import (
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
 __all__ = ("PLUGIN", "Helper", "UmhFacts")
 
 _MAX_ARGUMENTS = 64
-_PF_FORKNOEXEC = 0x40
 
 
 class Helper(Record):
@@ -134,11 +135,11 @@ def audit(snapshot: Snapshot, facts: UmhFacts) -> Iterator[Finding]:
 
 
 def _placement(snapshot: Snapshot, task: Task) -> Iterator[Finding]:
-    fs = snapshot.fs_by_address.get(task.owned_fs or 0)
+    fs = snapshot.fs_of(task)
     root = fs.root.placement if fs is not None and fs.root is not None else None
     evidence = [task_reference(task)]
-    before_exec = task.has_flag(_PF_FORKNOEXEC)
-    what = f"{task.name} ({task.pid}), started by the kernel{' and not executed yet' if before_exec else ''},"
+    before_exec = task.has_flag(TaskFlag.FORKNOEXEC)
+    what = f"{task_name(task)}, started by the kernel{' and not executed yet' if before_exec else ''},"
     if root in (Placement.NULLFS, Placement.NULLFS_NS_ROOT, Placement.FAILFS):
         yield PLUGIN.finding(
             "NULLFS",

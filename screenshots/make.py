@@ -64,6 +64,7 @@ SHOTS = {
 async def draw(shot: Shot) -> str:
     """Press the keys; the screen that they lead to, as SVG without a font from elsewhere."""
     from explorer.output.snapshots import load_snapshot
+
     from explorer.tui.app import ExplorerApp
     from explorer.tui.session.state import Session, View
 

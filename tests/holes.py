@@ -87,7 +87,9 @@ def _differ(where: str, old: Any, new: Any) -> Iterator[str]:
             if name not in _COUNTS:
                 yield from _differ(f"{where}.{name}", getattr(old, name), getattr(new, name))
         return
-    if isinstance(old, list) and isinstance(new, list) and all(item in old for item in new):
-        return  # some of it is missing
+    if isinstance(old, list) and isinstance(new, list):
+        unlike = [item for item in new if all(any(_differ("", known, item)) for known in old)]
+        if not unlike:
+            return  # some of it, or of what is in it, is missing
     shown = [value.value if isinstance(value, Enum) else value for value in (old, new)]
     yield f"{where} was {shown[0]!r}, is {shown[1]!r}"

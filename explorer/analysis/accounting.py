@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from explorer.model import FsStruct, Generation, Snapshot
 
-__all__ = ("Reference", "expected_users", "reconcile")
+__all__ = ("Books", "books_of", "expected_users", "reconcile")
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """The books of one ``fs_struct``."""
+class Books:
+    """The books of one ``fs_struct``: the kernel's count of its users, and the holders found."""
 
     fs: FsStruct
     expected: int
@@ -19,7 +19,20 @@ class Reference:
 
     @property
     def balanced(self) -> bool:
+        """The kernel's count is known, and is what was found."""
         return self.fs.users == self.expected
+
+    @property
+    def differ(self) -> bool:
+        """The kernel's count is known, and is not what was found."""
+        return self.fs.users is not None and not self.balanced
+
+    @property
+    def label(self) -> str:
+        """``59=59``: the kernel's count and what was found; ``60≠59`` where they differ."""
+        if self.fs.users is None:
+            return f"?/{self.expected}"
+        return f"{self.fs.users}{'=' if self.balanced else '≠'}{self.expected}"
 
 
 def expected_users(fs: FsStruct, snapshot: Snapshot) -> int:
@@ -34,6 +47,11 @@ def expected_users(fs: FsStruct, snapshot: Snapshot) -> int:
     return fs.sharers + (1 if pointer else 0)
 
 
-def reconcile(snapshot: Snapshot) -> list[Reference]:
+def books_of(fs: FsStruct, snapshot: Snapshot) -> Books:
+    """The books of one ``fs_struct``."""
+    return Books(fs, expected_users(fs, snapshot))
+
+
+def reconcile(snapshot: Snapshot) -> list[Books]:
     """The books of every ``fs_struct`` in the snapshot, in its order."""
-    return [Reference(fs, expected_users(fs, snapshot)) for fs in snapshot.fs_structs]
+    return [books_of(fs, snapshot) for fs in snapshot.fs_structs]

@@ -1,26 +1,45 @@
 """Two targets compared, difference by difference: for a table whose rows lead to the object on either side.
 
-What differs is :mod:`explorer.analysis.diff`'s to say; ``fs_structs`` of one boot, findings and the verdict are added.
-Pure functions.
+What differs is :mod:`explorer.analysis.contrast`'s to say. Pure functions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
 from typing import Literal
 
-from explorer.analysis.changes import fs_changes, pair_findings
-from explorer.analysis.diff import diff_snapshots
-from explorer.analysis.verdict import Verdict, verdict
-from explorer.analysis.words import known
-from explorer.model import Finding, KernelText, Reference, Snapshot
-from explorer.model.diff import Change, Regrouping, SnapshotDiff, TaskChange, TaskLabel, WorkerGroup
+from explorer.analysis.contrast import Contrast, evidence_of, finding_text, label_reference
+from explorer.model import KERNEL, Finding, KernelText, Reference, Snapshot, known, mount_reference, task_name
+from explorer.model.diff import Change, Fact, Regrouping, TaskChange, TaskLabel, WorkerGroup
 
-__all__ = ("KINDS", "Comparison", "Difference", "compare_snapshots")
+__all__ = ("KINDS", "Comparison", "Difference", "DifferenceKind", "Sign", "compare_snapshots")
 
-#: What differences are about, in the order in which they are listed.
-KINDS = ("kernel", "task", "workers", "fs_struct", "mount", "namespace", "finding")
+
+class Sign(StrEnum):
+    """On which side a thing is."""
+
+    ONLY_B = "+"
+    ONLY_A = "-"
+    UNLIKE = "~"
+    """On both, and not alike."""
+
+
+class DifferenceKind(StrEnum):
+    """What a difference is about, in the order in which they are listed."""
+
+    KERNEL = "kernel"
+    TASK = "task"
+    WORKERS = "workers"
+    FS_STRUCT = "fs_struct"
+    MOUNT = "mount"
+    NAMESPACE = "namespace"
+    FINDING = "finding"
+
+
+KINDS = tuple(DifferenceKind)
 _Kind = Literal["task", "fs_struct", "mount", "mount_namespace"]
 
 
@@ -28,10 +47,8 @@ _Kind = Literal["task", "fs_struct", "mount", "mount_namespace"]
 class Difference:
     """One thing that differs. Kernel text in it is not escaped."""
 
-    sign: str
-    """``+`` only in the second, ``-`` only in the first, ``~`` not alike."""
-    kind: str
-    """One of :data:`KINDS`."""
+    sign: Sign
+    kind: DifferenceKind
     name: KernelText
     what: str = ""
     """Which fact; empty for what is only on one side."""
@@ -43,15 +60,21 @@ class Difference:
     """The object on the second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two snapshots and what differs."""
+@dataclass(frozen=True)
+class Comparison(Contrast):
+    """Two snapshots and what differs, as a list."""
 
-    a: Snapshot
-    b: Snapshot
-    diff: SnapshotDiff
-    verdicts: tuple[Verdict, Verdict]
-    differences: list[Difference]
+    @cached_property
+    def differences(self) -> list[Difference]:
+        return [
+            *_kernel(self),
+            *_tasks(self),
+            *_workers(self.diff.workers),
+            *_fs_structs(self),
+            *_mounts(self),
+            *_namespaces(self),
+            *_findings(self),
+        ]
 
     def count(self, kind: str) -> int:
         """How many differences are about a kind of thing."""
@@ -61,62 +84,66 @@ class Comparison:
 def compare_snapshots(
     a: Snapshot, b: Snapshot, before: Sequence[Finding] = (), after: Sequence[Finding] = ()
 ) -> Comparison:
-    """Compare ``b`` with ``a``.
+    """Compare ``b`` with ``a``, here and now: whoever shows the result need not wait for it.
 
     :param before: the findings on ``a``; :param after: those on ``b``
     """
-    diff = diff_snapshots(a, b)
-    verdicts = verdict(a), verdict(b)
-    found = [
-        *_kernel(diff, verdicts),
-        *_tasks(diff),
-        *_workers(diff.workers),
-        *_fs_structs(a, b, diff),
-        *_mounts(a, b, diff),
-        *_namespaces(diff),
-        *_findings(before, after, diff.same_boot),
-    ]
-    return Comparison(a, b, diff, verdicts, found)
+    comparison = Comparison(a, b, before, after)
+    _ = comparison.differences, comparison.verdicts
+    return comparison
+
+
+def _sign(a: object, b: object) -> Sign:
+    return Sign.ONLY_B if a is None else Sign.ONLY_A if b is None else Sign.UNLIKE
 
 
 def _reference(kind: _Kind, address: int | None, label: str) -> Reference | None:
     return None if address is None else Reference(kind=kind, address=address, label=label)
 
 
-def _kernel(diff: SnapshotDiff, verdicts: tuple[Verdict, Verdict]) -> Iterator[Difference]:
-    reference = Reference(kind="kernel", address=None, label="kernel")
-    old, new = verdicts
-    changes = [Change(what="verdict", before=old.headline, after=new.headline)]
-    for change in [*(changes if old.headline != new.headline else ()), *diff.kernel]:
-        yield Difference("~", "kernel", change.what, "", change.before, change.after, reference, reference)
+def _kernel(both: Contrast) -> Iterator[Difference]:
+    old, new = both.verdicts
+    changes = [Change(what=Fact.VERDICT, before=old.headline, after=new.headline)]
+    for change in [*(changes if old.headline != new.headline else ()), *both.diff.kernel]:
+        name = change.what.value
+        yield Difference(
+            Sign.UNLIKE, DifferenceKind.KERNEL, name, "", change.before, change.after, KERNEL, KERNEL
+        )
 
 
 # Tasks
 
 
-def _task(label: TaskLabel) -> Reference:
-    return Reference(kind="task", address=label.address, label=f"{label.comm} ({label.pid})")
-
-
 def _home(label: TaskLabel) -> str:
-    return f"{label.kind_word}, owner {label.owner}, root {label.root or 'none'}"
+    return f"{known(label.kind)}, owner {known(label.owner)}, root {label.root or 'none'}"
 
 
-def _tasks(diff: SnapshotDiff) -> Iterator[Difference]:
-    for label in diff.came:
-        own = _task(label)
-        yield Difference("+", "task", own.label, "", None, _home(label), None, own)
-    for label in diff.went:
-        own = _task(label)
-        yield Difference("-", "task", own.label, "", _home(label), None, own, None)
-    for changed in diff.changed:
+def _tasks(both: Contrast) -> Iterator[Difference]:
+    for label in both.diff.came:
+        own = label_reference(label)
+        yield Difference(Sign.ONLY_B, DifferenceKind.TASK, own.label, "", None, _home(label), None, own)
+    for label in both.diff.went:
+        own = label_reference(label)
+        yield Difference(Sign.ONLY_A, DifferenceKind.TASK, own.label, "", _home(label), None, own, None)
+    for changed in both.diff.changed:
         yield from _changed_task(changed)
 
 
 def _changed_task(changed: TaskChange) -> Iterator[Difference]:
-    old, new = _task(changed.before), _task(changed.after)
-    for change in changed.changes:
-        yield Difference("~", "task", new.label, change.what, change.before, change.after, old, new)
+    old, new = label_reference(changed.before), label_reference(changed.after)
+    yield from _facts(DifferenceKind.TASK, new.label, changed.changes, old, new)
+
+
+def _facts(
+    kind: DifferenceKind,
+    name: KernelText,
+    changes: Sequence[Change],
+    a: Reference | None,
+    b: Reference | None,
+) -> Iterator[Difference]:
+    """What is not alike of a thing that is on both sides."""
+    for change in changes:
+        yield Difference(Sign.UNLIKE, kind, name, change.what.value, change.before, change.after, a, b)
 
 
 def _workers(groups: Sequence[WorkerGroup]) -> Iterator[Difference]:
@@ -126,110 +153,88 @@ def _workers(groups: Sequence[WorkerGroup]) -> Iterator[Difference]:
                 "; ".join(f"{count} in {home}" for home, count in homes.items())
                 for homes in (group.before, group.after)
             )
-            yield Difference("~", "workers", group.name, "home", before, after)
+            yield Difference(Sign.UNLIKE, DifferenceKind.WORKERS, group.name, "home", before, after)
 
 
 # fs_structs
 
 
-def _fs_structs(a: Snapshot, b: Snapshot, diff: SnapshotDiff) -> Iterator[Difference]:
-    for group in diff.regrouped:
-        yield _regrouping(group, b)
-    if not diff.same_boot:
-        return  # addresses mean nothing across boots; the well-known ones are under the kernel
-    for changed in fs_changes(a, b):
+def _fs_structs(both: Contrast) -> Iterator[Difference]:
+    for group in both.diff.regrouped:
+        yield _regrouping(group)
+    for changed in both.fs_structs:
         old = _reference("fs_struct", changed.before, changed.name)
         new = _reference("fs_struct", changed.after, changed.name)
-        if old is None or new is None:
-            held = _held(a if new is None else b, changed.before if new is None else changed.after)
+        sign = _sign(old, new)
+        if sign is not Sign.UNLIKE:
+            held = _held(both.a if new is None else both.b, changed.address)
             yield Difference(
-                "-" if new is None else "+", "fs_struct", changed.name, "",
+                sign, DifferenceKind.FS_STRUCT, changed.name, "",
                 held if new is None else None, held if old is None else None, old, new,
             )  # fmt: skip
-        for change in changed.changes:
-            yield Difference(
-                "~", "fs_struct", changed.name, change.what, change.before, change.after, old, new
-            )
+        yield from _facts(DifferenceKind.FS_STRUCT, changed.name, changed.changes, old, new)
 
 
 def _held(snapshot: Snapshot, address: int | None) -> str:
     tasks = snapshot.sharers_by_fs.get(address or 0, [])
-    first = f"held by {tasks[0].comm} ({tasks[0].pid})" if tasks else "held by nobody found"
+    first = f"held by {task_name(tasks[0])}" if tasks else "held by nobody found"
     return first if len(tasks) < 2 else f"{first} and {len(tasks) - 1} more"
 
 
-def _regrouping(group: Regrouping, b: Snapshot) -> Difference:
+def _regrouping(group: Regrouping) -> Difference:
     parts = []
     if group.joined:
         parts.append(f"joined: {', '.join(group.joined)}")
     if group.left:
         parts.append(f"left: {', '.join(group.left)}")
     after = "; ".join(parts) or f"shared by {', '.join(group.sharers)}"
-    named = {"init_fs": b.kernel.init_fs, "userspace_init_fs": b.kernel.userspace_init_fs}
-    address = named.get(group.fs)
-    if address is None and group.fs.startswith("0x"):
-        address = int(group.fs, 16)
-    new = _reference("fs_struct", address, group.fs)
-    return Difference("~", "fs_struct", group.fs, "sharers", ", ".join(group.came_from), after, None, new)
+    new = _reference("fs_struct", group.address, group.fs)
+    before = ", ".join(group.came_from)
+    return Difference(Sign.UNLIKE, DifferenceKind.FS_STRUCT, group.fs, "sharers", before, after, None, new)
 
 
 # Mounts, namespaces, findings
 
 
-def _mounts(a: Snapshot, b: Snapshot, diff: SnapshotDiff) -> Iterator[Difference]:
-    for changed in diff.mounts:
-        old = _mount(a, changed.before)
-        new = _mount(b, changed.after)
-        sign = "+" if old is None else "-" if new is None else "~"
-        if sign != "~":
+def _mounts(both: Contrast) -> Iterator[Difference]:
+    for changed in both.diff.mounts:
+        old, new = _mount(both.a, changed.before), _mount(both.b, changed.after)
+        sign = _sign(old, new)
+        if sign is not Sign.UNLIKE:
             label = (new or old or Reference(kind="mount", address=None, label="?")).label
             yield Difference(
-                sign, "mount", label, "", changed.name if new is None else None,
+                sign, DifferenceKind.MOUNT, label, "", changed.name if new is None else None,
                 changed.name if old is None else None, old, new,
             )  # fmt: skip
-        for change in changed.changes:
-            yield Difference("~", "mount", changed.name, change.what, change.before, change.after, old, new)
+        yield from _facts(DifferenceKind.MOUNT, changed.name, changed.changes, old, new)
 
 
 def _mount(snapshot: Snapshot, address: int | None) -> Reference | None:
     mount = snapshot.mount_by_address.get(address or 0)
-    return None if mount is None else _reference("mount", address, f"{mount.fstype or '?'}#{known(mount.id)}")
+    return None if mount is None else mount_reference(mount)
 
 
-def _namespaces(diff: SnapshotDiff) -> Iterator[Difference]:
-    for changed in diff.mount_namespaces:
+def _namespaces(both: Contrast) -> Iterator[Difference]:
+    for changed in both.diff.mount_namespaces:
         old = _reference("mount_namespace", changed.before, changed.name)
         new = _reference("mount_namespace", changed.after, changed.name)
-        sign = "+" if old is None else "-" if new is None else "~"
-        if sign != "~":
-            yield Difference(sign, "namespace", changed.name, a=old, b=new)
-        for change in changed.changes:
-            yield Difference(
-                "~", "namespace", changed.name, change.what, change.before, change.after, old, new
-            )
+        sign = _sign(old, new)
+        if sign is not Sign.UNLIKE:
+            yield Difference(sign, DifferenceKind.NAMESPACE, changed.name, a=old, b=new)
+        yield from _facts(DifferenceKind.NAMESPACE, changed.name, changed.changes, old, new)
 
 
-def _findings(before: Sequence[Finding], after: Sequence[Finding], same_boot: bool) -> Iterator[Difference]:
-    gone, added, both = pair_findings(before, after, same_boot)
-
-    def first(finding: Finding) -> Reference | None:
-        return finding.evidence[0] if finding.evidence else None
-
+def _findings(both: Contrast) -> Iterator[Difference]:
+    gone, added, paired = both.findings
+    kind = DifferenceKind.FINDING
     for finding in added:
-        text = f"{finding.severity.value}: {finding.title}"
-        yield Difference("+", "finding", finding.rule, "", None, text, None, first(finding))
+        text, shown_by = finding_text(finding), evidence_of(finding)
+        yield Difference(Sign.ONLY_B, kind, finding.rule, "", None, text, None, shown_by)
     for finding in gone:
-        text = f"{finding.severity.value}: {finding.title}"
-        yield Difference("-", "finding", finding.rule, "", text, None, first(finding), None)
-    for old, new in both:
+        text, shown_by = finding_text(finding), evidence_of(finding)
+        yield Difference(Sign.ONLY_A, kind, finding.rule, "", text, None, shown_by, None)
+    for old, new in paired:
         if old.severity is not new.severity:
-            yield Difference(
-                "~",
-                "finding",
-                new.rule,
-                "severity",
-                old.severity.value,
-                new.severity.value,
-                first(old),
-                first(new),
-            )
+            levels = (old.severity.value, new.severity.value)
+            places = (evidence_of(old), evidence_of(new))
+            yield Difference(Sign.UNLIKE, kind, new.rule, "severity", *levels, *places)

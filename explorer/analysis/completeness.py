@@ -6,8 +6,8 @@ A dump that lacks memory hides tasks, and a count tells of it: ``init_fs.users``
 from __future__ import annotations
 
 from explorer.analysis.accounting import expected_users
-from explorer.analysis.words import count, join_names
 from explorer.model import Snapshot, Task
+from explorer.naming import count, join_names
 
 __all__ = ("incompleteness", "lost_tasks", "task_count")
 

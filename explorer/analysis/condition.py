@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from explorer.analysis.query import Query, QueryError, parse_query
-from explorer.analysis.query_fields import FIELDS, FieldType
+from explorer.analysis.task_facts import FIELDS, FieldType
 from explorer.model import Snapshot
 
 __all__ = ("Condition", "parse_condition")

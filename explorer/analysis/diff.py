@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from explorer.analysis.diff_mounts import diff_mounts, diff_namespaces
 from explorer.analysis.matching import are_of_one_boot, worker_group
 from explorer.analysis.side_by_side import SideBySide, changed_values
-from explorer.model import FsStruct, Snapshot, Task, TaskKind, hex_address
+from explorer.model import Snapshot, Task, TaskFlag, TaskKind, hex_address, task_name
 from explorer.model.diff import (
     Change,
     DiffSide,
+    Fact,
     Regrouping,
     SnapshotDiff,
     TaskChange,
@@ -20,8 +22,6 @@ from explorer.model.diff import (
 )
 
 __all__ = ("diff_snapshots",)
-
-_PF_KTHREAD = 0x200000
 
 
 def diff_snapshots(a: Snapshot, b: Snapshot) -> SnapshotDiff:
@@ -62,26 +62,19 @@ def _side(snapshot: Snapshot) -> DiffSide:
     )
 
 
-def _owned(task: Task, snapshot: Snapshot) -> FsStruct | None:
-    return None if task.owned_fs is None else snapshot.fs_by_address.get(task.owned_fs)
-
-
-def _name(task: Task) -> str:
-    return f"{task.name} ({task.pid})"
-
-
 # Tasks
 
 
 def _label(pair: SideBySide, task: Task, snapshot: Snapshot) -> TaskLabel:
-    fs = _owned(task, snapshot)
+    fs = snapshot.fs_of(task)
     return TaskLabel(
         address=task.address,
         pid=task.pid,
         comm=task.name,
         kind=task.kind,
-        owner=task.owner_word,
+        owner=task.owner,
         root=None if fs is None else pair.place(fs.root, snapshot),
+        borrowing=task.borrowing,
     )
 
 
@@ -97,25 +90,25 @@ def _changed(pair: SideBySide) -> Iterator[TaskChange]:
 def _task_changes(pair: SideBySide, old: Task, new: Task) -> Iterator[Change]:
     if pair.same_boot:  # across boots tasks are matched by name, but for numbers in it
         yield from changed_values(
-            *([("comm", old.comm, new.comm)] if None not in (old.comm, new.comm) else [])
+            *([(Fact.COMM, old.comm, new.comm)] if None not in (old.comm, new.comm) else [])
         )
     facts = (
-        ("kind", old.kind and old.kind.value, new.kind and new.kind.value),
-        ("owner", old.owner and old.owner.value, new.owner and new.owner.value),
-        ("borrowing", _yes(old.borrowing), _yes(new.borrowing)),
+        (Fact.KIND, old.kind and old.kind.value, new.kind and new.kind.value),
+        (Fact.OWNER, old.owner and old.owner.value, new.owner and new.owner.value),
+        (Fact.BORROWING, _yes(old.borrowing), _yes(new.borrowing)),
     )
     # What could not be read has not changed, for all that is known.
     yield from changed_values(*(fact for fact in facts if None not in fact))
-    old_fs, new_fs = _owned(old, pair.a), _owned(new, pair.b)
+    old_fs, new_fs = pair.a.fs_of(old), pair.b.fs_of(new)
     if old_fs is not None and new_fs is not None:
-        yield from pair.path_change("root", old_fs.root, new_fs.root)
-        yield from pair.path_change("pwd", old_fs.pwd, new_fs.pwd)
-        yield from changed_values(("umask", old_fs.umask, new_fs.umask))
+        yield from pair.path_change(Fact.ROOT, old_fs.root, new_fs.root)
+        yield from pair.path_change(Fact.PWD, old_fs.pwd, new_fs.pwd, is_root=False)
+        yield from changed_values((Fact.UMASK, old_fs.umask, new_fs.umask))
         if pair.same_boot:
             yield from changed_values(
-                ("fs_struct", pair.fs_name(old_fs.address, pair.a), pair.fs_name(new_fs.address, pair.b))
+                (Fact.FS_STRUCT, pair.fs_name(old_fs.address, pair.a), pair.fs_name(new_fs.address, pair.b))
             )
-    yield from pair.reference_change("mnt_ns", old.mnt_ns, new.mnt_ns)
+    yield from pair.reference_change(Fact.MNT_NS, old.mnt_ns, new.mnt_ns)
 
 
 def _workers(pair: SideBySide) -> list[WorkerGroup]:
@@ -139,7 +132,7 @@ def _workers(pair: SideBySide) -> list[WorkerGroup]:
 
 
 def _home(pair: SideBySide, task: Task, snapshot: Snapshot) -> str:
-    fs = _owned(task, snapshot)
+    fs = snapshot.fs_of(task)
     if fs is None:
         return task.owner_word
     root, same = pair.place(fs.root, snapshot), pair.place(fs.pwd, snapshot)
@@ -169,11 +162,12 @@ def _regrouped(pair: SideBySide) -> list[Regrouping]:
         stayed = set(members)
         found.append(
             Regrouping(
+                address=address,
                 fs=pair.fs_name(address, pair.b),
                 came_from=[pair.fs_name(source, pair.a) for source, _ in sources],
-                sharers=[_name(held[index][1]) for index in members],
-                joined=[_name(held[index][1]) for index in members if held[index][0] != main],
-                left=[_name(held[index][1]) for index in old_groups[main] if index not in stayed],
+                sharers=[task_name(held[index][1]) for index in members],
+                joined=[task_name(held[index][1]) for index in members if held[index][0] != main],
+                left=[task_name(held[index][1]) for index in old_groups[main] if index not in stayed],
             )
         )
     return found
@@ -185,28 +179,48 @@ def _regrouped(pair: SideBySide) -> list[Regrouping]:
 def _kernel(pair: SideBySide) -> Iterator[Change]:
     a, b = pair.a.kernel, pair.b.kernel
     yield from changed_values(
-        ("release", a.release, b.release),
-        ("build_id", a.build_id, b.build_id),
-        ("generation", a.generation.value, b.generation.value),
-        ("cmdline", a.cmdline, b.cmdline),
-        ("PID 1 owns", _owner_of_init(pair.a), _owner_of_init(pair.b)),
+        (Fact.RELEASE, a.release, b.release),
+        (Fact.BUILD_ID, a.build_id, b.build_id),
+        (Fact.GENERATION, a.generation.value, b.generation.value),
+        (Fact.CMDLINE, a.cmdline, b.cmdline),
+        (Fact.PID1_OWNS, _owner_of_init(pair.a), _owner_of_init(pair.b)),
     )
-    for name in ("init_fs", "userspace_init_fs"):
-        yield from _kernel_fs(pair, name, getattr(a, name), getattr(b, name))
+    yield from _kernel_fs(pair, _INIT_FS, a.init_fs, b.init_fs)
+    yield from _kernel_fs(pair, _USERSPACE_INIT_FS, a.userspace_init_fs, b.userspace_init_fs)
 
 
-def _kernel_fs(pair: SideBySide, name: str, old: int | None, new: int | None) -> Iterator[Change]:
+class _FsFacts(NamedTuple):
+    """The facts of an ``fs_struct`` that the kernel has a name for."""
+
+    itself: Fact
+    root: Fact
+    pwd: Fact
+    umask: Fact
+    users: Fact
+
+
+_INIT_FS = _FsFacts(Fact.INIT_FS, Fact.INIT_FS_ROOT, Fact.INIT_FS_PWD, Fact.INIT_FS_UMASK, Fact.INIT_FS_USERS)
+_USERSPACE_INIT_FS = _FsFacts(
+    Fact.USERSPACE_INIT_FS,
+    Fact.USERSPACE_INIT_FS_ROOT,
+    Fact.USERSPACE_INIT_FS_PWD,
+    Fact.USERSPACE_INIT_FS_UMASK,
+    Fact.USERSPACE_INIT_FS_USERS,
+)
+
+
+def _kernel_fs(pair: SideBySide, facts: _FsFacts, old: int | None, new: int | None) -> Iterator[Change]:
     """A well-known ``fs_struct``: where it points, its root, and whether others than kthreads hold it."""
     if pair.same_boot or old is None or new is None:
-        yield from changed_values((name, _hex(old), _hex(new)))
+        yield from changed_values((facts.itself, _hex(old), _hex(new)))
     if old is None or new is None:
         return
     before, after = pair.a.fs_by_address.get(old), pair.b.fs_by_address.get(new)
     if before is not None and after is not None:
-        yield from pair.path_change(f"{name} root", before.root, after.root)
-        yield from pair.path_change(f"{name} pwd", before.pwd, after.pwd)
-        yield from changed_values((f"{name} umask", before.umask, after.umask))
-    yield from changed_values((f"{name} held by user tasks", _holders(old, pair.a), _holders(new, pair.b)))
+        yield from pair.path_change(facts.root, before.root, after.root)
+        yield from pair.path_change(facts.pwd, before.pwd, after.pwd, is_root=False)
+        yield from changed_values((facts.umask, before.umask, after.umask))
+    yield from changed_values((facts.users, _holders(old, pair.a), _holders(new, pair.b)))
 
 
 def _yes(value: bool | None) -> str | None:
@@ -223,4 +237,4 @@ def _owner_of_init(snapshot: Snapshot) -> str | None:
 
 def _holders(address: int, snapshot: Snapshot) -> str:
     """How many tasks of userspace hold an ``fs_struct``."""
-    return str(sum(not task.has_flag(_PF_KTHREAD) for task in snapshot.sharers_by_fs.get(address, [])))
+    return str(sum(not task.has_flag(TaskFlag.KTHREAD) for task in snapshot.sharers_by_fs.get(address, [])))

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from explorer.analysis.matching import Pairs
-from explorer.analysis.side_by_side import SideBySide, changed_values, mount_name, namespace_name
-from explorer.model import Mount, MountNamespace, Snapshot
-from explorer.model.diff import Change, ObjectChange
+from explorer.analysis.side_by_side import SideBySide, changed_values, describe_mount
+from explorer.model import Mount, MountNamespace, Snapshot, namespace_name
+from explorer.model.diff import Change, Fact, ObjectChange, ObjectState
 
 __all__ = ("diff_mounts", "diff_namespaces")
 
@@ -32,25 +32,25 @@ def diff_mounts(pair: SideBySide) -> list[ObjectChange]:
 
     def changes(old: Mount, new: Mount) -> Iterator[Change]:
         yield from changed_values(
-            ("mountpoint", old.mountpoint, new.mountpoint),
-            ("attachment", _attachment(old), _attachment(new)),
-            ("options", _options(old), _options(new)),
+            (Fact.MOUNTPOINT, old.mountpoint, new.mountpoint),
+            (Fact.ATTACHMENT, _attachment(old), _attachment(new)),
+            (Fact.OPTIONS, _options(old), _options(new)),
         )
-        yield from pair.reference_change("mnt_ns", old.mnt_ns, new.mnt_ns)
-        yield from pair.reference_change("parent", old.parent, new.parent)
-        yield from pair.reference_change("overmount", old.overmount, new.overmount)
+        yield from pair.reference_change(Fact.MNT_NS, old.mnt_ns, new.mnt_ns)
+        yield from pair.reference_change(Fact.PARENT, old.parent, new.parent)
+        yield from pair.reference_change(Fact.OVERMOUNT, old.overmount, new.overmount)
 
-    return _objects(pair, pair.mounts, mount_name, changes)
+    return _objects(pair, pair.mounts, describe_mount, changes)
 
 
 def diff_namespaces(pair: SideBySide) -> list[ObjectChange]:
     """Mount namespaces: their bottom mount and what ``/`` means in them."""
 
     def changes(old: MountNamespace, new: MountNamespace) -> Iterator[Change]:
-        yield from pair.reference_change("root", old.root, new.root)
-        yield from pair.reference_change("visible_root", old.visible_root, new.visible_root)
+        yield from pair.reference_change(Fact.ROOT, old.root, new.root)
+        yield from pair.reference_change(Fact.VISIBLE_ROOT, old.visible_root, new.visible_root)
 
-    return _objects(pair, pair.namespaces, namespace_name, changes)
+    return _objects(pair, pair.namespaces, lambda namespace, _: namespace_name(namespace), changes)
 
 
 def _objects(
@@ -60,11 +60,11 @@ def _objects(
     compare: Callable[[_T, _T], Iterator[Change]],
 ) -> list[ObjectChange]:
     found = [
-        ObjectChange(state="gone", name=name(old, pair.a), before=old.address, after=None)
+        ObjectChange(state=ObjectState.GONE, name=name(old, pair.a), before=old.address, after=None)
         for old in pairs.gone
     ]
     found += [
-        ObjectChange(state="added", name=name(new, pair.b), before=None, after=new.address)
+        ObjectChange(state=ObjectState.ADDED, name=name(new, pair.b), before=None, after=new.address)
         for new in pairs.added
     ]
     for old, new in pairs.both:
@@ -72,7 +72,7 @@ def _objects(
         if changes:
             found.append(
                 ObjectChange(
-                    state="changed",
+                    state=ObjectState.CHANGED,
                     name=name(new, pair.b),
                     before=old.address,
                     after=new.address,

@@ -9,8 +9,8 @@ from typing import Any
 
 from explorer.analysis.query import QueryError, parse_query
 from explorer.analysis.query_ast import And, Comparison, Everything, Flag, Node, Not, Or, all_of, comparisons
-from explorer.analysis.query_fields import shown
 from explorer.analysis.query_index import Mask, TaskIndex
+from explorer.analysis.task_facts import shown
 from explorer.model import Snapshot
 
 __all__ = ("Facet", "FacetTerm", "Standing", "count_facets", "standing_of", "toggle_term")

@@ -16,7 +16,6 @@ __all__ = (
     "init_fs_off_nullfs",
     "is_kernel_thread",
     "is_user_task",
-    "owned_fs",
     "rooted_elsewhere_by_design",
 )
 
@@ -48,11 +47,6 @@ def is_kernel_thread(task: Task) -> bool:
 def is_user_task(task: Task) -> bool:
     """Whether it is known to be none of the kernel's threads."""
     return task.kind is not None and task.kind not in KERNEL_KINDS
-
-
-def owned_fs(task: Task, snapshot: Snapshot) -> FsStruct | None:
-    """The ``fs_struct`` a task owns; ``None`` if it has exited."""
-    return snapshot.fs_by_address.get(task.owned_fs or 0)
 
 
 def find_pid1(snapshot: Snapshot) -> Task | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from explorer.analysis.words import MOST_NAMES, count, join_names
-from explorer.model import KernelText, Task, TaskKind
+from explorer.model import KernelText, Task, TaskKind, comm_and_pid
+from explorer.naming import MOST_NAMES, count, join_names
 
 __all__ = ("name_kthread", "name_kthreads")
 
@@ -18,7 +18,7 @@ _COUNTING = "0123456789/:_.-"
 def name_kthread(task: Task) -> KernelText:
     """``kswapd0 (40)``, ``rescuer kworker/R-kblockd (33)``: the kernel's full name, where it keeps one."""
     rescuer = "rescuer " if task.kind is TaskKind.RESCUER else ""
-    return f"{rescuer}{_full_name(task)} ({task.pid})"
+    return f"{rescuer}{_name_and_pid(task)}"
 
 
 def name_kthreads(tasks: Sequence[Task], added: str = "") -> KernelText:
@@ -31,7 +31,7 @@ def name_kthreads(tasks: Sequence[Task], added: str = "") -> KernelText:
     for task in tasks:
         groups[_group(task)].append(task)
     if len(groups) == 1 and len(tasks) > 1:
-        names = [name_kthread(task).removeprefix("rescuer ") for task in tasks[:MOST_NAMES]]
+        names = [_name_and_pid(task) for task in tasks[:MOST_NAMES]]
         if len(tasks) > MOST_NAMES:
             names.append(f"{len(tasks) - MOST_NAMES} more")
         (noun,) = groups
@@ -47,6 +47,10 @@ def name_kthreads(tasks: Sequence[Task], added: str = "") -> KernelText:
     if others:
         shown.append(count(others, "other"))
     return f"{count(len(tasks), 'kernel thread')}{verb}: {join_names(shown)}"
+
+
+def _name_and_pid(task: Task) -> KernelText:
+    return comm_and_pid(_full_name(task), task.pid)
 
 
 def _full_name(task: Task) -> KernelText:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from explorer.analysis.isolation import find_pid1, owned_fs
-from explorer.model import KernelText, Mount, Snapshot, Task, TaskKind
+from explorer.analysis.isolation import find_pid1
+from explorer.model import KernelText, Mount, Snapshot, Task, TaskFlag, TaskKind
 from explorer.model.frame import Frame
 
 __all__ = ("Phase", "PhaseSpan", "find_phase", "root_mount", "runs", "spans_of", "unpacker")
@@ -82,7 +82,7 @@ def unpacker(snapshot: Snapshot) -> Task | None:
 
 def root_mount(task: Task | None, snapshot: Snapshot) -> Mount | None:
     """The mount that a task's root is on."""
-    fs = None if task is None else owned_fs(task, snapshot)
+    fs = None if task is None else snapshot.fs_of(task)
     return None if fs is None or fs.root is None else snapshot.mount_by_address.get(fs.root.mount)
 
 
@@ -101,11 +101,8 @@ def find_phase(snapshot: Snapshot | None) -> Phase:
     return Phase.INITRAMFS if mount is None or mount.fstype in _BEFORE_REAL_ROOT else Phase.REAL_ROOT
 
 
-_PF_FORKNOEXEC = 0x40  # include/linux/sched.h
-
-
 def _has_execed(pid1: Task) -> bool:
-    return not pid1.has_flag(_PF_FORKNOEXEC)
+    return not pid1.has_flag(TaskFlag.FORKNOEXEC)
 
 
 def spans_of(frames: Sequence[Frame], phases: Sequence[Phase]) -> list[PhaseSpan]:

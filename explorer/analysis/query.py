@@ -37,8 +37,8 @@ from typing import Any, NoReturn
 import lark
 
 from explorer.analysis.query_ast import Comparison, Everything, Flag, Node, Not, Text, all_of, any_of
-from explorer.analysis.query_fields import FIELDS, Field, FieldType
 from explorer.analysis.query_match import NO, NUMERIC, YES, Compiler, Predicate, parse_number, text_matcher
+from explorer.analysis.task_facts import FIELDS, Field, FieldType
 from explorer.model import Snapshot, display_width, escape_text
 
 __all__ = ("MAX_DEPTH", "MAX_LENGTH", "Query", "QueryError", "compile_query", "parse_query")

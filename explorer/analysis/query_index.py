@@ -15,7 +15,6 @@ from itertools import compress
 from typing import Any
 
 from explorer.analysis.query_ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
-from explorer.analysis.query_fields import FIELDS, FREE_TEXT_FIELDS, Field, Scope, shown
 from explorer.analysis.query_match import (
     holds_in_order,
     leaf_test,
@@ -23,6 +22,7 @@ from explorer.analysis.query_match import (
     text_matcher,
     without_not_equal,
 )
+from explorer.analysis.task_facts import FIELDS, FREE_TEXT_FIELDS, Field, Scope, shown
 from explorer.model import Snapshot, Task
 
 __all__ = ("Column", "Mask", "TaskIndex", "selected")

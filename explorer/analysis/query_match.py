@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from explorer.analysis.query_ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
-from explorer.analysis.query_fields import FIELDS, FREE_TEXT, Field, FieldType, Scope, shown
+from explorer.analysis.task_facts import FIELDS, FREE_TEXT, Field, FieldType, Scope, shown
 from explorer.model import Snapshot, Task
 
 __all__ = (

@@ -5,19 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from explorer.analysis.words import known
-from explorer.model import (
-    Finding,
-    FsStruct,
-    Generation,
-    KernelText,
-    Mount,
-    MountNamespace,
-    Reference,
-    Severity,
-    Snapshot,
-    Task,
-)
+from explorer.model import Finding, Generation, KernelText, Reference, Severity, Snapshot
 from explorer.plugin import Plugin
 
 __all__ = (
@@ -26,10 +14,6 @@ __all__ = (
     "AuditContext",
     "Case",
     "Rule",
-    "fs_reference",
-    "mount_namespace_reference",
-    "mount_reference",
-    "task_reference",
 )
 
 ALL_GENERATIONS = frozenset(Generation)
@@ -87,21 +71,3 @@ class Rule:
                 explanation=case.explanation or self.explanation,
                 advice=case.advice or self.advice,
             )
-
-
-def task_reference(task: Task) -> Reference:
-    return Reference(kind="task", address=task.address, label=f"{task.name} ({task.pid})")
-
-
-def fs_reference(fs: FsStruct, name: str | None = None) -> Reference:
-    return Reference(kind="fs_struct", address=fs.address, label=name or f"fs_struct 0x{fs.address:x}")
-
-
-def mount_namespace_reference(namespace: MountNamespace) -> Reference:
-    return Reference(
-        kind="mount_namespace", address=namespace.address, label=f"mnt:[{known(namespace.inum)}]"
-    )
-
-
-def mount_reference(mount: Mount) -> Reference:
-    return Reference(kind="mount", address=mount.address, label=f"{mount.fstype or '?'}#{known(mount.id)}")

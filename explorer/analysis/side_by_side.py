@@ -6,33 +6,39 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from explorer.analysis.matching import Pairs, match_mounts, match_namespaces, match_tasks
-from explorer.analysis.words import known
-from explorer.model import Attachment, Mount, MountNamespace, PathRef, Placement, Snapshot, Task, hex_address
-from explorer.model.diff import Change
+from explorer.model import (
+    Attachment,
+    Mount,
+    MountNamespace,
+    PathRef,
+    Placement,
+    Snapshot,
+    Task,
+    fs_name,
+    hex_address,
+    known,
+    namespace_name,
+)
+from explorer.model.diff import Change, Fact
 
-__all__ = ("SideBySide", "changed_values", "mount_name", "namespace_name")
+__all__ = ("SideBySide", "changed_values", "describe_mount")
 
 
-def changed_values(*facts: tuple[str, str | None, str | None]) -> Iterator[Change]:
+def changed_values(*facts: tuple[Fact, str | None, str | None]) -> Iterator[Change]:
     """The facts (what, before, after) that differ."""
     for what, before, after in facts:
         if before != after:
             yield Change(what=what, before=before, after=after)
 
 
-def mount_name(mount: Mount, snapshot: Snapshot) -> str:
+def describe_mount(mount: Mount, snapshot: Snapshot) -> str:
     """``tmpfs /run (tmpfs, id 35 in mnt:[4026531832])``: type, place, source, and what it hangs on."""
     namespace = snapshot.namespace_by_address.get(mount.mnt_ns or 0)
     if mount.attachment is Attachment.NAMESPACE:
-        where = "in ?" if namespace is None else f"in {namespace_name(namespace, snapshot)}"
+        where = "in ?" if namespace is None else f"in {namespace_name(namespace)}"
     else:
         where = "in ?" if mount.attachment is None else mount.attachment.value
     return f"{mount.fstype or '?'} {mount.mountpoint or '?'} ({mount.source or 'none'}, id {known(mount.id)} {where})"
-
-
-def namespace_name(namespace: MountNamespace, snapshot: Snapshot) -> str:
-    """``mnt:[4026531832]``, as /proc/PID/ns/mnt shows it."""
-    return f"mnt:[{known(namespace.inum)}]"
 
 
 @dataclass(slots=True)
@@ -69,8 +75,9 @@ class SideBySide:
             placement = ""
         return f"{placement}{path.fstype or '?'}{number}:{path.path or '?'}"
 
-    def path_change(self, what: str, old: PathRef | None, new: PathRef | None) -> Iterator[Change]:
-        is_root = what.endswith("root")
+    def path_change(
+        self, what: Fact, old: PathRef | None, new: PathRef | None, is_root: bool = True
+    ) -> Iterator[Change]:
         before, after = self.place(old, self.a, is_root), self.place(new, self.b, is_root)
         if before == after and old is not None and new is not None and self.same_boot:
             # Within one boot a place is its mount and dentry, whatever it is called.
@@ -81,11 +88,9 @@ class SideBySide:
             yield Change(what=what, before=before, after=after)
 
     def fs_name(self, address: int, snapshot: Snapshot) -> str:
-        kernel = snapshot.kernel
-        names = {kernel.init_fs: "init_fs", kernel.userspace_init_fs: "userspace_init_fs"}
-        return names.get(address) or hex_address(address)
+        return fs_name(address, snapshot.kernel)
 
-    def reference_change(self, what: str, old: int | None, new: int | None) -> Iterator[Change]:
+    def reference_change(self, what: Fact, old: int | None, new: int | None) -> Iterator[Change]:
         """A pointer to a mount namespace or mount: changed if the two are not the same object."""
         if old is None and new is None:
             return
@@ -98,6 +103,6 @@ class SideBySide:
             return None
         mount = snapshot.mount_by_address.get(address)
         if mount is not None:
-            return mount_name(mount, snapshot)
+            return describe_mount(mount, snapshot)
         namespace = snapshot.namespace_by_address.get(address)
-        return hex_address(address) if namespace is None else namespace_name(namespace, snapshot)
+        return hex_address(address) if namespace is None else namespace_name(namespace)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from explorer.analysis.phases import Phase, PhaseSpan, find_phase, runs, spans_of
 from explorer.analysis.timeline_events import Event, EventKind, events_between, first_events
-from explorer.analysis.words import name_task, seconds
 from explorer.analysis.worlds import WorldKey, find_worlds
-from explorer.model import KernelText, Snapshot, Task
+from explorer.model import KernelText, Snapshot, Task, comm_and_pid, task_name
 from explorer.model.frame import Frame
+from explorer.naming import seconds
 
 __all__ = ("BorrowSpan", "Timeline", "build_timeline")
 
@@ -168,7 +168,7 @@ class _Builder:
         span = BorrowSpan(task.address, task.pid, task.name, key[2], path, *where, from_start=initial)
         self._open[key] = span
         self.timeline.borrows.append(span)
-        words = f"{name_task(task)} {'is borrowing' if initial else 'borrows'} userspace_init_fs"
+        words = f"{task_name(task)} {'is borrowing' if initial else 'borrows'} userspace_init_fs"
         words += "" if key[2] is None else f" in {key[2]}"
         words += "" if path is None else f", for {path}"
         self._event(frame, EventKind.INITIAL if initial else EventKind.BORROW_BEGIN, words, span)
@@ -178,7 +178,7 @@ class _Builder:
         span.end_s, span.ended = frame.seconds, True
         function = "" if span.function is None else f" ({span.function})"
         least = "at least " if span.from_start else ""
-        text = f"{span.comm} ({span.pid}) no longer borrows{function}, after {least}{seconds(span.seconds)}"
+        text = f"{comm_and_pid(span.comm, span.pid)} no longer borrows{function}, after {least}{seconds(span.seconds)}"
         self._event(frame, EventKind.BORROW_END, text, span)
 
     def _event(self, frame: Frame, kind: EventKind, text: str, span: BorrowSpan) -> None:

@@ -16,7 +16,6 @@ from explorer.analysis.matching import Pairs, match_mounts, match_namespaces, ma
 from explorer.analysis.overmounts import overmount_stack
 from explorer.analysis.phases import root_mount, unpacker
 from explorer.analysis.placement import is_isolating
-from explorer.analysis.words import count, known, name_mount, name_task, name_tasks, place
 from explorer.model import (
     Attachment,
     KernelText,
@@ -26,13 +25,18 @@ from explorer.model import (
     Placement,
     Snapshot,
     Task,
+    TaskFlag,
     UserModeHelper,
+    global_fs,
+    hex_address,
+    mount_name,
+    namespace_name,
+    task_name,
 )
 from explorer.model.frame import Frame
+from explorer.naming import count, name_tasks, place
 
 __all__ = ("Event", "EventKind", "events_between", "first_events")
-
-_PF_FORKNOEXEC = 0x40  # include/linux/sched.h
 
 
 class EventKind(StrEnum):
@@ -105,7 +109,7 @@ class _Maker:
 
 
 def _stack_text(snapshot: Snapshot) -> str:
-    return " → ".join(map(name_mount, overmount_stack(snapshot))) or "?"
+    return " → ".join(map(mount_name, overmount_stack(snapshot))) or "?"
 
 
 def first_events(frame: Frame) -> Iterator[Event]:
@@ -130,8 +134,8 @@ def first_events(frame: Frame) -> Iterator[Event]:
 
 def _pid1_state(pid1: Task, snapshot: Snapshot) -> KernelText:
     """``PID 1 is nx-init, its root is rootfs#2:/; / is nullfs#1 → rootfs#2``."""
-    kernels = ", which runs no program yet" if pid1.has_flag(_PF_FORKNOEXEC) else ""
-    fs = snapshot.fs_by_address.get(pid1.owned_fs or 0)
+    kernels = ", which runs no program yet" if pid1.has_flag(TaskFlag.FORKNOEXEC) else ""
+    fs = snapshot.fs_of(pid1)
     if fs is None or fs.root is None:
         return f"PID 1 is {pid1.name}{kernels}"
     return (
@@ -169,7 +173,7 @@ def _published(make: _Maker, snapshot: Snapshot) -> Event:
 
 
 def _pid1_place(make: _Maker, pid1: Task, snapshot: Snapshot) -> Iterator[Event]:
-    fs = snapshot.fs_by_address.get(pid1.owned_fs or 0)
+    fs = snapshot.fs_of(pid1)
     if fs is not None and fs.root is not None:
         text = f"PID 1 is on {place(fs.root, snapshot)}; / is {_stack_text(snapshot)}"
         yield make.task(EventKind.PID1_MOVED, text, pid1)
@@ -186,7 +190,9 @@ def _pid1(make: _Maker, a: Snapshot, b: Snapshot) -> Iterator[Event]:
     before, after = root_mount(old, a), root_mount(new, b)
     if before is not None and after is not None and not _same_mount(before, after):
         yield _moved_root(make, new, (before, after), (a, b))
-    execed = old.has_flag(_PF_FORKNOEXEC) and new.flags is not None and not new.has_flag(_PF_FORKNOEXEC)
+    execed = (
+        old.has_flag(TaskFlag.FORKNOEXEC) and new.flags is not None and not new.has_flag(TaskFlag.FORKNOEXEC)
+    )
     if execed:
         yield make.task(EventKind.PID1_EXEC, f"PID 1 executes its first program, as {new.name}", new)
     elif old.comm != new.comm:
@@ -205,7 +211,7 @@ def _moved_root(
     stack = overmount_stack(b)
     addresses = [mount.address for mount in stack]
     stacks = f"/ was {_stack_text(a)}, is {_stack_text(b)}"
-    moved = f"PID 1 went from {name_mount(before)} to {name_mount(after)}"
+    moved = f"PID 1 went from {mount_name(before)} to {mount_name(after)}"
     if after.address not in addresses:
         return make.task(EventKind.PID1_MOVED, f"{moved}; {stacks}", pid1)
     if before.address in addresses[: addresses.index(after.address)]:
@@ -216,10 +222,10 @@ def _moved_root(
 def _unpacking(make: _Maker, a: Snapshot | None, b: Snapshot) -> Iterator[Event]:
     old, new = None if a is None else unpacker(a), unpacker(b)
     if old is None and new is not None:
-        text = f"{name_task(new)} unpacks the initramfs into rootfs (do_populate_rootfs)"
+        text = f"{task_name(new)} unpacks the initramfs into rootfs (do_populate_rootfs)"
         yield make.task(EventKind.UNPACK_BEGIN, text, new)
     elif old is not None and new is None:
-        yield make.task(EventKind.UNPACK_END, f"{name_task(old)} has unpacked the initramfs", old)
+        yield make.task(EventKind.UNPACK_END, f"{task_name(old)} has unpacked the initramfs", old)
 
 
 def _mounts(make: _Maker, mounts: Pairs[Mount], a: Snapshot, b: Snapshot) -> Iterator[Event]:
@@ -233,12 +239,12 @@ def _mounts(make: _Maker, mounts: Pairs[Mount], a: Snapshot, b: Snapshot) -> Ite
             top = b.mount_by_address.get(after.overmount)
             new = top is None or any(top is added for added in mounts.added)
             if top is not None and not new:
-                text = f"{name_mount(top)} is moved over {name_mount(after)} at {after.mountpoint or '?'}"
+                text = f"{mount_name(top)} is moved over {mount_name(after)} at {after.mountpoint or '?'}"
                 yield make.at(EventKind.OVERMOUNT, text, top.address)
     for mount in mounts.gone:
         if mount.attachment is Attachment.NAMESPACE and mount.mnt_ns in b.namespace_by_address:
             where = mount.mountpoint or "?"
-            yield make.at(EventKind.UMOUNT, f"{name_mount(mount)} is gone from {where}", mount.address)
+            yield make.at(EventKind.UMOUNT, f"{mount_name(mount)} is gone from {where}", mount.address)
 
 
 def _mounted(make: _Maker, mount: Mount, snapshot: Snapshot) -> Iterator[Event]:
@@ -249,16 +255,16 @@ def _mounted(make: _Maker, mount: Mount, snapshot: Snapshot) -> Iterator[Event]:
     inside = "" if initial or mount.attachment is not Attachment.NAMESPACE else " in another namespace"
     if mount.attachment is not Attachment.NAMESPACE:
         what = "" if mount.attachment is None else f", {mount.attachment.value}"
-        yield make.at(EventKind.MOUNT, f"{name_mount(mount)}{source} added{what}", mount.address)
+        yield make.at(EventKind.MOUNT, f"{mount_name(mount)}{source} added{what}", mount.address)
     elif parent is not None and parent.overmount == mount.address:
-        text = f"{name_mount(mount)}{source} is mounted over {name_mount(parent)} at {where}{inside}"
+        text = f"{mount_name(mount)}{source} is mounted over {mount_name(parent)} at {where}{inside}"
         yield make.at(EventKind.OVERMOUNT, text, mount.address)
     elif initial and mount.source is not None and mount.source.startswith("/dev/"):
-        text = f"{name_mount(mount)}{source} is mounted at {where}: a real filesystem"
+        text = f"{mount_name(mount)}{source} is mounted at {where}: a real filesystem"
         yield make.at(EventKind.ROOT_MOUNTED, text, mount.address)
     else:
         yield make.at(
-            EventKind.MOUNT, f"{name_mount(mount)}{source} is mounted at {where}{inside}", mount.address
+            EventKind.MOUNT, f"{mount_name(mount)}{source} is mounted at {where}{inside}", mount.address
         )
 
 
@@ -267,7 +273,7 @@ def _namespaces(make: _Maker, added: Iterable[MountNamespace], snapshot: Snapsho
         dwellers = [task for task in snapshot.tasks if task.mnt_ns == namespace.address]
         by = name_tasks(dwellers) if dwellers else "nobody found"
         mounts = "?" if namespace.nr_mounts is None else count(namespace.nr_mounts, "mount")
-        text = f"mount namespace mnt:[{known(namespace.inum)}] with {mounts}, for {by}"
+        text = f"mount namespace {namespace_name(namespace)} with {mounts}, for {by}"
         yield make.at(EventKind.NAMESPACE, text, namespace.address)
 
 
@@ -279,18 +285,18 @@ def _moves(make: _Maker, tasks: Pairs[Task], a: Snapshot, b: Snapshot) -> Iterat
             continue
         moved_root = find_pid1(b) is new
         if old.owned_fs != new.owned_fs and old.owner is not Owner.PRIVATE:
-            name = {a.kernel.userspace_init_fs: "userspace_init_fs", a.kernel.init_fs: "init_fs"}
-            shared = name.get(old.owned_fs) or f"the fs_struct it shared at 0x{old.owned_fs:x}"
-            text = f"{name_task(new)} unshares its fs_struct: it leaves {shared}"
+            name = global_fs(a.kernel).get(old.owned_fs)
+            shared = name or f"the fs_struct it shared at {hex_address(old.owned_fs)}"
+            text = f"{task_name(new)} unshares its fs_struct: it leaves {shared}"
             yield make.task(EventKind.UNSHARE, text, new)
         before, after = a.fs_by_address.get(old.owned_fs), b.fs_by_address.get(new.owned_fs)
         if before is None or after is None or before.root is None or after.root is None or moved_root:
             continue
         root = (after.root.mount, after.root.dentry)
         if (before.root.mount, before.root.dentry) != root and after.root.placement is Placement.CHROOT:
-            together[new.owned_fs].append(name_task(new))
+            together[new.owned_fs].append(task_name(new))
             if len(together[new.owned_fs]) == 1:
-                yield make.task(EventKind.CHROOT, f"{name_task(new)} chroots to {place(after.root, b)}", new)
+                yield make.task(EventKind.CHROOT, f"{task_name(new)} chroots to {place(after.root, b)}", new)
 
 
 def _abandonment(make: _Maker, a: Snapshot | None, b: Snapshot) -> Iterator[Event]:
@@ -299,7 +305,7 @@ def _abandonment(make: _Maker, a: Snapshot | None, b: Snapshot) -> Iterator[Even
     found = find_abandonment(b)
     if found is None or found.pid1 is None or (a is not None and find_abandonment(a) is not None):
         return
-    text = f"{name_task(found.pid1)} abandons userspace_init_fs"
+    text = f"{task_name(found.pid1)} abandons userspace_init_fs"
     text += "; it points into nullfs now" if found.in_nullfs else ""
     if found.collateral:
         text += f"; moved with it: {name_tasks(found.collateral)}"
@@ -318,7 +324,7 @@ def _helpers(make: _Maker, a: Snapshot, b: Snapshot) -> Iterator[Event]:
             continue
         task = next((task for task in b.tasks if task.address == helper.process), None)
         words = " ".join(helper.argv) if helper.argv else helper.path or (task.comm if task else "?")
-        by = "" if task is None else f" as {name_task(task)}"
+        by = "" if task is None else f" as {task_name(task)}"
         text = f"the kernel runs {words}{by}"
         if task is not None:
             yield make.task(EventKind.HELPER, text, task)

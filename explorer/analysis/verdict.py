@@ -15,8 +15,8 @@ from explorer.analysis.isolation import (
     is_kernel_thread,
 )
 from explorer.analysis.placement import is_isolating
-from explorer.analysis.words import count, name_task, name_tasks, place
-from explorer.model import Generation, KernelText, Owner, Snapshot
+from explorer.model import Generation, KernelText, Owner, Snapshot, task_name
+from explorer.naming import count, name_tasks, place
 
 __all__ = ("Verdict", "VerdictKind", "verdict")
 
@@ -80,7 +80,7 @@ def _verdict(snapshot: Snapshot) -> Verdict:
         return Verdict(
             VerdictKind.UNKNOWN, "UNKNOWN", "PID 1, init_fs or userspace_init_fs could not be read."
         )
-    sentence = f"Kernel threads live in nullfs. {name_task(pid1)} owns userspace_init_fs."
+    sentence = f"Kernel threads live in nullfs. {task_name(pid1)} owns userspace_init_fs."
     return Verdict(VerdictKind.ISOLATED, "ISOLATED", sentence)
 
 
@@ -91,14 +91,14 @@ def _shared(snapshot: Snapshot) -> Verdict:
     holders = [task for task in snapshot.tasks if task.owner is Owner.INIT_FS]
     kthreads = count(sum(map(is_kernel_thread, holders)), "kernel thread")
     if pid1.owner is Owner.INIT_FS:
-        sentence = f"{name_task(pid1)} and {kthreads} share init_fs."
+        sentence = f"{task_name(pid1)} and {kthreads} share init_fs."
     else:
-        sentence = f"{kthreads} share init_fs; {name_task(pid1)} has an fs_struct of its own."
+        sentence = f"{kthreads} share init_fs; {task_name(pid1)} has an fs_struct of its own."
     return Verdict(VerdictKind.SHARED, "SHARED (normal before 7.3)", sentence)
 
 
 def _abandoned(abandonment: Abandonment, snapshot: Snapshot) -> str:
-    pid1 = "PID 1" if abandonment.pid1 is None else name_task(abandonment.pid1)
+    pid1 = "PID 1" if abandonment.pid1 is None else task_name(abandonment.pid1)
     what = "left userspace_init_fs" if abandonment.left else "owns a userspace_init_fs without a root"
     where = "; it now points into nullfs" if abandonment.in_nullfs else ""
     by = "lookups that opt in" if snapshot.kernel.generation is Generation.RFC_V1 else "every kernel lookup"

@@ -9,7 +9,7 @@ from enum import StrEnum
 from explorer.analysis.placement import is_isolating
 from explorer.model import FsStruct, Owner, Placement, Snapshot, Task, TaskKind
 
-__all__ = ("WORLD_ORDER", "World", "WorldKey", "Worlds", "find_worlds", "world_of")
+__all__ = ("WORLD_ORDER", "World", "WorldKey", "Worlds", "find_worlds", "world_of", "world_of_root")
 
 
 class WorldKey(StrEnum):
@@ -35,16 +35,7 @@ class WorldKey(StrEnum):
 
 
 WORLD_ORDER = tuple(WorldKey)
-_BY_PLACEMENT = {
-    Placement.NULLFS: WorldKey.NULLFS,
-    Placement.INIT_ROOT: WorldKey.INIT_ROOT,
-    Placement.CHROOT: WorldKey.CHROOT,
-    Placement.NS_ROOT: WorldKey.NS_ROOT,
-    Placement.NULLFS_NS_ROOT: WorldKey.NULLFS_NS_ROOT,
-    Placement.DETACHED: WorldKey.DETACHED,
-    Placement.FAILFS: WorldKey.FAILFS,
-    Placement.INTERNAL: WorldKey.INTERNAL,
-}
+_BY_PLACEMENT = {placement: WorldKey(placement.value) for placement in Placement}
 
 
 @dataclass(slots=True)
@@ -84,11 +75,12 @@ def world_of(task: Task, snapshot: Snapshot) -> WorldKey:
         return WorldKey.USERSPACE_INIT_FS
     if task.owner is Owner.INIT_FS and not is_isolating(snapshot.kernel.generation):
         return WorldKey.INIT_FS
-    fs = snapshot.fs_by_address.get(task.owned_fs or 0)
-    return _placed(fs)
+    fs = snapshot.fs_of(task)
+    return world_of_root(fs)
 
 
-def _placed(fs: FsStruct | None) -> WorldKey:
+def world_of_root(fs: FsStruct | None) -> WorldKey:
+    """The world of an ``fs_struct`` that has no name of its own: by where its root is."""
     if fs is None or fs.root is None or fs.root.placement is None:
         return WorldKey.UNKNOWN
     return _BY_PLACEMENT[fs.root.placement]
@@ -138,4 +130,4 @@ def _unheld(fs: FsStruct, snapshot: Snapshot, isolating: bool) -> WorldKey:
         return WorldKey.USERSPACE_INIT_FS
     if fs.address == snapshot.kernel.init_fs and not isolating:
         return WorldKey.INIT_FS
-    return _placed(fs)
+    return world_of_root(fs)

@@ -33,11 +33,23 @@ def find_direct_map(prog: drgn.Program, layout: Layout, symbols: SymbolTable) ->
             following = prog.read_u64(init_task + layout.task_tasks)
             if not start <= following < end:
                 return None
-            if prog.read(following, 2 * _POINTER) == prog.read(following - start, 2 * _POINTER, True):
+            if _is_same(prog, following, start, init_task + layout.task_tasks):
                 return start, end
     except (drgn.FaultError, LookupError):
         return None
     return None
+
+
+def _is_same(prog: drgn.Program, following: int, start: int, tasks: int) -> bool:
+    """Whether the link behind ``init_task`` is what lies where the direct map has it.
+
+    Of a dump that is cut off the page tables may be missing: then the link has to point back.
+    """
+    physical: bytes = prog.read(following - start, 2 * _POINTER, True)
+    try:
+        return bool(prog.read(following, 2 * _POINTER) == physical)
+    except drgn.FaultError:
+        return int.from_bytes(physical[_POINTER:], "little") == tasks
 
 
 def _read_pointer(prog: drgn.Program, symbols: SymbolTable, name: str) -> int:

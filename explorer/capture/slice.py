@@ -144,4 +144,11 @@ def _touch_more(recorded: RecordedSlice) -> None:
 
 def _direct_map(prog: drgn.Program, types: KernelTypes) -> int:
     address = types.symbol_address("page_offset_base")
-    return _DIRECT_MAP_DEFAULT if address is None else int(prog.read_u64(address))
+    if address is None:
+        return _DIRECT_MAP_DEFAULT
+    try:
+        return int(prog.read_u64(address))
+    except drgn.FaultError as fault:
+        raise TargetError(
+            f"page_offset_base cannot be read, without which no slice is made: {' '.join(str(fault).split())}"
+        ) from fault

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from explorer.wire import PROGRAM
+
 from .formats import format_option
 from .process import ExitCode
 from .snapshot import warn_of_errors
@@ -81,7 +83,7 @@ def audit_command(
     for trace in report.tracebacks if arguments.debug else ():
         click.echo(escape_lines(trace), err=True)
     for error in report.errors:
-        click.echo(f"nullfs-explorer: {escape_lines(f'{error.where}: {error.what}: {error.why}')}", err=True)
+        click.echo(f"{PROGRAM}: {escape_lines(f'{error.where}: {error.what}: {error.why}')}", err=True)
     warn_of_errors(snapshot)
     return code
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from explorer.wire import PROGRAM
+
 __all__ = ("keys_command",)
 
 
@@ -33,4 +35,4 @@ def keys_command() -> None:
     click.echo(f"\nsettings: {escape_text(str(config_directory() / 'settings.json'))}", err=True)
     for problem in (complaint, keymap_complaint(settings.keymap)):
         if problem is not None:
-            click.echo(f"nullfs-explorer: {escape_text(problem)}", err=True)
+            click.echo(f"{PROGRAM}: {escape_text(problem)}", err=True)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from explorer.wire import PROGRAM
+
 from .formats import format_option
 from .process import ExitCode
 
@@ -39,7 +41,7 @@ def ko_command(files: tuple[Path, ...], format_: str, debug: bool) -> int:
             if debug:
                 raise
             unreadable = True
-            click.echo(f"nullfs-explorer: {escape_text(str(error))}", err=True)
+            click.echo(f"{PROGRAM}: {escape_text(str(error))}", err=True)
     if format_ == "json":
         click.echo(modules_json(reports))
     else:

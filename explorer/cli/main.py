@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from explorer import __version__
+from explorer.wire import PROGRAM
 
 from .process import ExitCode, note_program
 
@@ -57,7 +58,7 @@ _HELP = {
 
 
 _MAX_LINE = 1000
-_OUT_OF_MEMORY = b"nullfs-explorer: out of memory: this process may not have as much as the target needs\n"
+_OUT_OF_MEMORY = f"{PROGRAM}: out of memory: this process may not have as much as the target needs\n".encode()
 
 
 class _OutputClosedError(Exception):
@@ -116,7 +117,7 @@ def _check_first(word: str) -> None:
     "Exit codes: 0 done, 1 something was found (audit, diff, ko), 2 wrong usage or output not writable, "
     "3 target cannot be opened (or the reader crashed at once), 4 captured with errors (the output is written).",
 )
-@click.version_option(__version__, prog_name="nullfs-explorer")
+@click.version_option(__version__, prog_name=PROGRAM)
 def cli() -> None:
     """Which task of a Linux kernel lives where: in nullfs, in userspace_init_fs, or elsewhere.
 
@@ -135,8 +136,8 @@ def _one_line(error: BaseException) -> str:
 def _known_errors() -> dict[type[BaseException], int]:
     """Exceptions whose message is written for the user, and their exit codes; imported on the way out."""
     from explorer.analysis.redact import RedactionError
+    from explorer.codec.snapshots import SnapshotError
     from explorer.output.files import OutputError
-    from explorer.output.snapshots import SnapshotError
     from explorer.recording.format import RecordingError
     from explorer.recording.writer import WriteError
     from explorer.target.errors import TargetError
@@ -168,7 +169,7 @@ def _check_streams() -> None:
         names = " and ".join(name for name, _ in closed)
         hints = " ".join(f"{redirection}/dev/null" for _, redirection in closed)
         verb = "is" if len(closed) == 1 else "are"
-        _say(f"nullfs-explorer: {names} {verb} closed: open what is missing, if only with {hints}")
+        _say(f"{PROGRAM}: {names} {verb} closed: open what is missing, if only with {hints}")
     os._exit(ExitCode.USAGE)  # nothing is buffered, and nothing may be opened in the stream's place
 
 
@@ -190,7 +191,7 @@ def main(args: list[str] | None = None) -> None:
 
     try:
         harden_process()
-        result: Any = cli.main(args, prog_name="nullfs-explorer", standalone_mode=False)
+        result: Any = cli.main(args, prog_name=PROGRAM, standalone_mode=False)
         _flush()
     except click.ClickException as error:
         from .targets import escape_lines
@@ -198,7 +199,7 @@ def main(args: list[str] | None = None) -> None:
         vars(error)["message"] = escape_lines(error.message)
         context = getattr(error, "ctx", None)
         hint = "" if context is None else f" ({escape_lines(context.command_path)} --help says more)"
-        _say(f"nullfs-explorer: {error.format_message().rstrip('.')}{hint}")
+        _say(f"{PROGRAM}: {error.format_message().rstrip('.')}{hint}")
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _say("Stopped.")
@@ -232,12 +233,12 @@ def _report(error: Exception, debug: bool) -> int:
         _say(escape_lines("".join(traceback.format_exception(error))))
     for kind, code in _known_errors().items():
         if isinstance(error, kind):
-            _say(f"nullfs-explorer: {_one_line(error)}")
+            _say(f"{PROGRAM}: {_one_line(error)}")
             return code
     if isinstance(error, OSError):
         _abandon_stdout()
-        _say(f"nullfs-explorer: cannot write the output: {_one_line(error)}")
+        _say(f"{PROGRAM}: cannot write the output: {_one_line(error)}")
         return ExitCode.USAGE
     hint = "" if debug else "; run again with --debug and report what it prints"
-    _say(f"nullfs-explorer: a fault of this program: {type(error).__name__}: {_one_line(error)}{hint}")
+    _say(f"{PROGRAM}: a fault of this program: {type(error).__name__}: {_one_line(error)}{hint}")
     return ExitCode.TARGET

@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
+from explorer.wire import ExitCode
+
 __all__ = ("ExitCode", "is_program", "note_program")
-
-
-class ExitCode:
-    """What the exit code says."""
-
-    OK = 0
-    FOUND = 1
-    """Something was found that is worth failing for."""
-    USAGE = 2
-    """The command line is wrong, or its output cannot be written where it says."""
-    TARGET = 3
-    """The target cannot be opened, or the reader crashed before it had read the tasks."""
-    ERRORS = 4
-    """Captured with errors; the output is written."""
 
 
 _program = False

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import click
+
+from explorer.output.formats import SNAPSHOT_FORMATS, format_of_name
+from explorer.wire import PROGRAM
 
 from .formats import OutputFile
 from .process import ExitCode
@@ -16,15 +19,11 @@ if TYPE_CHECKING:
     from explorer.model import Snapshot
 
 __all__ = (
-    "FORMATS",
-    "format_of",
     "schema_command",
     "snapshot_command",
     "warn_of_errors",
-    "write_snapshot",
 )
 
-FORMATS = ("json", "jsonl", "csv")
 #: Of each part of an error that is shown on the terminal.
 _MOST_WORDS = 250
 
@@ -41,7 +40,7 @@ _MOST_WORDS = 250
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(FORMATS),
+    type=click.Choice(list(SNAPSHOT_FORMATS)),
     help="Default: by the name of FILE, else json.",
 )
 @click.option(
@@ -58,7 +57,7 @@ def snapshot_command(
         check_writable(output)
     plugins = arguments.plugin_set()
     snapshot = read_snapshot(arguments, output=output, plugins=plugins)
-    form = format_ or format_of(output)
+    form = format_of_name(output) if format_ is None else SNAPSHOT_FORMATS[format_]
     if redact:
         from explorer.output.redacted import redact_and_encode
 
@@ -69,28 +68,8 @@ def snapshot_command(
             out.write(content)
         return max(broken, warn_of_errors(snapshot))
     with open_output(output) as out:
-        write_snapshot(snapshot, out, form)
+        form.write(snapshot, out)
     return warn_of_errors(snapshot)
-
-
-def format_of(output: Path | None) -> str:
-    """The format that a file's name asks for."""
-    if output is None:
-        return "json"
-    from explorer.compression import method_of_name
-
-    method = method_of_name(output.name)
-    name = output.name if method is None else output.name.removesuffix(method.suffix)
-    suffix = Path(name).suffix.removeprefix(".")
-    return suffix if suffix in ("jsonl", "csv") else "json"
-
-
-def write_snapshot(snapshot: Snapshot, out: BinaryIO, format_: str) -> None:
-    """Write a snapshot in one of :data:`FORMATS`."""
-    from explorer.output.csvfile import write_csv
-    from explorer.output.snapshots import write_json, write_jsonl
-
-    {"json": write_json, "jsonl": write_jsonl, "csv": write_csv}[format_](snapshot, out)
 
 
 def warn_of_errors(snapshot: Snapshot) -> int:
@@ -101,13 +80,13 @@ def warn_of_errors(snapshot: Snapshot) -> int:
     lost = lost_tasks(snapshot)
     if lost is not None:
         why = escape_text(lost[:_MOST_WORDS])
-        click.echo(f"nullfs-explorer: tasks are missing, there are {task_count(snapshot)}: {why}", err=True)
+        click.echo(f"{PROGRAM}: tasks are missing, there are {task_count(snapshot)}: {why}", err=True)
     if not snapshot.errors:
         return ExitCode.OK if lost is None else ExitCode.ERRORS
 
     first, count = snapshot.errors[0], len(snapshot.errors)
     click.echo(
-        f"nullfs-explorer: {count} value{'s' * (count != 1)} could not be read; the first: "
+        f"{PROGRAM}: {count} value{'s' * (count != 1)} could not be read; the first: "
         + ": ".join(escape_text(text[:_MOST_WORDS]) for text in (first.where, first.what, first.why)),
         err=True,
     )
@@ -117,6 +96,6 @@ def warn_of_errors(snapshot: Snapshot) -> int:
 @click.command("schema")
 def schema_command() -> None:
     """Print the JSON Schema of a snapshot."""
-    from explorer.output.snapshots import snapshot_schema
+    from explorer.codec.snapshots import snapshot_schema
 
     click.echo(json.dumps(snapshot_schema(), indent=2))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import click
 
 from explorer.caller import allow_strangers
+from explorer.wire import PROGRAM, Crashed, Progress, message_line
 
 if TYPE_CHECKING:
     from explorer.capture.capture import CaptureStats
@@ -215,14 +216,13 @@ class ProgressLine:
         now = time.monotonic()
         if what != last or done == total or now - when >= _PROGRESS_S:
             self._last = (what, now)
-            name = what.replace("\t", " ").replace("\n", " ")
-            sys.stderr.write(f"progress\t{name}\t{done}\t{'' if total is None else total}\n")
+            sys.stderr.write(message_line(Progress(what, done, total)))
             sys.stderr.flush()
 
     def clear(self, crashed: str | None = None) -> None:
         """Take the line away before anything else is printed. :param crashed: signal that ended who showed it"""
         if crashed is not None and self._lines:
-            sys.stderr.write(f"crashed\t{crashed}\n")
+            sys.stderr.write(message_line(Crashed(crashed)))
         if self._dirty or (crashed is not None and self._shown and not self._lines):
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
@@ -264,7 +264,7 @@ def read_named_snapshot(
     if spec.kind in ("snapshot", "recording") and not keeps_rights:
         give_up_rights(spec, output)
     if spec.kind == "snapshot":
-        from explorer.output.snapshots import load_snapshot
+        from explorer.codec.snapshots import load_snapshot
 
         assert spec.path is not None
         snapshot = load_snapshot(spec.path, spec.file_name)
@@ -351,9 +351,7 @@ def say_broken(loaded: LoadedPlugins, snapshot: Snapshot | None = None) -> int:
     known = set() if snapshot is None else {(error.where, error.why) for error in snapshot.errors}
     for broken in loaded.errors:
         if (f"plugin {broken.name}", broken.why) not in known:
-            click.echo(
-                f"nullfs-explorer: {escape_lines(f'plugin {broken.name}: load: {broken.why}')}", err=True
-            )
+            click.echo(f"{PROGRAM}: {escape_lines(f'plugin {broken.name}: load: {broken.why}')}", err=True)
     return ExitCode.ERRORS if loaded.errors else ExitCode.OK
 
 

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from explorer.output.formats import SNAPSHOT_FORMATS, format_of_name
+from explorer.wire import PROGRAM
+
 from .formats import OutputFile
 from .process import ExitCode
-from .snapshot import FORMATS, format_of, warn_of_errors, write_snapshot
+from .snapshot import warn_of_errors
 
 if TYPE_CHECKING:
     from explorer.output.timeline import TimelineHead
@@ -43,7 +46,7 @@ def timeline_command(file: Path, as_json: bool) -> int:
     click.echo(timeline_json(timeline, head) if as_json else "\n".join(render_timeline(timeline, head)))
     if head.damage is None:
         return ExitCode.OK
-    click.echo(f"nullfs-explorer: {escape_text(f'{file}: cut off or damaged: {head.damage}')}", err=True)
+    click.echo(f"{PROGRAM}: {escape_text(f'{file}: cut off or damaged: {head.damage}')}", err=True)
     return ExitCode.ERRORS
 
 
@@ -84,7 +87,10 @@ def _head(recording: Recording) -> TimelineHead:
     help="Write here instead of to standard output; .zst, .gz, .xz, .bz2 and .lz4 compress. Mode 0600.",
 )
 @click.option(
-    "--format", "format_", type=click.Choice(FORMATS), help="Default: by the name of FILE, else json."
+    "--format",
+    "format_",
+    type=click.Choice(list(SNAPSHOT_FORMATS)),
+    help="Default: by the name of FILE, else json.",
 )
 def frame_command(file: Path, moment: str | None, output: Path | None, format_: str | None) -> int:
     """Export the frame of the recording FILE at MOMENT as a snapshot: @3.4s, or @#12; without it, the last one.
@@ -101,6 +107,7 @@ def frame_command(file: Path, moment: str | None, output: Path | None, format_: 
     _give_up_rights(path, output)
     with Recording.open(path, str(file)) as recording:
         snapshot = recording.snapshot_at(moment)
+    form = format_of_name(output) if format_ is None else SNAPSHOT_FORMATS[format_]
     with open_output(output) as out:
-        write_snapshot(snapshot, out, format_ or format_of(output))
+        form.write(snapshot, out)
     return warn_of_errors(snapshot)

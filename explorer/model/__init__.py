@@ -4,8 +4,23 @@ from .activity import KernelSetting, LoadedModule, StackFrame, UserModeHelper, W
 from .base import KERNEL_WORD, Address, HexInt, KernelInt, KernelText, Record, hex_address
 from .facts import check_facts
 from .finding import Finding, Reference, Severity
+from .flags import PF_NAMES, TaskFlag
 from .fs import FsStruct, PathRef, Placement
 from .mount import Attachment, Mount, MountNamespace
+from .refs import (
+    KERNEL,
+    comm_and_pid,
+    fs_name,
+    fs_reference,
+    global_fs,
+    known,
+    mount_name,
+    mount_reference,
+    namespace_name,
+    namespace_reference,
+    task_name,
+    task_reference,
+)
 from .snapshot import (
     SCHEMA_VERSION,
     SNAPSHOT_ARRAYS,
@@ -20,7 +35,9 @@ from .task import Kthread, Owner, Task, TaskKind
 from .text import display_width, escape_text, kernel_bytes, kernel_text
 
 __all__ = (
+    "KERNEL",
     "KERNEL_WORD",
+    "PF_NAMES",
     "SCHEMA_VERSION",
     "SNAPSHOT_ARRAYS",
     "Address",
@@ -49,15 +66,27 @@ __all__ = (
     "Source",
     "StackFrame",
     "Task",
+    "TaskFlag",
     "TaskKind",
     "UserModeHelper",
     "Walk",
     "Work",
     "Workqueue",
     "check_facts",
+    "comm_and_pid",
     "display_width",
     "escape_text",
+    "fs_name",
+    "fs_reference",
+    "global_fs",
     "hex_address",
     "kernel_bytes",
     "kernel_text",
+    "known",
+    "mount_name",
+    "mount_reference",
+    "namespace_name",
+    "namespace_reference",
+    "task_name",
+    "task_reference",
 )

@@ -1,23 +1,27 @@
 """What differs between two snapshots: the stable shape of ``nullfs-explorer diff --format json``.
 
 Add to it, never rename. Kernel text in it is not escaped. Every ``before`` and ``after`` is text as people read it, or
-null where there was no value.
+null where there was no value. What programs ask of a difference is beside the words, and in no document: fields with
+``exclude``.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
 
 from .base import Address, KernelText, Record
-from .task import TaskKind
+from .task import Owner, TaskKind
 
 __all__ = (
     "DIFF_SCHEMA_VERSION",
     "Change",
     "DiffSide",
+    "Fact",
     "ObjectChange",
+    "ObjectState",
     "Regrouping",
     "SnapshotDiff",
     "TaskChange",
@@ -28,10 +32,48 @@ __all__ = (
 DIFF_SCHEMA_VERSION = 1
 
 
+class Fact(StrEnum):
+    """What can differ: of a task, a mount, a namespace, an ``fs_struct`` or the kernel."""
+
+    COMM = "comm"
+    KIND = "kind"
+    OWNER = "owner"
+    BORROWING = "borrowing"
+    ROOT = "root"
+    PWD = "pwd"
+    UMASK = "umask"
+    FS_STRUCT = "fs_struct"
+    MNT_NS = "mnt_ns"
+    USERS = "users"
+    HOLDERS = "holders"
+    MOUNTPOINT = "mountpoint"
+    ATTACHMENT = "attachment"
+    OPTIONS = "options"
+    PARENT = "parent"
+    OVERMOUNT = "overmount"
+    VISIBLE_ROOT = "visible_root"
+    RELEASE = "release"
+    BUILD_ID = "build_id"
+    GENERATION = "generation"
+    CMDLINE = "cmdline"
+    PID1_OWNS = "PID 1 owns"
+    VERDICT = "verdict"
+    INIT_FS = "init_fs"
+    INIT_FS_ROOT = "init_fs root"
+    INIT_FS_PWD = "init_fs pwd"
+    INIT_FS_UMASK = "init_fs umask"
+    INIT_FS_USERS = "init_fs held by user tasks"
+    USERSPACE_INIT_FS = "userspace_init_fs"
+    USERSPACE_INIT_FS_ROOT = "userspace_init_fs root"
+    USERSPACE_INIT_FS_PWD = "userspace_init_fs pwd"
+    USERSPACE_INIT_FS_UMASK = "userspace_init_fs umask"
+    USERSPACE_INIT_FS_USERS = "userspace_init_fs held by user tasks"
+
+
 class Change(Record):
     """One fact that is not what it was."""
 
-    what: str
+    what: Fact
     before: KernelText | None
     after: KernelText | None
 
@@ -56,14 +98,10 @@ class TaskLabel(Record):
     pid: int
     comm: KernelText
     kind: TaskKind | None
-    owner: str
+    owner: Owner | None
     root: KernelText | None
     """``placement path``."""
-
-    @property
-    def kind_word(self) -> str:
-        """Its kind in a word, ``?`` if that is not known."""
-        return "?" if self.kind is None else self.kind.value
+    borrowing: bool | None = Field(default=None, exclude=True)
 
 
 class TaskChange(Record):
@@ -72,7 +110,7 @@ class TaskChange(Record):
     before: TaskLabel
     after: TaskLabel
     changes: list[Change]
-    """``what`` is one of comm, kind, owner, root, pwd, umask, borrowing, mnt_ns, fs_struct."""
+    """Of comm, kind, owner, root, pwd, umask, borrowing, mnt_ns and fs_struct."""
 
 
 class WorkerGroup(Record):
@@ -90,6 +128,8 @@ class WorkerGroup(Record):
 class Regrouping(Record):
     """An ``fs_struct`` of the second snapshot whose sharers did not hold one together before, or not alone."""
 
+    address: Address | None = Field(default=None, exclude=True)
+    """Of it, in the second snapshot; ``None`` in a document that was read."""
     fs: KernelText
     """``init_fs``, ``userspace_init_fs`` or its address, in the second snapshot."""
     came_from: list[KernelText]
@@ -102,15 +142,28 @@ class Regrouping(Record):
     """Those that most of them shared it with before, and do not any more."""
 
 
-class ObjectChange(Record):
-    """A mount or namespace that was added, is gone, or differs."""
+class ObjectState(StrEnum):
+    """What became of an object."""
 
-    state: Literal["added", "gone", "changed"]
+    ADDED = "added"
+    GONE = "gone"
+    CHANGED = "changed"
+
+
+class ObjectChange(Record):
+    """A mount, namespace or ``fs_struct`` that was added, is gone, or differs."""
+
+    state: ObjectState
     name: KernelText
     """Mounts: ``fstype mountpoint``; namespaces: by number or by who lives there."""
     before: Address | None
     after: Address | None
     changes: list[Change] = Field(default_factory=list)
+
+    @property
+    def address(self) -> int | None:
+        """Where it is now; of what is gone, where it was."""
+        return self.before if self.after is None else self.after
 
 
 class SnapshotDiff(Record):

@@ -141,6 +141,10 @@ class Snapshot(Record):
                 sharers.setdefault(owned, []).append(task)
         return sharers
 
+    def fs_of(self, task: Task) -> FsStruct | None:
+        """The ``fs_struct`` that a task owns; ``None`` if it has exited, or that could not be read."""
+        return self.fs_by_address.get(task.owned_fs or 0)
+
 
 #: The arrays of a snapshot, in the order in which they are written, and what their records are.
 SNAPSHOT_ARRAYS: dict[str, type[Record]] = {

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from explorer.model import escape_text
+from explorer.model import comm_and_pid, escape_text, known
 from explorer.model.diff import (
     Change,
     DiffSide,
     ObjectChange,
+    ObjectState,
     Regrouping,
     SnapshotDiff,
     TaskChange,
@@ -19,7 +20,7 @@ from explorer.model.diff import (
 
 __all__ = ("diff_json", "render_diff")
 
-_SIGNS = {"added": "+", "gone": "-", "changed": "~"}
+_SIGNS = {ObjectState.ADDED: "+", ObjectState.GONE: "-", ObjectState.CHANGED: "~"}
 _MOST_NAMES = 6
 #: More tasks than these that changed in the same way become one entry.
 _MOST_ALIKE = 3
@@ -82,19 +83,19 @@ def _change(change: Change) -> str:
 
 def _label(label: TaskLabel) -> str:
     name = escape_text(label.comm) or '""'
-    return f"{label.pid} {name} ({label.kind_word})"
+    return f"{label.pid} {name} ({known(label.kind)})"
 
 
 def _tasks(diff: SnapshotDiff) -> Iterator[str]:
     for sign, labels in (("+", diff.came), ("-", diff.went)):
         for label in labels:
-            yield f"  {sign} {_label(label)}: owner {label.owner}, root {_text(label.root)}"
+            yield f"  {sign} {_label(label)}: owner {known(label.owner)}, root {_text(label.root)}"
     folded: dict[tuple[str, ...], list[TaskChange]] = {}
     for changed in diff.changed:
         folded.setdefault(tuple(map(_change, changed.changes)), []).append(changed)
     for changes, group in folded.items():
         if len(group) > _MOST_ALIKE:
-            names = [f"{changed.after.comm} ({changed.after.pid})" for changed in group]
+            names = [comm_and_pid(changed.after.comm, changed.after.pid) for changed in group]
             yield f"  ~ {len(group)} tasks alike: {_names(names)}"
             yield from (f"      {change}" for change in changes)
             continue

@@ -12,8 +12,8 @@ from explorer.analysis.audit import AuditReport
 from explorer.analysis.completeness import task_count
 from explorer.analysis.rule import ALL_GENERATIONS, Rule
 from explorer.analysis.verdict import verdict
-from explorer.analysis.words import count
 from explorer.model import Finding, Generation, Severity, Snapshot, escape_text
+from explorer.naming import count
 
 from .table import Table, TableColumn
 

@@ -10,17 +10,18 @@ The records are those of the snapshot's own export, field by field; only which o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from explorer.analysis.task_columns import LABEL_COLUMNS, TaskRow
+from explorer.analysis.task_facts import CSV_FACTS
 from explorer.model import Record, Snapshot, Task, escape_text
 
-from .columns import COLUMNS, LABEL_COLUMNS, Column, TaskRow
-from .csvfile import write_csv_rows
+from .csvfile import csv_cells, write_csv_rows
 from .files import OutputError, open_output
 from .markdown import write_markdown
 
@@ -59,8 +60,8 @@ class RowSet:
 class _Rows(Sequence[Sequence[str]]):
     """A row's text is made when it is written."""
 
-    def __init__(self, tasks: Sequence[Task], snapshot: Snapshot, columns: Sequence[Column]) -> None:
-        self._tasks, self._snapshot, self._columns = tasks, snapshot, columns
+    def __init__(self, tasks: Sequence[Task], cells: Callable[[Task], Sequence[str]]) -> None:
+        self._tasks, self._cells = tasks, cells
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -68,22 +69,19 @@ class _Rows(Sequence[Sequence[str]]):
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
-        task = self._tasks[place]
-        row = TaskRow(task, self._snapshot.fs_by_address.get(task.owned_fs or 0), self._snapshot)
-        return [column.text(row) for column in self._columns]
+        return self._cells(self._tasks[place])
 
 
 def task_row_set(tasks: Sequence[Task], snapshot: Snapshot, query: str) -> RowSet:
     """Tasks: CSV has the columns of ``snapshot --format csv``, Markdown those of the screen."""
-    return RowSet(
-        "tasks",
-        snapshot,
-        query,
-        tasks,
-        [column.name for column in COLUMNS],
-        _Rows(tasks, snapshot, COLUMNS),
-        ([column.title for column in LABEL_COLUMNS], _Rows(tasks, snapshot, LABEL_COLUMNS)),
-    )
+
+    def labels(task: Task) -> list[str]:
+        row = TaskRow(task, snapshot.fs_of(task), snapshot)
+        return [column.text(row) for column in LABEL_COLUMNS]
+
+    titles = [column.title for column in LABEL_COLUMNS]
+    rows = _Rows(tasks, csv_cells(snapshot))
+    return RowSet("tasks", snapshot, query, tasks, list(CSV_FACTS), rows, (titles, _Rows(tasks, labels)))
 
 
 def write_rows(rows: RowSet, form: RowFormat, out: BinaryIO) -> int:

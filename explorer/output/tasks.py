@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
-from explorer.analysis.accounting import reconcile
+from explorer.analysis.accounting import books_of, reconcile
+from explorer.analysis.task_columns import label_columns, task_rows
+from explorer.analysis.worlds import WORLD_ORDER, WorldKey, world_of_root
 from explorer.model import (
     FsStruct,
     Owner,
-    Placement,
     Snapshot,
     Task,
-    TaskKind,
     escape_text,
-    hex_address,
+    fs_name,
+    global_fs,
 )
+from explorer.naming import count_kinds, name_label, path_label, pwd_label, runs_label
 
-from .columns import TaskRow, name_label, path_label, pwd_label, runs_label, task_rows, users_label
 from .findings import findings_heading
 from .table import Table, TableColumn
 
@@ -26,26 +26,6 @@ __all__ = ("Matches", "render_summary", "tasks_table", "worlds_table")
 #: Which tasks to show; ``None`` for all.
 Matches = Callable[[Task], bool] | None
 
-_WORLD_ORDER = (
-    Placement.NULLFS,
-    Placement.INIT_ROOT,
-    Placement.CHROOT,
-    Placement.NS_ROOT,
-    Placement.NULLFS_NS_ROOT,
-    Placement.DETACHED,
-    Placement.FAILFS,
-    Placement.INTERNAL,
-)
-_KINDS = {
-    TaskKind.INIT: ("thread of PID 1", "threads of PID 1"),
-    TaskKind.USER: ("user task", "user tasks"),
-    TaskKind.KTHREAD: ("kthread", "kthreads"),
-    TaskKind.KWORKER: ("kworker", "kworkers"),
-    TaskKind.RESCUER: ("rescuer", "rescuers"),
-    TaskKind.IDLE: ("idle", "idle"),
-    TaskKind.IO_WORKER: ("io worker", "io workers"),
-    TaskKind.USERMODEHELPER: ("usermodehelper", "usermodehelpers"),
-}
 _NAMES_SHOWN = 4
 
 
@@ -72,21 +52,11 @@ def _names(tasks: list[Task]) -> str:
     return ", ".join(name_label(task) for task in tasks)
 
 
-def _counted(kind: TaskKind | None, count: int) -> str:
-    if kind is None:
-        return f"{count} of unknown kind"
-    return f"{count} {_KINDS[kind][count != 1]}"
-
-
 def _who(tasks: list[Task]) -> str:
     """Names where they are few, counts by kind where they are many; whoever borrows is always named."""
     if not tasks:
         return "nobody found"
-    if len(tasks) <= _NAMES_SHOWN:
-        text = _names(tasks)
-    else:
-        counts = Counter(task.kind for task in tasks)
-        text = ", ".join(_counted(kind, count) for kind, count in counts.most_common())
+    text = _names(tasks) if len(tasks) <= _NAMES_SHOWN else count_kinds(task.kind for task in tasks)
     borrowers = [task for task in tasks if task.borrowing]
     if borrowers:
         text += " (borrowing)" if len(tasks) == 1 else f"; borrowing: {_names(borrowers)}"
@@ -94,10 +64,8 @@ def _who(tasks: list[Task]) -> str:
 
 
 def _world(fs: FsStruct) -> tuple[int, str]:
-    placement = None if fs.root is None else fs.root.placement
-    if placement is None:
-        return len(_WORLD_ORDER), "?"
-    return _WORLD_ORDER.index(placement), placement.value
+    world = world_of_root(fs)
+    return WORLD_ORDER.index(world), "?" if world is WorldKey.UNKNOWN else world.value
 
 
 def _sharers(found: list[Task], matches: Matches) -> str:
@@ -124,7 +92,7 @@ def worlds_table(snapshot: Snapshot, matches: Matches = None) -> Table:
         TableColumn("UMASK"),
         TableColumn("WHO", least=16),
     )
-    names = {snapshot.kernel.init_fs: "init_fs", snapshot.kernel.userspace_init_fs: "userspace_init_fs"}
+    names = global_fs(snapshot.kernel)
     rows = []
     ordered = sorted(
         snapshot.fs_structs,
@@ -137,8 +105,8 @@ def worlds_table(snapshot: Snapshot, matches: Matches = None) -> Table:
         rows.append(
             (
                 _world(fs)[1],
-                names.get(fs.address) or hex_address(fs.address),
-                users_label(fs, snapshot),
+                fs_name(fs.address, snapshot.kernel),
+                books_of(fs, snapshot).label,
                 path_label(fs.root, snapshot),
                 pwd_label(fs, snapshot),
                 escape_text(fs.umask or "?"),
@@ -156,40 +124,34 @@ def worlds_table(snapshot: Snapshot, matches: Matches = None) -> Table:
     return Table(columns, rows)
 
 
+#: The columns of one row per task: how many terminal columns each has at least, and what goes first.
+_LAYOUT = {
+    "pid": TableColumn("PID", numeric=True),
+    "comm": TableColumn("NAME", least=16),
+    "kind": TableColumn("KIND"),
+    "state": TableColumn("S", rank=1),
+    "owner": TableColumn("OWNER", least=11),
+    "users": TableColumn("USERS", rank=3),
+    "root": TableColumn("ROOT", least=12),
+    "pwd": TableColumn("PWD", least=8),
+    "umask": TableColumn("UMASK", rank=4),
+    "runs": TableColumn("RUNS", least=16, rank=2),
+}
+
+
 def tasks_table(snapshot: Snapshot, matches: Matches = None) -> Table:
     """One row per task that matches, by pid."""
-    columns = (
-        TableColumn("PID", numeric=True),
-        TableColumn("NAME", least=16),
-        TableColumn("KIND"),
-        TableColumn("S", rank=1),
-        TableColumn("OWNER", least=11),
-        TableColumn("USERS", rank=3),
-        TableColumn("ROOT", least=12),
-        TableColumn("PWD", least=8),
-        TableColumn("UMASK", rank=4),
-        TableColumn("RUNS", least=16, rank=2),
-    )
+    columns = label_columns(*_LAYOUT)
     return Table(
-        columns,
-        [_task_cells(row) for row in task_rows(snapshot) if matches is None or matches(row.task)],
+        tuple(_LAYOUT.values()),
+        [
+            tuple(_runs(row.task) if column.name == "runs" else column.text(row) for column in columns)
+            for row in task_rows(snapshot)
+            if matches is None or matches(row.task)
+        ],
     )
 
 
-def _task_cells(row: TaskRow) -> tuple[str, ...]:
-    task, fs = row.task, row.fs
+def _runs(task: Task) -> str:
     runs = runs_label(task)
-    if task.borrowing:
-        runs = f"{runs} ▶ borrowing userspace_init_fs".lstrip()
-    return (
-        str(task.pid),
-        name_label(task),
-        task.kind_word,
-        escape_text(task.state or "?"),
-        task.owner_word,
-        "-" if fs is None else users_label(fs, row.snapshot),
-        "-" if fs is None else path_label(fs.root, row.snapshot),
-        "-" if fs is None else pwd_label(fs, row.snapshot),
-        "-" if fs is None else escape_text(fs.umask or "?"),
-        runs,
-    )
+    return f"{runs} ▶ borrowing userspace_init_fs".lstrip() if task.borrowing else runs

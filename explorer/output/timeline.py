@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from explorer.analysis.timeline import BorrowSpan, Timeline
-from explorer.analysis.words import count
-from explorer.model import escape_text, hex_address
+from explorer.model import comm_and_pid, escape_text, hex_address
+from explorer.naming import count
 
 __all__ = ("TimelineHead", "render_timeline", "timeline_json")
 
@@ -68,7 +68,7 @@ def _borrows(timeline: Timeline) -> Iterator[str]:
         least = "at least " if span.from_start else ""
         lasted = f"{least}{span.seconds:.3f} s"
         end = lasted if span.ended else f"still at the end, {lasted} so far"
-        yield f"  {span.begin_s:8.3f} s  {escape_text(span.comm)} ({span.pid}){function}{path}: {end}"
+        yield f"  {span.begin_s:8.3f} s  {escape_text(comm_and_pid(span.comm, span.pid))}{function}{path}: {end}"
 
 
 def timeline_json(timeline: Timeline, head: TimelineHead) -> str:

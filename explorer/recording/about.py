@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from explorer.model import SCHEMA_VERSION
+from explorer.codec.version import check_version
 
 from .format import RecordingError, decode_json
 
@@ -39,7 +39,7 @@ class RecordModel(BaseModel):
 class RecordingHeader(RecordModel):
     """What the recorder said when it began."""
 
-    schema_version: Annotated[int, Field(ge=1)]
+    schema_version: int
     tool_version: _Text
     mode: _Text
     """``step`` (a guest, stopped for each frame), ``poll`` (a guest that runs), ``live`` or ``boot``."""
@@ -120,11 +120,10 @@ def parse_record(model: type[_ModelT], plain: bytes) -> _ModelT:
 
 
 def _check_version(document: dict[str, Any]) -> None:
-    version = document.get("schema_version")
-    if type(version) is int and version > SCHEMA_VERSION:
-        raise RecordingError(
-            f"it has schema version {version!s:.20}; this version reads up to {SCHEMA_VERSION}: update the tool"
-        )
+    try:
+        check_version(document.get("schema_version"))
+    except ValueError as error:
+        raise RecordingError(f"it has {error}") from error
 
 
 def reason_of(error: Exception) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.model import SCHEMA_VERSION, SNAPSHOT_ARRAYS, Record, Snapshot, check_facts
+from explorer.codec.version import check_version
+from explorer.model import SNAPSHOT_ARRAYS, Record, Snapshot, check_facts
 
 from .delta import TABLES
 
@@ -23,9 +24,7 @@ class SnapshotBuilder:
 
     def build(self, document: dict[str, Any]) -> Snapshot:
         """The snapshot of a document. :raises ValueError: (also TypeError, KeyError) if it is none"""
-        version = document["schema_version"]
-        if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
-            raise ValueError(f"schema version {version!s:.40}; this version reads up to {SCHEMA_VERSION}")
+        check_version(document["schema_version"])
         # All but the large tables is validated as that of any snapshot is: by the model, whatever it holds.
         snapshot = Snapshot.model_validate(document | dict.fromkeys(TABLES, ()))
         check_facts(snapshot.plugins)

@@ -16,6 +16,7 @@ __all__ = (
     "capture_log",
     "drgn_errors",
     "fault_user_half",
+    "map_kernel_image",
     "new_program",
     "own_vmcoreinfo",
     "physical_reader",
@@ -81,6 +82,31 @@ def fault_user_half(prog: drgn.Program) -> None:
         raise drgn.FaultError("not a kernel address", address)
 
     prog.add_memory_segment(0, _USER_HALF, fault)
+
+
+#: ``__START_KERNEL_map``, and where modules begin with KASLR: arch/x86/include/asm/page_64_types.h
+_IMAGE = 0xFFFFFFFF80000000
+_IMAGE_SIZE = 1 << 30
+_PHYSICAL_SPACE = 1 << 52
+
+
+def map_kernel_image(prog: drgn.Program, info: VmcoreInfo) -> None:
+    """Read the kernel's image without page tables, as ``__phys_addr_nodebug()`` computes: for a dump without some.
+
+    They lie where the kernel began to allocate, at the end of memory: a dump that is cut off lacks these first.
+    """
+    phys_base = info.numbers.get("phys_base")
+    if phys_base is None:
+        return
+    shift = phys_base - _IMAGE
+
+    def read(address: int, count: int, offset: int, physical: bool) -> bytes:
+        if not 0 <= address + shift < _PHYSICAL_SPACE:  # below the image, or the number is not true
+            raise drgn.FaultError("not in the kernel's image", address)
+        data: bytes = prog.read(address + shift, count, True)
+        return data
+
+    prog.add_memory_segment(_IMAGE, _IMAGE_SIZE, read)
 
 
 def physical_reader(prog: drgn.Program) -> PhysicalRead:

@@ -15,6 +15,7 @@ from explorer.target.drgn_calls import (
     capture_log,
     drgn_errors,
     fault_user_half,
+    map_kernel_image,
     new_program,
     own_vmcoreinfo,
     physical_reader,
@@ -152,11 +153,14 @@ def _open_vmcore(spec: TargetSpec, path: Path, given: VmcoreInfo | None, progres
             if core is not None:
                 hide_absent(prog, core)
             fault_user_half(prog)
+        info = info or own_vmcoreinfo(prog, name)
+        if dump.cut_off is not None:
+            map_kernel_image(prog, info)
         return OpenProgram(
             prog,
             "vmcore",
             name,
-            info or own_vmcoreinfo(prog, name),
+            info,
             True,
             dump.notes,
             missing_memory=dump.filtered,

@@ -15,8 +15,8 @@ import drgn
 import zstandard
 
 from explorer.capture.capture import CaptureRequest, capture_snapshot
+from explorer.codec.snapshots import write_json, write_jsonl
 from explorer.model import Snapshot
-from explorer.output.snapshots import write_json, write_jsonl
 from explorer.plugin import load_plugins
 from explorer.target.detect import detect_target
 from explorer.target.elfcore import read_elf_core

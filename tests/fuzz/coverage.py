@@ -16,9 +16,9 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["explorer"]):
+    from explorer.codec.snapshots import SnapshotError, parse_snapshot, write_json
+    from explorer.codec.stream import SnapshotStream
     from explorer.model import escape_text
-    from explorer.output.snapshots import SnapshotError, parse_snapshot, write_json
-    from explorer.output.stream import SnapshotStream
     from explorer.recording.format import RecordingError
     from explorer.recording.reader import Recording
     from explorer.target.btf import Btf, BtfError, Kind

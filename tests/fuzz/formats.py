@@ -16,7 +16,7 @@ import zstandard
 
 from explorer.target import typecache
 
-from .bases import SMALLEST, Bases
+from .bases import SMALLEST, Bases, flatten
 from .memory import HOSTILE
 
 __all__ = ("EDGES", "FILE_MUTATORS", "FileCase", "changed_json", "mutate_bytes", "mutate_part", "set_fields")
@@ -137,6 +137,58 @@ def _flattened(bases: Bases, rng: random.Random) -> FileCase:
         case _:
             del out[rng.randrange(len(out)) :]
     return FileCase(bytes(out), ".flat")
+
+
+def _short(bases: Bases, rng: random.Random) -> FileCase:
+    """A dump that lacks something: filtered, never written whole, cut off, also in what it is packed in.
+
+    No byte that is there is changed: what is read of it is as it was, or missing.
+    """
+    content, suffix = rng.choice((_short_elf, _short_kdump))(bases, rng)
+    if rng.random() < 0.4:
+        content = flatten(content, rng.choice((_PAGE, 1 << 16)))
+    if rng.random() < 0.6:
+        content = _cut(content, rng)
+    if rng.random() < 0.3:
+        pack = rng.choice((zstandard.ZstdCompressor(level=1).compress, lambda data: gzip.compress(data, 1)))
+        content = _cut(pack(content), rng)
+    return FileCase(content, suffix)
+
+
+def _cut(content: bytes, rng: random.Random) -> bytes:
+    """Anywhere; mostly not far from the end, or little of the dump would ever be read."""
+    lost = rng.choice((rng.randrange(200), rng.randrange(len(content) // 20), rng.randrange(len(content))))
+    return content[: len(content) - min(lost, len(content) - 1)]
+
+
+def _short_elf(bases: Bases, rng: random.Random) -> tuple[bytes, str]:
+    """``makedumpfile -E``: the file holds less of a segment than the memory had, or makedumpfile says it gave up."""
+    out = bytearray(bases.elf(SMALLEST))
+    for number in range(struct.unpack_from("<H", out, 56)[0]):
+        at = 64 + 56 * number
+        kind, size = struct.unpack_from("<I28xQ", out, at)
+        if kind == 1 and rng.random() < 0.1:
+            kept = rng.choice((0, size - 1, size - _PAGE, rng.randrange(size)))
+            struct.pack_into("<Q", out, at + 32, kept)
+    struct.pack_into("<I", out, 48, rng.randrange(2))
+    return bytes(out), ".elf"
+
+
+def _short_kdump(bases: Bases, rng: random.Random) -> tuple[bytes, str]:
+    """Descriptors, or what they lead to, were never written: zeros, which no zlib stream is."""
+    out = bytearray(bases.kdump())
+    descriptors = (2 + struct.unpack_from("<I", out, 436)[0]) * _PAGE
+    count = int.from_bytes(out[descriptors // 2 + _PAGE : descriptors], "little").bit_count()
+    for _ in range(rng.randrange(4)):
+        first = descriptors + 24 * rng.randrange(count)
+        some = 24 * rng.choice((1, rng.randrange(1, 200)))
+        out[first : first + some] = bytes(len(out[first : first + some]))
+    if rng.random() < 0.5:
+        first = rng.randrange(descriptors + 24 * count, len(out))
+        end = min(len(out), first + rng.choice((1, 40, _PAGE, 1 << 18)))
+        out[first:end] = bytes(end - first)
+    struct.pack_into("<I", out, 424, 1 | rng.choice((0, 8)))
+    return bytes(out), ".kdump"
 
 
 def _vmcoreinfo(bases: Bases, rng: random.Random) -> FileCase:
@@ -331,6 +383,7 @@ FILE_MUTATORS: dict[str, Callable[[Bases, random.Random], FileCase]] = {
     "elf-headers": _elf_headers,
     "kdump-headers": _kdump_headers,
     "flattened": _flattened,
+    "short-dumps": _short,
     "vmcoreinfo": _vmcoreinfo,
     "snapshot-tree": _snapshot_tree,
     "snapshot-bytes": _snapshot_bytes,

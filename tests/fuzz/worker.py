@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from explorer.codec.snapshots import SnapshotError, parse_snapshot
 from explorer.model import Snapshot
-from explorer.output.snapshots import SnapshotError, parse_snapshot
 from explorer.target.kernel import OpenKernel, OpenOptions
 from explorer.target.spec import Progress, TargetSpec
 from tests.holes import differences
@@ -74,7 +74,7 @@ _RARE_COMMANDS: tuple[tuple[str, ...], ...] = (
 )
 _MEMORY_BASES = ("isolated", "rfc-v1", "nullfs-rootfs", "legacy-6.12", "legacy-6.1")
 #: Of these, every second case is compared with the whole kernel: values may be missing, and none may differ.
-_DIFFERENTIAL = ("holes", "page-missing")
+_DIFFERENTIAL = ("holes", "page-missing", "short-dumps")
 _JSON = ["snapshot", "--format", "json"]
 MEMORY_MUTATORS = DAMAGE_MUTATORS | CRAFTED_MUTATORS
 FILE_MUTATORS = FORMAT_MUTATORS | TYPE_MUTATORS | RECORDING_MUTATORS | CRAFTED_FILE_MUTATORS
@@ -169,6 +169,8 @@ class Worker:
         if case.suffix == ".ko":
             return ["ko", str(path), *case.options], lambda: None
         command = [*rng.choice(_COMMANDS), str(path)]
+        if mutator in _DIFFERENTIAL and number % 2:
+            return [*_JSON, str(path)], lambda: None
         if case.suffix == ".nxrec" and rng.random() < 0.7:
             command = [*rng.choice(_RECORDING_COMMANDS), str(path)]
             command += [f"#{rng.randrange(14)}"] if command[0] == "frame" else []
@@ -213,8 +215,8 @@ def _open_instead(warm: WarmKernel) -> None:
 
 def _feed(data: bytes) -> None:
     """What the screen does with its reader's output; prints as the command would."""
-    from explorer.output.snapshots import write_json
-    from explorer.output.stream import SnapshotStream
+    from explorer.codec.snapshots import write_json
+    from explorer.codec.stream import SnapshotStream
 
     stream = SnapshotStream("the reader's output")
     try:

@@ -25,8 +25,8 @@ from explorer.analysis.rules.borrowing import STUCK_S
 from explorer.analysis.verdict import VerdictKind, verdict
 from explorer.capture.capture import CaptureRequest, capture_snapshot
 from explorer.capture.slice import record_slice
+from explorer.codec.snapshots import load_snapshot, write_json
 from explorer.model import Finding, Severity, Snapshot
-from explorer.output.snapshots import load_snapshot, write_json
 from explorer.plugin import Plugin, load_plugins
 from explorer.target.detect import detect_target
 from explorer.target.kernel import open_kernel

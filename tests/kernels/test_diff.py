@@ -182,7 +182,7 @@ def test_pid_1_leaving_userspace_init_fs_is_told_across_boots_with_who_stayed(ch
         abandoned, said_abandoned = look(guest)
     diff = diff_snapshots(shared, abandoned)
     assert not diff.same_boot
-    facts = {change.what: (change.before, change.after) for change in diff.kernel}
+    facts = {change.what.value: (change.before, change.after) for change in diff.kernel}
     assert facts["PID 1 owns"] == ("userspace_init_fs", "private")
     (sharer,) = said_shared.by_comm("init-share")
     (stayed,) = said_abandoned.by_comm("init-share")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from explorer.codec.snapshots import parse_snapshot
 from explorer.model import Snapshot, TaskKind
-from explorer.output.snapshots import parse_snapshot
 from tests.kernels.compare import common_tasks, disagreements
 from tests.kernels.lab import Guest, Oracle, boot_until
 from tests.kernels.lab.liveimage import boot_live

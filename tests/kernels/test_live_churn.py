@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from explorer.codec.snapshots import parse_snapshot
 from explorer.model import Snapshot
-from explorer.output.snapshots import parse_snapshot
 from explorer.target.qemu import query_guest
 from explorer.target.qemu_control import GuestControl
 from explorer.target.qemu_watch import GuestWatch

@@ -11,8 +11,8 @@ from explorer.analysis.changes import EventKind
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.events import EventsScreen
 from explorer.tui.screens.tasks import TasksScreen
-from explorer.tui.session.event_log import LogEntry
 from explorer.tui.session.state import Session
+from explorer.tui.views.events import LogEntry
 from tests.kernels.lab import Guest
 from tests.tui.conftest import Pilots, press, screen_text
 

@@ -11,8 +11,8 @@ import pytest
 from textual.events import Key
 from textual.pilot import Pilot
 
+from explorer.codec.snapshots import load_snapshot
 from explorer.model import Snapshot
-from explorer.output.snapshots import load_snapshot
 from explorer.tui.app import ExplorerApp
 from explorer.tui.faults import Fault
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from explorer.codec.snapshots import load_snapshot, write_json
 from explorer.output.files import open_output
-from explorer.output.snapshots import load_snapshot, write_json
 
 from .conftest import SAVED
 

@@ -10,9 +10,9 @@ from textual.widgets import Input, Static
 
 from explorer.analysis.comparison import KINDS, Comparison, compare_snapshots
 from explorer.analysis.diff import diff_snapshots
+from explorer.codec.snapshots import write_json
 from explorer.model import Placement, Snapshot
 from explorer.output.files import open_output
-from explorer.output.snapshots import write_json
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.compare import CompareScreen
 from explorer.tui.screens.prompt import TargetPrompt
@@ -61,7 +61,9 @@ async def shown(app: ExplorerApp, pilot: Pilots) -> CompareScreen:
 def test_each_difference_has_its_two_values_and_leads_to_the_object_on_each_side(
     comparison: Comparison, saved: Snapshot, later: Snapshot
 ) -> None:
-    by_name = {(each.sign, each.kind, each.name, each.what): each for each in comparison.differences}
+    by_name = {
+        (each.sign.value, each.kind.value, each.name, each.what): each for each in comparison.differences
+    }
     root = by_name["~", "task", "plain-a (90)", "root"]
     assert (root.before, root.after) == ("init-root rootfs#2:/", "chroot rootfs#2:/jail")
     assert root.a is not None and root.b is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.output.snapshots import load_snapshot, write_jsonl
+from explorer.codec.snapshots import load_snapshot, write_jsonl
 from explorer.tui.app import ExplorerApp
 from explorer.tui.session import child as reader_module
 from explorer.tui.session.child import Reader, Reading

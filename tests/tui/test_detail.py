@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from explorer.analysis.overmounts import overmount_stack
-from explorer.model import Finding, Reference, Severity, Snapshot, display_width
-from explorer.tui.views.detail import describe, describe_finding, mount_reference
+from explorer.model import (
+    Finding,
+    Reference,
+    Severity,
+    Snapshot,
+    display_width,
+    mount_reference,
+    task_reference,
+)
+from explorer.tui.views.detail import describe, describe_finding
 from explorer.tui.views.expressions import drgn_expression
-from explorer.tui.views.facts import DetailTable, place_words, wrap_text
+from explorer.tui.views.facts import DetailTable, group_reference, place_words, wrap_text
 from explorer.tui.views.mounts import mount_rows
-from explorer.tui.views.tasks import group_reference, task_reference
 
 
 def references(snapshot: Snapshot) -> list[Reference]:

@@ -7,10 +7,9 @@ import asyncio
 import pytest
 
 from explorer.analysis.audit import AuditReport
-from explorer.model import Finding, Severity, Snapshot
+from explorer.model import Finding, Severity, Snapshot, task_reference
 from explorer.tui.app import ExplorerApp
 from explorer.tui.session.state import View
-from explorer.tui.views.tasks import task_reference
 
 from .conftest import Golden, press, screen_text
 

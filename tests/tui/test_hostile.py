@@ -11,9 +11,9 @@ import pytest
 from explorer.analysis.audit import AuditReport, run_audit
 from explorer.analysis.comparison import compare_snapshots
 from explorer.analysis.worlds import find_worlds
+from explorer.codec.snapshots import load_snapshot, write_json
 from explorer.model import Reference, Snapshot
 from explorer.output.files import open_output
-from explorer.output.snapshots import load_snapshot, write_json
 from explorer.plugin import load_plugins
 from explorer.tui.views.comparison import comparison_table
 from explorer.tui.views.detail import describe, describe_finding

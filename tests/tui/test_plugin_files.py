@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from explorer.codec.snapshots import write_json
 from explorer.model import KernelSetting, Snapshot
-from explorer.output.snapshots import write_json
 from explorer.plugin import PluginSet
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.subsystems import SubsystemsScreen

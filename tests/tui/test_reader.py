@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from explorer.output.snapshots import SnapshotError, load_snapshot, write_jsonl
-from explorer.output.stream import SnapshotStream
+from explorer.codec.snapshots import SnapshotError, load_snapshot, write_jsonl
+from explorer.codec.stream import SnapshotStream
 from explorer.tui.session import child as reader_module
 from explorer.tui.session.child import Reader, ReaderFailure, Reading, run_doctor
 from tests.conftest import SAMPLE, Run

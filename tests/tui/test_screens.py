@@ -13,7 +13,7 @@ from textual.widgets import Input, Static
 
 from explorer.analysis.query import QueryError, parse_query
 from explorer.analysis.worlds import WorldKey, find_worlds
-from explorer.model import Snapshot
+from explorer.model import Snapshot, task_reference
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.info import TextScreen
 from explorer.tui.screens.overview import OverviewScreen
@@ -22,7 +22,6 @@ from explorer.tui.screens.subsystems import SubsystemsScreen
 from explorer.tui.screens.tables import FindingsScreen, FsStructsScreen, MountsScreen
 from explorer.tui.screens.tasks import TasksScreen
 from explorer.tui.session.state import Session
-from explorer.tui.views.tasks import task_reference
 from explorer.tui.widgets.door_box import DoorBox
 
 from .conftest import Pilots, drive, press, screen_text

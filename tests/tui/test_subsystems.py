@@ -10,8 +10,8 @@ from textual.widgets import Input
 
 from explorer.analysis.audit import AuditReport, run_audit
 from explorer.analysis.query import compile_query
+from explorer.codec.snapshots import load_snapshot
 from explorer.model import CaptureError, Owner, Snapshot
-from explorer.output.snapshots import load_snapshot
 from explorer.plugin import load_plugins
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.subsystems import SubsystemsScreen

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from explorer.analysis.query import parse_query
-from explorer.model import Owner, Snapshot
-from explorer.output.columns import LABEL_COLUMNS
+from explorer.analysis.task_columns import LABEL_COLUMNS
+from explorer.model import Owner, Snapshot, task_reference
 from explorer.tui.views.table import ViewColumn, fit_columns
-from explorer.tui.views.tasks import TaskTable, task_reference
+from explorer.tui.views.tasks import TaskTable
 
 
 def tasks_shown(table: TaskTable) -> list[int]:

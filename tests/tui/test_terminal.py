@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from explorer.codec.snapshots import load_snapshot, write_json
 from explorer.output.files import open_output
-from explorer.output.snapshots import load_snapshot, write_json
 from tests.conftest import DATA, silent_qemu
 
 from .conftest import SAVED

@@ -15,11 +15,11 @@ from explorer.capture.capture import CaptureRequest, CaptureStats, capture_snaps
 from explorer.capture.directmap import find_direct_map
 from explorer.capture.layout import probe_layout
 from explorer.capture.reader import MemoryReader
+from explorer.codec.encode import RecordEncoder, encode_value
+from explorer.codec.lines import parse_lines
+from explorer.codec.snapshots import parse_snapshot, write_json, write_jsonl
 from explorer.model import FsStruct, Snapshot, Task
 from explorer.model.bulk import no_garbage_collection
-from explorer.output.encode import RecordEncoder, encode_value
-from explorer.output.lines import parse_lines
-from explorer.output.snapshots import parse_snapshot, write_json, write_jsonl
 from explorer.target.detect import detect_target
 from explorer.target.kallsyms import (
     SymbolTable,

@@ -10,8 +10,8 @@ from explorer.analysis.completeness import incompleteness, lost_tasks, task_coun
 from explorer.analysis.redact import redact_snapshot
 from explorer.analysis.verdict import VerdictKind, verdict
 from explorer.analysis.worlds import WorldKey, find_worlds
+from explorer.codec.snapshots import write_json
 from explorer.model import CaptureError, Owner, Snapshot, TaskKind
-from explorer.output.snapshots import write_json
 from explorer.tui.views.overview import header_line
 from tests.conftest import Run
 from tests.unit.audit_states import find

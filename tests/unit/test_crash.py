@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.output.snapshots import load_snapshot
+from explorer.codec.snapshots import load_snapshot
 from tests.conftest import DATA, FIXTURES, SAMPLE, Run, capture_file
 from tests.crashing import crashing_plugin
 

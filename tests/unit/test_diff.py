@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from explorer.analysis.changes import find_changes
+from explorer.analysis.comparison import Sign, compare_snapshots
 from explorer.analysis.diff import diff_snapshots
 from explorer.analysis.matching import is_same_boot, worker_group
+from explorer.codec.snapshots import write_json
 from explorer.model import CaptureError, Owner, Placement, Snapshot, Task, TaskKind
 from explorer.model.diff import SnapshotDiff
 from explorer.output.diff import diff_json, render_diff
-from explorer.output.snapshots import write_json
 from tests.conftest import Run
 
 
@@ -96,6 +98,21 @@ def test_tasks_that_came_and_went_are_told_even_under_the_same_pid(before: Snaps
     assert sections(diff) == {"came", "went"}
 
 
+def test_a_task_that_was_read_in_part_comes_and_goes_with_what_is_known_of_it(
+    before: Snapshot, after: Snapshot
+) -> None:
+    task = user(after)
+    task.start_time, task.kind, task.owner = (task.start_time or 0) + 1, None, None
+    diff = diff_snapshots(before, after)
+    (came,) = json.loads(diff_json(diff))["came"]
+    assert (came["kind"], came["owner"], came["root"], "borrowing" in came) == (None, None, None, False)
+    assert any(f"+ {task.pid} {task.comm} (?): owner ?" in line for line in render_diff(diff, "a", "b"))
+    events = find_changes(before, after).events
+    assert f"{task.comm} ({task.pid}), ?, root none" in [event.text for event in events]
+    added = [each for each in compare_snapshots(before, after).differences if each.sign is Sign.ONLY_B]
+    assert [each.after for each in added if each.kind == "task"] == ["?, owner ?, root none"]
+
+
 def test_each_fact_of_a_task_that_changes_is_told(before: Snapshot, after: Snapshot) -> None:
     task = user(after)
     fs = after.fs_by_address[task.owned_fs or 0]
@@ -170,7 +187,9 @@ def test_an_abandoned_userspace_init_fs_is_told_as_a_fact_of_the_kernel(
     init = next(task for task in after.tasks if task.pid == 1)
     private = next(fs for fs in after.fs_structs if fs.sharers == 1 and fs.address != init.owned_fs)
     init.fs, init.real_fs, init.owner = private.address, private.address, Owner.PRIVATE
-    facts = {change.what: (change.before, change.after) for change in diff_snapshots(before, after).kernel}
+    facts = {
+        change.what.value: (change.before, change.after) for change in diff_snapshots(before, after).kernel
+    }
     assert facts["PID 1 owns"] == ("userspace_init_fs", "private")
     assert "userspace_init_fs held by user tasks" in facts
 

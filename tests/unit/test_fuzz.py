@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from explorer.capture.capture import CaptureRequest, capture_snapshot
-from explorer.output.snapshots import SnapshotError, load_snapshot
+from explorer.codec.snapshots import SnapshotError, load_snapshot
 from explorer.target.btf import Btf, BtfError, Kind
 from explorer.target.detect import detect_target
 from explorer.target.kallsyms import SymbolTable

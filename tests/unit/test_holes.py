@@ -9,10 +9,10 @@ import drgn
 import pytest
 
 from explorer.analysis.audit import run_audit
-from explorer.analysis.rule import mount_reference, task_reference
+from explorer.analysis.task_columns import LABEL_COLUMNS, TaskRow
+from explorer.analysis.task_facts import CSV_FACTS
 from explorer.capture.capture import CaptureRequest, capture_snapshot
-from explorer.model import Snapshot
-from explorer.output.columns import COLUMNS, LABEL_COLUMNS, TaskRow
+from explorer.model import Snapshot, mount_reference, task_reference
 from explorer.output.tasks import render_summary, tasks_table, worlds_table
 from explorer.target.detect import detect_target
 from explorer.target.kernel import OpenKernel, OpenOptions, open_kernel
@@ -180,7 +180,8 @@ def test_what_is_missing_is_a_question_mark_everywhere() -> None:
     rows = [
         TaskRow(task, snapshot.fs_by_address.get(task.owned_fs or 0), snapshot) for task in snapshot.tasks
     ]
-    texts = [column.text(row) for column in (*COLUMNS, *LABEL_COLUMNS) for row in rows]
+    texts = [column.text(row) for column in LABEL_COLUMNS for row in rows]
+    texts += [fact.text(row.task, snapshot) for fact in CSV_FACTS.values() for row in rows]
     for table in (tasks_table(snapshot), worlds_table(snapshot)):
         texts += table.lines(None)
     texts += render_summary(snapshot, "dump")

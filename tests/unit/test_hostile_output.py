@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from explorer.analysis.audit import run_audit
+from explorer.codec.snapshots import load_snapshot, write_json
 from explorer.model import Snapshot
 from explorer.output.csvfile import write_csv
-from explorer.output.snapshots import load_snapshot, write_json
 from explorer.plugin import load_plugins
 from tests.conftest import DATA
 from tests.hostile import WEAPONS, arm

@@ -26,7 +26,7 @@ from explorer.analysis.query_ast import (
     any_of,
     comparisons,
 )
-from explorer.analysis.query_fields import FIELDS, FREE_TEXT, FieldType
+from explorer.analysis.task_facts import FIELDS, FREE_TEXT, FieldType
 from explorer.model import Owner, Placement, Snapshot, Task, TaskKind, escape_text
 from tests.conftest import Run
 

@@ -13,8 +13,8 @@ import zstandard
 from explorer.analysis.accounting import reconcile
 from explorer.analysis.audit import run_audit
 from explorer.analysis.redact import Redactor, redact_snapshot
+from explorer.codec.snapshots import load_snapshot, write_json
 from explorer.model import Snapshot, kernel_bytes
-from explorer.output.snapshots import load_snapshot, write_json
 from explorer.plugin import load_plugins
 from tests.conftest import FIXTURES, Run, capture_file
 

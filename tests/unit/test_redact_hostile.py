@@ -14,6 +14,7 @@ from explorer.analysis.redact import RedactionError, Redactor, UnknownKindError,
 from explorer.capture.redact_slice import redact_slice
 from explorer.capture.slice import record
 from explorer.model import CaptureError, KernelSetting, Record, Snapshot, kernel_text
+from explorer.output.formats import SNAPSHOT_FORMATS
 from explorer.output.redacted import redact_and_encode
 from explorer.plugin import Facts, KernelWord, Plugin
 from explorer.target.detect import detect_target
@@ -104,7 +105,7 @@ def test_a_task_that_is_called_as_something_of_the_export_does_not_stop_the_reda
     isolated: Snapshot, comm: str
 ) -> None:
     isolated.tasks[5] = isolated.tasks[5].model_copy(update={"comm": comm, "pid": 12345})
-    redacted, content = redact_and_encode(isolated, [], "json")
+    redacted, content = redact_and_encode(isolated, [], SNAPSHOT_FORMATS["json"])
     assert redacted.tasks[5].comm != comm
     assert json.loads(content)["tasks"][5]["pid"] == 12345
 
@@ -228,7 +229,7 @@ def test_numbers_that_damage_has_made_are_not_taken_for_names_that_are_left(isol
         }
     )
     for form in ("json", "jsonl", "csv"):
-        _, content = redact_and_encode(damaged, (), form)
+        _, content = redact_and_encode(damaged, (), SNAPSHOT_FORMATS[form])
         assert b"-1097471460" in content
         assert b"task -1097471460" not in content  # in the error it could be anybody's name
 
@@ -236,7 +237,7 @@ def test_numbers_that_damage_has_made_are_not_taken_for_names_that_are_left(isol
 def test_a_name_longer_than_a_csv_reader_takes_is_redacted_all_the_same(isolated: Snapshot) -> None:
     task = isolated.tasks[0].model_copy(update={"comm": "secret " * 30_000})
     snapshot = isolated.model_copy(update={"tasks": [task, *isolated.tasks[1:]]})
-    _, content = redact_and_encode(snapshot, (), "csv")
+    _, content = redact_and_encode(snapshot, (), SNAPSHOT_FORMATS["csv"])
     assert len(content) > 200_000
     assert b"secret" not in content
 

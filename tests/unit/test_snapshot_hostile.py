@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from explorer.codec.snapshots import SnapshotError, parse_snapshot
 from explorer.model import SNAPSHOT_ARRAYS, Snapshot
-from explorer.output.snapshots import SnapshotError, parse_snapshot
 
 HUGE = 10**400
 

@@ -176,3 +176,17 @@ def test_a_compressed_file_that_ends_before_its_dump_begins_is_named(tmp_path: P
     packed = io.BytesIO(gzip.compress(whole("elf", tmp_path))).read(12)
     with pytest.raises(TargetError, match=r"cut off|truncated|empty"):
         open_data(packed, tmp_path)
+
+
+def test_where_a_cut_dump_has_no_image_is_a_fault_whatever_its_phys_base_says(tmp_path: Path) -> None:
+    """Below the image an address less its distance is negative; so is every one with a phys_base that is not true."""
+    data = whole("elf", tmp_path)
+    info = KERNEL.vmcoreinfo
+    assert b"NUMBER(phys_base)=" in info
+    start = info.index(b"NUMBER(phys_base)=") + len(b"NUMBER(phys_base)=")
+    length = info.index(b"\n", start) - start
+    lie = b"-9".ljust(length, b"9")[:length] if length > 1 else b"9"
+    changed = data.replace(info, info[:start] + lie + info[start + length :], 1)
+    assert len(changed) == len(data)
+    with open_data(changed[:-PAGE], tmp_path) as opened, pytest.raises(drgn.FaultError):
+        opened.prog.read(0xFFFFFFFF80000000, 8)

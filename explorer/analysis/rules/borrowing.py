@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from explorer.analysis.rule import ISOLATING, AuditContext, Case, Rule, task_reference
-from explorer.analysis.words import name_task, name_tasks, seconds
-from explorer.model import Finding, Generation, Severity, Snapshot, Task
+from explorer.analysis.rule import ISOLATING, AuditContext, Case, Rule
+from explorer.model import Finding, Generation, Severity, Snapshot, Task, TaskFlag, task_name, task_reference
+from explorer.naming import name_tasks, seconds
 
 __all__ = ("RULES", "STUCK_S", "merge_borrowers")
 
 #: A borrower in D state for longer than this is stuck: a slow disk answers sooner.
 STUCK_S = 10.0
-_PF_EXITING = 0x4  # include/linux/sched.h
 _GENERAL = "NX-BORROWER"
 _SPECIFIC = "-BORROWER"
 
@@ -44,7 +43,7 @@ def _find_borrowers(context: AuditContext) -> Iterator[Case]:
     for task in context.snapshot.tasks:
         if not task.borrowing:
             continue
-        title = f"{name_task(task)} borrows userspace_init_fs{_doing(task)}{_waiting(task)}"
+        title = f"{task_name(task)} borrows userspace_init_fs{_doing(task)}{_waiting(task)}"
         evidence = [task_reference(task)]
         if not _is_stuck(task):
             yield Case(title, evidence)
@@ -90,7 +89,7 @@ def _find_foreign(context: AuditContext) -> Iterator[Case]:
         return  # who borrows and who does not cannot be told apart
     by_fs: dict[int, list[Task]] = {}
     for task in snapshot.tasks:
-        if task.fs is None or task.real_fs is None or task.has_flag(_PF_EXITING):
+        if task.fs is None or task.real_fs is None or task.has_flag(TaskFlag.EXITING):
             continue
         if task.fs not in (task.real_fs, init_fs):
             by_fs.setdefault(task.fs, []).append(task)

@@ -8,12 +8,11 @@ from explorer.analysis.isolation import (
     find_intruders,
     init_fs_off_nullfs,
     is_kernel_thread,
-    owned_fs,
     rooted_elsewhere_by_design,
 )
-from explorer.analysis.rule import ISOLATING, AuditContext, Case, Rule, fs_reference, task_reference
-from explorer.analysis.words import name_tasks, place
-from explorer.model import Owner, PathRef, Placement, Severity, Task
+from explorer.analysis.rule import ISOLATING, AuditContext, Case, Rule
+from explorer.model import Owner, PathRef, Placement, Severity, Task, fs_reference, task_reference
+from explorer.naming import name_tasks, place
 
 __all__ = ("RULES",)
 
@@ -29,7 +28,7 @@ def _find_init_fs(context: AuditContext) -> Iterator[Case]:
     what = "root" if path is fs.root else "working directory"
     yield Case(
         f"init_fs has its {what} on {place(path, snapshot)}, not on the private nullfs",
-        [fs_reference(fs, "init_fs")],
+        [fs_reference(fs, snapshot)],
     )
 
 
@@ -48,7 +47,7 @@ def _unclaimed(context: AuditContext) -> Iterator[tuple[Task, PathRef]]:
             continue
         if rooted_elsewhere_by_design(task, generation) or task.owned_fs in intruders:
             continue
-        fs = owned_fs(task, snapshot)
+        fs = snapshot.fs_of(task)
         if fs is None or fs.root is None or fs.root.placement is None:
             continue
         if not any(plugin.claims(task, generation) for plugin in context.plugins):

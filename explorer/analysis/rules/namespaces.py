@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.analysis.isolation import is_kernel_thread, owned_fs, rooted_elsewhere_by_design
-from explorer.analysis.rule import (
-    AuditContext,
-    Case,
-    Rule,
-    mount_namespace_reference,
-    mount_reference,
-    task_reference,
-)
-from explorer.analysis.words import known, name_mount, name_tasks, place
+from explorer.analysis.isolation import is_kernel_thread, rooted_elsewhere_by_design
+from explorer.analysis.rule import AuditContext, Case, Rule
 from explorer.model import (
     Attachment,
     Mount,
@@ -25,7 +17,13 @@ from explorer.model import (
     Snapshot,
     Task,
     TaskKind,
+    known,
+    mount_name,
+    mount_reference,
+    namespace_reference,
+    task_reference,
 )
+from explorer.naming import name_tasks, place
 
 __all__ = ("RULES",)
 
@@ -33,7 +31,7 @@ __all__ = ("RULES",)
 def _rooted(snapshot: Snapshot) -> Iterator[tuple[Task, PathRef, Mount, MountNamespace]]:
     """Tasks with a root in some mount namespace."""
     for task in snapshot.tasks:
-        fs = owned_fs(task, snapshot)
+        fs = snapshot.fs_of(task)
         if fs is None or fs.root is None or rooted_elsewhere_by_design(task, snapshot.kernel.generation):
             continue
         mount = snapshot.mount_by_address.get(fs.root.mount)
@@ -45,7 +43,7 @@ def _rooted(snapshot: Snapshot) -> Iterator[tuple[Task, PathRef, Mount, MountNam
 
 
 def _evidence(tasks: list[Task], mount: Mount, namespace: MountNamespace) -> list[Reference]:
-    return [*map(task_reference, tasks), mount_reference(mount), mount_namespace_reference(namespace)]
+    return [*map(task_reference, tasks), mount_reference(mount), namespace_reference(namespace)]
 
 
 def _by_mount(
@@ -69,7 +67,7 @@ def _find_bottom(context: AuditContext) -> Iterator[Case]:
         if namespace.visible_root == mount.address:
             continue  # a namespace of nothing else: the next rule
         yield Case(
-            f"{name_tasks(tasks)} {verb} root on {name_mount(mount)}, below everything mounted in its namespace",
+            f"{name_tasks(tasks)} {verb} root on {mount_name(mount)}, below everything mounted in its namespace",
             evidence,
         )
 
@@ -103,11 +101,11 @@ def _find_overmounted(context: AuditContext) -> Iterator[Case]:
         if not _below_visible(mount, namespace, snapshot):
             continue
         top = snapshot.mount_by_address.get(namespace.visible_root or 0)
-        above = "" if top is None else f", below {name_mount(top)} that is mounted over it"
+        above = "" if top is None else f", below {mount_name(top)} that is mounted over it"
         verb = "has its" if len(tasks) == 1 else "have their"
         many = any(task.kind is TaskKind.INIT or is_kernel_thread(task) for task in tasks)
         yield Case(
-            f"{name_tasks(tasks)} {verb} root on {name_mount(mount)}{above}",
+            f"{name_tasks(tasks)} {verb} root on {mount_name(mount)}{above}",
             _evidence(tasks, mount, namespace),
             Severity.MEDIUM if many else None,
         )

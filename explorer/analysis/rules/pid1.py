@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from explorer.analysis.isolation import find_abandonment, is_user_task
-from explorer.analysis.rule import ISOLATING, AuditContext, Case, Rule, fs_reference, task_reference
-from explorer.analysis.words import count, name_task, name_tasks
-from explorer.model import Generation, Severity
+from explorer.analysis.rule import ISOLATING, AuditContext, Case, Rule
+from explorer.model import Generation, Severity, fs_reference, task_name, task_reference
+from explorer.naming import count, name_tasks
 
 __all__ = ("RULES",)
 
@@ -21,7 +21,7 @@ def _find_abandoned(context: AuditContext) -> Iterator[Case]:
     found = find_abandonment(context.snapshot)
     if found is None:
         return
-    pid1 = "PID 1" if found.pid1 is None else name_task(found.pid1)
+    pid1 = "PID 1" if found.pid1 is None else task_name(found.pid1)
     title = (
         f"{pid1} abandoned userspace_init_fs" if found.left else f"userspace_init_fs of {pid1} has no root"
     )
@@ -32,7 +32,7 @@ def _find_abandoned(context: AuditContext) -> Iterator[Case]:
         title += f"; {name_tasks(found.collateral)} {was} moved with it"
     evidence = [] if found.pid1 is None else [task_reference(found.pid1)]
     if found.fs is not None:
-        evidence.append(fs_reference(found.fs, "userspace_init_fs"))
+        evidence.append(fs_reference(found.fs, context.snapshot))
     evidence += map(task_reference, found.collateral)
     rfc = context.snapshot.kernel.generation is Generation.RFC_V1
     yield Case(title, evidence, explanation=_RFC_V1_MEANS if rfc else None)
@@ -55,7 +55,7 @@ def _find_sharers(context: AuditContext) -> Iterator[Case]:
         verb = "shares" if len(others) == 1 else "share"
         yield Case(
             f"{name_tasks(others)} {verb} userspace_init_fs with PID 1",
-            [*map(task_reference, others), fs_reference(fs, "userspace_init_fs")],
+            [*map(task_reference, others), fs_reference(fs, snapshot)],
         )
 
 

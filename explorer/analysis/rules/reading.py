@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from explorer.analysis.completeness import lost_tasks, task_count
 from explorer.analysis.rule import AuditContext, Case, Rule
-from explorer.analysis.words import count
 from explorer.model import Severity
+from explorer.naming import count
 
 __all__ = ("RULES",)
 

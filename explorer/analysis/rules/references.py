@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.analysis.accounting import Reference, reconcile
+from explorer.analysis.accounting import Books, reconcile
 from explorer.analysis.completeness import lost_tasks
-from explorer.analysis.rule import AuditContext, Case, Rule, fs_reference, task_reference
-from explorer.analysis.words import count, name_tasks
-from explorer.model import FsStruct, Severity, Snapshot
+from explorer.analysis.rule import AuditContext, Case, Rule
+from explorer.model import Severity, Snapshot, fs_reference, task_reference
+from explorer.naming import count, name_tasks
 
 __all__ = ("RULES",)
 
@@ -19,26 +19,23 @@ _RUNNING = (
 _AGAIN = "Read it again, or take a dump, in which nothing moves."
 
 
-def _name(fs: FsStruct, snapshot: Snapshot) -> str:
-    names = {snapshot.kernel.init_fs: "init_fs", snapshot.kernel.userspace_init_fs: "userspace_init_fs"}
-    return names.get(fs.address) or f"fs_struct 0x{fs.address:x}"
-
-
-def _books(snapshot: Snapshot) -> Iterator[tuple[Reference, int]]:
+def _books(snapshot: Snapshot) -> Iterator[tuple[Books, int]]:
     """Unbalanced books and by how much ``users`` is too high."""
     for books in reconcile(snapshot):
-        if books.fs.users is not None and not books.balanced:
+        if books.fs.users is not None and books.differ:
             yield books, books.fs.users - books.expected
 
 
-def _case(books: Reference, snapshot: Snapshot) -> Case:
+def _case(books: Books, snapshot: Snapshot) -> Case:
     fs = books.fs
     holders = snapshot.sharers_by_fs.get(fs.address, [])
     pointer = books.expected - fs.sharers
     found = count(fs.sharers, "holder") + (" and the global pointer" if pointer else "")
     who = f": {name_tasks(holders)}" if holders else ""
-    title = f"{_name(fs, snapshot)} counts {count(fs.users or 0, 'user')}, found are {found}{who}"
-    return Case(title, [fs_reference(fs, _name(fs, snapshot)), *map(task_reference, holders)])
+    title = (
+        f"{fs_reference(fs, snapshot).label} counts {count(fs.users or 0, 'user')}, found are {found}{who}"
+    )
+    return Case(title, [fs_reference(fs, snapshot), *map(task_reference, holders)])
 
 
 def _downgraded(case: Case, severity: Severity, explanation: str, advice: str) -> Case:
@@ -92,8 +89,8 @@ def _find_odd(context: AuditContext) -> Iterator[Case]:
             holders = snapshot.sharers_by_fs.get(fs.address, [])
             who = f" of {name_tasks(holders)}" if holders else ""
             yield Case(
-                f"the sequence count of {_name(fs, snapshot)}{who} is odd ({fs.seq})",
-                [fs_reference(fs, _name(fs, snapshot)), *map(task_reference, holders)],
+                f"the sequence count of {fs_reference(fs, snapshot).label}{who} is odd ({fs.seq})",
+                [fs_reference(fs, snapshot), *map(task_reference, holders)],
             )
 
 
@@ -105,10 +102,10 @@ def _find_in_exec(context: AuditContext) -> Iterator[Case]:
         holders = snapshot.sharers_by_fs.get(fs.address, [])
         stuck = [task for task in holders if task.state == "D"]
         who = f" of {name_tasks(holders)}" if holders else ""
-        title = f"{_name(fs, snapshot)}{who} is in the middle of an execve()"
+        title = f"{fs_reference(fs, snapshot).label}{who} is in the middle of an execve()"
         if stuck:
             title += f", in which {name_tasks(stuck)} {'waits' if len(stuck) == 1 else 'wait'}"
-        yield Case(title, [fs_reference(fs, _name(fs, snapshot)), *map(task_reference, holders)])
+        yield Case(title, [fs_reference(fs, snapshot), *map(task_reference, holders)])
 
 
 RULES = (

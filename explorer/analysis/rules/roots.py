@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from explorer.analysis.containment import is_inside
-from explorer.analysis.isolation import find_abandonment, is_kernel_thread, is_user_task, owned_fs
-from explorer.analysis.rule import AuditContext, Case, Rule, mount_reference, task_reference
-from explorer.analysis.words import name_mount, name_tasks, place
-from explorer.model import Attachment, FsStruct, PathRef, Placement, Severity, Snapshot, Task
+from explorer.analysis.isolation import find_abandonment, is_kernel_thread, is_user_task
+from explorer.analysis.rule import AuditContext, Case, Rule
+from explorer.model import (
+    Attachment,
+    FsStruct,
+    PathRef,
+    Placement,
+    Severity,
+    Snapshot,
+    Task,
+    mount_name,
+    mount_reference,
+    task_reference,
+)
+from explorer.naming import name_tasks, place
 
 __all__ = ("RULES",)
 
@@ -18,7 +29,7 @@ _SAID_ELSEWHERE = frozenset({Placement.NULLFS, Placement.FAILFS, Placement.DETAC
 
 def _placed(snapshot: Snapshot) -> Iterator[tuple[Task, FsStruct]]:
     for task in snapshot.tasks:
-        fs = owned_fs(task, snapshot)
+        fs = snapshot.fs_of(task)
         if fs is not None:
             yield task, fs
 
@@ -50,7 +61,7 @@ def _detached_pwd(fs: FsStruct) -> PathRef | None:
 
 def _detached_case(snapshot: Snapshot, address: int, tasks: list[Task], what: str) -> Case:
     mount = snapshot.mount_by_address.get(address)
-    name = "a mount that could not be read" if mount is None else name_mount(mount)
+    name = "a mount that could not be read" if mount is None else mount_name(mount)
     verb = "has its" if len(tasks) == 1 else "have their"
     where = f"{name_tasks(tasks)} {verb} {what} on {name}"
     evidence = [task_reference(task) for task in tasks]

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from explorer.analysis.isolation import find_intruders, is_kernel_thread
-from explorer.analysis.rule import (
-    ISOLATING,
-    AuditContext,
-    Case,
-    Rule,
+from explorer.analysis.rule import ISOLATING, AuditContext, Case, Rule
+from explorer.model import (
+    Severity,
+    Snapshot,
+    Task,
     fs_reference,
-    mount_namespace_reference,
+    namespace_reference,
     task_reference,
 )
-from explorer.analysis.words import count, name_tasks
-from explorer.model import FsStruct, Severity, Snapshot, Task
+from explorer.naming import count, name_tasks
 
 __all__ = ("RULES",)
 
@@ -36,13 +35,8 @@ def _find_intruders(context: AuditContext) -> Iterator[Case]:
             title = f"{name_tasks(tasks)} {verb} init_fs with the kernel threads"
         evidence = [task_reference(task) for task in tasks]
         if fs is not None:
-            evidence.append(fs_reference(fs, _name(fs, snapshot)))
+            evidence.append(fs_reference(fs, snapshot))
         yield Case(title, evidence)
-
-
-def _name(fs: FsStruct, snapshot: Snapshot) -> str | None:
-    names = {snapshot.kernel.init_fs: "init_fs", snapshot.kernel.userspace_init_fs: "userspace_init_fs"}
-    return names.get(fs.address)
 
 
 def _across(
@@ -57,7 +51,7 @@ def _across(
         evidence = [task_reference(task) for task in tasks]
         fs = snapshot.fs_by_address.get(address)
         if fs is not None:
-            evidence.append(fs_reference(fs, _name(fs, snapshot)))
+            evidence.append(fs_reference(fs, snapshot))
         title = f"{name_tasks(firsts)} share an fs_struct from {count(len(spaces), what)}"
         yield Case(title, evidence), spaces
 
@@ -66,7 +60,7 @@ def _find_across_namespaces(context: AuditContext) -> Iterator[Case]:
     snapshot = context.snapshot
     for case, spaces in _across(snapshot, lambda task: task.mnt_ns, "mount namespace"):
         namespaces = (snapshot.namespace_by_address.get(space) for space in spaces)
-        case.evidence.extend(mount_namespace_reference(space) for space in namespaces if space is not None)
+        case.evidence.extend(namespace_reference(space) for space in namespaces if space is not None)
         yield case
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from explorer.analysis.isolation import is_kernel_thread
-from explorer.analysis.rule import AuditContext, Case, Rule, task_reference
-from explorer.analysis.words import name_task
-from explorer.model import Placement, Severity, Snapshot, Task, Walk
+from explorer.analysis.rule import AuditContext, Case, Rule
+from explorer.model import Placement, Severity, Snapshot, Task, Walk, task_name, task_reference
 
 __all__ = ("RULES",)
 
@@ -36,7 +35,7 @@ def _find_walks(context: AuditContext) -> Iterator[Case]:
         if errno is None or placement is None:
             continue
         path = "a path" if task.walk.path is None else task.walk.path
-        title = f"{name_task(task)} looks up {path} in {placement.value} and will get {errno}{_code(task)}"
+        title = f"{task_name(task)} looks up {path} in {placement.value} and will get {errno}{_code(task)}"
         evidence = [task_reference(task)]
         if task.borrowing:
             yield Case(

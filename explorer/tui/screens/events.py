@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.tui.session.event_log import MOST_ENTRIES, LogEntry
+from explorer.tui.session.event_log import MOST_ENTRIES
 from explorer.tui.session.state import View
-from explorer.tui.views.events import describe_entry, events_table
+from explorer.tui.views.events import LogEntry, describe_entry, events_table
 from explorer.tui.views.facts import Detail
 from explorer.tui.views.records import RecordTable
 

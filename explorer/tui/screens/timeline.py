@@ -7,8 +7,7 @@ from typing import Any
 from textual.app import ComposeResult
 
 from explorer.analysis.timeline_events import Event, EventKind
-from explorer.analysis.words import known
-from explorer.model import Reference, Snapshot, escape_text
+from explorer.model import Reference, Snapshot, escape_text, mount_name, namespace_name, task_name
 from explorer.tui.session.playback import Playback
 from explorer.tui.session.state import View
 from explorer.tui.views.facts import Detail
@@ -74,9 +73,9 @@ def _about(event: Event, snapshot: Snapshot) -> Reference | None:
 
 def _label(kind: str, found: Any) -> str:
     labels = {
-        "task": lambda: f"{found.name} ({found.pid})",
-        "mount": lambda: f"{found.fstype or '?'}#{known(found.id)}",
-        "mount_namespace": lambda: f"mnt:[{known(found.inum)}]",
+        "task": lambda: task_name(found),
+        "mount": lambda: mount_name(found),
+        "mount_namespace": lambda: namespace_name(found),
     }
     return labels.get(kind, lambda: f"0x{found.address:x}")()
 

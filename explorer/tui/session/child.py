@@ -1,8 +1,6 @@
 """Reads a target in a child process, so that neither a fault nor a hang of the reader takes the screen with it.
 
-The child is this program's own ``snapshot`` command. Its standard output is a snapshot as JSON Lines; its standard
-error has lines of progress (``progress<TAB>what<TAB>done<TAB>total``), and at the end one line that says why it failed.
-A line ``crashed<TAB>signal`` says that the process that read has crashed, and that another one writes what was kept.
+The child is this program's own ``snapshot`` command; :mod:`explorer.wire` knows what it says.
 """
 
 from __future__ import annotations
@@ -16,16 +14,25 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from explorer.codec.snapshots import SnapshotError
+from explorer.codec.stream import SnapshotStream
 from explorer.model import CaptureError, Snapshot, escape_text
-from explorer.output.snapshots import SnapshotError
-from explorer.output.stream import SnapshotStream
+from explorer.wire import (
+    Crashed,
+    ExitCode,
+    Progress,
+    Words,
+    parse_message,
+    reader_arguments,
+    signal_of,
+)
 
 __all__ = ("Reader", "ReaderFailure", "Reading", "run_doctor")
 
 _CHUNK = 1 << 18
+#: Exit codes with which a snapshot has been written, if not of everything.
+_WITH_SNAPSHOT = (ExitCode.OK, ExitCode.ERRORS)
 _MAX_LINE = 16 << 20
-_PARTIAL = 4
-_BY_SIGNAL = 128
 _GRACE_S = 2.0
 _MAX_ERRORS = 50
 _DOCTOR_S = 30.0
@@ -51,7 +58,7 @@ class Reading:
     """The child did not come to its end: this is what there was by then, and not what another child will give."""
 
 
-class Progress(Protocol):
+class ShowProgress(Protocol):
     """What the child is doing; ``total`` is ``None`` where it is not known."""
 
     def __call__(self, what: str, done: int, total: int | None) -> None: ...
@@ -68,15 +75,13 @@ class Reader:
 
     def __init__(self, arguments: Sequence[str], prefix: Sequence[str] = ()) -> None:
         self._prefix = tuple(prefix)
-        self._command = child_command(
-            ["snapshot", "--format", "jsonl", "--progress-lines", *arguments], prefix
-        )
+        self._command = child_command(reader_arguments(arguments), prefix)
         self._process: asyncio.subprocess.Process | None = None
         self._cancelled = False
         self._crashed = False
         self._errors: deque[str] = deque(maxlen=_MAX_ERRORS)
 
-    async def read(self, progress: Progress) -> Reading:
+    async def read(self, progress: ShowProgress) -> Reading:
         """Run the child to its end.
 
         :raises ReaderFailure: if it gives no snapshot, for whatever reason
@@ -124,8 +129,8 @@ class Reader:
 
         :raises ReaderFailure: if none had
         """
-        name = _signal_of(code)
-        if name is None and (code in (0, _PARTIAL) or not stream.tasks):
+        name = signal_of(code)
+        if name is None and (code in _WITH_SNAPSHOT or not stream.tasks):
             return None
         how = f"was ended by signal {name}" if name else f"ended with code {code}"
         if not stream.tasks:
@@ -141,30 +146,29 @@ class Reader:
 
     async def _conclude(self, code: int, stream: SnapshotStream) -> Reading:
         reason = self._errors[-1] if self._errors else ""
-        if code not in (0, _PARTIAL):
+        if code not in _WITH_SNAPSHOT:
             raise ReaderFailure(reason or f"the reader ended with code {code} and said nothing", code)
         try:
             snapshot = await asyncio.to_thread(stream.finish)
         except SnapshotError as error:
             raise ReaderFailure(escape_text(str(error)), code) from error
-        if code != _PARTIAL:
+        if code != ExitCode.ERRORS:
             return Reading(snapshot)
         return Reading(snapshot, reason or "values could not be read", self._crashed)
 
-    async def _follow_errors(self, stderr: asyncio.StreamReader, progress: Progress) -> None:
+    async def _follow_errors(self, stderr: asyncio.StreamReader, progress: ShowProgress) -> None:
         async for lines in _batches(stderr):
             for line in lines:
                 self._take_error(line.decode("utf-8", "surrogateescape"), progress)
 
-    def _take_error(self, text: str, progress: Progress) -> None:
-        parts = text.split("\t")
-        if parts[0] == "progress" and len(parts) == 4 and parts[2].isdecimal():
-            total = int(parts[3]) if parts[3].isdecimal() else None
-            progress(escape_text(parts[1]), int(parts[2]), total)
-        elif parts[0] == "crashed" and len(parts) == 2:
-            self._crashed = True
-        elif text.strip():
-            self._errors.append(escape_text(text.strip().removeprefix("nullfs-explorer: ")))
+    def _take_error(self, text: str, progress: ShowProgress) -> None:
+        match parse_message(text):
+            case Progress(what, done, total):
+                progress(escape_text(what), done, total)
+            case Crashed():
+                self._crashed = True
+            case Words(said):
+                self._errors.append(escape_text(said))
 
     async def cancel(self) -> None:
         """End the child, and all that it started."""
@@ -203,14 +207,6 @@ class Reader:
         await killer.wait()
 
 
-def _signal_of(code: int) -> str | None:
-    """The signal that ended the child: sudo and shells pass it on as 128 and its number."""
-    number = -code if code < 0 else code - _BY_SIGNAL
-    if number <= 0:
-        return None
-    return signal.Signals(number).name if number in set(signal.Signals) else str(number)
-
-
 async def _batches(reader: asyncio.StreamReader) -> AsyncIterator[list[bytes]]:
     """Whole lines, as many as have arrived. :raises SnapshotError: for a line without end"""
     rest = b""
@@ -224,7 +220,7 @@ async def _batches(reader: asyncio.StreamReader) -> AsyncIterator[list[bytes]]:
         yield [rest]
 
 
-async def _feed(stdout: asyncio.StreamReader, stream: SnapshotStream, progress: Progress) -> None:
+async def _feed(stdout: asyncio.StreamReader, stream: SnapshotStream, progress: ShowProgress) -> None:
     """Parse off the UI's thread, and say how far it is."""
     async for lines in _batches(stdout):
         await asyncio.to_thread(stream.feed, lines)

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from explorer.analysis.changes import EventKind, HappenedEvent
-from explorer.model import Reference, escape_text
+from explorer.model import escape_text
+from explorer.tui.views.events import LogEntry
 
-__all__ = ("MOST_ENTRIES", "EventLog", "LogEntry")
+__all__ = ("MOST_ENTRIES", "EventLog")
 
 MOST_ENTRIES = 10_000
 _BAD = {EventKind.VERDICT, EventKind.FINDING_NEW, EventKind.REBOOT}
 _NOTED = {EventKind.BORROW_BEGINS, EventKind.MOVED_FS, EventKind.ROOT}
-
-
-@dataclass(frozen=True, slots=True)
-class LogEntry:
-    """One line. All text is escaped."""
-
-    when: str
-    """``14:03:59``, by this machine's clock."""
-    what: str
-    text: str
-    reference: Reference | None = None
-    tone: str = ""
 
 
 class EventLog:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from explorer.analysis.comparison import KINDS, Comparison, Difference
+from explorer.analysis.comparison import KINDS, Comparison, Difference, DifferenceKind, Sign
 from explorer.analysis.verdict import VerdictKind
-from explorer.model import Reference, Snapshot, escape_text
+from explorer.model import KERNEL, Reference, Snapshot, escape_text
 
 from .completion import longest_common
 from .facts import Detail, Fact
@@ -26,15 +26,15 @@ __all__ = (
 
 SIDES = ("A", "B")
 _LONG = 20
-_TONES = {"+": "good", "-": "bad", "~": "warn"}
+_TONES = {Sign.ONLY_B: "good", Sign.ONLY_A: "bad", Sign.UNLIKE: "warn"}
 _PLURALS = {
-    "kernel": "kernel",
-    "task": "tasks",
-    "workers": "workers",
-    "fs_struct": "fs_structs",
-    "mount": "mounts",
-    "namespace": "namespaces",
-    "finding": "findings",
+    DifferenceKind.KERNEL: "kernel",
+    DifferenceKind.TASK: "tasks",
+    DifferenceKind.WORKERS: "workers",
+    DifferenceKind.FS_STRUCT: "fs_structs",
+    DifferenceKind.MOUNT: "mounts",
+    DifferenceKind.NAMESPACE: "namespaces",
+    DifferenceKind.FINDING: "findings",
 }
 _COLUMNS = (
     ViewColumn("sign", "", 1),
@@ -103,12 +103,12 @@ def select_differences(comparison: Comparison, kind: str, words: Sequence[str]) 
 def _cells(difference: Difference) -> list[Cell]:
     before, after = _cut_alike(difference.before, difference.after)
     return [
-        Cell(difference.sign, _TONES[difference.sign]),
-        Cell(difference.kind, "muted"),
+        Cell(difference.sign.value, _TONES[difference.sign]),
+        Cell(difference.kind.value, "muted"),
         Cell(escape_text(difference.name)),
         Cell(difference.what, "muted"),
-        Cell(_value(before, difference.sign == "+")),
-        Cell(_value(after, difference.sign == "-")),
+        Cell(_value(before, difference.sign is Sign.ONLY_B)),
+        Cell(_value(after, difference.sign is Sign.ONLY_A)),
     ]
 
 
@@ -137,10 +137,10 @@ def comparison_table(differences: Sequence[Difference]) -> RecordTable[Differenc
 
 def describe_difference(difference: Difference, details: Callable[[int], Detail | None]) -> Detail:
     """A difference in full, then the object. :param details: of either side, 0 or 1; asked for one at most"""
-    reference = difference.b or difference.a or Reference(kind="kernel", address=None, label="kernel")
+    reference = difference.b or difference.a or KERNEL
     detail = Detail(reference, f"{difference.sign} {difference.kind} {escape_text(difference.name)}")
     for name_of_side, value in zip(SIDES, (difference.before, difference.after), strict=True):
-        absent = difference.sign == ("+" if name_of_side == "A" else "-")
+        absent = difference.sign is (Sign.ONLY_B if name_of_side == "A" else Sign.ONLY_A)
         name = f"{difference.what} in {name_of_side}" if difference.what else f"in {name_of_side}"
         detail.facts.append(Fact(name, "not there" if absent else _value(value, False)))
     side = 0 if difference.b is None else 1

@@ -7,9 +7,9 @@ from typing import Any
 
 from explorer.analysis.accounting import expected_users
 from explorer.analysis.completeness import lost_tasks, task_count
-from explorer.analysis.query_fields import PF_NAMES
-from explorer.analysis.words import known
+from explorer.analysis.task_facts import DETAIL_FACTS
 from explorer.model import (
+    PF_NAMES,
     Finding,
     FsStruct,
     Mount,
@@ -19,15 +19,20 @@ from explorer.model import (
     Snapshot,
     Task,
     escape_text,
+    fs_name,
     hex_address,
+    known,
+    mount_name,
+    mount_reference,
+    task_reference,
 )
-from explorer.output.columns import fs_label, runs_label
+from explorer.naming import runs_label
 
 from .expressions import drgn_expression, drgn_object
-from .facts import FOUND_WORDS, Detail, Fact
+from .facts import FOUND_WORDS, Detail, Fact, group_reference
 from .nested import nested_facts
 
-__all__ = ("describe", "describe_finding", "mount_reference", "namespace_reference", "row_text")
+__all__ = ("describe", "describe_finding", "namespace_reference", "row_text")
 
 _STATES = {
     "R": "running",
@@ -43,11 +48,8 @@ _STATES = {
 _MAX_FACTS = 2000
 
 
-def mount_reference(mount: Mount) -> Reference:
-    return Reference(kind="mount", address=mount.address, label=f"{mount.fstype or '?'}#{known(mount.id)}")
-
-
 def namespace_reference(namespace: MountNamespace) -> Reference:
+    """By the name that a task has for it."""
     return Reference(
         kind="mount_namespace", address=namespace.address, label=f"mnt_ns {known(namespace.inum)}"
     )
@@ -59,6 +61,7 @@ def describe(reference: Reference, snapshot: Snapshot) -> Detail:
     detail.expression = drgn_expression(reference, snapshot.kernel)
     found = _find(reference, snapshot)
     if found is None:
+        detail.found = False
         if reference.address is not None:
             detail.facts.append(Fact("address", hex_address(reference.address)))
         detail.facts.append(Fact("", "not in this snapshot", tone="warn"))
@@ -116,10 +119,10 @@ def _task(detail: Detail, task: Task, snapshot: Snapshot) -> None:
         detail.add("borrowing", "yes: it looks paths up through userspace_init_fs now", tone="warn")
     if task.owned_fs is None:
         detail.add("fs", "none: it has exited" if task.owner is Owner.NONE else "?")
-    fs = snapshot.fs_by_address.get(task.owned_fs or 0)
+    fs = snapshot.fs_of(task)
     if fs is not None:
-        detail.add_path("fs->root", fs.root, snapshot)
-        detail.add_path("fs->pwd", fs.pwd, snapshot, fs.root)
+        detail.add_path("root", fs.root, snapshot, is_root=True, of_task=True)
+        detail.add_path("pwd", fs.pwd, snapshot, fs.root, of_task=True)
     runs = runs_label(task)
     if runs:
         detail.facts.append(Fact("runs", runs))
@@ -128,16 +131,12 @@ def _task(detail: Detail, task: Task, snapshot: Snapshot) -> None:
     detail.add_dentries()
     detail.add("comm", task.name or '""')
     detail.add("pid tgid ppid", " ".join(known(value) for value in (task.pid, task.tgid, task.ppid)))
-    detail.add("kind", task.kind_word)
-    detail.add("owner", task.owner_word)
-    detail.add("state", f"{known(task.state)}  {_STATES.get(task.state or '', '')}".rstrip())
-    detail.add("flags", None if task.flags is None else _flag_names(task.flags))
-    _namespace_link(detail, "mnt_ns", task.mnt_ns, snapshot)
-    if task.start_time is not None:
-        detail.add("started", f"{task.start_time / 1e9:.3f} s after boot")
-    if task.waiting_s is not None:
-        detail.add("last ran", f"{task.waiting_s:.3f} s ago")
-    _kthread(detail, task, snapshot)
+    for name, fact in DETAIL_FACTS.items():
+        special = _SPECIAL_FACTS.get(name)
+        if special is None:
+            detail.add_text(name, fact.text(task, snapshot))
+        else:
+            special(detail, task, snapshot)
     for frame in task.stack or ():
         mark = "  ◀ opens the borrow" if frame.opens_scope else ""
         detail.add("stack", f"{frame.function}  {frame.source or ''}{mark}".rstrip())
@@ -147,34 +146,44 @@ def _walk(detail: Detail, task: Task, snapshot: Snapshot) -> None:
     if task.walk is None:
         return
     detail.add("walking", task.walk.path or "?", tone="warn")
-    detail.add_path("nd->root", task.walk.root, snapshot)
+    detail.add_path("nd->root", task.walk.root, snapshot, is_root=True)
     detail.add_path("nd->path", task.walk.start, snapshot, task.walk.root)
 
 
-def _kthread(detail: Detail, task: Task, snapshot: Snapshot) -> None:
-    kthread = task.kthread
-    if kthread is None:
-        return
-    queue = next((queue for queue in snapshot.workqueues if queue.name == kthread.workqueue), None)
+def _state(detail: Detail, task: Task, snapshot: Snapshot) -> None:
+    detail.add("state", f"{known(task.state)}  {_STATES.get(task.state or '', '')}".rstrip())
+
+
+def _flags(detail: Detail, task: Task, snapshot: Snapshot) -> None:
+    detail.add("flags", None if task.flags is None else _flag_names(task.flags))
+
+
+def _mnt_ns(detail: Detail, task: Task, snapshot: Snapshot) -> None:
+    _namespace_link(detail, "mnt_ns", task.mnt_ns, snapshot)
+
+
+def _served_queue(detail: Detail, task: Task, snapshot: Snapshot) -> None:
+    name = None if task.kthread is None else task.kthread.workqueue
+    queue = next((queue for queue in snapshot.workqueues if queue.name == name), None)
     target = None
     if queue is not None:
         target = Reference(kind="workqueue", address=queue.address, label=queue.name)
-    detail.add("full_name", kthread.full_name)
-    detail.add("threadfn", kthread.threadfn)
-    detail.add("workqueue", kthread.workqueue, target)
-    detail.add("current_func", kthread.current_func)
-    detail.add("last_func", kthread.last_func)
-    detail.add("desc", kthread.desc)
-    detail.add("module", kthread.module)
-    if kthread.running_s is not None:
-        detail.add("running for", f"{kthread.running_s:.3f} s")
+    detail.add("workqueue", name, target)
+
+
+#: Facts of which a detail says more than their value, or where they lead.
+_SPECIAL_FACTS: dict[str, Callable[[Detail, Task, Snapshot], None]] = {
+    "state": _state,
+    "flags": _flags,
+    "mnt_ns": _mnt_ns,
+    "workqueue": _served_queue,
+}
 
 
 def _fs(detail: Detail, fs: FsStruct, snapshot: Snapshot) -> None:
-    label = fs_label(fs.address, snapshot)
-    detail.title = f"fs_struct {label if label[0] != '…' else hex_address(fs.address)}"
+    detail.title = f"fs_struct {fs_name(fs.address, snapshot.kernel)}"
     detail.add("users", *_books(fs, snapshot))
-    detail.add_path("root", fs.root, snapshot)
+    detail.add_path("root", fs.root, snapshot, is_root=True)
     detail.add_path("pwd", fs.pwd, snapshot, fs.root)
     detail.add("umask", fs.umask)
     detail.add("in_exec", fs.in_exec)
@@ -200,7 +209,7 @@ def _books(fs: FsStruct, snapshot: Snapshot) -> tuple[str, None, str]:
 
 
 def _mount(detail: Detail, mount: Mount, snapshot: Snapshot) -> None:
-    detail.title = escape_text(f"mount {mount.fstype or '?'}#{known(mount.id)}")
+    detail.title = escape_text(f"mount {mount_name(mount)}")
     detail.add("mountpoint", mount.mountpoint)
     detail.add("attachment", None if mount.attachment is None else mount.attachment.value)
     _mount_link(detail, "mnt_parent", mount.parent, snapshot)
@@ -239,14 +248,12 @@ def _namespace(detail: Detail, namespace: MountNamespace, snapshot: Snapshot) ->
 def _workqueue(detail: Detail, queue: Any, snapshot: Snapshot) -> None:
     detail.title = escape_text(f"workqueue {queue.name}")
     detail.add("flags", hex_address(queue.flags))
-    by_address = {task.address: task for task in snapshot.tasks}
     for name in ("running", "pending", "inactive"):
         for work in getattr(queue, name)[:_MAX_FACTS]:
-            worker = by_address.get(work.worker or 0)
+            worker = snapshot.task_by_address.get(work.worker or 0)
             target = None
             if worker is not None:
-                label = f"{worker.name} ({worker.pid})"
-                target = Reference(kind="task", address=worker.address, label=label)
+                target = task_reference(worker)
             detail.add(name, f"{work.func}" + (f"  in {target.label}" if target else ""), target)
 
 
@@ -278,11 +285,9 @@ def _known_addresses(snapshot: Snapshot) -> dict[int, Reference]:
     for mount in snapshot.mounts:
         known[mount.address] = mount_reference(mount)
     for fs in snapshot.fs_structs:
-        label = fs_label(fs.address, snapshot)
-        known[fs.address] = Reference(kind="fs_struct", address=fs.address, label=label)
+        known[fs.address] = group_reference(fs, snapshot)
     for task in snapshot.tasks:
-        label = f"{task.name} ({task.pid})"
-        known[task.address] = Reference(kind="task", address=task.address, label=label)
+        known[task.address] = task_reference(task)
     return known
 
 

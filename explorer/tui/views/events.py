@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from explorer.model import Reference, Snapshot, escape_text
-from explorer.tui.session.event_log import LogEntry
+from explorer.model import KERNEL, Reference, Snapshot, escape_text
 
 from .detail import describe
 from .facts import Detail, Fact
 from .records import RecordTable
 from .table import Cell, ViewColumn
 
-__all__ = ("describe_entry", "events_table")
+__all__ = ("LogEntry", "describe_entry", "events_table")
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line. All text is escaped."""
+
+    when: str
+    """``14:03:59``, by this machine's clock."""
+    what: str
+    text: str
+    reference: Reference | None = None
+    tone: str = ""
 
 
 def events_table(entries: Sequence[LogEntry]) -> RecordTable[LogEntry]:
@@ -31,12 +43,12 @@ def events_table(entries: Sequence[LogEntry]) -> RecordTable[LogEntry]:
 
 def describe_entry(entry: LogEntry, snapshot: Snapshot) -> Detail:
     """All of an event's text, and the object as it is now."""
-    reference = entry.reference or Reference(kind="kernel", address=None, label="kernel")
+    reference = entry.reference or KERNEL
     detail = Detail(reference, f"{entry.when}  {entry.what}")
     detail.facts.append(Fact("event", entry.text, tone=entry.tone))
     if entry.reference is not None:
         now = describe(entry.reference, snapshot)
-        gone = any(fact.value == "not in this snapshot" for fact in now.facts)
+        gone = not now.found
         value = escape_text(entry.reference.label)
         detail.facts.append(
             Fact("about", f"{value}, gone by now" if gone else value, None if gone else entry.reference)

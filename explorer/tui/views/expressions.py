@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.model import Kernel, Reference, hex_address
+from explorer.model import Kernel, Reference, global_fs, hex_address
 
 __all__ = ("drgn_expression", "drgn_object")
 
@@ -26,9 +26,6 @@ def drgn_expression(reference: Reference, kernel: Kernel) -> str | None:
     type_name = _TYPES.get(reference.kind)
     if type_name is None or reference.address is None:
         return None
-    if reference.kind == "fs_struct":
-        if reference.address == kernel.init_fs:
-            return 'prog["init_fs"]'
-        if reference.address == kernel.userspace_init_fs:
-            return 'prog["userspace_init_fs"]'
+    if reference.kind == "fs_struct" and (name := global_fs(kernel).get(reference.address)) is not None:
+        return f'prog["{name}"]'
     return drgn_object(type_name, reference.address)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from explorer.analysis.containment import is_inside
-from explorer.analysis.words import known
 from explorer.model import (
+    FsStruct,
     PathRef,
     Placement,
     Reference,
@@ -16,14 +16,27 @@ from explorer.model import (
     Task,
     display_width,
     escape_text,
+    global_fs,
     hex_address,
+    mount_reference,
+    task_name,
+    task_reference,
 )
-from explorer.output.columns import fs_label, path_label
+from explorer.naming import fs_label, path_label
 
 from .expressions import drgn_object
 from .table import Cell, ViewColumn
 
-__all__ = ("FOUND_WORDS", "Detail", "DetailTable", "Fact", "detail_text", "place_words", "wrap_text")
+__all__ = (
+    "FOUND_WORDS",
+    "Detail",
+    "DetailTable",
+    "Fact",
+    "detail_text",
+    "group_reference",
+    "place_words",
+    "wrap_text",
+)
 
 #: An object with more holders than this is better asked for with a filter.
 MAX_LINKS = 200
@@ -62,12 +75,19 @@ class Detail:
     expression: str | None = None
     """For drgn."""
     facts: list[Fact] = field(default_factory=list)
+    found: bool = True
+    """The snapshot holds it."""
     _dentries: list[Fact] = field(default_factory=list)
 
     def add(self, name: str, value: Any, target: Reference | None = None, tone: str = "") -> None:
         """A fact; ``None`` is left out. Strings are kernel text and are escaped here; so is the name."""
         if value is not None and value != "":
             self.facts.append(Fact(escape_text(name), escape_text(str(value)), target, tone))
+
+    def add_text(self, name: str, text: str) -> None:
+        """A fact whose text is escaped already; an empty one is left out."""
+        if text:
+            self.facts.append(Fact(name, text))
 
     def add_address(self, name: str, address: int | None, target: Reference | None = None) -> None:
         """An address, and what it is called."""
@@ -76,29 +96,29 @@ class Detail:
             self.facts.append(Fact(name, f"{hex_address(address)}{label}", target))
 
     def add_path(
-        self, name: str, path: PathRef | None, snapshot: Snapshot, root: PathRef | None = None
+        self,
+        name: str,
+        path: PathRef | None,
+        snapshot: Snapshot,
+        root: PathRef | None = None,
+        *,
+        is_root: bool = False,
+        of_task: bool = False,
     ) -> None:
         """A ``struct path``: identity and text, and its mount. Its dentry comes with :meth:`add_dentries`.
 
         :param root: of the same ``fs_struct``, for a path that is not a root itself
+        :param of_task: it is in the task's ``fs_struct``, and is named by the way there
         """
         if path is None:
             return
         mount = snapshot.mount_by_address.get(path.mount)
-        target = (
-            None
-            if mount is None
-            else Reference(
-                kind="mount", address=mount.address, label=f"{mount.fstype or '?'}#{known(mount.id)}"
-            )
-        )
-        is_root = name.endswith("root")
+        target = None if mount is None else mount_reference(mount)
         words = path.placement if is_root else place_words(path, snapshot, root)
         where = f"  ({words})" if words else ""
-        self.facts.append(Fact(name, path_label(path, snapshot) + where, target))
-        self._dentries.append(
-            Fact(f"{name.removeprefix('fs->')}.dentry", drgn_object("struct dentry", path.dentry))
-        )
+        way = "fs->" if of_task else ""
+        self.facts.append(Fact(f"{way}{name}", path_label(path, snapshot) + where, target))
+        self._dentries.append(Fact(f"{name}.dentry", drgn_object("struct dentry", path.dentry)))
 
     def add_dentries(self) -> None:
         """The expressions of the dentries of all paths so far."""
@@ -108,9 +128,7 @@ class Detail:
     def add_tasks(self, name: str, tasks: Sequence[Task]) -> None:
         """Tasks to go to; of very many only the first, and how many there are."""
         for task in tasks[:MAX_LINKS]:
-            label = f"{task.name} ({task.pid})"
-            target = Reference(kind="task", address=task.address, label=label)
-            self.add(name, f"{label}  {task.kind_word}", target)
+            self.add(name, f"{task_name(task)}  {task.kind_word}", task_reference(task))
         if len(tasks) > MAX_LINKS:
             self.add(name, f"and {len(tasks) - MAX_LINKS} more", tone="muted")
 
@@ -118,11 +136,15 @@ class Detail:
         """A pointer to an ``fs_struct``."""
         if address is None:
             return
-        label = fs_label(address, snapshot)
-        known = address in snapshot.fs_by_address
-        target = Reference(kind="fs_struct", address=address, label=label) if known else None
-        named = label if label in ("init_fs", "userspace_init_fs") else ""
+        fs = snapshot.fs_by_address.get(address)
+        target = None if fs is None else group_reference(fs, snapshot)
+        named = global_fs(snapshot.kernel).get(address, "")
         self.facts.append(Fact(name, f"{hex_address(address)}  {named}".rstrip(), target))
+
+
+def group_reference(fs: FsStruct, snapshot: Snapshot) -> Reference:
+    """An ``fs_struct`` as a place to go to."""
+    return Reference(kind="fs_struct", address=fs.address, label=fs_label(fs.address, snapshot))
 
 
 def place_words(path: PathRef, snapshot: Snapshot, root: PathRef | None = None) -> str:

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from explorer.analysis.words import known
-from explorer.model import Attachment, Mount, MountNamespace, Reference, Snapshot, escape_text
+from explorer.model import (
+    Attachment,
+    Mount,
+    MountNamespace,
+    Reference,
+    Snapshot,
+    escape_text,
+    known,
+    mount_name,
+    mount_reference,
+)
 
-from .detail import mount_reference, namespace_reference
+from .detail import namespace_reference
 from .records import RecordTable
 from .table import Cell, ViewColumn
 
@@ -99,7 +108,7 @@ def mounts_table(snapshot: Snapshot) -> RecordTable[MountRow]:
         if mount is None:
             return [Cell(row.head, "group"), *[Cell("", "group")] * 4]
         covered = mount.overmount is not None
-        name = escape_text(mount_reference(mount).label)
+        name = escape_text(mount_name(mount))
         stacked = " ".join(word for word, true in (("over", row.over), ("hidden", covered)) if true)
         count = rooted[mount.address]
         return [

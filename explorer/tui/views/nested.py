@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from explorer.model import PathRef, Reference, Snapshot, escape_text
-from explorer.output.columns import path_label
+from explorer.naming import path_label
 
 from .facts import FOUND_WORDS, Fact, place_words
 

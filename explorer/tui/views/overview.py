@@ -5,17 +5,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from explorer.analysis.accounting import expected_users
+from explorer.analysis.accounting import books_of, expected_users
 from explorer.analysis.completeness import task_count
 from explorer.analysis.overmounts import overmount_stack
 from explorer.analysis.placement import is_isolating
-from explorer.analysis.words import known
 from explorer.analysis.worlds import World, WorldKey, Worlds
-from explorer.model import FsStruct, Snapshot, Task, display_width, escape_text
-from explorer.output.columns import name_label, path_label, users_label
+from explorer.model import (
+    FsStruct,
+    PathRef,
+    Snapshot,
+    Task,
+    comm_and_pid,
+    display_width,
+    escape_text,
+    known,
+    mount_name,
+)
+from explorer.naming import kind_plural, name_label, path_label, place_mount
 
-from .detail import mount_reference
-from .tasks import KIND_PLURAL
 from .verdict import ShownVerdict, show_verdict
 
 __all__ = ("Door", "Overview", "fit_header", "header_line", "make_overview")
@@ -103,7 +110,7 @@ def fit_header(text: str, width: int) -> str:
 
 def _bars(world: World, most: int) -> list[str]:
     """One line a kind: its name, how many, and a bar as long as its share."""
-    counts = [("not known" if kind is None else KIND_PLURAL[kind], count) for kind, count in world.kinds()]
+    counts = [(kind_plural(kind), count) for kind, count in world.kinds()]
     if len(counts) > most:
         counts[most - 1 :] = [("other", sum(count for _, count in counts[most - 1 :]))]
     names = max((len(name) for name, _ in counts), default=0)
@@ -118,10 +125,10 @@ def _bars(world: World, most: int) -> list[str]:
 def _books_line(name: str, fs: FsStruct | None, snapshot: Snapshot) -> str:
     if fs is None:
         return f"{name}: not readable"
-    label = users_label(fs, snapshot)
-    if "≠" in label:
-        return f"{name} MISMATCH {label}"
-    return f"{name} users {label} {'ok' if '=' in label else 'unknown'}"
+    books = books_of(fs, snapshot)
+    if books.differ:
+        return f"{name} MISMATCH {books.label}"
+    return f"{name} users {books.label} {'ok' if books.balanced else 'unknown'}"
 
 
 def _nullfs(snapshot: Snapshot, worlds: Worlds) -> Door:
@@ -148,17 +155,22 @@ def _init(snapshot: Snapshot, worlds: Worlds) -> Door:
     world = worlds.get(WorldKey.USERSPACE_INIT_FS)
     fs = snapshot.fs_by_address.get(snapshot.kernel.userspace_init_fs or 0)
     # The path is said only where it says something.
-    where = "" if fs is None or fs.root is None else f" {path_label(fs.root, snapshot).removesuffix(':/')}"
+    where = "" if fs is None or fs.root is None else f" {_short_place(fs.root, snapshot)}"
     lines = [] if any(task.pid == 1 for task in world.tasks) else ["PID 1 is not here"]
     for task in world.tasks[:3]:
         name = name_label(task)
-        lines.append(f"PID 1   {name}" if task.pid == 1 else f"sharer  {name} ({task.pid})")
+        lines.append(f"PID 1   {name}" if task.pid == 1 else f"sharer  {comm_and_pid(name, task.pid)}")
     if len(world.tasks) > 3:
         lines[-1] = f"and {len(world.tasks) - 2} more share it"
     if not world.tasks:
         lines.append("nobody holds it")
     lines.append(_pointer_line(fs, snapshot))
     return Door("init", f"userspace_init_fs{where}", tuple(lines), world.query, len(world.tasks))
+
+
+def _short_place(root: PathRef, snapshot: Snapshot) -> str:
+    is_top = root.path in ("/", f"{root.fstype}:/")
+    return escape_text(place_mount(root, snapshot)) if is_top else path_label(root, snapshot)
 
 
 def _pointer_line(fs: FsStruct | None, snapshot: Snapshot) -> str:
@@ -206,5 +218,5 @@ def _root_line(snapshot: Snapshot) -> str:
     stack = overmount_stack(snapshot)
     if not stack:
         return "what lies on / could not be read"
-    names = [escape_text(mount_reference(mount).label) for mount in stack]
+    names = [escape_text(mount_name(mount)) for mount in stack]
     return f"/ is  {' → '.join(names)} (visible)"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+from explorer.analysis.accounting import books_of
 from explorer.analysis.worlds import Worlds
 from explorer.model import Finding, FsStruct, Reference, Snapshot, escape_text
-from explorer.output.columns import fs_label, name_label, path_label, pwd_label, users_label
+from explorer.naming import count_kinds, fs_label, name_label, path_label, pwd_label
 
+from .facts import group_reference
 from .table import Cell, ViewColumn
-from .tasks import count_kinds, group_reference
 
 __all__ = ("SEVERITY_TONES", "RecordTable", "findings_table", "fs_table")
 
@@ -80,11 +81,11 @@ def fs_table(snapshot: Snapshot, worlds: Worlds) -> RecordTable[tuple[str, FsStr
 
     def cells(record: tuple[str, FsStruct]) -> list[Cell]:
         world, fs = record
-        users = users_label(fs, snapshot)
+        books = books_of(fs, snapshot)
         return [
             Cell(world),
             Cell(fs_label(fs.address, snapshot)),
-            Cell(users, "bad" if "≠" in users else ""),
+            Cell(books.label, "bad" if books.differ else ""),
             Cell(path_label(fs.root, snapshot)),
             Cell(pwd_label(fs, snapshot)),
             Cell(escape_text(fs.umask or "?")),
@@ -100,7 +101,7 @@ def _holders(fs: FsStruct, snapshot: Snapshot) -> str:
         return "nobody found"
     if len(tasks) <= _FEW:
         return ", ".join(map(name_label, tasks))
-    return count_kinds(tasks)
+    return count_kinds(task.kind for task in tasks)
 
 
 def findings_table(findings: Sequence[Finding]) -> RecordTable[Finding]:

@@ -200,7 +200,7 @@ def _expected_label(expectation: Expectation | None) -> str:
 def _is_expected(task: Task, expectation: Expectation | None, snapshot: Snapshot) -> bool:
     if expectation is None:
         return True
-    fs = snapshot.fs_by_address.get(task.owned_fs or 0)
+    fs = snapshot.fs_of(task)
     root = None if fs is None or fs.root is None else fs.root.placement
     return task.owner in expectation.owners and (not expectation.roots or root in expectation.roots)
 

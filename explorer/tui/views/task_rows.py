@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from explorer.analysis.query_index import TaskIndex
-from explorer.model import Task
-from explorer.output.columns import LABEL_COLUMNS, LabelColumn, TaskRow
+from explorer.analysis.task_columns import LABEL_COLUMNS, LabelColumn, TaskRow
+from explorer.analysis.task_facts import Scope
+from explorer.model import Task, known
 
-__all__ = ("OF_FS", "TaskRows")
+__all__ = ("TaskRows",)
 
-#: Columns that are the same for all who share an ``fs_struct``.
-OF_FS = frozenset({"fs", "users", "root", "pwd", "umask"})
-#: Columns that are fields of the query language too, of few values.
-_CHOICES = frozenset({"kind", "state", "owner"})
 _BY_NAME = {column.name: column for column in LABEL_COLUMNS}
 
 
@@ -24,7 +21,6 @@ class TaskRows(Sequence[TaskRow]):
     def __init__(self, index: TaskIndex) -> None:
         self.task_index = index
         self._tasks: list[Task] = index.tasks
-        self._by_address = index.snapshot.fs_by_address
         self._orders: dict[tuple[str, bool], list[int]] = {}
         self._places: dict[int, int] = {}
 
@@ -35,7 +31,7 @@ class TaskRows(Sequence[TaskRow]):
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
         task = self._tasks[place]
-        return TaskRow(task, self._by_address.get(task.owned_fs or 0), self.task_index.snapshot)
+        return TaskRow(task, self.task_index.snapshot.fs_of(task), self.task_index.snapshot)
 
     def place_of(self, address: int | None) -> int | None:
         """The place of the task at an address."""
@@ -55,13 +51,13 @@ class TaskRows(Sequence[TaskRow]):
     def _keys(self, column: LabelColumn) -> Sequence[Any]:
         """What each task is ordered by; where few values stand for many tasks, the rank of its value."""
         snapshot = self.task_index.snapshot
-        if column.name in OF_FS:
+        if column.scope is Scope.FS:
             codes = self.task_index.fs.codes
             examples = dict(zip(reversed(codes), range(len(self) - 1, -1, -1), strict=True))
             values = [column.sort(self[examples[code]]) for code in range(len(self.task_index.fs.values))]
-        elif column.name in _CHOICES:
+        elif column.is_fact:
             shared = self.task_index.column(column.name)
-            codes, values = shared.codes, list(map(str, shared.values))
+            codes, values = shared.codes, list(map(known, shared.values))
         else:
             return [column.sort(TaskRow(task, None, snapshot)) for task in self._tasks]
         rank = {value: number for number, value in enumerate(sorted(set(values)))}

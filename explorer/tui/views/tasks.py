@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 
-from explorer.analysis.accounting import expected_users
+from explorer.analysis.accounting import books_of
 from explorer.analysis.query import Query
 from explorer.analysis.query_index import Mask, TaskIndex, selected
-from explorer.model import FsStruct, Reference, Snapshot, Task, TaskKind, escape_text
-from explorer.output.columns import LABEL_COLUMNS, LabelColumn, TaskRow, fs_label
+from explorer.analysis.task_columns import LABEL_COLUMNS, LabelColumn, TaskRow
+from explorer.analysis.task_facts import Scope
+from explorer.model import FsStruct, Reference, Snapshot, Task, escape_text, task_reference
+from explorer.naming import count_kinds
 
+from .facts import group_reference
 from .table import Cell, ViewColumn
 from .task_groups import Group, TaskGroups
-from .task_rows import OF_FS, TaskRows
+from .task_rows import TaskRows
 
-__all__ = ("KIND_PLURAL", "TaskTable", "count_kinds", "group_reference", "task_reference")
+__all__ = ("TaskTable",)
 
-KIND_PLURAL = {
-    TaskKind.INIT: "threads of PID 1",
-    TaskKind.USER: "user tasks",
-    TaskKind.KTHREAD: "kthreads",
-    TaskKind.KWORKER: "kworkers",
-    TaskKind.RESCUER: "rescuers",
-    TaskKind.IDLE: "idle",
-    TaskKind.IO_WORKER: "io workers",
-    TaskKind.USERMODEHELPER: "usermodehelpers",
-}
 #: Widths and ranks on the screen, by the column's name.
 _LAYOUT = {
     "comm": (18, 2, 0),
@@ -51,34 +43,6 @@ def _view_columns() -> tuple[ViewColumn, ...]:
         width, grow, rank = _LAYOUT[column.name]
         made.append(ViewColumn(column.name, column.title, width, grow, column.numeric, rank))
     return tuple(made)
-
-
-def count_kinds(tasks: Sequence[Task]) -> str:
-    """``23 rescuers, 21 kthreads``: most first."""
-    return _counted_kinds(Counter(task.kind for task in tasks).most_common())
-
-
-def _counted_kinds(counts: Iterable[tuple[TaskKind | None, int]]) -> str:
-    return ", ".join(_counted(kind, count) for kind, count in counts)
-
-
-def _counted(kind: TaskKind | None, count: int) -> str:
-    if kind is None:
-        return f"{count} of unknown kind"
-    words = KIND_PLURAL[kind]
-    if count == 1:
-        words = "thread of PID 1" if kind is TaskKind.INIT else words.removesuffix("s")
-    return f"{count} {words}"
-
-
-def task_reference(task: Task) -> Reference:
-    """A task as a place to go to."""
-    return Reference(kind="task", address=task.address, label=f"{task.name} ({task.pid})")
-
-
-def group_reference(fs: FsStruct, snapshot: Snapshot) -> Reference:
-    """An ``fs_struct`` as a place to go to."""
-    return Reference(kind="fs_struct", address=fs.address, label=fs_label(fs.address, snapshot))
 
 
 class TaskTable:
@@ -295,7 +259,7 @@ class TaskTable:
         return [self._cell(column, row, inside) for column in LABEL_COLUMNS]
 
     def _cell(self, column: LabelColumn, row: TaskRow, inside: bool) -> Cell:
-        if inside and column.name in OF_FS:
+        if inside and column.scope is Scope.FS:
             return Cell("")
         text = column.text(row)
         if column.name == "comm" and self.grouped:
@@ -313,8 +277,7 @@ class TaskTable:
 
     def _who(self, group: Group) -> str:
         kinds = self.index.column("kind")
-        counts = Counter(map(kinds.codes.__getitem__, group.members)).most_common()
-        who = _counted_kinds((kinds.values[code], count) for code, count in counts)
+        who = count_kinds(kinds.values[kinds.codes[place]] for place in group.members)
         codes, mask = self.index.fs.codes, self.mask
         borrowers = [place for place in self._borrowers if codes[place] == group.code and mask[place]]
         if borrowers:
@@ -336,7 +299,7 @@ class TaskTable:
                 cells.append(Cell(head[column.name], "group"))
             elif column.name == "users":
                 cells.append(Cell(column.text(sample), _books_tone(group.fs, self.snapshot) or "group"))
-            elif column.name in OF_FS or column.name == "owner":
+            elif column.scope is Scope.FS or column.name == "owner":
                 cells.append(Cell(column.text(sample), "group"))
             else:
                 cells.append(Cell("", "group"))
@@ -344,5 +307,4 @@ class TaskTable:
 
 
 def _books_tone(fs: FsStruct | None, snapshot: Snapshot) -> str:
-    balanced = fs is None or fs.users in (None, expected_users(fs, snapshot))
-    return "" if balanced else "bad"
+    return "bad" if fs is not None and books_of(fs, snapshot).differ else ""

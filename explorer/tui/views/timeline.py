@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from explorer.analysis.phases import Phase
-from explorer.analysis.timeline import BorrowSpan
+from explorer.analysis.timeline import BorrowSpan, Timeline
 from explorer.analysis.timeline_events import Event
 from explorer.model import display_width, escape_text
 from explorer.output.table import fit
-from explorer.tui.session.playback import Playback
+from explorer.recording.reader import Recording
 
 from .table import Cell
 
@@ -20,6 +21,25 @@ _BARS = "▁▂▃▄▅▆▇█"
 _LABEL_WIDTH = 9
 _PLAYHEAD = "◆"
 _PHASE_CHARS = {Phase.UNREADABLE: "·", Phase.UNPACKING: "═", Phase.REAL_ROOT: "━"}
+
+
+class Playback(Protocol):
+    """A recording, and the moment of it that is on the screen."""
+
+    recording: Recording
+    timeline: Timeline
+    readable: list[int]
+    index: int
+    speed: float
+    playing: bool
+
+    @property
+    def seconds(self) -> float: ...
+
+    @property
+    def why_unreadable(self) -> str | None: ...
+
+    def event_before(self, index: int) -> Event | None: ...
 
 
 def spark(value: int, most: int) -> str:

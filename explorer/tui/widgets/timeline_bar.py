@@ -10,9 +10,8 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from explorer.tui.session.playback import Playback
 from explorer.tui.views.table import Cell
-from explorer.tui.views.timeline import TimelineText, world_lines
+from explorer.tui.views.timeline import Playback, TimelineText, world_lines
 
 __all__ = ("TimelineBar", "WorldLines")
 

@@ -13,8 +13,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from explorer.model import SCHEMA_VERSION, SNAPSHOT_ARRAYS, FsStruct, PathRef, Record, Snapshot
+from explorer.model import SNAPSHOT_ARRAYS, FsStruct, PathRef, Record, Snapshot
 from explorer.model.bulk import no_garbage_collection
+
+from .version import check_version
 
 __all__ = ("parse_lines",)
 
@@ -32,13 +34,14 @@ class _OtherLayoutError(Exception):
 def parse_lines(data: bytes) -> Snapshot | None:
     """The snapshot; ``None`` for what has another layout, or is no snapshot of this version."""
     first = _FIRST.match(data)
-    if first is None or not 1 <= int(first[1]) <= SCHEMA_VERSION:
+    if first is None:
         return None
     try:
+        version = check_version(int(first[1]))
         with no_garbage_collection():
             values = _members(_lines(data, first.end()))
             _share_paths(values.get("fs_structs", []))
-            return Snapshot.model_validate({"schema_version": int(first[1]), **values})
+            return Snapshot.model_validate({"schema_version": version, **values})
     except (_OtherLayoutError, ValidationError, ValueError, RecursionError, StopIteration):
         return None
 

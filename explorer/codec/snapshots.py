@@ -16,10 +16,11 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel, ValidationError
 
 from explorer.compression import Damaged, plain_chunks, sniff_method
-from explorer.model import SCHEMA_VERSION, SNAPSHOT_ARRAYS, Snapshot, check_facts
+from explorer.model import SNAPSHOT_ARRAYS, Snapshot, check_facts
 
 from .encode import RecordEncoder, encode_value
 from .lines import parse_lines
+from .version import NoVersionError, VersionError, check_version
 
 __all__ = (
     "SnapshotError",
@@ -166,14 +167,13 @@ def _parse_whole(data: bytes, name: str) -> Snapshot:
         raise SnapshotError(f"{name} is not JSON, or cut off: {error}{hint}") from error
     except MemoryError as error:
         raise SnapshotError(f"{name} needs more memory than there is") from error
-    if not isinstance(document, dict) or type(version := document.get("schema_version")) is not int:
-        raise SnapshotError(f"{name} is JSON, but no snapshot: it has no schema_version")
-    if version > SCHEMA_VERSION or version < 1:
-        raise SnapshotError(
-            f"{name} has schema version {version!s:.20}; this version reads up to {SCHEMA_VERSION}: update the tool"
-        )
     try:
+        check_version(document.get("schema_version") if isinstance(document, dict) else None)
         return Snapshot.model_validate(document)
+    except NoVersionError as error:
+        raise SnapshotError(f"{name} is JSON, but no snapshot: it has {error}") from error
+    except VersionError as error:
+        raise SnapshotError(f"{name} has {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(f"{part!s:.40}" for part in first["loc"][:6])

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from explorer.model import SCHEMA_VERSION, SNAPSHOT_ARRAYS, Capture, Kernel, Record, Snapshot
 
 from .snapshots import SnapshotError, line_type
+from .version import check_version
 
 __all__ = ("SnapshotStream",)
 
@@ -48,9 +49,7 @@ class SnapshotStream:
     def _take(self, document: dict[str, Any]) -> None:
         kind = document["type"]
         if kind == "snapshot":
-            version = document["schema_version"]
-            if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
-                raise ValueError(f"schema version {version}; this version reads up to {SCHEMA_VERSION}")
+            check_version(document["schema_version"])
             self._header = {
                 "capture": Capture.model_validate(document["capture"]),
                 "kernel": Kernel.model_validate(document["kernel"]),

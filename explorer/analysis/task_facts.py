@@ -1,0 +1,345 @@
+"""The facts of a task, each declared once: what queries ask for, what a CSV and a detail list, and how each is shown.
+
+A new one is a line in ``_DECLARED``; what lists it chooses it by name, in :data:`CSV_FACTS` and :data:`DETAIL_FACTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+from typing import Any
+
+from explorer.analysis.accounting import expected_users
+from explorer.model import (
+    PF_NAMES,
+    Mount,
+    MountNamespace,
+    Owner,
+    PathRef,
+    Placement,
+    Snapshot,
+    Task,
+    TaskKind,
+    escape_text,
+    hex_address,
+)
+
+__all__ = (
+    "CSV_FACTS",
+    "DETAIL_FACTS",
+    "FACTS",
+    "FIELDS",
+    "FREE_TEXT",
+    "FREE_TEXT_FIELDS",
+    "Field",
+    "FieldType",
+    "Scope",
+    "Value",
+    "shown",
+)
+
+#: What a getter gives: ``None`` where there is no value or it could not be read; several texts where any will do.
+Value = str | int | float | bool | tuple[str, ...] | None
+
+
+class FieldType(Enum):
+    """How a value is written and compared."""
+
+    TEXT = auto()
+    CHOICE = auto()
+    """One of a fixed set of words."""
+    NUMBER = auto()
+    """Decimal, or hexadecimal behind 0x."""
+    SECONDS = auto()
+    """A number that may have a fraction."""
+    OCTAL = auto()
+    FLAG = auto()
+    """True or false; its name alone asks for true."""
+
+
+class Scope(Enum):
+    """What the value belongs to: one that belongs to an ``fs_struct`` is decided once for all its sharers."""
+
+    TASK = auto()
+    FS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One fact about a task."""
+
+    name: str
+    """As queries have it."""
+    type: FieldType
+    get: Callable[[Task, Snapshot], Value]
+    help: str = ""
+    """Empty: no query asks for it."""
+    choices: tuple[str, ...] = ()
+    scope: Scope = Scope.TASK
+    show: Callable[[Any], str] = str
+    """A value that is there, as people read it; not escaped yet."""
+    unread: str = ""
+    """What stands for a value that every task has, where it could not be read."""
+    holder: Callable[[Task, Snapshot], object] | None = None
+    """What the value is of, where not every task has one: of one that is there, a value that is not is ``?``."""
+
+    def text(self, task: Task, snapshot: Snapshot) -> str:
+        """The value in a cell, escaped."""
+        value = self.get(task, snapshot)
+        if value is not None:
+            return escape_text(self.show(value))
+        is_there = self.holder is not None and self.holder(task, snapshot) is not None
+        return "?" if is_there else self.unread
+
+
+def _task(name: str) -> Callable[[Task, Snapshot], Value]:
+    def get(task: Task, snapshot: Snapshot) -> Value:
+        value: Value = getattr(task, name)
+        return value
+
+    return get
+
+
+def _kthread(name: str) -> Callable[[Task, Snapshot], Value]:
+    def get(task: Task, snapshot: Snapshot) -> Value:
+        value: Value = None if task.kthread is None else getattr(task.kthread, name)
+        return value
+
+    return get
+
+
+def _fs(name: str) -> Callable[[Task, Snapshot], Value]:
+    def get(task: Task, snapshot: Snapshot) -> Value:
+        fs = snapshot.fs_of(task)
+        value: Value = None if fs is None else getattr(fs, name)
+        return value
+
+    return get
+
+
+def _path(which: str, part: str) -> Callable[[Task, Snapshot], Value]:
+    def get(task: Task, snapshot: Snapshot) -> Value:
+        fs = snapshot.fs_of(task)
+        path: PathRef | None = None if fs is None else getattr(fs, which)
+        if path is None:
+            return None
+        value: Value = getattr(path, part)
+        return value
+
+    return get
+
+
+def _mount(which: str) -> Callable[[Task, Snapshot], Mount | None]:
+    def get(task: Task, snapshot: Snapshot) -> Mount | None:
+        fs = snapshot.fs_of(task)
+        path: PathRef | None = None if fs is None else getattr(fs, which)
+        return None if path is None else snapshot.mount_by_address.get(path.mount)
+
+    return get
+
+
+def _mount_id(which: str) -> Callable[[Task, Snapshot], Value]:
+    mount_of = _mount(which)
+
+    def get(task: Task, snapshot: Snapshot) -> Value:
+        mount = mount_of(task, snapshot)
+        return None if mount is None else mount.id
+
+    return get
+
+
+def _names(task: Task, snapshot: Snapshot) -> tuple[str, ...]:
+    full = None if task.kthread is None else task.kthread.full_name
+    return tuple(dict.fromkeys(name for name in (task.comm, full) if name is not None))
+
+
+def _umask(task: Task, snapshot: Snapshot) -> Value:
+    fs = snapshot.fs_of(task)
+    try:
+        return None if fs is None or fs.umask is None else int(fs.umask, 8)
+    except ValueError:  # a snapshot that somebody edited: its umask is no number, so none is known
+        return None
+
+
+def _namespace(task: Task, snapshot: Snapshot) -> MountNamespace | None:
+    return snapshot.namespace_by_address.get(task.mnt_ns or 0)
+
+
+def _namespace_inum(task: Task, snapshot: Snapshot) -> Value:
+    namespace = _namespace(task, snapshot)
+    return None if namespace is None else namespace.inum
+
+
+def _mismatch(task: Task, snapshot: Snapshot) -> Value:
+    fs = snapshot.fs_of(task)
+    return fs is not None and fs.users is not None and fs.users != expected_users(fs, snapshot)
+
+
+def _flag_names(task: Task, snapshot: Snapshot) -> tuple[str, ...]:
+    return tuple(name for name, bit in PF_NAMES.items() if task.has_flag(bit))
+
+
+def _started(task: Task, snapshot: Snapshot) -> Value:
+    return None if task.start_time is None else task.start_time / 1e9
+
+
+def _walk_path(task: Task, snapshot: Snapshot) -> Value:
+    return None if task.walk is None else task.walk.path
+
+
+def _yes_or_no(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _words(enum: type[StrEnum]) -> tuple[str, ...]:
+    return tuple(member.value for member in enum)
+
+
+def _path_fields(which: str, what: str) -> tuple[Field, ...]:
+    return (
+        Field(which, FieldType.CHOICE, _path(which, "placement"), f"where the {what} is", _words(Placement), Scope.FS),
+        Field(f"{which}.path", FieldType.TEXT, _path(which, "path"), f"path of the {what}", (), Scope.FS),
+        Field(f"{which}.fstype", FieldType.TEXT, _path(which, "fstype"), f"filesystem of the {what}", (), Scope.FS),
+        Field(
+            f"{which}.mount", FieldType.NUMBER, _mount_id(which),
+            f"mount id of the {what}", (), Scope.FS, holder=_mount(which),
+        ),
+    )  # fmt: skip
+
+
+_DECLARED = (
+    Field("pid", FieldType.NUMBER, _task("pid"), "the thread's id"),
+    Field("tgid", FieldType.NUMBER, _task("tgid"), "the process's id", unread="?"),
+    Field("ppid", FieldType.NUMBER, _task("ppid"), "the parent process's id", unread="?"),
+    Field("comm", FieldType.TEXT, _task("comm"), "the name, as the kernel cut it to 15 bytes", unread="?"),
+    Field("name", FieldType.TEXT, _names, "comm, or a kernel thread's full name"),
+    Field("kind", FieldType.CHOICE, _task("kind"), "the sort of task", _words(TaskKind), unread="?"),
+    Field("state", FieldType.TEXT, _task("state"), "one letter, as ps shows it: R S D T t X Z P I", unread="?"),
+    Field("owner", FieldType.CHOICE, _task("owner"), "whose fs_struct it holds", _words(Owner), unread="?"),
+    *_path_fields("root", "root"),
+    *_path_fields("pwd", "working directory"),
+    Field("umask", FieldType.OCTAL, _umask, "the umask, in octal", (), Scope.FS, "{:04o}".format),
+    Field("users", FieldType.NUMBER, _fs("users"), "fs_struct.users, the kernel's count", (), Scope.FS),
+    Field("sharers", FieldType.NUMBER, _fs("sharers"), "tasks found that own the same fs_struct", (), Scope.FS),
+    Field("fs", FieldType.NUMBER, _task("fs"), "address of the fs_struct that lookups use now", show=hex_address),
+    Field(
+        "real_fs", FieldType.NUMBER, _task("real_fs"),
+        "address of the fs_struct it owns (7.3 on)", show=hex_address,
+    ),
+    Field(
+        "mnt_ns", FieldType.NUMBER, _namespace_inum, "inode number of its mount namespace", holder=_namespace
+    ),
+    Field("address", FieldType.NUMBER, _task("address"), "address of the task_struct", show=hex_address),
+    Field("full_name", FieldType.TEXT, _kthread("full_name")),
+    Field("threadfn", FieldType.TEXT, _kthread("threadfn"), "a kernel thread's function"),
+    Field("workqueue", FieldType.TEXT, _kthread("workqueue"), "the workqueue a worker serves now"),
+    Field("func", FieldType.TEXT, _kthread("current_func"), "the work function being run"),
+    Field("last_func", FieldType.TEXT, _kthread("last_func"), "the work function run last"),
+    Field("desc", FieldType.TEXT, _kthread("desc")),
+    Field("module", FieldType.TEXT, _kthread("module"), "the module of what a kernel thread runs"),
+    Field(
+        "running", FieldType.SECONDS, _kthread("running_s"),
+        "seconds that its work item has been running", show="{:.3f} s".format,
+    ),
+    Field("waiting", FieldType.SECONDS, _task("waiting_s"), "seconds since it last ran", show="{:.3f} s ago".format),
+    Field("started", FieldType.SECONDS, _started, show="{:.3f} s after boot".format),
+    Field("walk.path", FieldType.TEXT, _walk_path, "the path it is looking up"),
+    Field("flags", FieldType.TEXT, _flag_names, "a PF_ flag that is set, in lower case without PF_: kthread"),
+    Field(
+        "borrowing", FieldType.FLAG, _task("borrowing"),
+        "it looks paths up through userspace_init_fs now", show=_yes_or_no, unread="?",
+    ),
+    Field(
+        "exited", FieldType.FLAG, lambda task, _: task.owner is Owner.NONE,
+        "it has exited: no fs_struct", show=_yes_or_no,
+    ),
+    Field(
+        "mismatch", FieldType.FLAG, _mismatch,
+        "users of its fs_struct differ from the holders found", (), Scope.FS, _yes_or_no,
+    ),
+    Field(
+        "walking", FieldType.FLAG, lambda task, _: task.walk is not None,
+        "it is inside a path walk", show=_yes_or_no,
+    ),
+)  # fmt: skip
+
+#: Every fact by name.
+FACTS = {field.name: field for field in _DECLARED}
+
+#: Those that queries ask for, in the order in which help shows them.
+FIELDS = {name: field for name, field in FACTS.items() if field.help}
+
+#: The header of each column of a CSV, and its fact. Add at the end: scripts may count columns.
+CSV_FACTS = {
+    "pid": FACTS["pid"],
+    "tgid": FACTS["tgid"],
+    "ppid": FACTS["ppid"],
+    "comm": FACTS["comm"],
+    "kind": FACTS["kind"],
+    "state": FACTS["state"],
+    "owner": FACTS["owner"],
+    "borrowing": FACTS["borrowing"],
+    "fs": FACTS["fs"],
+    "real_fs": FACTS["real_fs"],
+    "users": FACTS["users"],
+    "sharers": FACTS["sharers"],
+    "umask": FACTS["umask"],
+    "root_placement": FACTS["root"],
+    "root_fstype": FACTS["root.fstype"],
+    "root_mount_id": FACTS["root.mount"],
+    "root_path": FACTS["root.path"],
+    "pwd_placement": FACTS["pwd"],
+    "pwd_fstype": FACTS["pwd.fstype"],
+    "pwd_mount_id": FACTS["pwd.mount"],
+    "pwd_path": FACTS["pwd.path"],
+    "mnt_ns": FACTS["mnt_ns"],
+    "threadfn": FACTS["threadfn"],
+    "workqueue": FACTS["workqueue"],
+    "current_func": FACTS["func"],
+    "address": FACTS["address"],
+}
+
+#: What a task's detail lists behind its paths: the name of each line, and its fact.
+DETAIL_FACTS = {
+    "kind": FACTS["kind"],
+    "owner": FACTS["owner"],
+    "state": FACTS["state"],
+    "flags": FACTS["flags"],
+    "mnt_ns": FACTS["mnt_ns"],
+    "started": FACTS["started"],
+    "last ran": FACTS["waiting"],
+    "full_name": FACTS["full_name"],
+    "threadfn": FACTS["threadfn"],
+    "workqueue": FACTS["workqueue"],
+    "current_func": FACTS["func"],
+    "last_func": FACTS["last_func"],
+    "desc": FACTS["desc"],
+    "module": FACTS["module"],
+    "running for": FACTS["running"],
+}
+
+
+#: What free text is searched in, besides the pid.
+FREE_TEXT_FIELDS = ("name", "root.path", "pwd.path", "walk.path")
+
+
+def _free_text(task: Task, snapshot: Snapshot) -> tuple[str, ...]:
+    found: list[str] = []
+    for name in FREE_TEXT_FIELDS:
+        value = FIELDS[name].get(task, snapshot)
+        found += value if isinstance(value, tuple) else [] if value is None else [str(value)]
+    return tuple(found)
+
+
+#: The same as one field.
+FREE_TEXT = Field("", FieldType.TEXT, _free_text, "name and paths")
+
+
+def shown(value: Value) -> tuple[str, ...]:
+    """A value as text, escaped as it is on the screen: what text comparisons see."""
+    if value is None:
+        return ()
+    if isinstance(value, tuple):
+        return tuple(map(escape_text, value))
+    return (escape_text(str(value)),)

@@ -1,0 +1,85 @@
+"""What the objects of a snapshot are called, and references to them: each name is spelled here and nowhere else.
+
+Kernel text in a name is not escaped: whoever shows it escapes it. A part that could not be read is ``?``.
+"""
+
+from __future__ import annotations
+
+from .base import KernelText, hex_address
+from .finding import Reference
+from .fs import FsStruct
+from .mount import Mount, MountNamespace
+from .snapshot import Kernel, Snapshot
+from .task import Task
+
+__all__ = (
+    "KERNEL",
+    "comm_and_pid",
+    "fs_name",
+    "fs_reference",
+    "global_fs",
+    "known",
+    "mount_name",
+    "mount_reference",
+    "namespace_name",
+    "namespace_reference",
+    "task_name",
+    "task_reference",
+)
+
+#: The kernel itself, as what something is about.
+KERNEL = Reference(kind="kernel", address=None, label="kernel")
+
+
+def known(value: object) -> str:
+    """A value as text; ``?`` for one that could not be read."""
+    return "?" if value is None else str(value)
+
+
+def comm_and_pid(comm: KernelText, pid: int) -> KernelText:
+    """``kworker/0:1 (29)``: of a task of which no more than this is left."""
+    return f"{comm} ({pid})"
+
+
+def task_name(task: Task) -> KernelText:
+    """``kworker/0:1 (29)``."""
+    return comm_and_pid(task.name, task.pid)
+
+
+def task_reference(task: Task) -> Reference:
+    return Reference(kind="task", address=task.address, label=task_name(task))
+
+
+def mount_name(mount: Mount) -> KernelText:
+    """``tmpfs#35``: filesystem and mount id."""
+    return f"{mount.fstype or '?'}#{known(mount.id)}"
+
+
+def mount_reference(mount: Mount) -> Reference:
+    return Reference(kind="mount", address=mount.address, label=mount_name(mount))
+
+
+def namespace_name(namespace: MountNamespace) -> str:
+    """``mnt:[4026531832]``, as /proc/PID/ns/mnt shows it."""
+    return f"mnt:[{known(namespace.inum)}]"
+
+
+def namespace_reference(namespace: MountNamespace) -> Reference:
+    return Reference(kind="mount_namespace", address=namespace.address, label=namespace_name(namespace))
+
+
+def global_fs(kernel: Kernel) -> dict[int, str]:
+    """The ``fs_structs`` that the kernel itself has names for, by address."""
+    named = ((kernel.userspace_init_fs, "userspace_init_fs"), (kernel.init_fs, "init_fs"))
+    return {address: name for address, name in named if address is not None}
+
+
+def fs_name(address: int, kernel: Kernel) -> str:
+    """``init_fs``, ``userspace_init_fs``, or the address."""
+    return global_fs(kernel).get(address) or hex_address(address)
+
+
+def fs_reference(fs: FsStruct, snapshot: Snapshot) -> Reference:
+    """An ``fs_struct`` as evidence: ``init_fs``, or ``fs_struct 0x…``."""
+    label = global_fs(snapshot.kernel).get(fs.address) or f"fs_struct {hex_address(fs.address)}"
+    return Reference(kind="fs_struct", address=fs.address, label=label)

@@ -1,0 +1,24 @@
+"""How things are named for people: in sentences and in cells of tables. Imports nothing but the model."""
+
+from .kinds import count_kinds, counted_kind, kind_plural
+from .labels import fs_label, name_label, path_label, pwd_label, runs_label, short_address
+from .words import MOST_NAMES, count, join_names, name_tasks, place, place_mount, seconds
+
+__all__ = (
+    "MOST_NAMES",
+    "count",
+    "count_kinds",
+    "counted_kind",
+    "fs_label",
+    "join_names",
+    "kind_plural",
+    "name_label",
+    "name_tasks",
+    "path_label",
+    "place",
+    "place_mount",
+    "pwd_label",
+    "runs_label",
+    "seconds",
+    "short_address",
+)

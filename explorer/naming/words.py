@@ -1,0 +1,55 @@
+"""How findings, verdicts and events name things in a sentence. Kernel text stays unescaped: the output escapes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from explorer.model import KernelText, PathRef, Snapshot, Task, known, task_name
+
+__all__ = ("MOST_NAMES", "count", "join_names", "name_tasks", "place", "place_mount", "seconds")
+
+#: Names in a title before "and N more".
+MOST_NAMES = 3
+
+
+def name_tasks(tasks: Sequence[Task]) -> KernelText:
+    """``a (1), b (2) and c (3)``; of more than that, the first three ``and N more``."""
+    names = [task_name(task) for task in tasks[:MOST_NAMES]]
+    more = len(tasks) - len(names)
+    return join_names([*names, f"{more} more"] if more > 0 else names)
+
+
+def join_names(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``: of one or more."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 task``, ``2 tasks``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def place(path: PathRef | None, snapshot: Snapshot) -> KernelText:
+    """``rootfs#2:/jail``: filesystem and mount id, then the path; the text alone is ``/`` for nearly everyone."""
+    if path is None:
+        return "?"
+    # A filesystem that names itself (failfs:/) has said its type already.
+    return f"{place_mount(path, snapshot)}:{known(path.path).removeprefix(f'{path.fstype}:')}"
+
+
+def place_mount(path: PathRef, snapshot: Snapshot) -> KernelText:
+    """``rootfs#2``: the filesystem of a path, and its mount's id if that is known of."""
+    mount = snapshot.mount_by_address.get(path.mount)
+    number = "" if mount is None else f"#{known(mount.id)}"
+    return f"{known(path.fstype)}{number}"
+
+
+def seconds(value: float) -> str:
+    """A duration: ``0.3 s``, ``42 s``, ``5 min``, ``3 h``."""
+    if value < 10:
+        return f"{value:.1f} s"
+    if value < 120:
+        return f"{value:.0f} s"
+    if value < 7200:
+        return f"{value / 60:.0f} min"
+    return f"{value / 3600:.0f} h"
