@@ -47,9 +47,9 @@ class GuestOptions:
     ``memory_file``: keep the guest's memory in a file (``Guest.memory_path``), a raw image of physical memory.
     ``paused``: start with the CPUs stopped (``cont()`` runs them). ``wait``: let ``boot()`` return only when the
     scenario is made. ``disk``: a read-only image the guest sees as /dev/vda; with it comes a second serial line,
-    ``Guest.line``. ``scratch``: an image that
-    the guest sees as /dev/vda and may write (without ``disk``). ``tcp``: one more QMP socket, on a port of the loopback (``Guest.tcp_port``). ``reboot``: a guest
-    that resets boots again instead of ending.
+    ``Guest.line``. ``scratch``: without ``disk``, an image the guest sees as /dev/vda and may write. ``tcp``: one more
+    QMP socket, on a port of the loopback (``Guest.tcp_port``). ``reboot``: a guest that resets boots again instead of
+    ending.
     """
 
     memory_mb: int | None = None
