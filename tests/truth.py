@@ -2,7 +2,8 @@
 
 A line is ``T tid tgid umask zombie comm root root-magic root-ino cwd cwd-magic cwd-ino mnt_ns group``: texts in hex as
 readlink(2) and read(2) gave them (``-``: there is none), umask in octal, magics in hex, ``group`` the number of the
-fs_struct by kcmp(KCMP_FS), -1 for none.
+fs_struct by kcmp(KCMP_FS), -1 for none. The lab's own listing (``tests/kernels/lab/oracle.py``) says more; what is in
+both can be taken from it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import NamedTuple
 
 from explorer.analysis.isolation import is_kernel_thread
 from explorer.model import PathRef, Placement, Snapshot, Task, TaskKind, kernel_bytes
+from tests.kernels.lab import Identity, Oracle, OracleTask
 
-__all__ = ("TrueTask", "differences", "missing_values", "read_truth")
+__all__ = ("TrueTask", "differences", "missing_values", "read_truth", "truth_of")
 
 
 class TrueTask(NamedTuple):
@@ -55,6 +57,30 @@ def _task(*fields: str) -> TrueTask:
         int(cwd_magic, 16),
         None if mnt_ns == "-" else int(mnt_ns.removeprefix("mnt:[").removesuffix("]")),
         int(group),
+    )
+
+
+def truth_of(oracle: Oracle) -> list[TrueTask]:
+    """The tasks of a listing of the lab's."""
+    return [_of_oracle(task) for task in oracle.tasks]
+
+
+def _of_oracle(task: OracleTask) -> TrueTask:
+    def magic(where: object) -> int:
+        return where.magic if isinstance(where, Identity) else -1
+
+    return TrueTask(
+        tid=task.pid,
+        tgid=task.tgid,
+        umask=-1 if task.umask is None else task.umask,
+        zombie=task.has_exited,
+        comm=task.comm,
+        root=task.root if isinstance(task.root, bytes) else None,
+        root_magic=magic(task.root_id),
+        cwd=task.cwd if isinstance(task.cwd, bytes) else None,
+        cwd_magic=magic(task.cwd_id),
+        mnt_ns=task.mnt_ns if isinstance(task.mnt_ns, int) else None,
+        group=task.fs_class if isinstance(task.fs_class, int) and not task.has_exited else -1,
     )
 
 

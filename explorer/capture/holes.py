@@ -8,6 +8,7 @@ user memory on kernels it does not know. Such a task is a :class:`~.raw_task.Par
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import drgn
 
@@ -52,7 +53,7 @@ class HoleWalk:
         self.lost: str | None = None
 
     def walk(self, init_task: int, broken: str) -> None:
-        """The list from both ends, then the table of pids.
+        """The list from both ends, then the table of pids, and the list again from whoever that leads to.
 
         :param broken: why the list could not be walked as it should be
         """
@@ -74,6 +75,7 @@ class HoleWalk:
                 self._from_table(pid, address)
         except (_Stopped, ReadError) as error:
             self._errors.add("tasks", "table of pids", str(error))
+        self._follow_from_table(met)
         if self._errors.count > before and (len(self._stops) > 1 or self._cut):
             self.lost = f"a list of tasks ends early ({reason}), and the table of pids is not all there"
         self._settle_pids()
@@ -108,16 +110,16 @@ class HoleWalk:
             raise _Stopped(f"of {count} tasks, some lie within another")
         self._may_be = 2 * count
 
-    def _follow(self, init_task: int, forwards: bool, met: set[int], own: set[int]) -> None:
-        """Processes from ``init_task`` on, with their threads, until one is met that was met before.
+    def _follow(self, start: int, forwards: bool, met: set[int], own: set[int]) -> None:
+        """Processes from ``start`` on, with their threads, until one is met that was met before.
 
-        That is ``init_task``, or on the way back the last one of the way forth: between the two lies none.
+        From ``init_task`` that is itself, or on the way back the last one of the way forth: between them lies none.
 
         :param own: those found are added to it
         """
         offset = self._layout.task_tasks
         link, back = ("tasks_next", "tasks_prev") if forwards else ("tasks_prev", "tasks_next")
-        task = self.add(init_task)
+        task = self.add(start)
         while True:
             self._threads(task)
             node = getattr(task, link)
@@ -198,6 +200,23 @@ class HoleWalk:
         with self._errors.guard(f"task {pid} (0x{address:x})", "task_struct"):
             if self.add(address, pid).pid is None:
                 self.partial[address] = self.partial[address]._replace(pid=pid)
+
+    def _follow_from_table(self, met: set[int]) -> None:
+        """Between two holes the list goes on: whoever the table has there leads to neighbours that it has not."""
+        if len(self._stops) < 2:
+            return
+        for address in [*self.whole, *self.partial]:
+            task = self.whole.get(address) or self.partial[address]
+            # of a thread that leads no process, the pointers are those that its leader had once
+            if address in met or task.pid is None or task.pid != task.tgid:
+                continue
+            met.add(address)
+            for forwards in (True, False):
+                own = set[int]()
+                # where it ends is one of the holes that were met before, from their other side
+                with suppress(_Stopped, ReadError):
+                    self._follow(address, forwards, met, own)
+                met |= own
 
     def _settle_pids(self) -> None:
         """A task without a pid is none that can be shown."""

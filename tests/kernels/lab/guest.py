@@ -47,8 +47,9 @@ class GuestOptions:
     ``memory_file``: keep the guest's memory in a file (``Guest.memory_path``), a raw image of physical memory.
     ``paused``: start with the CPUs stopped (``cont()`` runs them). ``wait``: let ``boot()`` return only when the
     scenario is made. ``disk``: a read-only image the guest sees as /dev/vda; with it comes a second serial line,
-    ``Guest.line``. ``tcp``: one more QMP socket, on a port of the loopback (``Guest.tcp_port``). ``reboot``: a guest
-    that resets boots again instead of ending.
+    ``Guest.line``. ``scratch``: without ``disk``, an image the guest sees as /dev/vda and may write. ``tcp``: one more
+    QMP socket, on a port of the loopback (``Guest.tcp_port``). ``reboot``: a guest that resets boots again instead of
+    ending.
     """
 
     memory_mb: int | None = None
@@ -60,6 +61,7 @@ class GuestOptions:
     paused: bool = False
     wait: bool = True
     disk: Path | None = None
+    scratch: Path | None = None
     tcp: bool = False
     reboot: bool = False
 
@@ -87,6 +89,8 @@ def _qemu_command(kernel: Kernel, scenario: Scenario, options: GuestOptions, dir
     if options.disk is not None:
         command += ["-drive", f"file={options.disk},if=virtio,format=raw,readonly=on"]
         command += ["-chardev", f"socket,id=line,path={directory / 'line'}", "-serial", "chardev:line"]
+    if options.scratch is not None:
+        command += ["-drive", f"file={options.scratch},if=virtio,format=raw,cache=unsafe"]
     if options.tcp:
         command += ["-qmp", "tcp:127.0.0.1:0,server=on,wait=off"]
     if options.vmcoreinfo:

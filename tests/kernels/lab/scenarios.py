@@ -87,6 +87,8 @@ SCENARIOS = {
         Scenario("pivot-root", modules=("virtio_blk", "squashfs"), memory_mb=512),
         # /next/vmlinuz and /next/initrd: files of the test's own
         Scenario("kexec", memory_mb=512),
+        # The crash kernel of kdump.py, which gives it the tools
+        Scenario("kdump", modules=("virtio_blk",)),
         Scenario("unpack", memory_mb=512),
         # What speed is measured on (bench/): nx.tasks=N, at most 20,000 processes or 100,000 threads
         Scenario("crowd", memory_mb=3072),

@@ -5,6 +5,7 @@
  *	oracle		what the kernel itself says of every task (oracle.c)
  *	sh LINE		runs a line of shell (shell.c)
  *	applet NAME ARG	runs an applet (applets.c) and says NX APPLET with its exit status
+ *	arm, panic	a crash kernel, and its case (kdump.c)
  *	poweroff	ends the guest
  *
  * It forks nothing after NX READY unless told to: two listings show the same PID 1.
@@ -102,6 +103,10 @@ static void serve(void)
 			run_shell(line + 3);
 		else if (!strncmp(line, "applet ", 7))
 			serve_applet(line + 7);
+		else if (!strcmp(line, "arm"))
+			arm_crash_kernel();
+		else if (!strcmp(line, "panic"))
+			panic_now();
 		else if (!strcmp(line, "poweroff"))
 			reboot(RB_POWER_OFF);
 		else

@@ -46,6 +46,10 @@ void print_oracle(void);
 void run_shell(const char *line);
 int run_applet(char **argv);
 
+/* kdump.c */
+void arm_crash_kernel(void);
+void panic_now(void);
+
 /* storm.c */
 int storm(char **argv);
 int calm(char **argv);
@@ -62,6 +66,7 @@ void make_lost_walkers(void);
 void make_switch_root(void);
 void make_pivot_root(void);
 void make_kexec(void);
+void make_kdump(void);
 void run_real_root(void);
 int run_real_root_helper(void);
 void make_crowd(void);

@@ -83,6 +83,8 @@ const struct scenario scenarios[] = {
 	{ "pivot-root", make_pivot_root },
 	/* the harness gives it the kernel that comes next */
 	{ "kexec", make_kexec },
+	/* the crash kernel's: writes the dumps of the one that died */
+	{ "kdump", make_kdump },
 	/* many tasks (nx.tasks=N): crowd are processes, threads are one process's */
 	{ "crowd", make_crowd },
 	{ "threads", make_many_threads },
