@@ -22,6 +22,15 @@ from tests.unit.audit_states import (
 # Books
 
 
+def test_who_may_be_a_task_that_was_not_found_has_leaked_no_reference(isolated: Snapshot) -> None:
+    fs = fs_of(isolated, task_of(isolated, "fspair-a"))
+    fs.users = (fs.users or 0) + 2
+    isolated.errors = [CaptureError(where="task 7", what="task_struct", why="fault")]
+    rules = {finding.rule: finding.severity for finding in run_audit(isolated).findings}
+    assert not any(rule.startswith("NX-FS-USERS") for rule in rules)
+    assert rules["NX-TASKS-MISSING"] is Severity.INFO
+
+
 @pytest.mark.parametrize(
     ("delta", "consistent", "errors", "rule", "severity"),
     [
@@ -40,7 +49,7 @@ def test_books_that_do_not_balance_are_as_bad_as_the_reading_is_good(
     fs.users = (fs.users or 0) + delta
     isolated.capture.consistent = consistent
     if errors:
-        isolated.errors = [CaptureError(where="task 7", what="task_struct", why="fault")]
+        isolated.errors = [CaptureError(where="mount 7", what="source", why="fault")]
     found = [finding for finding in run_audit(isolated).findings if finding.rule.startswith("NX-FS-USERS")]
     assert [(finding.rule, finding.severity) for finding in found] == [(rule, severity)]
     assert " and ".join(named(isolated, "fspair-a", "fspair-b")) in found[0].title
