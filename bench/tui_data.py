@@ -42,7 +42,7 @@ def scale_up(snapshot: Snapshot, wanted: int) -> Snapshot:
 
 def _clone(task: Task, address: int, pid: int, scaled: Snapshot, by_address: dict[int, FsStruct]) -> Task:
     changes: dict[str, object] = {"address": address, "pid": pid, "tgid": pid}
-    stem = task.comm[: _COMM_BYTES - len(str(pid)) - 1]
+    stem = task.name[: _COMM_BYTES - len(str(pid)) - 1]
     changes["comm"] = f"{stem}.{pid}"
     fs = by_address.get(task.owned_fs or 0)
     if fs is not None and fs.sharers == 1:

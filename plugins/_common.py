@@ -201,7 +201,7 @@ def incomplete(plugin: Plugin, facts: GuardedFacts) -> Iterator[Finding]:
 
 def task_reference(task: Task) -> Reference:
     """A task of the snapshot as evidence."""
-    return Reference(kind="task", address=task.address, label=f"{task.comm} ({task.pid})")
+    return Reference(kind="task", address=task.address, label=f"{task.name} ({task.pid})")
 
 
 def _scope_of(task: Task, functions: tuple[str, ...]) -> str:
@@ -227,7 +227,7 @@ def borrowers(
         yield plugin.finding(
             "BORROWER",
             Severity.INFO,
-            f"{task.comm} ({task.pid}) borrows init's filesystem{path} in {_scope_of(task, functions)}",
+            f"{task.name} ({task.pid}) borrows init's filesystem{path} in {_scope_of(task, functions)}",
             [task_reference(task)],
             means=f"{subject} This is how an isolated kernel does it, and it ends with the look-up.",
             do="Nothing, unless it stays: then find out what does not answer below that path.",
@@ -246,7 +246,7 @@ def walkers(plugin: Plugin, snapshot: Snapshot, subject: str) -> Iterator[Findin
         yield plugin.finding(
             "WALK",
             Severity.MEDIUM,
-            f"{task.comm} ({task.pid}) walks the path {walk.path}",
+            f"{task.name} ({task.pid}) walks the path {walk.path}",
             [task_reference(task)],
             means=f"{subject} A path walk there is nothing that the kernel's own code does.",
             do="Look at what the work item or the thread calls: a module has hooked into it, or the kernel changed.",

@@ -25,7 +25,7 @@ def core_pattern(snapshot: Snapshot) -> KernelSetting | None:
 
 def is_dumping(task: Task) -> bool:
     """The task writes its process's dump now: ``PF_DUMPCORE``, and not yet past it."""
-    return bool(task.flags & _PF_DUMPCORE) and not task.flags & _PF_POSTCOREDUMP
+    return task.has_flag(_PF_DUMPCORE) and not task.has_flag(_PF_POSTCOREDUMP)
 
 
 def dumps_to_socket(snapshot: Snapshot, task: Task) -> bool:
@@ -48,7 +48,7 @@ def dumping_findings(
     """
     for task in tasks:
         path = task.walk.path if task.walk is not None else None
-        name = f"{task.comm} ({task.pid})"
+        name = f"{task.name} ({task.pid})"
         if task.borrowing:
             yield plugin.finding(
                 "BORROWER",
@@ -69,7 +69,7 @@ def _stuck(plugin: Plugin, snapshot: Snapshot, task: Task, path: str | None) -> 
     return plugin.finding(
         "STUCK",
         Severity.MEDIUM,
-        f"{task.comm} ({task.pid}) dumps core {where} and has waited for {task.waiting_s:.0f} s",
+        f"{task.name} ({task.pid}) dumps core {where} and has waited for {task.waiting_s:.0f} s",
         [task_reference(task), Reference(kind="setting", address=None, label="core_pattern")],
         means="What the dump goes to does not answer, so the process cannot end: it keeps its memory, and whoever "
         "waits for it waits on.",

@@ -51,7 +51,7 @@ def borrowers_in(
         yield plugin.finding(
             "BORROWER",
             Severity.INFO,
-            f"{task.comm} ({task.pid}) borrows init's filesystem{path} in {function}",
+            f"{task.name} ({task.pid}) borrows init's filesystem{path} in {function}",
             [task_reference(task)],
             means=f"{subject} This is how an isolated kernel does it, and it ends with the look-up.",
             do="Nothing, unless it stays: then find out what does not answer below that path.",

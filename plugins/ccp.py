@@ -62,7 +62,7 @@ def audit(snapshot: Snapshot, facts: CcpFacts) -> Iterator[Finding]:
             yield PLUGIN.finding(
                 "BORROWER",
                 Severity.INFO,
-                f"{task.comm} ({task.pid}) borrows init's filesystem for {facts.init_ex_path} in {_FUNCTION}",
+                f"{task.name} ({task.pid}) borrows init's filesystem for {facts.init_ex_path} in {_FUNCTION}",
                 [task_reference(task)],
                 means="The driver opens its file as root, where init would see it.",
                 do="Nothing, unless it stays: then find out what does not answer below that path.",

@@ -130,13 +130,13 @@ def _placement(snapshot: Snapshot, task: Task) -> Iterator[Finding]:
         return
     evidence = [
         task_reference(task),
-        Reference(kind="fs_struct", address=fs.address, label=f"fs_struct of {task.comm}"),
+        Reference(kind="fs_struct", address=fs.address, label=f"fs_struct of {task.name}"),
     ]
     if task.owner is not Owner.PRIVATE or (fs.users or 1) > 1:
         yield PLUGIN.finding(
             "SHARED-FS",
             Severity.HIGH,
-            f"{task.comm} ({task.pid}) shares its fs_struct ({task.owner.value}, {fs.users} users)",
+            f"{task.name} ({task.pid}) shares its fs_struct ({task.owner_word}, {fs.users} users)",
             evidence,
             means="devtmpfsd() changes its root at boot; with a shared fs_struct it changed that of others too.",
             do="Look for a change to devtmpfsd(): it must unshare CLONE_FS before it mounts.",
@@ -146,7 +146,7 @@ def _placement(snapshot: Snapshot, task: Task) -> Iterator[Finding]:
         yield PLUGIN.finding(
             "ROOT",
             Severity.HIGH if in_nullfs else Severity.MEDIUM,
-            f"the root of {task.comm} ({task.pid}) is {fs.root.fstype}:{fs.root.path}, not devtmpfs",
+            f"the root of {task.name} ({task.pid}) is {fs.root.fstype}:{fs.root.path}, not devtmpfs",
             evidence,
             means="Device nodes are created in the thread's root: they do not reach any devtmpfs.",
             do="Look in the log for why devtmpfsd_setup() failed to mount or to enter its devtmpfs.",
@@ -159,7 +159,7 @@ def _waiting(task: Task, facts: DevtmpfsFacts) -> Finding:
     return PLUGIN.finding(
         "REQUESTS",
         Severity.HIGH if stuck else Severity.INFO,
-        f"{len(facts.requests)} device nodes wait for {task.comm} ({task.pid}): {names}",
+        f"{len(facts.requests)} device nodes wait for {task.name} ({task.pid}): {names}",
         [task_reference(task)],
         means="Whoever adds or removes these devices sleeps until the thread has served them.",
         do="If it stays so, look at the thread's stack."

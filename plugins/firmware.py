@@ -147,7 +147,7 @@ def _in_nullfs(snapshot: Snapshot) -> Iterator[Finding]:
             yield PLUGIN.finding(
                 "NO-BORROW",
                 Severity.HIGH,
-                f"{task.comm} ({task.pid}) reads a file by its path from nullfs",
+                f"{task.name} ({task.pid}) reads a file by its path from nullfs",
                 [task_reference(task)],
                 means="kernel_read_file_from_path() starts at the task's own root, which is empty: it returns ENOENT.",
                 do="The caller must use kernel_read_file_from_path_initns(), or borrow with scoped_with_init_fs().",

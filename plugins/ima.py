@@ -60,7 +60,7 @@ def audit(snapshot: Snapshot, facts: ImaFacts) -> Iterator[Finding]:
             yield PLUGIN.finding(
                 "KTHREAD",
                 Severity.HIGH,
-                f"{task.comm} ({task.pid}) reads a file of IMA by its path, in {frame.function}",
+                f"{task.name} ({task.pid}) reads a file of IMA by its path, in {frame.function}",
                 [task_reference(task)],
                 means="kernel_read_file_from_path() starts at the thread's own root, where there is nothing: no key or "
                 "policy will be loaded.",

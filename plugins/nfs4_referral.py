@@ -94,7 +94,7 @@ def audit(snapshot: Snapshot, facts: Nfs4ReferralFacts) -> Iterator[Finding]:
             yield PLUGIN.finding(
                 "KTHREAD",
                 Severity.HIGH,
-                f"{task.comm} ({task.pid}), a kernel thread, follows an NFSv4 referral",
+                f"{task.name} ({task.pid}), a kernel thread, follows an NFSv4 referral",
                 [task_reference(task)],
                 means="Referrals are followed by tasks that walk a path, in their own mount namespace. A kernel "
                 "thread has no path to walk on an isolated kernel.",

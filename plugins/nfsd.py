@@ -239,8 +239,8 @@ def _shared(snapshot: Snapshot) -> Iterator[Finding]:
         yield PLUGIN.finding(
             "SHARED-FS",
             Severity.HIGH,
-            f"{task.comm} ({task.pid}) shares its fs_struct: {fs.users} users",
-            [task_reference(task), Reference(kind="fs_struct", address=fs.address, label=task.owner.value)],
+            f"{task.name} ({task.pid}) shares its fs_struct: {fs.users} users",
+            [task_reference(task), Reference(kind="fs_struct", address=fs.address, label=task.owner_word)],
             means="nfsd sets the umask of its fs_struct to 0: all who share it create files with it. A thread that is "
             "just starting has not got its own copy yet.",
             do="Look again: if it stays, this kernel's nfsd() does not call unshare_fs_struct().",

@@ -84,7 +84,7 @@ def audit(snapshot: Snapshot, facts: PnfsBlockFacts) -> Iterator[Finding]:
             yield PLUGIN.finding(
                 "NO-BORROW",
                 Severity.HIGH,
-                f"{task.comm} ({task.pid}) opens a disk by its path, from its own root",
+                f"{task.name} ({task.pid}) opens a disk by its path, from its own root",
                 [task_reference(task)],
                 means="A kernel thread's root is empty on an isolated kernel: it gets ENOENT, and the client falls "
                 "back to reading and writing through the server.",

@@ -137,8 +137,8 @@ def _placement(snapshot: Snapshot, task: Task) -> Iterator[Finding]:
     fs = snapshot.fs_by_address.get(task.owned_fs or 0)
     root = fs.root.placement if fs is not None and fs.root is not None else None
     evidence = [task_reference(task)]
-    before_exec = bool(task.flags & _PF_FORKNOEXEC)
-    what = f"{task.comm} ({task.pid}), started by the kernel{' and not executed yet' if before_exec else ''},"
+    before_exec = task.has_flag(_PF_FORKNOEXEC)
+    what = f"{task.name} ({task.pid}), started by the kernel{' and not executed yet' if before_exec else ''},"
     if root in (Placement.NULLFS, Placement.NULLFS_NS_ROOT, Placement.FAILFS):
         yield PLUGIN.finding(
             "NULLFS",

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from explorer.analysis.diff import diff_snapshots
 from explorer.analysis.verdict import verdict
+from explorer.analysis.words import known
 from explorer.model import Finding, FsStruct, KernelText, Mount, Reference, Snapshot, hex_address
 from explorer.model.diff import Change, ObjectChange, SnapshotDiff, TaskChange, TaskLabel
 
@@ -127,12 +128,12 @@ _OF_TASK = {"root": EventKind.ROOT, "pwd": EventKind.PWD, "fs_struct": EventKind
 def _tasks(diff: SnapshotDiff, found: Changes) -> None:
     for label in diff.came:
         reference = _reference(label)
-        text = f"{reference.label}, {label.kind.value}, root {_text(label.root)}"
+        text = f"{reference.label}, {label.kind_word}, root {_text(label.root)}"
         found.events.append(HappenedEvent(EventKind.APPEARED, text, reference))
         found.marks["task", label.address] = "+"
     for label in diff.went:
         reference = _reference(label)
-        text = f"{reference.label}, {label.kind.value}, root was {_text(label.root)}"
+        text = f"{reference.label}, {label.kind_word}, root was {_text(label.root)}"
         found.events.append(HappenedEvent(EventKind.GONE, text, reference))
     for changed in diff.changed:
         found.marks["task", changed.after.address] = "~"
@@ -249,7 +250,7 @@ def _mounts(diff: SnapshotDiff, b: Snapshot, found: Changes) -> None:
     for changed in diff.mounts:
         address = changed.after if changed.after is not None else changed.before
         mount = mounts.get(address or 0)
-        label = changed.name if mount is None else f"{mount.fstype or '?'}#{mount.id}"
+        label = changed.name if mount is None else f"{mount.fstype or '?'}#{known(mount.id)}"
         reference = Reference(kind="mount", address=address, label=label)
         text = ", ".join([changed.name, *map(_arrow, changed.changes)])
         found.events.append(HappenedEvent(_OF_MOUNT[changed.state], text, reference))

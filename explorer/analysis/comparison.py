@@ -13,6 +13,7 @@ from typing import Literal
 from explorer.analysis.changes import fs_changes, pair_findings
 from explorer.analysis.diff import diff_snapshots
 from explorer.analysis.verdict import Verdict, verdict
+from explorer.analysis.words import known
 from explorer.model import Finding, KernelText, Reference, Snapshot
 from explorer.model.diff import Change, Regrouping, SnapshotDiff, TaskChange, TaskLabel, WorkerGroup
 
@@ -98,7 +99,7 @@ def _task(label: TaskLabel) -> Reference:
 
 
 def _home(label: TaskLabel) -> str:
-    return f"{label.kind.value}, owner {label.owner}, root {label.root or 'none'}"
+    return f"{label.kind_word}, owner {label.owner}, root {label.root or 'none'}"
 
 
 def _tasks(diff: SnapshotDiff) -> Iterator[Difference]:
@@ -192,7 +193,7 @@ def _mounts(a: Snapshot, b: Snapshot, diff: SnapshotDiff) -> Iterator[Difference
 
 def _mount(snapshot: Snapshot, address: int | None) -> Reference | None:
     mount = snapshot.mount_by_address.get(address or 0)
-    return None if mount is None else _reference("mount", address, f"{mount.fstype or '?'}#{mount.id}")
+    return None if mount is None else _reference("mount", address, f"{mount.fstype or '?'}#{known(mount.id)}")
 
 
 def _namespaces(diff: SnapshotDiff) -> Iterator[Difference]:

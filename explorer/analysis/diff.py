@@ -67,7 +67,7 @@ def _owned(task: Task, snapshot: Snapshot) -> FsStruct | None:
 
 
 def _name(task: Task) -> str:
-    return f"{task.comm} ({task.pid})"
+    return f"{task.name} ({task.pid})"
 
 
 # Tasks
@@ -78,9 +78,9 @@ def _label(pair: SideBySide, task: Task, snapshot: Snapshot) -> TaskLabel:
     return TaskLabel(
         address=task.address,
         pid=task.pid,
-        comm=task.comm,
+        comm=task.name,
         kind=task.kind,
-        owner=task.owner.value,
+        owner=task.owner_word,
         root=None if fs is None else pair.place(fs.root, snapshot),
     )
 
@@ -96,12 +96,16 @@ def _changed(pair: SideBySide) -> Iterator[TaskChange]:
 
 def _task_changes(pair: SideBySide, old: Task, new: Task) -> Iterator[Change]:
     if pair.same_boot:  # across boots tasks are matched by name, but for numbers in it
-        yield from changed_values(("comm", old.comm, new.comm))
-    yield from changed_values(
-        ("kind", old.kind.value, new.kind.value),
-        ("owner", old.owner.value, new.owner.value),
+        yield from changed_values(
+            *([("comm", old.comm, new.comm)] if None not in (old.comm, new.comm) else [])
+        )
+    facts = (
+        ("kind", old.kind and old.kind.value, new.kind and new.kind.value),
+        ("owner", old.owner and old.owner.value, new.owner and new.owner.value),
         ("borrowing", _yes(old.borrowing), _yes(new.borrowing)),
     )
+    # What could not be read has not changed, for all that is known.
+    yield from changed_values(*(fact for fact in facts if None not in fact))
     old_fs, new_fs = _owned(old, pair.a), _owned(new, pair.b)
     if old_fs is not None and new_fs is not None:
         yield from pair.path_change("root", old_fs.root, new_fs.root)
@@ -137,10 +141,10 @@ def _workers(pair: SideBySide) -> list[WorkerGroup]:
 def _home(pair: SideBySide, task: Task, snapshot: Snapshot) -> str:
     fs = _owned(task, snapshot)
     if fs is None:
-        return task.owner.value
+        return task.owner_word
     root, same = pair.place(fs.root, snapshot), pair.place(fs.pwd, snapshot)
     pwd = "same" if root == same else pair.place(fs.pwd, snapshot, is_root=False)
-    return f"{task.owner.value}, root {root}, pwd {pwd}"
+    return f"{task.owner_word}, root {root}, pwd {pwd}"
 
 
 # Who shares with whom
@@ -205,8 +209,8 @@ def _kernel_fs(pair: SideBySide, name: str, old: int | None, new: int | None) ->
     yield from changed_values((f"{name} held by user tasks", _holders(old, pair.a), _holders(new, pair.b)))
 
 
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
+def _yes(value: bool | None) -> str | None:
+    return None if value is None else "yes" if value else "no"
 
 
 def _hex(address: int | None) -> str | None:
@@ -214,9 +218,9 @@ def _hex(address: int | None) -> str | None:
 
 
 def _owner_of_init(snapshot: Snapshot) -> str | None:
-    return next((task.owner.value for task in snapshot.tasks if task.pid == 1), None)
+    return next((task.owner_word for task in snapshot.tasks if task.pid == 1), None)
 
 
 def _holders(address: int, snapshot: Snapshot) -> str:
     """How many tasks of userspace hold an ``fs_struct``."""
-    return str(sum(not task.flags & _PF_KTHREAD for task in snapshot.sharers_by_fs.get(address, [])))
+    return str(sum(not task.has_flag(_PF_KTHREAD) for task in snapshot.sharers_by_fs.get(address, [])))

@@ -33,7 +33,7 @@ def diff_mounts(pair: SideBySide) -> list[ObjectChange]:
     def changes(old: Mount, new: Mount) -> Iterator[Change]:
         yield from changed_values(
             ("mountpoint", old.mountpoint, new.mountpoint),
-            ("attachment", old.attachment.value, new.attachment.value),
+            ("attachment", _attachment(old), _attachment(new)),
             ("options", _options(old), _options(new)),
         )
         yield from pair.reference_change("mnt_ns", old.mnt_ns, new.mnt_ns)
@@ -82,5 +82,11 @@ def _objects(
     return found
 
 
-def _options(mount: Mount) -> str:
+def _attachment(mount: Mount) -> str | None:
+    return None if mount.attachment is None else mount.attachment.value
+
+
+def _options(mount: Mount) -> str | None:
+    if mount.flags is None:
+        return None
     return ",".join(name for bit, name in _OPTIONS.items() if mount.flags & bit) or "rw"

@@ -15,6 +15,7 @@ __all__ = (
     "find_pid1",
     "init_fs_off_nullfs",
     "is_kernel_thread",
+    "is_user_task",
     "owned_fs",
     "rooted_elsewhere_by_design",
 )
@@ -40,7 +41,13 @@ class Abandonment:
 
 
 def is_kernel_thread(task: Task) -> bool:
+    """Whether it is known to be one: a task whose kind could not be read is neither this nor a user task."""
     return task.kind in KERNEL_KINDS
+
+
+def is_user_task(task: Task) -> bool:
+    """Whether it is known to be none of the kernel's threads."""
+    return task.kind is not None and task.kind not in KERNEL_KINDS
 
 
 def owned_fs(task: Task, snapshot: Snapshot) -> FsStruct | None:
@@ -70,7 +77,7 @@ def find_abandonment(snapshot: Snapshot) -> Abandonment | None:
     if not left and not in_nullfs:
         return None
     holders = snapshot.sharers_by_fs.get(kernel.userspace_init_fs, [])
-    collateral = tuple(task for task in holders if task.tgid != 1)
+    collateral = tuple(task for task in holders if task.tgid not in (1, None))
     return Abandonment(pid1, fs, left, in_nullfs, collateral)
 
 
@@ -84,12 +91,13 @@ def find_intruders(snapshot: Snapshot) -> dict[int, list[Task]]:
     intruders = {}
     for address, sharers in snapshot.sharers_by_fs.items():
         kernel = [task for task in sharers if is_kernel_thread(task)]
+        users = [task for task in sharers if is_user_task(task)]
         if address == snapshot.kernel.userspace_init_fs:
             found = kernel
-        elif not kernel or len(kernel) == len(sharers):
+        elif not kernel or not users:
             continue
         elif address == snapshot.kernel.init_fs:
-            found = [task for task in sharers if not is_kernel_thread(task)]
+            found = users
         else:
             found = kernel
         if found:

@@ -50,7 +50,7 @@ def name_kthreads(tasks: Sequence[Task], added: str = "") -> KernelText:
 
 
 def _full_name(task: Task) -> KernelText:
-    return task.comm if task.kthread is None else task.kthread.full_name or task.comm
+    return task.name if task.kthread is None else task.kthread.full_name or task.name
 
 
 def _group(task: Task) -> str:
@@ -58,7 +58,7 @@ def _group(task: Task) -> str:
     if task.kind is TaskKind.IDLE:
         return "idle threads"
     if task.kind in (TaskKind.KWORKER, TaskKind.RESCUER):
-        return f"{task.kind.value}s"
+        return f"{task.kind_word}s"
     name = _full_name(task)
     kind = f"{name.rstrip(_COUNTING) or name} threads"
     module = None if task.kthread is None else task.kthread.module

@@ -116,7 +116,7 @@ def match_tasks(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[Task]:
     def name(task: Task) -> Hashable:
         full = None if task.kthread is None else task.kthread.full_name
         # io_uring's and vhost's threads carry the pid of their process in their names.
-        comm = re.sub(r"[0-9]+", "N", task.comm) if task.kind is TaskKind.IO_WORKER else task.comm
+        comm = re.sub(r"[0-9]+", "N", task.name) if task.kind is TaskKind.IO_WORKER else task.name
         return full or comm, task.kind
 
     def lasting(snapshot: Snapshot) -> list[Task]:
@@ -127,17 +127,17 @@ def match_tasks(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[Task]:
 
 def worker_group(task: Task) -> str:
     """The sort of a kworker: ``kworker/N``, ``kworker/uN``, ``kworker/NH``: its name without its numbers."""
-    name = re.match(r"kworker/(u?)[0-9]+:[0-9]+(H?)", task.comm)
-    return f"kworker/{name[1]}N{name[2]}" if name else re.sub(r"[0-9]+", "N", task.comm)
+    name = re.match(r"kworker/(u?)[0-9]+:[0-9]+(H?)", task.name)
+    return f"kworker/{name[1]}N{name[2]}" if name else re.sub(r"[0-9]+", "N", task.name)
 
 
 def _namespace_key(snapshot: Snapshot, same_boot: bool) -> Callable[[MountNamespace], Hashable]:
     if same_boot:
-        return lambda namespace: namespace.inum
+        return lambda namespace: namespace.address if namespace.inum is None else (namespace.inum,)
     dweller: dict[int, str] = {}
     for task in snapshot.tasks:
         if task.mnt_ns is not None and task.kind is not TaskKind.IDLE:
-            dweller.setdefault(task.mnt_ns, task.comm)
+            dweller.setdefault(task.mnt_ns, task.name)
     initial = snapshot.kernel.init_mnt_ns
     return lambda namespace: (
         "initial" if namespace.address == initial else ("of", dweller.get(namespace.address, ""))
@@ -151,9 +151,16 @@ def match_namespaces(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[MountNa
     )
 
 
+def _identity(mount: Mount) -> Hashable:
+    """Of a mount in one boot: what is never reused, as far as it is there."""
+    if mount.unique_id is not None:
+        return mount.unique_id
+    return mount.address if mount.id is None else (mount.id, mount.superblock)
+
+
 def _mount_key(snapshot: Snapshot, same_boot: bool) -> Callable[[Mount], Hashable]:
     if same_boot:
-        return lambda mount: mount.unique_id if mount.unique_id is not None else (mount.id, mount.superblock)
+        return _identity
     of_namespace = _namespace_key(snapshot, same_boot)
     keys = {namespace.address: of_namespace(namespace) for namespace in snapshot.mount_namespaces}
 
@@ -169,6 +176,6 @@ def match_mounts(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[Mount]:
 
     def in_order(snapshot: Snapshot) -> list[Mount]:
         # Ids grow; addresses, by which the snapshot is sorted, mean nothing across boots.
-        return sorted(snapshot.mounts, key=lambda mount: (mount.unique_id or 0, mount.id))
+        return sorted(snapshot.mounts, key=lambda mount: (mount.unique_id or 0, mount.id or 0))
 
     return _match(in_order(a), in_order(b), (_mount_key(a, same_boot), _mount_key(b, same_boot)))

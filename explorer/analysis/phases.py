@@ -105,7 +105,7 @@ _PF_FORKNOEXEC = 0x40  # include/linux/sched.h
 
 
 def _has_execed(pid1: Task) -> bool:
-    return not pid1.flags & _PF_FORKNOEXEC
+    return not pid1.has_flag(_PF_FORKNOEXEC)
 
 
 def spans_of(frames: Sequence[Frame], phases: Sequence[Phase]) -> list[PhaseSpan]:

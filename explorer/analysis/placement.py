@@ -30,32 +30,47 @@ class PlacementContext:
     init_root: tuple[int, int] | None
     """``struct mount`` and dentry of init's root (``userspace_init_fs->root``, or PID 1's before 7.3)."""
     namespaces: Mapping[int, MountNamespace]
+    init_root_known: bool = True
+    """False if init has a root, and it could not be read: then nothing can be told from it."""
+    isolation_mount_known: bool = True
+    """False if the kernel has such a mount, and which it is could not be read: any nullfs may be that."""
 
 
 def classify_path(
     mount: Mount, dentry: int, mount_root_dentry: int | None, context: PlacementContext
-) -> Placement:
-    """Where a path lives: identity of mount and dentry decides, in this order.
+) -> Placement | None:
+    """Where a path lives: identity of mount and dentry decides, in this order. ``None`` if what decides is not there.
 
     A filesystem that answers nothing comes first (failfs, the private nullfs), then a mount that is in no
     namespace, then the bottom nullfs of a namespace, init's root, another namespace's visible root; what is
     left is some place inside a namespace.
     """
-    if mount.magic == FAIL_FS_MAGIC:
-        return Placement.FAILFS
     if mount.address == context.isolation_mount:
         return Placement.NULLFS
+    if mount.magic is None or mount.attachment is None:
+        return None
+    if mount.magic == FAIL_FS_MAGIC:
+        return Placement.FAILFS
     if mount.attachment is Attachment.INTERNAL:
         return Placement.NULLFS if mount.magic == NULL_FS_MAGIC else Placement.INTERNAL
     if mount.attachment in (Attachment.DETACHED, Attachment.ANONYMOUS):
         return Placement.DETACHED
     namespace = context.namespaces.get(mount.mnt_ns) if mount.mnt_ns is not None else None
-    if namespace is not None and mount.address == namespace.root and mount.magic == NULL_FS_MAGIC:
+    if namespace is None or (mount.magic == NULL_FS_MAGIC and namespace.root is None):
+        return None
+    if mount.magic == NULL_FS_MAGIC and not context.isolation_mount_known:
+        return None
+    if mount.address == namespace.root and mount.magic == NULL_FS_MAGIC:
         return Placement.NULLFS_NS_ROOT
+    if not context.init_root_known:
+        return None
     if (mount.address, dentry) == context.init_root:
         return Placement.INIT_ROOT
-    if namespace is not None and mount.address == namespace.visible_root and dentry == mount_root_dentry:
-        return Placement.NS_ROOT
+    if dentry == mount_root_dentry or mount_root_dentry is None:
+        if namespace.visible_root is None or mount_root_dentry is None:
+            return None
+        if mount.address == namespace.visible_root:
+            return Placement.NS_ROOT
     return Placement.CHROOT
 
 

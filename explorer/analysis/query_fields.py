@@ -128,7 +128,7 @@ def _path(which: str, part: str) -> Callable[[Task, Snapshot], Value]:
 
 def _names(task: Task, snapshot: Snapshot) -> tuple[str, ...]:
     full = None if task.kthread is None else task.kthread.full_name
-    return (task.comm,) if full is None or full == task.comm else (task.comm, full)
+    return tuple(dict.fromkeys(name for name in (task.comm, full) if name is not None))
 
 
 def _umask(task: Task, snapshot: Snapshot) -> Value:
@@ -150,7 +150,7 @@ def _mismatch(task: Task, snapshot: Snapshot) -> Value:
 
 
 def _flag_names(task: Task, snapshot: Snapshot) -> tuple[str, ...]:
-    return tuple(name for name, bit in PF_NAMES.items() if task.flags & bit)
+    return tuple(name for name, bit in PF_NAMES.items() if task.has_flag(bit))
 
 
 def _walk_path(task: Task, snapshot: Snapshot) -> Value:

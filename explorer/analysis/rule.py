@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from explorer.analysis.words import known
 from explorer.model import (
     Finding,
     FsStruct,
@@ -89,7 +90,7 @@ class Rule:
 
 
 def task_reference(task: Task) -> Reference:
-    return Reference(kind="task", address=task.address, label=f"{task.comm} ({task.pid})")
+    return Reference(kind="task", address=task.address, label=f"{task.name} ({task.pid})")
 
 
 def fs_reference(fs: FsStruct, name: str | None = None) -> Reference:
@@ -97,8 +98,10 @@ def fs_reference(fs: FsStruct, name: str | None = None) -> Reference:
 
 
 def mount_namespace_reference(namespace: MountNamespace) -> Reference:
-    return Reference(kind="mount_namespace", address=namespace.address, label=f"mnt:[{namespace.inum}]")
+    return Reference(
+        kind="mount_namespace", address=namespace.address, label=f"mnt:[{known(namespace.inum)}]"
+    )
 
 
 def mount_reference(mount: Mount) -> Reference:
-    return Reference(kind="mount", address=mount.address, label=f"{mount.fstype}#{mount.id}")
+    return Reference(kind="mount", address=mount.address, label=f"{mount.fstype or '?'}#{known(mount.id)}")

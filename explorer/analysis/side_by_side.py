@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from explorer.analysis.matching import Pairs, match_mounts, match_namespaces, match_tasks
+from explorer.analysis.words import known
 from explorer.model import Attachment, Mount, MountNamespace, PathRef, Placement, Snapshot, Task, hex_address
 from explorer.model.diff import Change
 
@@ -25,15 +26,13 @@ def mount_name(mount: Mount, snapshot: Snapshot) -> str:
     if mount.attachment is Attachment.NAMESPACE:
         where = "in ?" if namespace is None else f"in {namespace_name(namespace, snapshot)}"
     else:
-        where = mount.attachment.value
-    return (
-        f"{mount.fstype or '?'} {mount.mountpoint or '?'} ({mount.source or 'none'}, id {mount.id} {where})"
-    )
+        where = "in ?" if mount.attachment is None else mount.attachment.value
+    return f"{mount.fstype or '?'} {mount.mountpoint or '?'} ({mount.source or 'none'}, id {known(mount.id)} {where})"
 
 
 def namespace_name(namespace: MountNamespace, snapshot: Snapshot) -> str:
     """``mnt:[4026531832]``, as /proc/PID/ns/mnt shows it."""
-    return f"mnt:[{namespace.inum}]"
+    return f"mnt:[{known(namespace.inum)}]"
 
 
 @dataclass(slots=True)
@@ -64,7 +63,7 @@ class SideBySide:
         if path is None:
             return None
         mount = snapshot.mount_by_address.get(path.mount) if self.same_boot else None
-        number = "" if mount is None else f"#{mount.id}"
+        number = "" if mount is None else f"#{known(mount.id)}"
         placement = "? " if path.placement is None else f"{path.placement.value} "
         if path.placement is Placement.CHROOT and not is_root:
             placement = ""

@@ -98,7 +98,7 @@ class _Builder:
         self._frames: list[Frame] = []
         self._before: Frame | None = None
         """The last readable frame of this boot."""
-        self._open: dict[tuple[int, int, KernelText | None], BorrowSpan] = {}
+        self._open: dict[tuple[int, int | None, KernelText | None], BorrowSpan] = {}
 
     def add(self, frame: Frame) -> None:
         timeline = self.timeline
@@ -141,7 +141,7 @@ class _Builder:
         timeline.most_borrowers = max(timeline.most_borrowers, timeline.borrowers[-1])
 
     def _borrowing(self, frame: Frame, snapshot: Snapshot) -> None:
-        now: dict[tuple[int, int, KernelText | None], Task] = {}
+        now: dict[tuple[int, int | None, KernelText | None], Task] = {}
         for task in snapshot.tasks:
             if task.borrowing:
                 now[task.address, task.start_time, runs(task, snapshot)] = task
@@ -160,12 +160,12 @@ class _Builder:
         self,
         frame: Frame,
         task: Task,
-        key: tuple[int, int, KernelText | None],
+        key: tuple[int, int | None, KernelText | None],
         path: KernelText | None,
     ) -> None:
         where = (frame.segment, frame.index, frame.index, frame.seconds, frame.seconds)
         initial = self._before is None
-        span = BorrowSpan(task.address, task.pid, task.comm, key[2], path, *where, from_start=initial)
+        span = BorrowSpan(task.address, task.pid, task.name, key[2], path, *where, from_start=initial)
         self._open[key] = span
         self.timeline.borrows.append(span)
         words = f"{name_task(task)} {'is borrowing' if initial else 'borrows'} userspace_init_fs"
@@ -173,7 +173,7 @@ class _Builder:
         words += "" if path is None else f", for {path}"
         self._event(frame, EventKind.INITIAL if initial else EventKind.BORROW_BEGIN, words, span)
 
-    def _close(self, key: tuple[int, int, KernelText | None], frame: Frame) -> None:
+    def _close(self, key: tuple[int, int | None, KernelText | None], frame: Frame) -> None:
         span = self._open.pop(key)
         span.end_s, span.ended = frame.seconds, True
         function = "" if span.function is None else f" ({span.function})"

@@ -16,7 +16,7 @@ from explorer.analysis.matching import Pairs, match_mounts, match_namespaces, ma
 from explorer.analysis.overmounts import overmount_stack
 from explorer.analysis.phases import root_mount, unpacker
 from explorer.analysis.placement import is_isolating
-from explorer.analysis.words import count, name_mount, name_task, name_tasks, place
+from explorer.analysis.words import count, known, name_mount, name_task, name_tasks, place
 from explorer.model import (
     Attachment,
     KernelText,
@@ -130,12 +130,12 @@ def first_events(frame: Frame) -> Iterator[Event]:
 
 def _pid1_state(pid1: Task, snapshot: Snapshot) -> KernelText:
     """``PID 1 is nx-init, its root is rootfs#2:/; / is nullfs#1 → rootfs#2``."""
-    kernels = ", which runs no program yet" if pid1.flags & _PF_FORKNOEXEC else ""
+    kernels = ", which runs no program yet" if pid1.has_flag(_PF_FORKNOEXEC) else ""
     fs = snapshot.fs_by_address.get(pid1.owned_fs or 0)
     if fs is None or fs.root is None:
-        return f"PID 1 is {pid1.comm}{kernels}"
+        return f"PID 1 is {pid1.name}{kernels}"
     return (
-        f"PID 1 is {pid1.comm}{kernels}; its root is {place(fs.root, snapshot)}; / is {_stack_text(snapshot)}"
+        f"PID 1 is {pid1.name}{kernels}; its root is {place(fs.root, snapshot)}; / is {_stack_text(snapshot)}"
     )
 
 
@@ -180,17 +180,17 @@ def _pid1(make: _Maker, a: Snapshot, b: Snapshot) -> Iterator[Event]:
     if new is None:
         return
     if old is None:
-        yield make.task(EventKind.PID1_CREATED, f"PID 1 is created: {new.comm}", new)
+        yield make.task(EventKind.PID1_CREATED, f"PID 1 is created: {new.name}", new)
         yield from _pid1_place(make, new, b)
         return
     before, after = root_mount(old, a), root_mount(new, b)
     if before is not None and after is not None and not _same_mount(before, after):
         yield _moved_root(make, new, (before, after), (a, b))
-    execed = bool(old.flags & _PF_FORKNOEXEC) and not new.flags & _PF_FORKNOEXEC
+    execed = old.has_flag(_PF_FORKNOEXEC) and new.flags is not None and not new.has_flag(_PF_FORKNOEXEC)
     if execed:
-        yield make.task(EventKind.PID1_EXEC, f"PID 1 executes its first program, as {new.comm}", new)
+        yield make.task(EventKind.PID1_EXEC, f"PID 1 executes its first program, as {new.name}", new)
     elif old.comm != new.comm:
-        yield make.task(EventKind.PID1_EXEC, f"PID 1 is {new.comm} now; it was {old.comm}", new)
+        yield make.task(EventKind.PID1_EXEC, f"PID 1 is {new.name} now; it was {old.name}", new)
 
 
 def _same_mount(a: Mount, b: Mount) -> bool:
@@ -248,9 +248,8 @@ def _mounted(make: _Maker, mount: Mount, snapshot: Snapshot) -> Iterator[Event]:
     initial = mount.mnt_ns == snapshot.kernel.init_mnt_ns
     inside = "" if initial or mount.attachment is not Attachment.NAMESPACE else " in another namespace"
     if mount.attachment is not Attachment.NAMESPACE:
-        yield make.at(
-            EventKind.MOUNT, f"{name_mount(mount)}{source} added, {mount.attachment.value}", mount.address
-        )
+        what = "" if mount.attachment is None else f", {mount.attachment.value}"
+        yield make.at(EventKind.MOUNT, f"{name_mount(mount)}{source} added{what}", mount.address)
     elif parent is not None and parent.overmount == mount.address:
         text = f"{name_mount(mount)}{source} is mounted over {name_mount(parent)} at {where}{inside}"
         yield make.at(EventKind.OVERMOUNT, text, mount.address)
@@ -267,7 +266,8 @@ def _namespaces(make: _Maker, added: Iterable[MountNamespace], snapshot: Snapsho
     for namespace in added:
         dwellers = [task for task in snapshot.tasks if task.mnt_ns == namespace.address]
         by = name_tasks(dwellers) if dwellers else "nobody found"
-        text = f"mount namespace mnt:[{namespace.inum}] with {count(namespace.nr_mounts, 'mount')}, for {by}"
+        mounts = "?" if namespace.nr_mounts is None else count(namespace.nr_mounts, "mount")
+        text = f"mount namespace mnt:[{known(namespace.inum)}] with {mounts}, for {by}"
         yield make.at(EventKind.NAMESPACE, text, namespace.address)
 
 

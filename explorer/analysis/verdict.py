@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from explorer.analysis.completeness import incompleteness, lost_tasks
 from explorer.analysis.isolation import (
     Abandonment,
     find_abandonment,
@@ -46,7 +47,16 @@ class Verdict:
 
 
 def verdict(snapshot: Snapshot) -> Verdict:
-    """Judge a kernel, by what its own generation promises."""
+    """Judge a kernel, by what its own generation promises, and say what was not there to be judged."""
+    found, missing = _verdict(snapshot), incompleteness(snapshot)
+    if missing is None:
+        return found
+    careful = found.kind in (VerdictKind.ISOLATED, VerdictKind.SHARED) and lost_tasks(snapshot) is not None
+    headline = f"{found.headline}, as far as was read" if careful else found.headline
+    return replace(found, headline=headline, sentence=f"{found.sentence} {missing}")
+
+
+def _verdict(snapshot: Snapshot) -> Verdict:
     if not is_isolating(snapshot.kernel.generation):
         return _shared(snapshot)
     abandonment = find_abandonment(snapshot)
@@ -65,7 +75,8 @@ def verdict(snapshot: Snapshot) -> Verdict:
     pid1 = find_pid1(snapshot)
     init_fs = snapshot.fs_by_address.get(snapshot.kernel.init_fs or 0)
     init = snapshot.fs_by_address.get(snapshot.kernel.userspace_init_fs or 0)
-    if pid1 is None or init is None or init.root is None or init_fs is None or init_fs.root is None:
+    roots = [None if fs is None or fs.root is None else fs.root.placement for fs in (init, init_fs)]
+    if pid1 is None or pid1.owned_fs is None or None in roots:
         return Verdict(
             VerdictKind.UNKNOWN, "UNKNOWN", "PID 1, init_fs or userspace_init_fs could not be read."
         )

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 from explorer.model import Mount, PathRef, Snapshot, Task
 
-__all__ = ("MOST_NAMES", "count", "join_names", "name_mount", "name_task", "name_tasks", "place", "seconds")
+__all__ = (
+    "MOST_NAMES",
+    "count",
+    "join_names",
+    "known",
+    "name_mount",
+    "name_task",
+    "name_tasks",
+    "place",
+    "seconds",
+)
 
 #: Names in a title before "and N more".
 MOST_NAMES = 3
@@ -14,7 +24,7 @@ MOST_NAMES = 3
 
 def name_task(task: Task) -> str:
     """``kworker/0:1 (29)``."""
-    return f"{task.comm} ({task.pid})"
+    return f"{task.name} ({task.pid})"
 
 
 def name_tasks(tasks: Sequence[Task]) -> str:
@@ -45,7 +55,12 @@ def place(path: PathRef, snapshot: Snapshot) -> str:
 
 def name_mount(mount: Mount) -> str:
     """``tmpfs#35``."""
-    return f"{mount.fstype or '?'}#{mount.id}"
+    return f"{mount.fstype or '?'}#{known(mount.id)}"
+
+
+def known(value: object) -> str:
+    """A value as text; ``?`` for one that could not be read."""
+    return "?" if value is None else str(value)
 
 
 def seconds(value: float) -> str:

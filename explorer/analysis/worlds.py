@@ -57,7 +57,7 @@ class World:
     tasks: list[Task] = field(default_factory=list)
     fs_structs: list[FsStruct] = field(default_factory=list)
 
-    def kinds(self) -> list[tuple[TaskKind, int]]:
+    def kinds(self) -> list[tuple[TaskKind | None, int]]:
         """Tasks by kind, most first."""
         return Counter(task.kind for task in self.tasks).most_common()
 
@@ -76,6 +76,8 @@ class Worlds:
 
 def world_of(task: Task, snapshot: Snapshot) -> WorldKey:
     """The world a task lives in: by owner where that names one, else by where its root is."""
+    if task.owner is None:
+        return WorldKey.UNKNOWN
     if task.owner is Owner.NONE:
         return WorldKey.EXITED
     if task.owner is Owner.USERSPACE_INIT_FS:
@@ -113,13 +115,15 @@ def find_worlds(snapshot: Snapshot) -> Worlds:
             worlds[key] = World(key, _query(key, isolating))
         return worlds[key]
 
-    home: dict[int | None, WorldKey] = {}
+    home: dict[int, WorldKey] = {}
     borrowers = []
     for task in snapshot.tasks:
         owned = task.owned_fs
-        key = home.get(owned)
+        key = None if owned is None else home.get(owned)
         if key is None:
-            key = home[owned] = world_of(task, snapshot)
+            key = world_of(task, snapshot)
+            if owned is not None:  # of those that own nothing, some have exited, and some could not be read
+                home[owned] = key
         world(key).tasks.append(task)
         if task.borrowing:
             borrowers.append(task)

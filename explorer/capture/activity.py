@@ -16,8 +16,8 @@ from .clocks import JiffiesClock
 from .dcache import DcacheLookup, probe_dcache
 from .helpers import HelperReader, probe_helpers
 from .mounts import MountTable
+from .paths import PathRefs
 from .reader import ErrorLog, MemoryReader
-from .records import RecordBuilder
 from .settings import read_settings
 from .symbols import SymbolTable
 from .workqueues import BusyWorker, WorkqueueReader, WorkqueueTable, probe_workqueues
@@ -54,7 +54,7 @@ class KernelActivity:
             self._errors.add(what, "layout", str(error))
             return None
 
-    def make_lookup(self, mounts: MountTable, builder: RecordBuilder) -> DcacheLookup | None:
+    def make_lookup(self, mounts: MountTable, builder: PathRefs) -> DcacheLookup | None:
         """What looks paths up from init's root."""
         layout = self._probe("dcache", probe_dcache)
         if layout is None:

@@ -19,6 +19,7 @@ from explorer.model import Capture, CaptureError, Kernel, Snapshot, Source, kern
 from explorer.model.bulk import no_garbage_collection
 from explorer.plugin import Plugin
 from explorer.target.crash import CrashGuard
+from explorer.target.errors import TargetError
 from explorer.target.kernel import OpenKernel
 from explorer.target.types import KernelTypes
 
@@ -35,11 +36,12 @@ from .modules import read_modules
 from .mounts import MountTable
 from .paths import PathResolver
 from .plugins import PluginContext, run_plugins
+from .raw_task import FoundTasks, RawTask
 from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
 from .records import RecordBuilder
 from .stacks import StackReader
 from .task_activity import TaskActivity
-from .tasks import RawTask, TaskReader
+from .tasks import TaskReader
 from .walks import WalkReader
 
 __all__ = ("CaptureProgress", "CaptureRequest", "CaptureStats", "capture_snapshot")
@@ -66,6 +68,8 @@ class CaptureRequest:
     build_id: str | None
     consistent: bool
     notes: list[str] = field(default_factory=list)
+    missing_memory: str | None = None
+    cut_off: str | None = None
     plugins: Sequence[Plugin] = ()
     direct: bool = True
     """Read the direct map as physical memory, and strings by pages; not for a slice, which has to hold the page tables
@@ -86,6 +90,8 @@ class CaptureRequest:
             build_id=kernel.types.build_id or None,
             consistent=kernel.program.consistent,
             notes=list(kernel.notes),
+            missing_memory=kernel.program.missing_memory,
+            cut_off=kernel.program.cut_off,
             plugins=plugins,
             guard=guard or CrashGuard(),
         )
@@ -145,6 +151,8 @@ class _Capture:
         self.stats = stats
         self.progress = progress
         self.errors = ErrorLog()
+        if request.cut_off is not None:
+            self.errors.add("target", "memory", request.cut_off)
         self.reader = MemoryReader(request.prog)
         self.layout = _layout_of(request.prog)
         direct_map = find_direct_map(request.prog, self.layout, request.symbols) if request.direct else None
@@ -170,11 +178,15 @@ class _Capture:
         known = find_well_known(self.reader, self.layout, self.request.symbols, self.errors)
         progress = self.progress  # not self: a circle would keep all of this until a garbage collection
         tasks = self.task_reader.read_all(lambda count: progress("tasks", count, None))
+        if not tasks and self.request.cut_off is not None:
+            raise TargetError(
+                f"{self.request.source.target}: {self.request.cut_off}, and what leads to the tasks is among it"
+            )
         self.progress("tasks", len(tasks), len(tasks))
         stats.mark("tasks")
         self._read_fs_structs(tasks, known)
         if self.live:
-            self._settle(tasks)
+            self._settle(tasks.whole)
         stats.mark("fs_structs")
         self._read_namespaces(tasks)
         stats.mark("namespaces")
@@ -185,11 +197,13 @@ class _Capture:
         stats.seconds = snapshot.capture.duration_s = round(time.perf_counter() - started, 6)
         return snapshot
 
-    def _read_fs_structs(self, tasks: dict[int, RawTask], known: WellKnown) -> None:
+    def _read_fs_structs(self, tasks: FoundTasks, known: WellKnown) -> None:
         """Every fs_struct that a task or a well-known pointer points at."""
-        held = set(map(itemgetter(RawTask._fields.index("fs")), tasks.values()))
+        held = set(map(itemgetter(RawTask._fields.index("fs")), tasks.whole.values()))
         if self.layout.has_real_fs:
-            held.update(map(itemgetter(RawTask._fields.index("real_fs")), tasks.values()))
+            held.update(map(itemgetter(RawTask._fields.index("real_fs")), tasks.whole.values()))
+        for task in tasks.partial.values():
+            held |= {task.fs or 0, task.real_fs or 0}
         held |= {known.init_fs or 0, known.userspace_init_fs or 0}
         held.discard(0)
         self.progress("fs_structs", 0, len(held))
@@ -239,9 +253,9 @@ class _Capture:
                 self._read_fs(pointer)
         return True
 
-    def _read_namespaces(self, tasks: dict[int, RawTask]) -> None:
+    def _read_namespaces(self, tasks: FoundTasks) -> None:
         """The mount namespaces of all tasks, and of every mount that a root or a pwd is on."""
-        for task in tasks.values():
+        for task in tasks.all():
             if task.nsproxy and task.nsproxy not in self.namespace_of:
                 self.namespace_of[task.nsproxy] = None
                 with self.errors.guard(task.name, "nsproxy.mnt_ns"):
@@ -251,11 +265,12 @@ class _Capture:
         holder_of: dict[int, int] = {}  # a handful of mounts, however many fs_structs
         for fs in self.fs_structs.values():
             if fs is not None:
-                holder_of[fs.root_mnt] = holder_of[fs.pwd_mnt] = fs.address
+                holder_of[fs.root_mnt or 0] = holder_of[fs.pwd_mnt or 0] = fs.address
+        holder_of.pop(0, None)  # not there
         for vfsmount, holder in holder_of.items():
             with self.errors.guard(f"fs_struct 0x{holder:x}", "mount"):
                 mount = self.mounts.read_mount(self.mounts.from_vfsmount(vfsmount))
-                if is_kernel_pointer(mount.mnt_ns):
+                if mount.mnt_ns is not None and is_kernel_pointer(mount.mnt_ns):
                     self.mounts.load_namespace(mount.mnt_ns)
 
     def _task_activity(self) -> TaskActivity:
@@ -266,7 +281,7 @@ class _Capture:
             stacks=StackReader(prog, errors) if self.request.types == "dwarf" else None,
         )
 
-    def _build(self, tasks: dict[int, RawTask], known: WellKnown, taken_at: datetime) -> Snapshot:
+    def _build(self, tasks: FoundTasks, known: WellKnown, taken_at: datetime) -> Snapshot:
         request = self.request
         jiffies = JiffiesClock(request.prog, self.reader, request.symbols, self.errors)
         kthreads = KthreadReader(self.reader, self.layout, request.symbols, jiffies, self.errors)
@@ -279,7 +294,7 @@ class _Capture:
             errors=self.errors,
         )
         init_task = tasks.get(request.symbols.symbol_address("init_task") or 0)
-        init_ns = self.namespace_of.get(init_task.nsproxy) if init_task is not None else None
+        init_ns = self.namespace_of.get(init_task.nsproxy or 0) if init_task is not None else None
         builder.set_context(
             tasks, self.fs_structs, self.namespace_of, known, init_task, self._task_activity()
         )
@@ -294,6 +309,8 @@ class _Capture:
                 duration_s=0.0,
                 consistent=request.consistent,
                 notes=request.notes,
+                missing_memory=request.cut_off or request.missing_memory,
+                lost_tasks=tasks.lost,
             ),
             kernel=self._kernel(builder, known, init_ns),
             tasks=records,
@@ -318,7 +335,7 @@ class _Capture:
     def _read_activity(
         self,
         snapshot: Snapshot,
-        tasks: dict[int, RawTask],
+        tasks: FoundTasks,
         builder: RecordBuilder,
         kthreads: KthreadReader,
         jiffies: JiffiesClock,
@@ -331,7 +348,9 @@ class _Capture:
         workqueues = activity.read_workqueues(kthreads.function, jiffies)
         snapshot.workqueues = workqueues.workqueues
         snapshot.usermodehelpers = activity.read_helpers(
-            workqueues.busy, snapshot.tasks, lambda task: tasks[task].real_parent
+            workqueues.busy,
+            snapshot.tasks,
+            lambda address: getattr(tasks.get(address), "real_parent", None) or 0,
         )
         snapshot.settings = activity.read_settings(lookup)
         snapshot.modules = read_modules(request.symbols)

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import drgn
 
 from .layout import Decoder, make_decoder
+from .raw_task import AnyTask
 from .reader import ErrorLog, MemoryReader, ReadError
 from .symbols import SymbolTable
-from .tasks import RawTask
 
 __all__ = ("JiffiesClock", "SchedulerClocks")
 
@@ -42,6 +42,7 @@ class SchedulerClocks:
     """``rq.clock`` of every CPU.
 
     An idle CPU's clock stands still, so that the latest one of all CPUs is taken for now; they count from one start.
+    Where one could not be read, that may have been the latest: then nobody knows what now is.
 
     :param runqueues: CPU -> address of its ``struct rq``
     """
@@ -62,11 +63,13 @@ class SchedulerClocks:
                 clock, clock_task, curr = decoder.decode(reader.read(address + decoder.base, decoder.span))
                 read[cpu] = clock, clock_task, curr
                 self._now = max(self._now, clock)
+        if len(read) < len(runqueues):
+            return
         for cpu, (clock, clock_task, curr) in read.items():
             # The same distance from the latest: clock_task has neither interrupts nor stolen time.
             self._clocks[cpu] = _Clock(clock_task + (self._now - clock), curr)
 
-    def waiting_s(self, task: RawTask) -> float | None:
+    def waiting_s(self, task: AnyTask) -> float | None:
         """Seconds since the task last ran; ``None`` while it is on a CPU, and where that is not known."""
         own = self._clocks.get(task.cpu)
         if own is None or task.on_cpu or (task.on_cpu is None and own.curr == task.address):

@@ -17,8 +17,8 @@ from explorer.model import KernelSetting, PathRef, kernel_text
 
 from .layout import INLINE_NAME, Decoder, make_decoder, member_offset
 from .mounts import MountTable
+from .paths import PathRefs
 from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
-from .records import RecordBuilder
 from .symbols import SymbolTable
 
 __all__ = ("DcacheLayout", "DcacheLookup", "Found", "probe_dcache")
@@ -117,7 +117,7 @@ class DcacheLookup:
         reader: MemoryReader,
         layout: DcacheLayout,
         mounts: MountTable,
-        builder: RecordBuilder,
+        builder: PathRefs,
         symbols: SymbolTable,
         errors: ErrorLog,
         live: bool = False,
@@ -273,14 +273,19 @@ class DcacheLookup:
             self._mounted = {
                 _At(mount.parent, mount.mountpoint): mount.address
                 for mount in self._mounts.mounts.values()
-                if mount.parent != mount.address
+                if mount.parent is not None and mount.mountpoint is not None and mount.parent != mount.address
             }
         for _ in range(_MAX_STACK):
             self._pass(1)
             above = self._mounted.get(at)
             if above is None:
+                if not self._mounts.complete:
+                    raise ReadError("not all mounts are there: one may be mounted on the way")
                 return at
-            at = _At(above, self._mounts.read_mount(above).root)
+            root = self._mounts.read_mount(above).root
+            if root is None:
+                raise ReadError(f"the root of mount 0x{above:x} is not there")
+            at = _At(above, root)
         raise ReadError(f"more than {_MAX_STACK} mounts are stacked on one place")
 
     def _up(self, root: _At, at: _At) -> _At:
@@ -292,6 +297,8 @@ class DcacheLookup:
                 return self._cross(at)
             if at.dentry != mount.root:
                 return self._cross(_At(at.mount, self._read_node(at.dentry).parent))
+            if mount.parent is None or mount.mountpoint is None:
+                raise ReadError(f"what {mount.name} is mounted on is not there")
             at = _At(mount.parent, mount.mountpoint)
         raise ReadError(f"more than {_MAX_STACK} mounts are stacked on one place")
 

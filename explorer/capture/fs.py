@@ -21,17 +21,18 @@ _SEQ = 2  # of a RawFs: from there on, a writer is counted
 
 
 class RawFs(NamedTuple):
-    """The members of an ``fs_struct``; ``root_mnt`` and ``pwd_mnt`` are ``struct vfsmount *``."""
+    """The members of an ``fs_struct``, ``None`` where memory is not there; ``root_mnt`` and ``pwd_mnt`` are
+    ``struct vfsmount *``."""
 
     address: int
-    users: int
-    seq: int
-    umask: int
-    in_exec: int
-    root_mnt: int
-    root_dentry: int
-    pwd_mnt: int
-    pwd_dentry: int
+    users: int | None
+    seq: int | None
+    umask: int | None
+    in_exec: int | None
+    root_mnt: int | None
+    root_dentry: int | None
+    pwd_mnt: int | None
+    pwd_dentry: int | None
     unstable: bool
 
 
@@ -39,9 +40,10 @@ _new_raw_fs: Callable[[tuple[Any, ...]], RawFs] = partial(tuple.__new__, RawFs)
 
 
 def _checked(fs: RawFs) -> RawFs:
-    if not 0 <= fs.users <= _MAX_USERS or not 0 <= fs.umask <= 0o7777:
+    users, umask = fs.users, fs.umask
+    if not (users is None or 0 <= users <= _MAX_USERS) or not (umask is None or 0 <= umask <= 0o7777):
         # Freed, and the slab memory reused; or a pointer that never was one.
-        raise ReadError(f"users is {fs.users} and umask {fs.umask:#o}: no fs_struct")
+        raise ReadError(f"users is {users} and umask {umask or 0:#o}: no fs_struct")
     return fs
 
 
@@ -82,15 +84,23 @@ class FsReader:
                 else:
                     found[address] = self.read_fs(address)
             except ReadError as error:
-                found[address] = None
+                found[address] = self._recover(address, error)
                 missing(address, error)
         return found
+
+    def _recover(self, address: int, error: ReadError) -> RawFs | None:
+        """What is there of one that could not be read at once."""
+        try:
+            values, unread = self._reader.recover_members(self._decoder, address, error)
+            return _checked(_new_raw_fs((address, *values, False))) if unread else None
+        except ReadError:
+            return None
 
     def _read_settled(self, address: int) -> RawFs:
         """Read again until no writer was at work in between; the reference count may move freely."""
         fs = self._read_fs(address)
         for _ in range(_LIVE_ATTEMPTS):
             before, fs = fs, self._read_fs(address)
-            if before[_SEQ:] == fs[_SEQ:] and not fs.seq & 1:
+            if before[_SEQ:] == fs[_SEQ:] and fs.seq is not None and not fs.seq & 1:
                 return fs
         return fs._replace(unstable=True)

@@ -79,7 +79,7 @@ class HelperReader:
                 argv=[],
                 waiting_worker=None,
                 process=task.address,
-                before_exec=bool(task.flags & _PF_FORKNOEXEC),
+                before_exec=_before_exec(task),
             )
             for task in processes
             if task.address not in claimed
@@ -108,8 +108,15 @@ class HelperReader:
             argv=argv,
             waiting_worker=worker.task,
             process=None if process is None else process.address,
-            before_exec=process is not None and bool(process.flags & _PF_FORKNOEXEC),
+            before_exec=_before_exec(process),
         )
 
     def _text(self, address: int) -> str:
         return kernel_text(self._reader.read_c_string(address, _MAX_TEXT))
+
+
+def _before_exec(process: Task | None) -> bool | None:
+    """Whether it runs no program yet; ``None`` if its flags are not there."""
+    if process is None:
+        return False
+    return None if process.flags is None else bool(process.flags & _PF_FORKNOEXEC)

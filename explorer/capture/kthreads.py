@@ -11,9 +11,9 @@ from explorer.model import Kthread, TaskKind, kernel_text
 
 from .clocks import JiffiesClock
 from .layout import Layout
+from .raw_task import AnyTask
 from .reader import ErrorLog, MemoryReader, ReadError
 from .symbols import SymbolTable, function_name
-from .tasks import RawTask
 
 __all__ = ("KthreadReader",)
 
@@ -24,8 +24,9 @@ _MAX_NAME = 256
 class KthreadInfo:
     """A kernel thread's kind, which only its thread function tells, and what it runs."""
 
-    kind: TaskKind
-    kthread: Kthread
+    kind: TaskKind | None
+    """``None`` if the thread function is not there."""
+    kthread: Kthread | None
 
 
 class KthreadReader:
@@ -49,28 +50,35 @@ class KthreadReader:
         self._functions: dict[int, str | None] = {}
         self._workqueues: dict[int, str] = {}
 
-    def read_kthread(self, task: RawTask) -> KthreadInfo | None:
-        """What a ``PF_KTHREAD`` task is; ``None`` if its ``struct kthread`` is missing or unreadable."""
+    def read_kthread(self, task: AnyTask) -> KthreadInfo | None:
+        """What a ``PF_KTHREAD`` task is; ``None`` if it has no ``struct kthread``."""
         if not task.worker_private:
             return None  # the idle task of a CPU on old kernels has no struct kthread
-        decoder = self._layout.kthread
         try:
-            data = self._reader.read(task.worker_private + decoder.base, decoder.span)
+            (threadfn, private, full_name), unread, why = self._reader.read_members(
+                self._layout.kthread, task.worker_private
+            )
         except ReadError as error:
             self._errors.add(task.name, "kthread", str(error))
-            return None
-        threadfn, private, full_name = decoder.decode(data)
+            return KthreadInfo(None, None)
+        self._missing(task, ("threadfn", "data", "full_name"), unread, why)
         values: dict[str, str | float | None] = dict.fromkeys(Kthread.model_fields)
-        values["threadfn"] = self.function(threadfn)
-        values["module"] = self._module(threadfn)
+        values["threadfn"] = self.function(threadfn or 0)
+        values["module"] = self._module(threadfn or 0)
         if full_name:
             with self._errors.guard(task.name, "kthread.full_name"):
                 values["full_name"] = kernel_text(self._reader.read_c_string(full_name, _MAX_NAME))
-        kind = self._kind(threadfn)
-        if kind is not TaskKind.KTHREAD and private:
+        kind = None if threadfn is None else self._kind(threadfn)
+        if kind in (TaskKind.KWORKER, TaskKind.RESCUER) and private:
             with self._errors.guard(task.name, "worker"):
-                self._read_worker(private, kind, values)
+                self._read_worker(task, private, kind, values)
         return KthreadInfo(kind, Kthread.build(values))
+
+    def _missing(
+        self, task: AnyTask, names: tuple[str, ...], unread: tuple[int, ...], why: str | None
+    ) -> None:
+        if why is not None:
+            self._errors.add(task.name, ", ".join(names[index] for index in unread), why)
 
     def _kind(self, threadfn: int) -> TaskKind:
         # threadfn is NULL for kthreadd: it must not equal a symbol that is missing.
@@ -80,20 +88,25 @@ class KthreadReader:
             return TaskKind.RESCUER
         return TaskKind.KTHREAD
 
-    def _read_worker(self, worker: int, kind: TaskKind, values: dict[str, str | float | None]) -> None:
-        decoder = self._layout.worker
-        data = self._reader.read(worker + decoder.base, decoder.span)
-        current_func, current_pwq, last_func, desc, rescue_wq, start = decoder.decode(data)
-        values["current_func"] = self.function(current_func)
-        values["last_func"] = self.function(last_func)
-        if current_func:
+    def _read_worker(
+        self, task: AnyTask, worker: int, kind: TaskKind, values: dict[str, str | float | None]
+    ) -> None:
+        members, unread, why = self._reader.read_members(self._layout.worker, worker)
+        names = ("current_func", "current_pwq", "last_func", "desc", "rescue_wq", "current_start")
+        self._missing(task, names, unread, why)
+        current_func, current_pwq, last_func, desc, rescue_wq, start = members
+        values["current_func"] = self.function(current_func or 0)
+        values["last_func"] = self.function(last_func or 0)
+        if current_func is None:
+            values["module"] = None  # of what it runs, if it runs anything
+        elif current_func:
             values["module"] = self._module(current_func)
             values["running_s"] = self._jiffies.seconds_since(start)
-        values["desc"] = kernel_text(desc.split(b"\0", 1)[0]) or None
+        values["desc"] = None if desc is None else kernel_text(desc.split(b"\0", 1)[0]) or None
         if current_pwq:
             wq = self._reader.read_u64(current_pwq + self._layout.pwq_wq)
             values["workqueue"] = self._workqueue(wq)
-        elif kind is TaskKind.RESCUER and rescue_wq:
+        elif current_pwq is not None and kind is TaskKind.RESCUER and rescue_wq:
             values["workqueue"] = self._workqueue(rescue_wq)
 
     def _module(self, function: int) -> str | None:

@@ -98,7 +98,7 @@ class Decoder:
     value for every field asked for, in the order asked; ``None`` for a member this kernel has not.
     """
 
-    __slots__ = ("_missing", "_pick", "_slots", "_struct", "base", "name", "size", "span")
+    __slots__ = ("_missing", "_pick", "_slots", "_struct", "base", "members", "name", "size", "span")
 
     def __init__(self, type_: drgn.Type, found: Sequence[Member | None]) -> None:
         present = sorted((m.offset, i) for i, m in enumerate(found) if m is not None)
@@ -107,6 +107,11 @@ class Decoder:
         self.name = type_.type_name()
         self.size = drgn.sizeof(type_)
         self.base = present[0][0]
+        #: Of every field: where it lies from the start of the structure, and how it is read by itself.
+        self.members = tuple(
+            None if member is None else (member.offset, struct.Struct(f"<{_format_of(member.type)}"))
+            for member in found
+        )
         code, at = "<", self.base
         slot_of: dict[int, int] = {}
         for slot, (offset, index) in enumerate(present):
@@ -127,6 +132,23 @@ class Decoder:
         """The values of one structure; raises :class:`struct.error` when ``data`` is shorter than span."""
         picked: tuple[Any, ...] = self._pick((*self._struct.unpack_from(data), None))
         return picked
+
+    def recover(
+        self, read: Callable[[int, int], bytes | None], address: int
+    ) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+        """The structure at ``address`` member by member, where one read of all of it has failed.
+
+        :param read: memory by address and size; ``None`` where that is not there
+        :return: the values as :meth:`decode` gives them, ``None`` for those that are not there; and their indices
+        """
+        values: list[Any] = []
+        unread = []
+        for index, member in enumerate(self.members):
+            data = None if member is None else read(address + member[0], member[1].size)
+            if member is not None and data is None:
+                unread.append(index)
+            values.append(None if member is None or data is None else member[1].unpack(data)[0])
+        return tuple(values), tuple(unread)
 
     def parts(
         self, tail: tuple[Any, ...] = ()
@@ -188,6 +210,8 @@ class Layout:
     """flags, pid, tgid, comm, fs, real_fs, tasks.next, tasks.prev, thread_node.next, thread_node.prev,
     signal, real_parent, nsproxy, state, exit_state, worker_private, start_time, nameidata, on_cpu, cpu,
     exec_start, last_arrival"""
+    task_tgid: Decoder
+    """tgid"""
     task_nameidata: int
     task_tasks: int
     task_thread_node: int
@@ -211,6 +235,7 @@ class Layout:
     mnt_namespace: Decoder
     """inum, root, rb-tree root, list.next, anonymous marker"""
     namespace_list: int | None
+    has_anonymous_marker: bool
     anonymous_when: int
     """The value of the anonymous marker that means an anonymous namespace."""
     super_block: Decoder
@@ -309,6 +334,10 @@ _WORKER = (
 _NAMEIDATA = ("path.mnt", "path.dentry", "root.mnt", "root.dentry", "flags", "name")
 
 
+#: What an anonymous namespace has none of: a sequence number, or (6.18 on) an id.
+_NAMESPACE_ID = ("seq", "ns.ns_id")
+
+
 def _namespace_decoder(prog: drgn.Program, *, has_tree: bool, flagged: bool) -> Decoder:
     return make_decoder(
         prog,
@@ -318,7 +347,7 @@ def _namespace_decoder(prog: drgn.Program, *, has_tree: bool, flagged: bool) -> 
         # Before the tree, "mounts" was a count.
         "?mounts.rb_node" if has_tree else "?no_such_member",
         "?list.next",
-        "is_anon" if flagged else ("?seq", "?seq_origin"),
+        "is_anon" if flagged else tuple(f"?{member}" for member in _NAMESPACE_ID),
     )
 
 
@@ -331,10 +360,11 @@ def probe_layout(prog: drgn.Program) -> Layout:
     mount = prog.type("struct mount")
     namespace = prog.type("struct mnt_namespace")
     mount_node = _optional_offset(prog, "mount", "mnt_node")
-    # 7.x says so in a flag; before that an anonymous namespace is one without a sequence number.
+    # 7.x says so in a flag.
     flagged = namespace.has_member("is_anon")
     return Layout(
         task=_task_decoder(prog),
+        task_tgid=make_decoder(prog, "task_struct", "tgid"),
         task_nameidata=member_offset(prog, "task_struct", "nameidata"),
         task_tasks=member_offset(prog, "task_struct", "tasks"),
         task_thread_node=member_offset(prog, "task_struct", "thread_node"),
@@ -352,6 +382,7 @@ def probe_layout(prog: drgn.Program) -> Layout:
         has_overmount=mount.has_member("overmount"),
         mnt_namespace=_namespace_decoder(prog, has_tree=mount_node is not None, flagged=flagged),
         namespace_list=member_offset(prog, "mnt_namespace", "list") if mount_node is None else None,
+        has_anonymous_marker=flagged or find_member(namespace, *_NAMESPACE_ID) is not None,
         anonymous_when=1 if flagged else 0,
         super_block=make_decoder(prog, "super_block", "s_magic", "s_type", "s_subtype"),
         fstype_name=member_offset(prog, "file_system_type", "name"),

@@ -8,7 +8,7 @@ from typing import Self
 
 from explorer.target.errors import TargetError
 from explorer.target.kernel import OpenKernel, OpenOptions, open_kernel
-from explorer.target.program import OpenProgram
+from explorer.target.opened import OpenProgram
 from explorer.target.qemu import query_guest
 from explorer.target.qemu_control import GuestControl, GuestEndedError
 from explorer.target.qemu_watch import GuestWatch

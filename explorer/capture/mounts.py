@@ -27,37 +27,44 @@ _MAX_NAME = 4096
 
 
 class RawMount(NamedTuple):
-    """A ``struct mount`` as it was read."""
+    """A ``struct mount`` as it was read; ``None`` for what is not there, and for what this kernel has not."""
 
     address: int
-    parent: int
-    mountpoint: int
-    root: int
-    superblock: int
-    flags: int
-    devname: int
-    mnt_ns: int
-    id: int
+    parent: int | None
+    mountpoint: int | None
+    root: int | None
+    superblock: int | None
+    flags: int | None
+    devname: int | None
+    mnt_ns: int | None
+    id: int | None
     unique_id: int | None
     overmount: int | None
     rb_right: int | None
     rb_left: int | None
-    list_next: int
+    list_next: int | None
+
+    @property
+    def name(self) -> str:
+        """How error entries call it."""
+        return f"mount {'?' if self.id is None else self.id} (0x{self.address:x})"
 
 
 class RawNamespace(NamedTuple):
     """A ``struct mnt_namespace``, and the mounts found in it."""
 
     address: int
-    inum: int
-    root: int
-    anonymous: bool
+    inum: int | None
+    root: int | None
+    anonymous: bool | None
     mounts: tuple[int, ...]
+    complete: bool
+    """All of its mounts were found."""
 
 
 class SuperBlock(NamedTuple):
-    magic: int
-    fstype: bytes
+    magic: int | None
+    fstype: bytes | None
 
 
 class MountTable:
@@ -72,10 +79,20 @@ class MountTable:
         self._strings: dict[int, bytes] = {}
         self._overmounts: dict[int, int] = {}
         self._passed = 0
+        self._unread_namespace = False
         self._may_be = _STEP
         self._apart = True
         self.mounts: dict[int, RawMount] = {}
         self.namespaces: dict[int, RawNamespace] = {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether all mounts of all namespaces met are known, and what each is mounted on."""
+        return (
+            not self._unread_namespace
+            and all(namespace.complete for namespace in self.namespaces.values())
+            and not any(None in (mount.parent, mount.mountpoint) for mount in self.mounts.values())
+        )
 
     def from_vfsmount(self, vfsmount: int) -> int:
         """``real_mount()``: the ``struct mount`` around a ``struct vfsmount``."""
@@ -92,13 +109,15 @@ class MountTable:
             return known
         if address in self._failed:
             raise ReadError(self._failed[address])
-        decoder = self._layout.mount
         try:
-            data = self._reader.read(address + decoder.base, decoder.span)
+            values, unread, why = self._reader.read_members(self._layout.mount, address)
         except ReadError as error:
             self._failed[address] = str(error)
             raise
-        mount = RawMount(address, *decoder.decode(data))
+        mount = RawMount(address, *values)
+        if why is not None:
+            members = ", ".join(RawMount._fields[1 + index] for index in unread)
+            self._errors.add(mount.name, members, why)
         if len(self.mounts) >= self._may_be:
             self._expect_more()
         self.mounts[address] = mount
@@ -116,6 +135,8 @@ class MountTable:
     def superblock(self, mount: RawMount) -> SuperBlock | None:
         """Magic and type of the mount's filesystem; an error entry and ``None`` if they cannot be read."""
         address = mount.superblock
+        if address is None:
+            return None
         if address not in self._superblocks:
             self._superblocks[address] = None
             with self._errors.guard(f"superblock 0x{address:x}", "type and magic"):
@@ -123,12 +144,17 @@ class MountTable:
         return self._superblocks[address]
 
     def _read_superblock(self, address: int) -> SuperBlock:
-        decoder = self._layout.super_block
-        data = self._reader.read(address + decoder.base, decoder.span)
-        magic, fs_type, subtype = decoder.decode(data)
-        name = self.string(self._reader.read_u64(fs_type + self._layout.fstype_name))
-        if subtype:
-            name += b"." + self.string(subtype)
+        where = f"superblock 0x{address:x}"
+        (magic, fs_type, subtype), unread, why = self._reader.read_members(self._layout.super_block, address)
+        if why is not None:
+            members = ", ".join(("s_magic", "s_type", "s_subtype")[index] for index in unread)
+            self._errors.add(where, members, why)
+        name = None
+        if fs_type is not None and subtype is not None:
+            with self._errors.guard(where, "s_type"):
+                name = self.string(self._reader.read_u64(fs_type + self._layout.fstype_name))
+                if subtype:
+                    name += b"." + self.string(subtype)
         return SuperBlock(magic, name)
 
     def string(self, address: int) -> bytes:
@@ -137,45 +163,55 @@ class MountTable:
             self._strings[address] = self._reader.read_c_string(address, _MAX_NAME)
         return self._strings[address]
 
-    def attachment(self, mount: RawMount) -> Attachment:
-        """What the mount hangs on.
+    def attachment(self, mount: RawMount) -> Attachment | None:
+        """What the mount hangs on; ``None`` if that is not there.
 
         ``mnt_ns`` is NULL for a mount that was unmounted lazily (``MNT_UMOUNT``) and for the kernel's own, an
         ``ERR_PTR()`` for those of ``kern_mount()``.
         """
+        if mount.mnt_ns is None or (not mount.mnt_ns and mount.flags is None):
+            return None
         if not is_kernel_pointer(mount.mnt_ns):
-            detached = not mount.mnt_ns and mount.flags & MNT_UMOUNT
+            detached = not mount.mnt_ns and (mount.flags or 0) & MNT_UMOUNT
             return Attachment.DETACHED if detached else Attachment.INTERNAL
         namespace = self.namespaces.get(mount.mnt_ns)
-        if namespace is not None and namespace.anonymous:
-            return Attachment.ANONYMOUS
-        return Attachment.NAMESPACE
+        if namespace is None or namespace.anonymous is None:
+            return None
+        return Attachment.ANONYMOUS if namespace.anonymous else Attachment.NAMESPACE
 
     def load_namespace(self, address: int) -> RawNamespace | None:
         """A namespace with all its mounts; ``None`` and an error entry if it cannot be read at all."""
         if address in self.namespaces:
             return self.namespaces[address]
         where = f"mount namespace 0x{address:x}"
-        decoder = self._layout.mnt_namespace
         try:
-            data = self._reader.read(address + decoder.base, decoder.span)
+            values, unread, why = self._reader.read_members(self._layout.mnt_namespace, address)
         except ReadError as error:
             self._errors.add(where, "mnt_namespace", str(error))
+            self._unread_namespace = True
             return None
-        inum, root, rb_root, list_next, marker = decoder.decode(data)
-        anonymous = marker is not None and int(marker) == self._layout.anonymous_when
+        inum, root, rb_root, list_next, marker = values
+        if why is not None:
+            members = ("inum", "root", "mounts", "mounts", "whether it is anonymous")
+            self._errors.add(where, ", ".join(sorted({members[index] for index in unread})), why)
+        anonymous = int(marker) == self._layout.anonymous_when if marker is not None else None
+        if not self._layout.has_anonymous_marker:
+            anonymous = False
         mounts: list[int] = []
+        before = self._errors.count
         with self._errors.guard(where, "mounts"):
             if self._layout.mount_node is not None:
-                self._walk_tree(rb_root or 0, mounts)
+                self._walk_tree(rb_root or 0, where, mounts)
             else:
                 self._walk_list(address, list_next or 0, mounts)
-        namespace = RawNamespace(address, inum, root, anonymous, tuple(mounts))
+        first = rb_root if self._layout.mount_node is not None else list_next
+        complete = first is not None and self._errors.count == before
+        namespace = RawNamespace(address, inum, root, anonymous, tuple(mounts), complete)
         self.namespaces[address] = namespace
         self._note_overmounts(namespace)
         return namespace
 
-    def _walk_tree(self, rb_root: int, into: list[int]) -> None:
+    def _walk_tree(self, rb_root: int, where: str, into: list[int]) -> None:
         assert self._layout.mount_node is not None
         seen: set[int] = set()
         stack = [rb_root] if rb_root else []
@@ -185,9 +221,13 @@ class MountTable:
                 raise ReadError(f"the tree of mounts runs in a circle at 0x{node:x}")
             seen.add(node)
             self._pass()
-            mount = self.read_mount(node - self._layout.mount_node)
-            into.append(mount.address)
-            stack += [child for child in (mount.rb_left, mount.rb_right) if child]
+            with self._errors.guard(where, "mounts"):  # the rest of the tree may be there
+                mount = self.read_mount(node - self._layout.mount_node)
+                into.append(mount.address)
+                children = (mount.rb_left, mount.rb_right)
+                if None in children:
+                    raise ReadError(f"what lies below {mount.name} in the tree of mounts is not there")
+                stack += [child for child in children if child]
 
     def _pass(self) -> None:
         """One more mount on the way through a namespace: many can share what is long, in a dump made for it."""
@@ -201,15 +241,19 @@ class MountTable:
         seen: set[int] = set()
         node = first
         while node != head:
+            if not is_kernel_pointer(node):
+                raise ReadError(f"the list of mounts leads to 0x{node:x}")
             if node in seen:
                 raise ReadError(f"the list of mounts runs in a circle at 0x{node:x}")
             seen.add(node)
             self._pass()
             mount = self.read_mount(node - self._layout.mount_list)
-            if mount.flags & MNT_CURSOR:
+            if mount.flags is not None and mount.flags & MNT_CURSOR:
                 del self.mounts[mount.address]
             else:
                 into.append(mount.address)
+            if mount.list_next is None:
+                raise ReadError(f"what follows {mount.name} in the list of mounts is not there")
             node = mount.list_next
 
     def _note_overmounts(self, namespace: RawNamespace) -> None:
@@ -218,8 +262,10 @@ class MountTable:
             return
         for address in namespace.mounts:
             mount = self.mounts[address]
-            parent = self.mounts.get(mount.parent)
-            if parent is not None and parent is not mount and mount.mountpoint == parent.root:
+            parent = self.mounts.get(mount.parent or 0)
+            if parent is None or parent is mount or parent.root is None:
+                continue
+            if mount.mountpoint == parent.root:
                 self._overmounts[parent.address] = address
 
     def overmount(self, mount: RawMount) -> int | None:
@@ -230,10 +276,14 @@ class MountTable:
 
     def visible_root(self, namespace: RawNamespace) -> int | None:
         """The topmost overmount of the namespace's root; ``None`` if that cannot be told."""
+        if namespace.root is None or not (namespace.complete or self._layout.has_overmount):
+            return None
         with self._errors.guard(f"mount namespace 0x{namespace.address:x}", "visible root"):
             top = self.read_mount(namespace.root)
             for _ in range(_MAX_STACK):
                 self._pass()
+                if self._layout.has_overmount and top.overmount is None:
+                    raise ReadError(f"what is mounted over {top.name} is not there")
                 above = self.overmount(top)
                 if above is None:
                     return top.address

@@ -7,13 +7,15 @@ d_path) for a path that the *reader's* root does not reach, and a snapshot has n
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+from explorer.model import PathRef
 
 from .layout import Layout
 from .mounts import MountTable, RawMount
 from .reader import MemoryReader, ReadError, is_kernel_pointer
 
-__all__ = ("PathResolver",)
+__all__ = ("PathRefs", "PathResolver")
 
 _MAX_NAME = 255  # NAME_MAX
 _MAX_PATH = 64 << 10  # bytes: a directory can be made 16 times deeper than PATH_MAX and more, nobody does
@@ -23,6 +25,16 @@ _MAX_KEPT = 64 << 20  # bytes of prefixes
 _CREDIT = 32 << 20
 _CREDIT_OF_A_PATH = 512
 _COST_OF_A_STEP = 32
+
+
+class PathRefs(Protocol):
+    """Who makes the record of a ``struct path``, and knows init's root."""
+
+    init_root: tuple[int, int] | None
+    """Mount and dentry."""
+
+    def path_ref(self, where: str, vfsmount: int, dentry: int) -> PathRef | None:
+        """The record; ``None``, with an error entry, if the pointers cannot be pointers."""
 
 
 class _Dentry(NamedTuple):
@@ -60,12 +72,16 @@ class PathResolver:
 
     def mountpoint_text(self, mount: RawMount) -> bytes:
         """Where a mount is mounted: the path of its root, however the filesystem names itself."""
+        if mount.root is None:
+            raise ReadError(f"the root of {mount.name} is not there")
         return self._prepend_path(mount.address, mount.root) or b"/"
 
     def _d_path(self, mount: int, dentry: int) -> bytes:
         here = self._dentry(dentry)
         is_root = here.parent == dentry
         fstype = self._mounts.superblock(self._mounts.read_mount(mount))
+        if here.has_dname and (fstype is None or fstype.fstype is None):
+            raise ReadError("its filesystem, which names it, is not there")
         if here.has_dname and fstype is not None and fstype.fstype == b"failfs":
             # failfs_dname(): the filesystem names itself, on its root too.
             return b"failfs:/"
@@ -95,7 +111,11 @@ class PathResolver:
                 )
             seen.add(key)
             raw = self._mounts.read_mount(mount)
+            if raw.root is None:
+                raise ReadError(f"the root of {raw.name} is not there")
             if dentry == raw.root:
+                if raw.parent is None or raw.mountpoint is None:
+                    raise ReadError(f"what {raw.name} is mounted on is not there")
                 if raw.parent == mount or not is_kernel_pointer(raw.parent):
                     break
                 mount, dentry = raw.parent, raw.mountpoint

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import drgn
 
-from explorer.target.idr import IdrError, for_each_idr_entry
+from explorer.target.idr import IdrError, for_each_idr_item
 
 from .layout import member_offset
 from .reader import ErrorLog, MemoryReader, ReadError
@@ -20,21 +20,28 @@ __all__ = ("for_each_pid_task",)
 _MAX_PIDS = 1 << 20
 
 
-def for_each_pid_task(prog: drgn.Program, reader: MemoryReader, errors: ErrorLog) -> Iterator[int]:
-    """Address of the ``task_struct`` of every pid of the initial namespace; what cannot be read is in ``errors``.
+def for_each_pid_task(
+    prog: drgn.Program, reader: MemoryReader, errors: ErrorLog
+) -> Iterator[tuple[int, int]]:
+    """Pid and address of every ``task_struct`` in the initial namespace; what cannot be read is in ``errors``.
 
     :raises ReadError: where the table itself is damaged, or leads to more than can be
     """
+
+    def unreadable(fault: drgn.FaultError) -> None:
+        errors.add("tasks", "table of pids", str(fault))
+
     try:
         tasks = member_offset(prog, "pid", "tasks")
         links = member_offset(prog, "task_struct", "pid_links")
-        for count, pid in enumerate(for_each_idr_entry(prog["init_pid_ns"].idr)):
+        items = for_each_idr_item(prog["init_pid_ns"].idr, unreadable)
+        for count, (number, pid) in enumerate(items):
             if count >= _MAX_PIDS or errors.dropped:
                 raise ReadError(f"after {count} pids: there are too many, or too many are damaged")
             node = 0
             with errors.guard(f"struct pid 0x{pid:x}", "tasks"):
                 node = reader.read_u64(pid + tasks)
             if node:
-                yield node - links
+                yield number, node - links
     except (drgn.FaultError, LookupError, IdrError) as error:
         raise ReadError(str(error)) from error

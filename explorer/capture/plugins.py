@@ -14,8 +14,8 @@ from explorer.plugin import Facts, Plugin
 from explorer.target.idr import for_each_idr_entry
 from explorer.target.types import KernelTypes
 
+from .paths import PathRefs
 from .reader import ErrorLog, ReadError
-from .records import RecordBuilder
 
 __all__ = ("PluginContext", "PluginRun", "run_plugins")
 
@@ -46,7 +46,7 @@ class PluginContext:
         prog: drgn.Program,
         types: KernelTypes,
         generation: Generation,
-        builder: RecordBuilder,
+        builder: PathRefs,
         lookup: PathLookup | None,
         errors: ErrorLog,
         tasks: Mapping[int, int],

@@ -85,6 +85,40 @@ class MemoryReader:
             raise ReadError(f"{size} bytes at 0x{address:x}: {fault}") from fault
         return data
 
+    def recover_members(
+        self, decoder: Decoder, address: int, error: ReadError
+    ) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+        """What is there of a structure that could not be read at once: a dump can lack a page in the middle of it.
+
+        :param error: why it could not be read
+        :return: as :meth:`Decoder.recover` has it
+        :raises ReadError: ``error``, if nothing of it is there
+        """
+
+        def read(at: int, size: int) -> bytes | None:
+            try:
+                return self.read(at, size)
+            except ReadError:
+                return None
+
+        values, unread = decoder.recover(read, address)
+        if all(value is None for value in values):
+            raise error
+        return values, unread
+
+    def read_members(
+        self, decoder: Decoder, address: int
+    ) -> tuple[tuple[Any, ...], tuple[int, ...], str | None]:
+        """A structure, whole if it can be read, else what is there of it.
+
+        :return: the values, the indices of those that are not there, and why they are not
+        :raises ReadError: if nothing of it is there
+        """
+        try:
+            return decoder.decode(self.read(address + decoder.base, decoder.span)), (), None
+        except ReadError as error:
+            return *self.recover_members(decoder, address, error), str(error)
+
     def record_reader(
         self, decoder: Decoder, record: Callable[[tuple[Any, ...]], _T], tail: tuple[Any, ...] = ()
     ) -> Callable[[int], _T]:
@@ -174,6 +208,11 @@ class ErrorLog:
     def __init__(self) -> None:
         self.entries: list[CaptureError] = []
         self.dropped = 0
+
+    @property
+    def count(self) -> int:
+        """How many values are missing so far."""
+        return len(self.entries) + self.dropped
 
     def add(self, where: str, what: str, why: str) -> None:
         """Record one missing value.

@@ -75,6 +75,8 @@ class RecordRequest:
     """Asked of every frame: true ends the recording."""
     until_text: str = ""
     plugins: Sequence[Plugin] = ()
+    proof_s: float | None = None
+    """The machine may not run its kernel at all: end if nothing is readable within so long, or before a reset."""
     report: Callable[[str, int, int | None], None] = lambda what, done, total: None
 
 
@@ -163,7 +165,13 @@ class Recorder:
                 return self._end("done", f"{request.duration_s:g} s were recorded")
             request.report("recording", self._writer.frames, None)
             self._advance()
-            if self._machine.take_resets():
+            resets = self._machine.take_resets()
+            if request.proof_s is not None and not self._writer.readable:
+                if resets:
+                    return self._end("reset", "the guest was reset before anything of it could be read")
+                if self._seconds >= request.proof_s:
+                    return self._end("stuck", f"nothing of the guest could be read in {self._seconds:.0f} s")
+            if resets:
                 self._new_segment("reset")
 
     def _new_segment(self, why: str) -> None:

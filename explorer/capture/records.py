@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from explorer.analysis.placement import (
     NULL_FS_MAGIC,
@@ -20,6 +20,7 @@ from explorer.model import (
     MountNamespace,
     Owner,
     PathRef,
+    Placement,
     Task,
     TaskKind,
     Walk,
@@ -31,19 +32,16 @@ from .generation import WellKnown
 from .kthreads import KthreadReader
 from .layout import Layout
 from .mounts import MountTable, RawMount
+from .partial import PartialRecords
 from .paths import PathResolver
+from .raw_task import PF_IDLE, PF_IO_OR_USER_WORKER, PF_KTHREAD, AnyTask, FoundTasks, RawTask, state_letter
 from .reader import ErrorLog, MemoryReader, is_kernel_pointer
 from .task_activity import TaskActivity
-from .tasks import RawTask, state_letter
 from .walks import RawWalk
 
 __all__ = ("RecordBuilder",)
 
-# include/linux/sched.h
-_PF_IDLE = 0x2
-_PF_IO_OR_USER_WORKER = 0x10 | 0x4000
-_PF_KTHREAD = 0x200000
-_PF_SPECIAL = _PF_IDLE | _PF_IO_OR_USER_WORKER | _PF_KTHREAD
+_PF_SPECIAL = PF_IDLE | PF_IO_OR_USER_WORKER | PF_KTHREAD
 
 
 _FS_FIELDS = tuple(FsStruct.model_fields)
@@ -73,7 +71,7 @@ class RecordBuilder:
         self._errors = errors
         self._records: dict[int, Mount] = {}
         self._knullfs_read = False
-        self._path_refs: dict[tuple[int, int], PathRef] = {}
+        self._path_refs: dict[tuple[int | None, int | None], PathRef] = {}
         # A hundred thousand tasks have a few names, states and umasks.
         self._comms: dict[bytes, str] = {}
         self._states: dict[tuple[int, int], str] = {}
@@ -81,61 +79,91 @@ class RecordBuilder:
 
     def set_context(
         self,
-        tasks: dict[int, RawTask],
+        tasks: FoundTasks,
         fs_structs: dict[int, RawFs | None],
         namespace_of: dict[int, int | None],
         known: WellKnown,
-        init_task: RawTask | None,
+        init_task: AnyTask | None,
         activity: TaskActivity,
     ) -> None:
         """What the records are decided against: who shares what, where init's root is, what isolates."""
-        self._tasks = tasks
+        self._found = tasks
+        self._tasks = tasks.whole
         self._fs_structs = fs_structs
         self._namespace_of = namespace_of
         self._known = known
         self._well_known = (known.init_fs, known.userspace_init_fs)
+        self.generation = known.generation
+        self.userspace_init_fs = known.userspace_init_fs
         self._activity = activity
         owned = itemgetter(RawTask._fields.index("real_fs" if self._layout.has_real_fs else "fs"))
-        self._sharers = Counter(map(owned, tasks.values()))
+        self._sharers = Counter(map(owned, tasks.whole.values()))
+        partly = [self.owned_fs(task) for task in tasks.partial.values()]
+        self._sharers.update(address for address in partly if address)
         del self._sharers[0]
+        #: There may be sharers that are not known: then only the kernel's own count tells a shared fs_struct.
+        self._unknown_sharers = tasks.lost is not None or None in partly
         self.knullfs = None if known.knullfs is None else self._mounts.from_vfsmount(known.knullfs)
-        self.init_root = self._init_root()
+        init = self._init_fs()
+        fs = self._fs_structs.get(init or 0)
+        self.init_root = self._root_of(fs)
         namespaces = self.build_namespaces()
+        isolation_mount, isolation_known = self._isolation_mount(init_task)
         self._context = PlacementContext(
-            isolation_mount=self._isolation_mount(init_task),
+            isolation_mount=isolation_mount,
+            isolation_mount_known=isolation_known,
             init_root=self.init_root,
+            init_root_known=self.init_root is not None
+            or not (init or self._found.lost or self._init_is_partial()),
             namespaces={namespace.address: namespace for namespace in namespaces},
         )
 
-    def _isolation_mount(self, init_task: RawTask | None) -> int | None:
-        """``knullfs``; where there is no such variable, the nullfs that init_task's root is on."""
+    def owned_fs(self, task: AnyTask) -> int | None:
+        """What a task owns: ``real_fs`` where the kernel has it, else ``fs``. 0: NULL; ``None``: it is not there."""
+        return task.real_fs if self._layout.has_real_fs else task.fs
+
+    def _isolation_mount(self, init_task: AnyTask | None) -> tuple[int | None, bool]:
+        """``knullfs``; where there is no such variable, the nullfs that init_task's root is on; and if it is known."""
         if self.knullfs is not None:
-            return self.knullfs
-        if init_task is None or not is_isolating(self._known.generation):
-            return None
-        fs = self._fs_structs.get(_owned_fs(init_task) or 0)
-        if fs is None:
-            return None
+            return self.knullfs, True
+        if not is_isolating(self._known.generation):
+            return None, True
+        fs = None if init_task is None else self._fs_structs.get(self.owned_fs(init_task) or 0)
+        if fs is None or fs.root_mnt is None:
+            return None, False
         with self._errors.guard("kernel", "isolation mount"):
             mount = self._mounts.read_mount(self._mounts.from_vfsmount(fs.root_mnt))
             superblock = self._mounts.superblock(mount)
-            if superblock is not None and superblock.magic == NULL_FS_MAGIC:
-                return mount.address
-        return None
+            if superblock is not None and superblock.magic is not None:
+                return (mount.address if superblock.magic == NULL_FS_MAGIC else None), True
+        return None, False
 
-    def _init_root(self) -> tuple[int, int] | None:
-        """Mount and dentry of init's root: where ``userspace_init_fs`` points, PID 1's own before that."""
+    def _init_fs(self) -> int | None:
+        """The ``fs_struct`` of init: what ``userspace_init_fs`` points at, PID 1's own before that."""
         address = self._known.userspace_init_fs
         if address is None:
-            init = next((task for task in self._tasks.values() if task.pid == 1), None)
-            address = None if init is None else _owned_fs(init)
-        fs = self._fs_structs.get(address or 0)
-        return None if fs is None else (self._mounts.from_vfsmount(fs.root_mnt), fs.root_dentry)
+            init = next((task for task in self._found.all() if task.pid == 1), None)
+            address = None if init is None else self.owned_fs(init)
+        return address or None
+
+    def _init_is_partial(self) -> bool:
+        return any(task.pid == 1 for task in self._found.partial.values())
+
+    def _root_of(self, fs: RawFs | None) -> tuple[int, int] | None:
+        """Mount and dentry of a root."""
+        if fs is None or fs.root_mnt is None or fs.root_dentry is None:
+            return None
+        return self._mounts.from_vfsmount(fs.root_mnt), fs.root_dentry
 
     def build_tasks(self) -> list[Task]:
         """All tasks, by pid, then address."""
         build = self._task
-        return [build(raw) for raw in sorted(self._tasks.values(), key=_PID_AND_ADDRESS)]
+        tasks = [build(raw) for raw in sorted(self._tasks.values(), key=_PID_AND_ADDRESS)]
+        if self._found.partial:
+            partly = PartialRecords(self, self._kthreads, self._activity)
+            tasks += map(partly.task, self._found.partial.values())
+            tasks.sort(key=attrgetter("pid", "address"))
+        return tasks
 
     def _task(self, raw: RawTask) -> Task:
         # Runs once for every task of a large machine: what most tasks do not need is not asked for.
@@ -145,7 +173,8 @@ class RecordBuilder:
             _, start_time, nameidata, _, _, _, _, _,
         ) = raw  # fmt: skip
         parent = self._tasks.get(real_parent)
-        if flags & _PF_SPECIAL or tgid <= 1 or parent is None or parent.flags & _PF_KTHREAD:
+        kind: TaskKind | None
+        if flags & _PF_SPECIAL or tgid <= 1 or parent is None or parent.flags & PF_KTHREAD:
             kind, kthread = self._kind(raw)
         else:
             kind, kthread = TaskKind.USER, None
@@ -153,10 +182,11 @@ class RecordBuilder:
         sharers = self._sharers[owned] if owned else 0
         walk, in_init = (None, False) if not nameidata else self._read_walk(raw)
         borrowing = in_init if real_fs is None else fs != real_fs and fs == known.userspace_init_fs
-        if sharers == 1 and owned not in self._well_known:
+        owner: Owner | None
+        if sharers == 1 and owned not in self._well_known and not self._unknown_sharers:
             owner = Owner.PRIVATE
         else:
-            owner = classify_owner(owned or None, sharers, known.init_fs, known.userspace_init_fs)
+            owner = self.owner(owned)
         comm = self._comms.get(name)
         if comm is None:
             comm = self._comms[name] = kernel_text(name.split(b"\0", 1)[0])
@@ -169,7 +199,7 @@ class RecordBuilder:
                 "address": address,
                 "pid": pid,
                 "tgid": tgid,
-                "ppid": parent.tgid if parent is not None else self._parent_tgid(raw),
+                "ppid": parent.tgid if parent is not None else self.parent_tgid(raw),
                 "comm": comm,
                 "kind": kind,
                 "state": state,
@@ -179,10 +209,10 @@ class RecordBuilder:
                 "borrowing": borrowing,
                 "owner": owner,
                 "mnt_ns": self._namespace_of.get(nsproxy),
-                "user_ns": self._user_ns(raw) if sharers > 1 else None,
+                "user_ns": self.user_ns(raw, owned) if sharers > 1 else None,
                 "start_time": start_time,
                 "kthread": kthread,
-                "walk": None if walk is None else self._walk(raw, walk, in_init),
+                "walk": None if walk is None else self.walk(raw, walk, in_init),
                 "waiting_s": self._activity.clocks.waiting_s(raw),
                 "stack": self._activity.read_stack(raw) if borrowing or nameidata else None,
             }
@@ -193,39 +223,65 @@ class RecordBuilder:
         walk = self._activity.walks.read_walk(raw)
         return walk, walk is not None and self._known.generation is Generation.RFC_V1 and walk.in_init
 
-    def _user_ns(self, raw: RawTask) -> int | None:
+    def user_ns(self, raw: AnyTask, owned: int) -> int | None:
         """Asked only where it tells something: two tasks with one fs_struct must agree in it."""
-        if raw.flags & (_PF_KTHREAD | _PF_IDLE):
+        if self._sharers[owned] < 2 or raw.real_cred is None or (raw.flags or 0) & (PF_KTHREAD | PF_IDLE):
             return None
-        with self._errors.guard(f"task {raw.pid} (0x{raw.address:x})", "real_cred.user_ns"):
+        with self._errors.guard(raw.name, "real_cred.user_ns"):
             return self._reader.read_u64(raw.real_cred + self._layout.cred_user_ns)
         return None
 
-    def _parent_tgid(self, raw: RawTask) -> int:
-        """The parent is not among the tasks found (it was reaped, or the list is damaged)."""
-        with self._errors.guard(f"task {raw.pid} (0x{raw.address:x})", "real_parent"):
-            decoder = self._layout.task
-            data = self._reader.read(raw.real_parent + decoder.base, decoder.span)
-            return RawTask(raw.real_parent, *decoder.decode(data)).tgid
-        return 0
+    def mnt_ns(self, raw: AnyTask) -> int | None:
+        """Its mount namespace; ``None`` after exit, too."""
+        return self._namespace_of.get(raw.nsproxy or 0)
 
-    def _kind(self, raw: RawTask) -> tuple[TaskKind, Kthread | None]:
+    def owner(self, owned: int) -> Owner | None:
+        """Whose ``fs_struct`` it is; ``None`` if others may share it who were not found, and it has no count."""
+        sharers = self._sharers[owned] if owned else 0
+        known = self._known
+        owner = classify_owner(owned or None, sharers, known.init_fs, known.userspace_init_fs)
+        if owner is not Owner.PRIVATE or not self._unknown_sharers:
+            return owner
+        fs = self._fs_structs.get(owned)
+        if fs is None or fs.users is None:
+            return None
+        return Owner.PRIVATE if fs.users == 1 else Owner.SHARED
+
+    def parent_tgid(self, raw: AnyTask) -> int | None:
+        """``real_parent->tgid``; the parent may not be among the tasks found (reaped, or not there)."""
+        parent = self._found.get(raw.real_parent)
+        if parent is not None or raw.real_parent is None:
+            return None if parent is None else parent.tgid
+        with self._errors.guard(raw.name, "real_parent"):
+            [tgid], _, _ = self._reader.read_members(self._layout.task_tgid, raw.real_parent)
+            return int(tgid)
+        return None
+
+    def _kind(self, raw: RawTask) -> tuple[TaskKind | None, Kthread | None]:
         flags = raw.flags
-        if not raw.pid or flags & _PF_IDLE:
+        if not raw.pid or flags & PF_IDLE:
             return TaskKind.IDLE, None
         if raw.tgid == 1:
             return TaskKind.INIT, None
-        if flags & _PF_KTHREAD:
+        if flags & PF_KTHREAD:
             info = self._kthreads.read_kthread(raw)
             return (TaskKind.KTHREAD, None) if info is None else (info.kind, info.kthread)
-        if flags & _PF_IO_OR_USER_WORKER:
+        if flags & PF_IO_OR_USER_WORKER:
             return TaskKind.IO_WORKER, None
-        parent = self._tasks.get(raw.real_parent)
-        if parent is not None and parent.flags & _PF_KTHREAD:
-            return TaskKind.USERMODEHELPER, None
-        return TaskKind.USER, None
+        return self.user_kind(raw), None
 
-    def _walk(self, task: RawTask, raw: RawWalk, in_init: bool) -> Walk:
+    def user_kind(self, raw: AnyTask) -> TaskKind | None:
+        """Of a user's task that is not PID 1's: who its parent is decides; ``None`` if that is not there."""
+        parent = self._found.get(raw.real_parent)
+        if parent is None:
+            return None if raw.real_parent is None or self._found.lost else TaskKind.USER
+        if parent.tgid == 1:
+            return TaskKind.USER
+        if parent.flags is None:
+            return None
+        return TaskKind.USERMODEHELPER if parent.flags & PF_KTHREAD else TaskKind.USER
+
+    def walk(self, task: AnyTask, raw: RawWalk, in_init: bool) -> Walk:
         """A path walk; ``nd->root`` is NULL until the walk needs it."""
         root = self.path_ref(f"{task.name} walk", raw.root_mnt, raw.root_dentry) if raw.root_mnt else None
         start = self.path_ref(f"{task.name} walk", raw.mnt, raw.dentry) if raw.mnt else None
@@ -246,8 +302,8 @@ class RecordBuilder:
             self._errors.add(
                 f"fs_struct 0x{address:x}", "root and pwd", "it changed at every attempt to read it"
             )
-        octal = self._umasks.get(umask)
-        if octal is None:
+        octal = None if umask is None else self._umasks.get(umask)
+        if octal is None and umask is not None:
             octal = self._umasks[umask] = f"{umask:04o}"
         refs = self._path_refs
         root = refs.get((root_mnt, root_dentry)) or self._fs_path(address, root_mnt, root_dentry)
@@ -266,7 +322,9 @@ class RecordBuilder:
             }
         )
 
-    def _fs_path(self, address: int, vfsmount: int, dentry: int) -> PathRef | None:
+    def _fs_path(self, address: int, vfsmount: int | None, dentry: int | None) -> PathRef | None:
+        if vfsmount is None or dentry is None:
+            return None  # an entry of the fs_struct says so
         return self.path_ref(f"fs_struct 0x{address:x}", vfsmount, dentry)
 
     def path_ref(self, where: str, vfsmount: int, dentry: int) -> PathRef | None:
@@ -282,6 +340,8 @@ class RecordBuilder:
             return None
         address = self._mounts.from_vfsmount(vfsmount)
         values = dict.fromkeys(PathRef.model_fields) | {"mount": address, "dentry": dentry}
+        if address == self._context.isolation_mount:
+            values["placement"] = Placement.NULLFS  # by its address alone
         with self._errors.guard(where, "mount"):
             mount = self._mounts.read_mount(address)
             record = self._mount(mount)
@@ -312,20 +372,22 @@ class RecordBuilder:
         known = self._records.get(raw.address)
         if known is not None:
             return known
-        where = f"mount {raw.id} (0x{raw.address:x})"
+        where = raw.name
         superblock = self._mounts.superblock(raw)
         values = {
             "address": raw.address,
             "id": raw.id,
             "unique_id": raw.unique_id,
             "parent": raw.parent if raw.parent != raw.address else None,
-            "mnt_ns": raw.mnt_ns if is_kernel_pointer(raw.mnt_ns) else None,
+            "mnt_ns": raw.mnt_ns if is_kernel_pointer(raw.mnt_ns or 0) else None,
             "superblock": raw.superblock,
-            "fstype": None if superblock is None else kernel_text(superblock.fstype),
+            "fstype": None
+            if superblock is None or superblock.fstype is None
+            else kernel_text(superblock.fstype),
             "magic": None if superblock is None else superblock.magic,
             "source": None,
             "mountpoint": None,
-            "flags": raw.flags & 0xFFFFFFFF,
+            "flags": None if raw.flags is None else raw.flags & 0xFFFFFFFF,
             "overmount": self._mounts.overmount(raw),
             "attachment": self._mounts.attachment(raw),
         }
@@ -343,14 +405,9 @@ class RecordBuilder:
             MountNamespace(
                 address=address,
                 inum=raw.inum,
-                root=raw.root if is_kernel_pointer(raw.root) else None,
+                root=raw.root if is_kernel_pointer(raw.root or 0) else None,
                 visible_root=self._mounts.visible_root(raw),
-                nr_mounts=len(raw.mounts),
+                nr_mounts=len(raw.mounts) if raw.complete else None,
             )
             for address, raw in sorted(self._mounts.namespaces.items())
         ]
-
-
-def _owned_fs(task: RawTask) -> int | None:
-    """``real_fs`` where the kernel has it, else ``fs``; ``None`` for NULL."""
-    return (task.fs if task.real_fs is None else task.real_fs) or None

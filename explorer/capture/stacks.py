@@ -14,8 +14,8 @@ from explorer.model import StackFrame
 from explorer.target.drgn_calls import drgn_errors
 from explorer.target.errors import TargetError
 
+from .raw_task import AnyTask
 from .reader import ErrorLog, is_kernel_pointer
-from .tasks import RawTask
 
 __all__ = ("StackReader", "relative_source")
 
@@ -32,7 +32,7 @@ class StackReader:
         self._prog = prog
         self._errors = errors
 
-    def read_stack(self, task: RawTask) -> list[StackFrame] | None:
+    def read_stack(self, task: AnyTask) -> list[StackFrame] | None:
         """The kernel frames, innermost first; ``None``, with an error entry, if they cannot be unwound."""
         try:
             with drgn_errors("it cannot be unwound"):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from explorer.model import StackFrame
 
 from .clocks import SchedulerClocks
+from .raw_task import AnyTask
 from .stacks import StackReader
-from .tasks import RawTask
 from .walks import WalkReader
 
 __all__ = ("TaskActivity",)
@@ -23,6 +23,6 @@ class TaskActivity:
     stacks: StackReader | None
     """``None`` without DWARF."""
 
-    def read_stack(self, task: RawTask) -> list[StackFrame] | None:
+    def read_stack(self, task: AnyTask) -> list[StackFrame] | None:
         """The task's kernel stack; ``None`` without DWARF."""
         return None if self.stacks is None else self.stacks.read_stack(task)

@@ -8,58 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import drgn
 
+from .holes import HoleWalk
 from .layout import Layout, find_member
-from .pidtable import for_each_pid_task
+from .raw_task import MAX_TASKS, FoundTasks, RawTask
 from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer, lie_apart
 from .symbols import SymbolTable
 
-__all__ = ("RawTask", "TaskReader", "state_letter")
+__all__ = ("TaskReader",)
 
-#: PID_MAX_LIMIT on 64 bits: no kernel has more threads.
-_MAX_TASKS = 4 * 1024 * 1024
 _MAX_CPUS = 8192
 _LIVE_ATTEMPTS = 8
 _STEP = 1024  # tasks between two looks at how many there are
 
 Progress = Callable[[int], None]
-
-
-class RawTask(NamedTuple):
-    """The members of a ``task_struct`` as they were read; pointers as numbers, NULL as 0."""
-
-    address: int
-    flags: int
-    pid: int
-    tgid: int
-    comm: bytes
-    fs: int
-    real_fs: int | None
-    tasks_next: int
-    tasks_prev: int
-    thread_next: int
-    thread_prev: int
-    signal: int
-    real_parent: int
-    nsproxy: int
-    state: int
-    exit_state: int
-    worker_private: int
-    start_time: int
-    nameidata: int
-    on_cpu: int | None
-    cpu: int | None
-    exec_start: int | None
-    last_arrival: int | None
-    real_cred: int
-
-    @property
-    def name(self) -> str:
-        """How error entries call it."""
-        return f"task {self.pid} (0x{self.address:x})"
 
 
 _new_raw_task: Callable[[tuple[Any, ...]], RawTask] = partial(tuple.__new__, RawTask)
@@ -96,7 +61,7 @@ class TaskReader:
         self._live = live
         self._read_task = reader.record_reader(layout.task, _new_raw_task)
         self._progress: Progress = lambda count: None
-        self.found: dict[int, RawTask] = {}
+        self.found: dict[int, RawTask] = {}  # so far
         self.runqueues: dict[int, int] = {}
         """``cpu_rq(cpu)`` of every possible CPU; known once the idle tasks were read."""
 
@@ -104,21 +69,23 @@ class TaskReader:
         """One task. :raises ReadError: if it cannot be read"""
         return self._read_task(address)
 
-    def read_all(self, progress: Progress | None = None) -> dict[int, RawTask]:
-        """Every task by address; what could not be reached is in the error log."""
+    def read_all(self, progress: Progress | None = None) -> FoundTasks:
+        """Every task; what could not be reached is in the error log."""
         if progress is not None:
             self._progress = progress
         init_task = self._symbols.symbol_address("init_task")
         if init_task is None:
             self._errors.add("tasks", "all", "the kernel's symbol table has no init_task")
-            return self.found
+            return FoundTasks({}, {}, "the kernel's symbol table has no init_task")
         broken = self._walk_forward(init_task)
+        walk = HoleWalk(self._prog, self._reader, self._layout, self._errors, self._read_task)
         if broken:
-            self._errors.add("tasks", "list", broken)
-            self._walk_backward(init_task)
-            self._walk_pids()
-        self._read_idle_tasks()
-        return self.found
+            walk.walk(init_task, broken)
+        else:
+            walk.whole = self.found
+        self._read_idle_tasks(walk)
+        walk.report()
+        return FoundTasks(walk.whole, walk.partial, walk.lost)
 
     def _walk_forward(self, init_task: int) -> str | None:
         """Walk the list of processes; returns why it broke off, or ``None``."""
@@ -172,8 +139,8 @@ class TaskReader:
         raise _ListChanged
 
     def _add(self, task: RawTask) -> None:
-        if len(self.found) >= _MAX_TASKS:
-            raise _ListBroken(f"more than {_MAX_TASKS} tasks")
+        if len(self.found) >= MAX_TASKS:
+            raise _ListBroken(f"more than {MAX_TASKS} tasks")
         self.found[task.address] = task
         count = len(self.found)
         if count % _STEP == 0:
@@ -193,9 +160,7 @@ class TaskReader:
         try:
             self._walk_threads(leader, head)
         except ReadError as error:
-            if self._live:
-                raise _ListChanged from error
-            self._errors.add(leader.name, "threads", str(error))
+            raise _ListChanged if self._live else _ListBroken(f"threads of {leader.name}: {error}") from error
 
     def _walk_threads(self, leader: RawTask, head: int) -> None:
         offset, read_task, signal = self._layout.task_thread_node, self._read_task, leader.signal
@@ -219,40 +184,16 @@ class TaskReader:
             self._add(thread)
             node = thread.thread_next
 
-    def _walk_backward(self, init_task: int) -> None:
-        """From the other end of a broken list, as far as it goes: what lies behind the damage."""
-        offset = self._layout.task_tasks
-        try:
-            task = self.read_task(init_task)
-            self.found.setdefault(init_task, task)
-            for _ in range(_MAX_TASKS):
-                address = task.tasks_prev - offset
-                if address in self.found:
-                    return
-                task = self.read_task(address)
-                self._add_threads(task)
-        except (_ListBroken, _ListChanged, ReadError) as error:
-            self._errors.add("tasks", "list, walked backwards", str(error) or "it changed underfoot")
-
-    def _walk_pids(self) -> None:
-        """What neither end of the broken list reaches is still in the table of pids."""
-        try:
-            for address in for_each_pid_task(self._prog, self._reader, self._errors):
-                if address not in self.found:
-                    with self._errors.guard(f"task 0x{address:x}", "task_struct"):
-                        self._add(self.read_task(address))
-        except (ReadError, _ListBroken) as error:
-            self._errors.add("tasks", "table of pids", str(error))
-
-    def _read_idle_tasks(self) -> None:
+    def _read_idle_tasks(self, walk: HoleWalk) -> None:
         """``cpu_rq(cpu)->idle`` of every possible CPU; that of CPU 0 is init_task."""
         try:
             for address in self._idle_addresses():
-                if address and address not in self.found:
+                if address:
                     with self._errors.guard(f"idle task 0x{address:x}", "task_struct"):
-                        self.found[address] = self.read_task(address)
+                        walk.add(address, pid=0)
         except (ReadError, LookupError) as error:
             self._errors.add("idle tasks", "list of CPUs", str(error))
+            self.runqueues.clear()  # some are not among them: what holds for all of them cannot be told
 
     def _idle_addresses(self) -> Iterator[int]:
         runqueues = self._required("runqueues")
@@ -281,22 +222,3 @@ class TaskReader:
         if address is None:
             raise LookupError(f"the kernel's symbol table has no {name}")
         return address
-
-
-# include/linux/sched.h and fs/proc/array.c, unchanged in their values from 6.1 to 7.3.
-_TASK_REPORT = 0x7F
-_TASK_IDLE = 0x402  # TASK_UNINTERRUPTIBLE | TASK_NOLOAD
-_TASK_RTLOCK_WAIT = 0x1000
-_TASK_FROZEN = 0x8000
-_UNINTERRUPTIBLE = 0x2
-_STATE_LETTERS = "RSDTtXZPI"
-
-
-def state_letter(state: int, exit_state: int) -> str:
-    """The letter that /proc/PID/stat shows; mirrors ``__task_state_index()`` of include/linux/sched.h."""
-    report = (state | exit_state) & _TASK_REPORT
-    if state == _TASK_IDLE:
-        return "I"
-    if state & (_TASK_RTLOCK_WAIT | _TASK_FROZEN):
-        report = _UNINTERRUPTIBLE
-    return _STATE_LETTERS[report.bit_length()]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .layout import Layout
+from .raw_task import AnyTask
 from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
-from .tasks import RawTask
 
 __all__ = ("RawWalk", "WalkReader")
 
@@ -44,10 +44,10 @@ class WalkReader:
         self._errors = errors
         self._live = live
 
-    def read_walk(self, task: RawTask) -> RawWalk | None:
+    def read_walk(self, task: AnyTask) -> RawWalk | None:
         """The walk of a task whose ``nameidata`` is not NULL; ``None``, with an error entry, if unreadable."""
         try:
-            walk = self._read(task.nameidata)
+            walk = self._read(task.nameidata or 0)
         except ReadError as error:
             if not self._has_ended(task):
                 self._errors.add(task.name, "nameidata", str(error))
@@ -64,7 +64,7 @@ class WalkReader:
             path = self._reader.read_c_string(pointer, _PATH_MAX)
         return RawWalk(mnt, dentry, root_mnt, root_dentry, flags, path)
 
-    def _has_ended(self, task: RawTask) -> bool:
+    def _has_ended(self, task: AnyTask) -> bool:
         if not self._live:
             return False
         try:

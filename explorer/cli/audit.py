@@ -120,12 +120,14 @@ def _check_rules(only: Sequence[str], files: Sequence[Path]) -> None:
 
 def _exit_code(snapshot: Snapshot, report: AuditReport, fail_on: str) -> int:
     """A finding that counts outweighs what could not be read; without one, a gap is no clean bill."""
+    from explorer.analysis.completeness import lost_tasks
     from explorer.model import Severity
 
     worst = report.worst()
     if worst is not None and worst.reaches(Severity(fail_on)):
         return ExitCode.FOUND
-    return ExitCode.ERRORS if snapshot.errors or report.errors else ExitCode.OK
+    missing = snapshot.errors or report.errors or lost_tasks(snapshot) is not None
+    return ExitCode.ERRORS if missing else ExitCode.OK
 
 
 def _render(snapshot: Snapshot, report: AuditReport, name: str, format_: str, code: int) -> str:

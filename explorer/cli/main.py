@@ -171,10 +171,41 @@ def is_program() -> bool:
     return _program
 
 
+#: What every program may expect to have, and what to say where it is missing.
+_STREAMS = (
+    ("stdin", "standard input", "<"),
+    ("stdout", "standard output", ">"),
+    ("stderr", "standard error", "2>"),
+)
+
+
+def _check_streams() -> None:
+    """End with exit code 2 where a daemon, or ``>&-``, closed a standard stream: the next file opened would be it."""
+    closed = [words for name, *words in _STREAMS if getattr(sys, name) is None]
+    if not closed:
+        return
+    if sys.stderr is not None:
+        names = " and ".join(name for name, _ in closed)
+        hints = " ".join(f"{redirection}/dev/null" for _, redirection in closed)
+        verb = "is" if len(closed) == 1 else "are"
+        _say(f"nullfs-explorer: {names} {verb} closed: open what is missing, if only with {hints}")
+    os._exit(ExitCode.USAGE)  # nothing is buffered, and nothing may be opened in the stream's place
+
+
+def _say(text: str) -> None:
+    """A line on stderr. Where that cannot be written (a full disk), the exit code is all that is left to say it."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command and exit: one clear line on stderr for an error, never a traceback without --debug."""
     global _program
     _program = args is None
+    if _program:
+        _check_streams()
     debug = "--debug" in (sys.argv[1:] if args is None else args)
     from explorer.target.privilege import harden_process
 
@@ -188,10 +219,10 @@ def main(args: list[str] | None = None) -> None:
         vars(error)["message"] = escape_lines(error.message)
         context = getattr(error, "ctx", None)
         hint = "" if context is None else f" ({escape_lines(context.command_path)} --help says more)"
-        click.echo(f"nullfs-explorer: {error.format_message().rstrip('.')}{hint}", err=True)
+        _say(f"nullfs-explorer: {error.format_message().rstrip('.')}{hint}")
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Stopped.", err=True)
+        _say("Stopped.")
         sys.exit(130)
     except (_OutputClosedError, BrokenPipeError):  # the latter: from the last flush
         _abandon_stdout()
@@ -219,18 +250,15 @@ def _report(error: Exception, debug: bool) -> int:
     if debug:
         from .targets import escape_lines
 
-        click.echo(escape_lines("".join(traceback.format_exception(error))), err=True)
+        _say(escape_lines("".join(traceback.format_exception(error))))
     for kind, code in _known_errors().items():
         if isinstance(error, kind):
-            click.echo(f"nullfs-explorer: {_one_line(error)}", err=True)
+            _say(f"nullfs-explorer: {_one_line(error)}")
             return code
     if isinstance(error, OSError):
         _abandon_stdout()
-        click.echo(f"nullfs-explorer: cannot write the output: {_one_line(error)}", err=True)
+        _say(f"nullfs-explorer: cannot write the output: {_one_line(error)}")
         return ExitCode.USAGE
     hint = "" if debug else "; run again with --debug and report what it prints"
-    click.echo(
-        f"nullfs-explorer: a fault of this program: {type(error).__name__}: {_one_line(error)}{hint}",
-        err=True,
-    )
+    _say(f"nullfs-explorer: a fault of this program: {type(error).__name__}: {_one_line(error)}{hint}")
     return ExitCode.TARGET

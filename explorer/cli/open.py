@@ -14,7 +14,7 @@ from .targets import TargetArguments, target_options
 if TYPE_CHECKING:
     from explorer.target.spec import TargetSpec
 
-__all__ = ("in_browser", "open_command", "reader_words")
+__all__ = ("in_browser", "open_command", "reader_words", "refuse_pipe")
 
 
 @click.command("open")
@@ -63,7 +63,20 @@ def open_command(arguments: TargetArguments, interval: float | None, against: st
 def _named(arguments: TargetArguments) -> TargetSpec:
     """What is named. One that is wrong is one line on the terminal, not a screen."""
     arguments.name()
-    return arguments.spec()
+    spec = arguments.spec()
+    refuse_pipe(spec)
+    return spec
+
+
+def refuse_pipe(spec: TargetSpec) -> None:
+    """:raises click.UsageError: for a target that the app's readers, processes of their own, cannot open"""
+    if spec.is_pipe:
+        from explorer.model import escape_text
+
+        raise click.UsageError(
+            f"{escape_text(spec.text)} is a pipe, which can be read only once: save what comes from it to a file, "
+            "and browse that."
+        )
 
 
 def in_browser() -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import signal
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,9 +19,10 @@ from .targets import ProgressLine, say_broken
 
 if TYPE_CHECKING:
     from explorer.analysis.condition import Condition
-    from explorer.capture.recorder import Machine, Recorder, RecordSummary
+    from explorer.capture.recorder import Machine, Recorder, RecordRequest, RecordSummary
     from explorer.plugin import Plugin
     from explorer.target.kernel import OpenOptions
+    from explorer.target.qemu_start import StartedGuest
 
 __all__ = ("record_command",)
 
@@ -28,6 +30,14 @@ _FILE = click.Path(path_type=Path)
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "": 1.0}
 _AS_ASKED = ("done", "until", "interrupted")
 _GUEST_STEP_S, _LIVE_STEP_S = 0.05, 1.0
+#: With KVM a kernel can be read after a second or two.
+_PROOF_S = 30.0
+_LEAST_MEMORY = 64 << 20
+_MAX_MEMORY = 1 << 46
+
+
+class _AccelerationError(Exception):
+    """``--accel auto``: KVM starts, and does not run this kernel; the message says what happened."""
 
 
 class _Duration(click.ParamType[float]):
@@ -43,6 +53,25 @@ class _Duration(click.ParamType[float]):
         if seconds < 0.001:
             self.fail(f"{value!r} is no duration such as 50ms, 1s or 2m", param, ctx)
         return seconds
+
+
+class _Memory(click.ParamType[int]):
+    """Bytes, written as QEMU's ``-m`` takes them: MiB, or with a suffix."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(
+            r"(?:size=)?([0-9]{1,15}(?:\.[0-9]{1,9})?)([BKMGT]?)", value, re.ASCII | re.IGNORECASE
+        )
+        if match is None:
+            self.fail(f"{value!r} is no size such as 256 (MiB), 256M or 1G", param, ctx)
+        size = int(Decimal(match[1]) * (1 << 10 * "BKMGT".index(match[2].upper() or "M")))
+        if not _LEAST_MEMORY <= size <= _MAX_MEMORY:
+            self.fail(f"{value!r} is not from 64M to {_MAX_MEMORY >> 40}T", param, ctx)
+        return size
 
 
 class _ConditionType(click.ParamType["Condition"]):
@@ -142,7 +171,13 @@ class RecordArguments:
 @click.option("--initrd", type=_FILE, metavar="FILE", help="--boot: the initramfs.")
 @click.option("--append", default="", metavar="TEXT", help="--boot: the kernel's command line.")
 @click.option(
-    "-m", "--memory", type=click.IntRange(64), default=512, show_default=True, help="--boot: MiB of RAM."
+    "-m",
+    "--memory",
+    type=_Memory(),
+    default="512M",
+    show_default=True,
+    metavar="SIZE",
+    help="--boot: RAM, as QEMU takes it: 256 (MiB), 256M, 1G.",
 )
 @click.option("--disk", type=_FILE, metavar="IMAGE", help="--boot: a raw image, read-only, as /dev/vda.")
 @click.option(
@@ -152,7 +187,7 @@ class RecordArguments:
     "--accel",
     type=click.Choice(["auto", "kvm", "tcg"]),
     default="auto",
-    help="--boot: in hardware or in software. Default: hardware where that works.",
+    help="--boot: in hardware or in software. Default: hardware where that runs this kernel.",
 )
 @click.option(
     "--step",
@@ -202,35 +237,81 @@ def record_command(**values: Any) -> int:
         raise click.UsageError(f"{arguments.output} is no regular file: a recording can only be one.")
     progress = ProgressLine()
     try:
-        with ExitStack() as stack:
-            summary = _record(arguments, mode, stack, progress)
+        try:
+            with ExitStack() as stack:
+                summary = _record(arguments, mode, stack, progress)
+        except _AccelerationError as error:
+            progress.clear()
+            _say_emulated(error)
+            with ExitStack() as stack:
+                summary = _record(replace(arguments, accel="tcg"), mode, stack, progress, quiet=True)
     finally:
         progress.clear()
     return _say(summary, arguments.output)
 
 
-def _record(arguments: RecordArguments, mode: str, stack: ExitStack, progress: ProgressLine) -> RecordSummary:
-    from explorer.capture.recorder import Recorder, RecordRequest
-    from explorer.recording.writer import RecordingWriter
-    from explorer.target.privilege import drop_privileges
+def _record(
+    arguments: RecordArguments, mode: str, stack: ExitStack, progress: ProgressLine, quiet: bool = False
+) -> RecordSummary:
+    """:param quiet: how the guest runs has been said
 
-    machine, target = _open_machine(arguments, mode, stack)
+    :raises _AccelerationError: if it has to be recorded again, without acceleration
+    """
+    from explorer.target.errors import TargetError
+
+    guest = None if arguments.boot is None else stack.enter_context(_start(arguments, arguments.boot, quiet))
+    accelerated = guest is not None and guest.accelerator == "kvm"
+    on_trial = accelerated and arguments.accel == "auto"
+    try:
+        machine, target = _open_machine(arguments, mode, stack, guest)
+        summary = _record_machine(
+            arguments, machine, stack, (mode, target), _request(arguments, mode, accelerated, progress)
+        )
+    except TargetError as error:
+        if on_trial:
+            raise _AccelerationError(str(error)) from error
+        raise
+    if on_trial and not summary.readable and summary.code != "interrupted":
+        raise _AccelerationError(summary.reason)
+    return summary
+
+
+def _request(
+    arguments: RecordArguments, mode: str, accelerated: bool, progress: ProgressLine
+) -> RecordRequest:
+    from explorer.capture.recorder import RecordRequest
+
     until = arguments.until
-    step = arguments.step or (_LIVE_STEP_S if mode == "live" else _GUEST_STEP_S)
-    request = RecordRequest(
-        step_s=step,
+    return RecordRequest(
+        step_s=arguments.step or (_LIVE_STEP_S if mode == "live" else _GUEST_STEP_S),
         duration_s=arguments.duration,
         until=None if until is None else until.holds,
         until_text=str(until or ""),
         plugins=arguments.plugins(),
+        proof_s=_PROOF_S if accelerated else None,
         report=progress,
     )
+
+
+def _record_machine(
+    arguments: RecordArguments,
+    machine: Machine,
+    stack: ExitStack,
+    names: tuple[str, str],
+    request: RecordRequest,
+) -> RecordSummary:
+    """:param names: the mode, and the target"""
+    from explorer.capture.recorder import Recorder
+    from explorer.recording.writer import RecordingWriter
+    from explorer.target.privilege import drop_privileges
+
+    mode, target = names
     writer = stack.enter_context(
         RecordingWriter(
             arguments.output,
             mode=mode,
             target=target,
-            step_s=step,
+            step_s=request.step_s,
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
     )
@@ -248,7 +329,37 @@ def _record(arguments: RecordArguments, mode: str, stack: ExitStack, progress: P
                 arguments.output.unlink(missing_ok=True)
 
 
-def _open_machine(arguments: RecordArguments, mode: str, stack: ExitStack) -> tuple[Machine, str]:
+def _start(arguments: RecordArguments, kernel: Path, quiet: bool) -> StartedGuest:
+    from explorer.target.qemu_start import BootOptions, StartedGuest
+
+    boot = BootOptions(
+        kernel=kernel,
+        initrd=arguments.initrd,
+        append=arguments.append,
+        memory=arguments.memory,
+        console=arguments.console,
+        disk=arguments.disk,
+        accelerator=arguments.accel,
+    )
+    guest = StartedGuest(boot)
+    if not quiet:
+        click.echo(guest.note, err=True)
+    return guest
+
+
+def _say_emulated(error: _AccelerationError) -> None:
+    from explorer.model import escape_text
+
+    click.echo(
+        f"KVM does not run this kernel here: {escape_text(str(error))}; "
+        "QEMU starts again, and emulates the guest in software (TCG)",
+        err=True,
+    )
+
+
+def _open_machine(
+    arguments: RecordArguments, mode: str, stack: ExitStack, guest: StartedGuest | None
+) -> tuple[Machine, str]:
     """The machine, which can be read, and what to call it. One that cannot costs no file that is there already."""
     from explorer.capture.machines import LiveMachine, QemuMachine
 
@@ -260,20 +371,7 @@ def _open_machine(arguments: RecordArguments, mode: str, stack: ExitStack) -> tu
         live.attach()
         give_up_rights(Needs(writes=(arguments.output,)))
         return live, "live"
-    if arguments.boot is not None:
-        from explorer.target.qemu_start import BootOptions, StartedGuest
-
-        boot = BootOptions(
-            kernel=arguments.boot,
-            initrd=arguments.initrd,
-            append=arguments.append,
-            memory_mb=arguments.memory,
-            console=arguments.console,
-            disk=arguments.disk,
-            accelerator=arguments.accel,
-        )
-        guest = stack.enter_context(StartedGuest(boot))
-        click.echo(guest.note, err=True)
+    if guest is not None:
         machine = QemuMachine(guest.memory, guest.control, stopping=True, options=options)
         name = f"boot:{arguments.boot}"
     else:

@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from .open import reader_words
+from .open import reader_words, refuse_pipe
 from .targets import TargetArguments, target_options
 
 __all__ = ("serve_command",)
@@ -41,7 +41,7 @@ def serve_command(arguments: TargetArguments, port: int, host: str) -> int:
     if arguments.is_named():
         # A name that is wrong is one line here, not a screen there.
         arguments.name()
-        arguments.spec()
+        refuse_pipe(arguments.spec())
     try:
         from explorer.tui.web.server import serve_app
     except ModuleNotFoundError as error:

@@ -31,7 +31,7 @@ __all__ = ("slice_command",)
     type=OutputFile(),
     metavar="MINI",
     required=True,
-    help="The small vmcore; .zst compresses. Mode 0600.",
+    help="The small vmcore; .zst, .gz, .xz, .bz2 and .lz4 compress. Mode 0600.",
 )
 @click.option(
     "--redact", is_flag=True, help="Replace names of tasks, paths, devices and hosts, equal ones alike."

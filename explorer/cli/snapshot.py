@@ -36,7 +36,7 @@ _MOST_WORDS = 250
     "--output",
     type=OutputFile(or_stdout=True),
     metavar="FILE",
-    help="Write here instead of to standard output; .zst compresses. Mode 0600.",
+    help="Write here instead of to standard output; .zst, .gz, .xz, .bz2 and .lz4 compress. Mode 0600.",
 )
 @click.option(
     "--format",
@@ -76,7 +76,11 @@ def format_of(output: Path | None) -> str:
     """The format that a file's name asks for."""
     if output is None:
         return "json"
-    suffix = Path(output.name.removesuffix(".zst")).suffix.removeprefix(".")
+    from explorer.compression import method_of_name
+
+    method = method_of_name(output.name)
+    name = output.name if method is None else output.name.removesuffix(method.suffix)
+    suffix = Path(name).suffix.removeprefix(".")
     return suffix if suffix in ("jsonl", "csv") else "json"
 
 
@@ -89,10 +93,16 @@ def write_snapshot(snapshot: Snapshot, out: BinaryIO, format_: str) -> None:
 
 
 def warn_of_errors(snapshot: Snapshot) -> int:
-    """Exit code 4, and a line that says why, if values are missing."""
-    if not snapshot.errors:
-        return ExitCode.OK
+    """Exit code 4, and a line that says why, if values or tasks are missing."""
+    from explorer.analysis.completeness import lost_tasks, task_count
     from explorer.model import escape_text
+
+    lost = lost_tasks(snapshot)
+    if lost is not None:
+        why = escape_text(lost[:_MOST_WORDS])
+        click.echo(f"nullfs-explorer: tasks are missing, there are {task_count(snapshot)}: {why}", err=True)
+    if not snapshot.errors:
+        return ExitCode.OK if lost is None else ExitCode.ERRORS
 
     first, count = snapshot.errors[0], len(snapshot.errors)
     click.echo(

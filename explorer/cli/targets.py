@@ -257,16 +257,16 @@ def read_named_snapshot(
         from explorer.output.snapshots import load_snapshot
 
         assert spec.path is not None
-        snapshot = load_snapshot(spec.path)
-        return snapshot, f"{spec.path} ({snapshot.capture.source.target}, {snapshot.capture.taken_at})"
+        snapshot = load_snapshot(spec.path, spec.file_name)
+        return snapshot, f"{spec.file_name} ({snapshot.capture.source.target}, {snapshot.capture.taken_at})"
     if spec.kind == "recording":
         from explorer.recording.reader import Recording
 
         assert spec.path is not None
-        with Recording.open(spec.path) as recording:
+        with Recording.open(spec.path, spec.file_name) as recording:
             snapshot, frame = recording.snapshot_at(spec.moment), recording.find(spec.moment)
             at = f"frame #{frame} of {len(recording) - 1} at {recording.times[frame]:.3f} s"
-            return snapshot, f"{spec.path}, {at} ({snapshot.capture.source.target})"
+            return snapshot, f"{spec.file_name}, {at} ({snapshot.capture.source.target})"
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec, progress)
     from explorer.capture.capture import CaptureStats

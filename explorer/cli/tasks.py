@@ -38,6 +38,7 @@ def tasks_command(
 
     With --where, the fs_structs of which a sharer matches, and how many of how many do.
     """
+    from explorer.analysis.completeness import task_count
     from explorer.output.markdown import print_markdown
     from explorer.output.table import fit, wrap_lines
     from explorer.output.tasks import render_summary, tasks_table, worlds_table
@@ -46,7 +47,7 @@ def tasks_command(
     matches = None if where is None else where.bind(snapshot)
     summary = render_summary(snapshot, name)
     if matches is not None:
-        summary.append(f"{sum(map(matches, snapshot.tasks))} of {len(snapshot.tasks)} tasks match.")
+        summary.append(f"{sum(map(matches, snapshot.tasks))} of {task_count(snapshot)} match.")
     table = (tasks_table if all_tasks else worlds_table)(snapshot, matches)
     if format_ == "markdown":
         print_markdown("Tasks" if all_tasks else "fs_structs", table, summary)

@@ -32,9 +32,11 @@ def timeline_command(file: Path, as_json: bool) -> int:
     from explorer.model import escape_text
     from explorer.output.timeline import render_timeline, timeline_json
     from explorer.recording.reader import Recording
+    from explorer.target.streams import readable_path
 
-    _give_up_rights(file)
-    with Recording.open(file) as recording:
+    path = readable_path(str(file))
+    _give_up_rights(path)
+    with Recording.open(path, str(file)) as recording:
         end = recording.end
         timeline = build_timeline(recording.frames(), None if end is None else (end.seconds, end.reason))
         head = _head(recording)
@@ -79,7 +81,7 @@ def _head(recording: Recording) -> TimelineHead:
     "--output",
     type=OutputFile(or_stdout=True),
     metavar="FILE",
-    help="Write here instead of to standard output; .zst compresses. Mode 0600.",
+    help="Write here instead of to standard output; .zst, .gz, .xz, .bz2 and .lz4 compress. Mode 0600.",
 )
 @click.option(
     "--format", "format_", type=click.Choice(FORMATS), help="Default: by the name of FILE, else json."
@@ -91,11 +93,13 @@ def frame_command(file: Path, moment: str | None, output: Path | None, format_: 
     """
     from explorer.output.files import check_writable, open_output
     from explorer.recording.reader import Recording
+    from explorer.target.streams import readable_path
 
     if output is not None:
         check_writable(output)
-    _give_up_rights(file, output)
-    with Recording.open(file) as recording:
+    path = readable_path(str(file))
+    _give_up_rights(path, output)
+    with Recording.open(path, str(file)) as recording:
         snapshot = recording.snapshot_at(moment)
     with open_output(output) as out:
         write_snapshot(snapshot, out, format_ or format_of(output))

@@ -69,7 +69,7 @@ class UserModeHelper(Record):
     """The kworker that waits for it."""
     process: Address | None
     """The helper's task."""
-    before_exec: bool
+    before_exec: bool | None
     """The helper has not reached exec yet: it still looks like the kworker it came from."""
 
 

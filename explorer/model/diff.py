@@ -55,10 +55,15 @@ class TaskLabel(Record):
     address: Address
     pid: int
     comm: KernelText
-    kind: TaskKind
+    kind: TaskKind | None
     owner: str
     root: KernelText | None
     """``placement path``."""
+
+    @property
+    def kind_word(self) -> str:
+        """Its kind in a word, ``?`` if that is not known."""
+        return "?" if self.kind is None else self.kind.value
 
 
 class TaskChange(Record):

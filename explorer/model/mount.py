@@ -25,14 +25,14 @@ class Mount(Record):
     """One ``struct mount``."""
 
     address: Address
-    id: KernelInt
+    id: KernelInt | None
     """``mnt_id``, as in /proc/PID/mountinfo."""
     unique_id: KernelInt | None
     """``mnt_id_unique``: never reused. ``None`` before 6.8."""
     parent: Address | None
     """The parent ``struct mount``; ``None`` when the mount is its own parent."""
     mnt_ns: Address | None
-    superblock: Address
+    superblock: Address | None
     fstype: KernelText | None
     """``s_type->name``, and ``.s_subtype`` where there is one."""
     magic: HexInt | None
@@ -41,21 +41,21 @@ class Mount(Record):
     """``mnt_devname``."""
     mountpoint: KernelText | None
     """Path of the mount's root from the top of its mount tree."""
-    flags: HexInt
+    flags: HexInt | None
     """``mnt_flags``."""
     overmount: Address | None
     """The mount stacked on this mount's root."""
-    attachment: Attachment
+    attachment: Attachment | None
 
 
 class MountNamespace(Record):
     """One ``struct mnt_namespace``."""
 
     address: Address
-    inum: KernelInt
+    inum: KernelInt | None
     root: Address | None
     """The bottom mount."""
     visible_root: Address | None
     """The topmost overmount of the root: what ``/`` means in this namespace."""
-    nr_mounts: KernelInt
-    """Mounts found in it."""
+    nr_mounts: KernelInt | None
+    """Mounts found in it; ``None`` if there are others that could not be reached."""

@@ -60,6 +60,10 @@ class Capture(Record):
     """False if the kernel ran while it was read."""
     notes: list[str] = Field(default_factory=list)
     """What the user should know about how it was read."""
+    missing_memory: str | None = None
+    """Why a part of the memory is not there, where the dump says so: it was filtered, or cut off."""
+    lost_tasks: str | None = None
+    """Why there may be more tasks than were found; ``None`` if there cannot be."""
 
 
 class Kernel(Record):

@@ -68,32 +68,35 @@ class Kthread(Record):
 
 
 class Task(Record):
-    """One thread, as ``struct task_struct`` has it. Pids are those of the initial pid namespace."""
+    """One thread, as ``struct task_struct`` has it. Pids are those of the initial pid namespace.
+
+    Of a task whose memory is not all there, what could not be read is ``None``.
+    """
 
     address: Address
     pid: KernelInt
     """The thread's own id (``task_struct.pid``)."""
-    tgid: KernelInt
-    ppid: KernelInt
+    tgid: KernelInt | None
+    ppid: KernelInt | None
     """``real_parent->tgid``."""
-    comm: KernelText
-    kind: TaskKind
-    state: str
+    comm: KernelText | None
+    kind: TaskKind | None
+    state: str | None
     """One letter, as ``/proc/PID/stat`` shows it: R S D T t X Z P I."""
-    flags: HexInt
+    flags: HexInt | None
     """``PF_*`` bits."""
     fs: Address | None
     """``task_struct.fs``: what path lookups use now."""
     real_fs: Address | None
     """``task_struct.real_fs``: what the task owns. ``None`` also where the kernel has no such member."""
-    borrowing: bool
+    borrowing: bool | None
     """The task is looking paths up through ``userspace_init_fs`` without owning it."""
-    owner: Owner
+    owner: Owner | None
     mnt_ns: Address | None
     """``nsproxy->mnt_ns``; ``None`` after exit."""
     user_ns: Address | None = None
     """``real_cred->user_ns`` of a user task that shares its ``fs_struct``; ``None`` for all others."""
-    start_time: KernelInt
+    start_time: KernelInt | None
     """``task_struct.start_boottime``: nanoseconds since boot, suspend included; /proc/PID/stat has it in ticks."""
     kthread: Kthread | None
     walk: Walk | None = None
@@ -105,5 +108,29 @@ class Task(Record):
 
     @property
     def owned_fs(self) -> int | None:
-        """The ``fs_struct`` the task holds a reference to."""
+        """The ``fs_struct`` the task holds a reference to; ``None`` also where that is not known.
+
+        What it looks paths up with now may be borrowed: it does not stand in for a ``real_fs`` that could not be read.
+        """
+        if self.owner is None:
+            return None
         return self.real_fs if self.real_fs is not None else self.fs
+
+    @property
+    def name(self) -> KernelText:
+        """What it is called: ``comm``, or ``?`` if that could not be read."""
+        return "?" if self.comm is None else self.comm
+
+    @property
+    def kind_word(self) -> str:
+        """Its kind in a word, ``?`` if that is not known."""
+        return "?" if self.kind is None else self.kind.value
+
+    @property
+    def owner_word(self) -> str:
+        """Its owner in a word, ``?`` if that is not known."""
+        return "?" if self.owner is None else self.owner.value
+
+    def has_flag(self, bit: int) -> bool:
+        """Whether a ``PF_*`` bit is known to be set."""
+        return self.flags is not None and bool(self.flags & bit)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from explorer.analysis.accounting import expected_users
+from explorer.analysis.words import known
 from explorer.model import FsStruct, PathRef, Snapshot, Task, escape_text, hex_address
 
 __all__ = (
@@ -48,7 +49,7 @@ def path_label(path: PathRef | None, snapshot: Snapshot) -> str:
     mount = snapshot.mount_by_address.get(path.mount)
     identity = "?" if path.fstype is None else escape_text(path.fstype)
     if mount is not None:
-        identity += f"#{mount.id}"
+        identity += f"#{known(mount.id)}"
     text = "?" if path.path is None else escape_text(path.path)
     # A filesystem that names itself (failfs:/) has said its type already.
     text = text.removeprefix(f"{path.fstype}:")
@@ -57,7 +58,7 @@ def path_label(path: PathRef | None, snapshot: Snapshot) -> str:
 
 def name_label(task: Task) -> str:
     """The task's name; one that is empty is visible as ``""``."""
-    return escape_text(task.comm) or '""'
+    return escape_text(task.name) or '""'
 
 
 def pwd_label(fs: FsStruct, snapshot: Snapshot) -> str:
@@ -121,7 +122,7 @@ def _mount_id(which: str) -> Callable[[TaskRow], str]:
     def text(row: TaskRow) -> str:
         path: PathRef | None = getattr(row.fs, which) if row.fs is not None else None
         mount = None if path is None else row.snapshot.mount_by_address.get(path.mount)
-        return "" if mount is None else str(mount.id)
+        return "" if mount is None else known(mount.id)
 
     return text
 
@@ -136,7 +137,7 @@ def _fs_field(name: str) -> Callable[[TaskRow], str]:
 
 def _namespace(row: TaskRow) -> str:
     namespace = row.snapshot.namespace_by_address.get(row.task.mnt_ns or 0)
-    return "" if namespace is None else str(namespace.inum)
+    return "" if namespace is None else known(namespace.inum)
 
 
 def _kthread_field(name: str) -> Callable[[TaskRow], str]:
@@ -147,15 +148,19 @@ def _kthread_field(name: str) -> Callable[[TaskRow], str]:
     return text
 
 
+def _yes_or_no(value: bool | None) -> str:
+    return "?" if value is None else "yes" if value else "no"
+
+
 COLUMNS: tuple[Column, ...] = (
     Column("pid", "PID", lambda row: str(row.task.pid), numeric=True),
-    Column("tgid", "TGID", lambda row: str(row.task.tgid), numeric=True),
-    Column("ppid", "PPID", lambda row: str(row.task.ppid), numeric=True),
-    Column("comm", "NAME", lambda row: escape_text(row.task.comm)),
-    Column("kind", "KIND", lambda row: row.task.kind.value),
-    Column("state", "S", lambda row: escape_text(row.task.state)),
-    Column("owner", "OWNER", lambda row: row.task.owner.value),
-    Column("borrowing", "BORROWING", lambda row: "yes" if row.task.borrowing else "no"),
+    Column("tgid", "TGID", lambda row: known(row.task.tgid), numeric=True),
+    Column("ppid", "PPID", lambda row: known(row.task.ppid), numeric=True),
+    Column("comm", "NAME", lambda row: escape_text(row.task.name)),
+    Column("kind", "KIND", lambda row: row.task.kind_word),
+    Column("state", "S", lambda row: escape_text(row.task.state or "?")),
+    Column("owner", "OWNER", lambda row: row.task.owner_word),
+    Column("borrowing", "BORROWING", lambda row: _yes_or_no(row.task.borrowing)),
     Column("fs", "FS", lambda row: _hex(row.task.fs)),
     Column("real_fs", "REAL_FS", lambda row: _hex(row.task.real_fs)),
     Column("users", "USERS", _fs_field("users"), numeric=True),
@@ -222,10 +227,12 @@ def _runs(row: TaskRow) -> str:
 
 #: The columns of the screen's task table.
 LABEL_COLUMNS: tuple[LabelColumn, ...] = (
-    LabelColumn("comm", "NAME", lambda row: name_label(row.task), sort=lambda row: row.task.comm),
+    LabelColumn("comm", "NAME", lambda row: name_label(row.task), sort=lambda row: row.task.name),
     LabelColumn("pid", "PID", lambda row: str(row.task.pid), True, lambda row: row.task.pid),
-    LabelColumn("kind", "KIND", lambda row: row.task.kind.value, sort=lambda row: row.task.kind.value),
-    LabelColumn("state", "S", lambda row: escape_text(row.task.state), sort=lambda row: row.task.state),
+    LabelColumn("kind", "KIND", lambda row: row.task.kind_word, sort=lambda row: row.task.kind_word),
+    LabelColumn(
+        "state", "S", lambda row: escape_text(row.task.state or "?"), sort=lambda row: row.task.state or "?"
+    ),
     LabelColumn(
         "fs",
         "FS_STRUCT",
@@ -246,6 +253,6 @@ LABEL_COLUMNS: tuple[LabelColumn, ...] = (
         _of_fs(lambda fs, _: escape_text(fs.umask or "?")),
         sort=lambda row: "" if row.fs is None else row.fs.umask or "",
     ),
-    LabelColumn("owner", "OWNER", lambda row: row.task.owner.value, sort=lambda row: row.task.owner.value),
+    LabelColumn("owner", "OWNER", lambda row: row.task.owner_word, sort=lambda row: row.task.owner_word),
     LabelColumn("runs", "RUNS", _runs, sort=_runs),
 )

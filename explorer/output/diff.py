@@ -82,7 +82,7 @@ def _change(change: Change) -> str:
 
 def _label(label: TaskLabel) -> str:
     name = escape_text(label.comm) or '""'
-    return f"{label.pid} {name} ({label.kind.value})"
+    return f"{label.pid} {name} ({label.kind_word})"
 
 
 def _tasks(diff: SnapshotDiff) -> Iterator[str]:

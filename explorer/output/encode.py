@@ -63,6 +63,17 @@ class RecordEncoder:
 
     def _task(self, task: Task) -> str:
         v = task.__dict__
+        if None in (
+            v["comm"],
+            v["flags"],
+            v["state"],
+            v["kind"],
+            v["owner"],
+            v["start_time"],
+            v["ppid"],
+            v["borrowing"],
+        ):
+            return _encode_record(task)  # of which a part could not be read
         kthread, walk, stack = v["kthread"], v["walk"], v["stack"]
         frames = None if stack is None else [frame.model_dump(mode="json") for frame in stack]
         return (

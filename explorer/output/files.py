@@ -10,14 +10,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-import zstandard
-
 from explorer.caller import follow_links
+from explorer.compression import COMPRESSIONS, method_of_name
 
 __all__ = ("OutputError", "check_writable", "open_output")
 
-_ZSTD_LEVEL = 6
-_ZSTD_THREADS = 1  # beside the one that makes what is compressed
+#: Suffixes of what is compressed or packed in a way that is not written here.
+_NOT_WRITTEN = (
+    ".7z",
+    ".br",
+    ".lz",
+    ".lzma",
+    ".lzo",
+    ".rar",
+    ".tar",
+    ".tgz",
+    ".tbz2",
+    ".txz",
+    ".z",
+    ".zip",
+    ".zstd",
+)
 
 
 class OutputError(Exception):
@@ -27,6 +40,9 @@ class OutputError(Exception):
 def check_writable(path: Path) -> None:
     """Fail before the long work, not after it. :raises OutputError: if nothing can be written there"""
     _followed(path)
+    if path.suffix.lower() in _NOT_WRITTEN:
+        known = ", ".join(method.suffix for method in COMPRESSIONS)
+        raise OutputError(f"{path}: {path.suffix} is not written: end the name in one of {known}, or in none")
     directory = path.parent
     if path.is_dir():
         raise OutputError(f"{path} is a directory: name a file in it")
@@ -53,7 +69,7 @@ def _is_special(path: Path) -> bool:
 
 @contextmanager
 def open_output(path: Path | None) -> Iterator[BinaryIO]:
-    """A binary stream to ``path``, or to standard output for ``None``; zstd if the name ends in ``.zst``.
+    """A binary stream to ``path``, or to standard output for ``None``; compressed as its name says.
 
     The file appears under its name, mode 0600, only when the block ends without an exception; until then the
     bytes are in a temporary file beside it. Devices and FIFOs are written to directly.
@@ -79,12 +95,11 @@ def open_output(path: Path | None) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _compressed(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
-    if path.suffix != ".zst":
+    method = method_of_name(path.name)
+    if method is None:
         yield file
         return
-    with zstandard.ZstdCompressor(level=_ZSTD_LEVEL, threads=_ZSTD_THREADS).stream_writer(
-        file, closefd=False
-    ) as packed:
+    with method.writer(file) as packed:
         yield packed
 
 

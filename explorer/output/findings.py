@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from explorer.analysis.audit import AuditReport
+from explorer.analysis.completeness import task_count
 from explorer.analysis.rule import ALL_GENERATIONS, Rule
 from explorer.analysis.verdict import verdict
 from explorer.analysis.words import count
@@ -60,7 +61,7 @@ def _groups(findings: list[Finding]) -> list[list[Finding]]:
 
 def _heading(snapshot: Snapshot, name: str) -> tuple[str, str]:
     """The verdict, and what it is about; not escaped."""
-    judged, tasks = verdict(snapshot), count(len(snapshot.tasks), "task")
+    judged, tasks = verdict(snapshot), task_count(snapshot)
     capture, kernel = snapshot.capture, snapshot.kernel
     state = "" if capture.consistent else ", running while it was read"
     about = f"Linux {kernel.release}, {kernel.generation}, {tasks}, {name}{state}"

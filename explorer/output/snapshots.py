@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import zstandard
 from pydantic import BaseModel, ValidationError
 
+from explorer.compression import Damaged, plain_chunks, sniff_method
 from explorer.model import SCHEMA_VERSION, SNAPSHOT_ARRAYS, Snapshot, check_facts
 
 from .encode import RecordEncoder, encode_value
@@ -37,7 +37,7 @@ _MAX_JSON = 1 << 30
 #: own size is none.
 _BOMB_SIZE, _BOMB_RATIO = 16 << 20, 400
 _READ = 1 << 20
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_MAGIC_BYTES = 16
 _CHUNK = 512
 
 
@@ -96,36 +96,45 @@ def write_jsonl(snapshot: Snapshot, out: BinaryIO) -> None:
         out.write(encode_value({"type": "plugin", "name": plugin, "facts": facts}).encode() + b"\n")
 
 
-def load_snapshot(path: Path) -> Snapshot:
-    """Read a snapshot file, compressed with zstd or not.
+def load_snapshot(path: Path, name: str | None = None) -> Snapshot:
+    """Read a snapshot file, compressed or not.
+
+    :param name: what an error calls it
 
     :raises SnapshotError: if it cannot be read, or is no snapshot
     """
+    name = str(path) if name is None else name
     try:
         with path.open("rb") as file:
-            packed = file.read(len(_ZSTD_MAGIC)) == _ZSTD_MAGIC
+            method = sniff_method(file.read(_MAGIC_BYTES))
             file.seek(0)
-            if packed:
-                limit = max(_BOMB_SIZE, os.fstat(file.fileno()).st_size * _BOMB_RATIO)
-                with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as unpacked:
-                    data = _read_all(unpacked, min(_MAX_JSON, limit))
+            if method is None:
+                data = _read_all(_chunks(file), _MAX_JSON)
             else:
-                data = _read_all(file, _MAX_JSON)
+                limit = max(_BOMB_SIZE, os.fstat(file.fileno()).st_size * _BOMB_RATIO)
+                data = _read_all(plain_chunks(file, method), min(_MAX_JSON, limit))
     except OSError as error:
-        raise SnapshotError(f"cannot read {path}: {error.strerror}") from error
-    except zstandard.ZstdError as error:
-        raise SnapshotError(f"{path} is damaged: {error}") from error
+        raise SnapshotError(f"cannot read {name}: {error.strerror}") from error
+    except Damaged as error:
+        raise SnapshotError(f"{name} is damaged: {error}") from error
+    except EOFError as error:
+        raise SnapshotError(f"{name} is cut off: copy it again") from error
     except MemoryError as error:
-        raise SnapshotError(f"{path} is larger than the memory there is") from error
+        raise SnapshotError(f"{name} is larger than the memory there is") from error
     if data is None:
-        raise SnapshotError(f"{path} holds more than a snapshot of its size can: it is none")
-    return parse_snapshot(data, str(path))
+        raise SnapshotError(f"{name} holds more than a snapshot of its size can: it is none")
+    return parse_snapshot(data, name)
 
 
-def _read_all(file: BinaryIO | zstandard.ZstdDecompressionReader, limit: int) -> bytes | None:
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(_READ):
+        yield chunk
+
+
+def _read_all(content: Iterable[bytes], limit: int) -> bytes | None:
     """Everything, in pieces: a bomb is not unpacked further than to ``limit`` bytes. ``None`` if there is more."""
     chunks, size = [], 0
-    while chunk := file.read(_READ):
+    for chunk in content:
         chunks.append(chunk)
         size += len(chunk)
         if size > limit:

@@ -72,6 +72,12 @@ def _names(tasks: list[Task]) -> str:
     return ", ".join(name_label(task) for task in tasks)
 
 
+def _counted(kind: TaskKind | None, count: int) -> str:
+    if kind is None:
+        return f"{count} of unknown kind"
+    return f"{count} {_KINDS[kind][count != 1]}"
+
+
 def _who(tasks: list[Task]) -> str:
     """Names where they are few, counts by kind where they are many; whoever borrows is always named."""
     if not tasks:
@@ -80,7 +86,7 @@ def _who(tasks: list[Task]) -> str:
         text = _names(tasks)
     else:
         counts = Counter(task.kind for task in tasks)
-        text = ", ".join(f"{count} {_KINDS[kind][count != 1]}" for kind, count in counts.most_common())
+        text = ", ".join(_counted(kind, count) for kind, count in counts.most_common())
     borrowers = [task for task in tasks if task.borrowing]
     if borrowers:
         text += " (borrowing)" if len(tasks) == 1 else f"; borrowing: {_names(borrowers)}"
@@ -144,6 +150,9 @@ def worlds_table(snapshot: Snapshot, matches: Matches = None) -> Table:
         rows.append(("none", "-", "-", "-", "-", "-", f"exited: {_names(exited[:_NAMES_SHOWN])}"))
         if len(exited) > _NAMES_SHOWN:
             rows[-1] = (*rows[-1][:-1], f"{len(exited)} exited")
+    unread = [task for task in snapshot.tasks if task.owner is None and (not matches or matches(task))]
+    if unread:
+        rows.append(("?", *"?????", f"fs not readable: {_who(unread)}"))
     return Table(columns, rows)
 
 
@@ -175,9 +184,9 @@ def _task_cells(row: TaskRow) -> tuple[str, ...]:
     return (
         str(task.pid),
         name_label(task),
-        task.kind.value,
-        escape_text(task.state),
-        task.owner.value,
+        task.kind_word,
+        escape_text(task.state or "?"),
+        task.owner_word,
         "-" if fs is None else users_label(fs, row.snapshot),
         "-" if fs is None else path_label(fs.root, row.snapshot),
         "-" if fs is None else pwd_label(fs, row.snapshot),

@@ -101,19 +101,22 @@ class Recording:
         self._builder = SnapshotBuilder()
 
     @classmethod
-    def open(cls, path: Path) -> Recording:
-        """Open a file. :raises RecordingError: if it cannot be read, or is no recording"""
+    def open(cls, path: Path, name: str | None = None) -> Recording:
+        """Open a file. :param name: what an error calls it
+
+        :raises RecordingError: if it cannot be read, or is no recording"""
+        name = str(path) if name is None else name
         try:
             fd = open_regular(path)
         except NotRegularError as error:
-            raise RecordingError(f"cannot read {path}: it is {error}") from error
+            raise RecordingError(f"cannot read {name}: it is {error}") from error
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise RecordingError(f"cannot read {path}: {_words(error)}") from error
+            raise RecordingError(f"cannot read {name}: {_words(error)}") from error
         try:
-            return cls(fd, str(path))
+            return cls(fd, name)
         except OSError as error:
             os.close(fd)
-            raise RecordingError(f"cannot read {path}: {_words(error)}") from error
+            raise RecordingError(f"cannot read {name}: {_words(error)}") from error
         except BaseException:
             os.close(fd)
             raise

@@ -13,18 +13,19 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
+from explorer.compression import BZIP2, COMPRESSIONS, GZIP, LZ4, XZ, ZSTD, Damaged, plain_chunks, sniff_method
 from explorer.files import CHARACTER_DEVICE, SOCKET, NotRegularError, open_regular
-from explorer.target.compressed import GZIP, XZ, ZSTD, Damaged, plain_chunks
 from explorer.target.errors import TargetError
 from explorer.target.spec import Progress, no_progress
 
 __all__ = (
     "COMPRESSED",
     "Format",
+    "Unpacked",
     "check_disk",
     "data_extents",
     "decompress",
@@ -52,18 +53,19 @@ class Format(enum.Enum):
     ELF = "ELF"
     KDUMP = "kdump-compressed"
     FLATTENED = "flattened kdump"
-    ZSTD = "zstd"
-    GZIP = "gzip"
-    XZ = "xz"
+    ZSTD = ZSTD.name
+    GZIP = GZIP.name
+    XZ = XZ.name
+    BZIP2 = BZIP2.name
+    LZ4 = LZ4.name
     SNAPSHOT = "snapshot"
     RECORDING = "recording"
     EMPTY = "empty"
     UNKNOWN = "unknown"
 
 
-COMPRESSED = frozenset({Format.ZSTD, Format.GZIP, Format.XZ})
-
-_METHODS = {Format.ZSTD: ZSTD, Format.GZIP: GZIP, Format.XZ: XZ}
+_METHODS = {Format(method.name): method for method in COMPRESSIONS}
+COMPRESSED = frozenset(_METHODS)
 
 
 class _Bound(NamedTuple):
@@ -82,10 +84,11 @@ _BOUNDS = {
     Format.ZSTD: _Bound((32 << 30) + (64 << 20), 2048),
     Format.GZIP: _Bound((4 << 30) + (64 << 20), 256),
     Format.XZ: _Bound((4 << 30) + (64 << 20), 256),
+    Format.BZIP2: _Bound((4 << 30) + (64 << 20), 256),
+    Format.LZ4: _Bound((4 << 30) + (64 << 20), 256),
 }
 #: The same for what is not zeros and takes room on the disk, as does memory that is poisoned when it is freed.
 _STORED = _Bound(1 << 30, 256)
-_TOOLS = {Format.ZSTD: "zstd -d", Format.GZIP: "gzip -d", Format.XZ: "xz -d"}
 
 _MAGICS = (
     (b"\x7fELF", Format.ELF),
@@ -93,9 +96,6 @@ _MAGICS = (
     (b"KDUMP   ", Format.KDUMP),
     (b"DISKDUMP", Format.KDUMP),
     (b"makedumpfile\0\0\0\0", Format.FLATTENED),
-    (b"\x28\xb5\x2f\xfd", Format.ZSTD),
-    (b"\x1f\x8b\x08", Format.GZIP),
-    (b"\xfd7zXZ\0", Format.XZ),
 )
 
 
@@ -104,8 +104,9 @@ def sniff(head: bytes) -> Format:
     for magic, form in _MAGICS:
         if head.startswith(magic):
             return form
-    if len(head) >= 4 and head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50:
-        return Format.ZSTD  # a skippable frame, as zstd --adapt and pzstd write in front
+    method = sniff_method(head)
+    if method is not None:
+        return Format(method.name)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     if text.startswith(b"{") and b'"schema_version"' in text[:_SNAPSHOT_HEAD]:
         return Format.SNAPSHOT
@@ -188,28 +189,39 @@ def peek(file: BinaryIO, name: str) -> tuple[Format, Format, bytes]:
     if outer not in COMPRESSED:
         return outer, outer, head
     inner = b""
-    for chunk in _plain_chunks(file, outer, name):
+    cut: list[bool] = []
+    for chunk in _plain_chunks(file, outer, name, lambda: cut.append(True)):
         inner += chunk[: _SNAPSHOT_HEAD - len(inner)]
         if len(inner) >= _SNAPSHOT_HEAD:
             break
+    if cut and sniff(inner) not in (Format.ELF, Format.KDUMP, Format.FLATTENED):
+        raise TargetError(f"{name}: truncated {outer.value} file; copy it again")
     return outer, sniff(inner), inner
 
 
 def decompress(
-    file: BinaryIO, outer: Format, name: str, progress: Progress = no_progress, limit: int | None = None
+    file: BinaryIO,
+    outer: Format,
+    name: str,
+    progress: Progress = no_progress,
+    limit: int | None = None,
+    *,
+    cut: Callable[[], None] | None = None,
 ) -> BinaryIO:
     """The content of a compressed file, in an unlinked, sparse temporary file.
 
-    Raises :class:`TargetError` if it is damaged or truncated, has more than ``limit`` bytes or more than a file of its
-    size can in earnest, or does not fit on the disk.
+    :param cut: told if the file is cut off: the content up to there is given then
+
+    Raises :class:`TargetError` if it is damaged or, without ``cut``, truncated, has more than ``limit`` bytes or more
+    than a file of its size can in earnest, or does not fit on the disk.
     """
     total = os.fstat(file.fileno()).st_size
     most = max(_BOUNDS[outer].floor, _BOUNDS[outer].ratio * total)
-    unpacked = _Unpacked(most, max(_STORED.floor, _STORED.ratio * total))
+    unpacked = Unpacked(most, max(_STORED.floor, _STORED.ratio * total))
     if limit is not None and limit < most:
         unpacked.most = limit
     try:
-        for chunk in _plain_chunks(file, outer, name):
+        for chunk in _plain_chunks(file, outer, name, cut):
             if not unpacked.write(chunk):
                 unpacked.file.close()
                 raise TargetError(_too_much(name, outer, total, unpacked, limit))
@@ -224,16 +236,16 @@ def decompress(
     return unpacked.file
 
 
-def _too_much(name: str, outer: Format, total: int, unpacked: _Unpacked, limit: int | None) -> str:
+def _too_much(name: str, outer: Format, total: int, unpacked: Unpacked, limit: int | None) -> str:
     if limit is not None and unpacked.most == limit:
         return f"{name}: holds more than {limit >> 20} MB when decompressed: not what it says"
     return (
         f"{name}: {total / 1e6:.1f} MB of {outer.value} with more than {unpacked.size / 1e9:.0f} GB in it: no kernel's "
-        f"memory compresses so well; if you trust it, decompress it ({_TOOLS[outer]}) and give the result"
+        f"memory compresses so well; if you trust it, decompress it ({_METHODS[outer].tool}) and give the result"
     )
 
 
-class _Unpacked:
+class Unpacked:
     """A temporary file that grows up to ``most`` bytes, ``most_stored`` of them not in holes."""
 
     def __init__(self, most: int, most_stored: int) -> None:
@@ -261,17 +273,21 @@ class _Unpacked:
         return self._stored <= self._most_stored
 
 
-def _plain_chunks(file: BinaryIO, outer: Format, name: str) -> Iterator[bytes]:
+def _plain_chunks(
+    file: BinaryIO, outer: Format, name: str, cut: Callable[[], None] | None = None
+) -> Iterator[bytes]:
     """The decompressed content, in pieces of bounded size."""
     try:
         yield from plain_chunks(file, _METHODS[outer])
     except Damaged as error:
         raise TargetError(f"{name}: damaged {outer.value} file: {error}") from error
     except EOFError as error:
-        raise TargetError(f"{name}: truncated {outer.value} file; copy it again") from error
+        if cut is None:
+            raise TargetError(f"{name}: truncated {outer.value} file; copy it again") from error
+        cut()
     except MemoryError as error:
         raise TargetError(
-            f"{name}: takes too much memory to decompress here; do that first ({_TOOLS[outer]}) and give the result"
+            f"{name}: takes too much memory to decompress here; do that first ({_METHODS[outer].tool}), and give that"
         ) from error
 
 

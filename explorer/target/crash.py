@@ -8,6 +8,8 @@
                  It ends as soon as the capture has. If the reader crashes before that, the keeper goes on in its
                  place, with what there was, and touches the target no more.
 
+The watcher waits for all of them: in a container PID 1 may be a program that reaps nobody.
+
 Copies of a process are made in this order so that nothing is written or encoded twice, and that drgn's threads, which
 a forked process has not, are never needed in one.
 """
@@ -43,6 +45,7 @@ _GO_ON = b"\0"
 _PAGE = 4096
 #: What the reader shares with the watcher: the keeper's pid (0: none yet, -1: none any more), and what it is doing.
 _HEAD = struct.Struct("<i")
+#: Behind that, at ``_DOING``: the pid of the keeper that was last forked off and is still to be reaped, or 0.
 _DOING = 256
 
 
@@ -74,11 +77,13 @@ class CrashGuard:
         if self._page is None:
             return None
         if self._last:
+            _HEAD.pack_into(self._page, _DOING, 0)
             os.waitpid(self._last, 0)
         sys.stderr.flush()
         pid = os.fork()
         if pid:
             self._keeper = self._last = pid
+            _HEAD.pack_into(self._page, _DOING, pid)
             _HEAD.pack_into(self._page, 0, pid)
             return None
         return self._wait_for_crash(self._page)
@@ -107,7 +112,7 @@ class CrashGuard:
             assert self._page is not None
             _HEAD.pack_into(self._page, 0, -1)
             os.write(self._pipe[1], _GO_ON)
-            self._keeper = 0  # nobody waits for it: it takes some milliseconds to give its memory back
+            self._keeper = 0  # the watcher waits for it: it takes some milliseconds to give its memory back
 
 
 def fork_reader(target: str) -> CrashGuard:
@@ -132,15 +137,19 @@ def fork_reader(target: str) -> CrashGuard:
     for asked in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(asked, signal.SIG_IGN)  # the reader gets them too, and says what there is to say
     os.close(pipe[0])
+    watched = _Watched(pid, page, pipe[1])
     with suppress(OSError):  # what it cannot give up it does not use either
         drop_privileges()
-    number = _wait(pid)
+    number = watched.wait()
     (keeper,) = _HEAD.unpack_from(page)
     while number not in _WANTED and keeper > 0:
         _HEAD.pack_into(page, 0, -1)
+        _HEAD.pack_into(page, _DOING, 0)  # it is the reader now
+        watched.pid = keeper
         os.write(pipe[1], bytes([number]))
-        number = _wait(keeper)
+        number = watched.wait()
         (keeper,) = _HEAD.unpack_from(page)
+    watched.reap_keeper()
     if number in _WANTED:
         signal.signal(number, signal.SIG_DFL)
         os.kill(watcher, number)
@@ -148,12 +157,42 @@ def fork_reader(target: str) -> CrashGuard:
     raise TargetError(f"{target}: the reader was ended by signal {_name_of(number)}, {_doing(page)}: {left}")
 
 
-def _wait(pid: int) -> int:
-    """The signal that ended a child; ends with its exit code if none did."""
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if code >= 0:
-        os._exit(code)
-    return -code
+class _Watched:
+    """Who reads: what ends the watcher alone ends it first, so that there is somebody to wait for it."""
+
+    def __init__(self, pid: int, page: mmap.mmap, pipe: int) -> None:
+        self.pid = pid
+        self._page, self._pipe = page, pipe
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                signal.signal(number, self._pass_on)
+
+    def _pass_on(self, number: int, frame: object) -> None:
+        try:
+            if self.pid:
+                os.kill(self.pid, number)
+        except PermissionError:  # it has become another user, under sudo: it ends because we do
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def wait(self) -> int:
+        """The signal that ended it; ends with its exit code, and with nobody left, if none did."""
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        pid, self.pid = self.pid, 0
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code >= 0:
+            self.reap_keeper()
+            os._exit(code)
+        return -code
+
+    def reap_keeper(self) -> None:
+        """The reader is gone: what it left is our child, has nothing more to do, and is waited for by nobody else."""
+        (keeper,) = _HEAD.unpack_from(self._page, _DOING)
+        if keeper:
+            with suppress(BrokenPipeError):  # it has ended, and only has to be waited for
+                os.write(self._pipe, _GO_ON)
+            with suppress(ChildProcessError):  # the reader has waited for it
+                os.waitpid(keeper, 0)
 
 
 def _doing(page: mmap.mmap) -> str:

@@ -11,14 +11,13 @@ from explorer.target.containers import COMPRESSED, Format, file_errors, open_fil
 from explorer.target.elfcore import check_elf_header
 from explorer.target.errors import TargetError
 from explorer.target.spec import TargetSpec
+from explorer.target.streams import readable_path
 
 __all__ = ("detect_target", "sample_path")
 
 _TCP = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^/.:\[\]][^/:\[\]]*|):[0-9]{1,5}")
 #: Known formats that this tool does not read, and what to do about it.
 _UNSUPPORTED = (
-    (b"BZh", "compressed with bzip2: decompress it first"),
-    (b"\x04\x22\x4d\x18", "compressed with lz4: decompress it first"),
     (b"\x89LZO", "compressed with lzop: decompress it first"),
     (b"PK\x03\x04", "a zip archive: unpack it first"),
     (b"QEVM", "a QEMU migration stream (savevm): restore it and use dump-guest-memory"),
@@ -46,10 +45,11 @@ def _detect(text: str) -> TargetSpec:
     if scheme == "qemu" and rest:
         return TargetSpec("qemu", text, address=_qemu_address(rest))
     if scheme == "physmem" and rest:
-        with open_file(Path(rest)) as file:
+        path = readable_path(rest, raw=True)
+        with open_file(path) as file:
             if not file.read(1):
                 raise TargetError(f"{rest}: the file is empty")
-        return TargetSpec("physmem", text, path=Path(rest))
+        return TargetSpec("physmem", text, path=path)
     if scheme in ("qemu", "physmem") and not rest and ":" in text:
         raise TargetError(f"{scheme}: names nothing: say qemu:SOCKET, qemu:HOST:PORT or physmem:FILE")
     if not text or "\0" in text:
@@ -78,10 +78,10 @@ def _qemu_address(rest: str) -> str:
 
 
 def _detect_file(text: str) -> TargetSpec:
-    path = Path(text)
     name, at, moment = text.rpartition("@")
-    if at and name and not path.exists() and _is_recording(Path(name)):
-        return TargetSpec("recording", text, path=Path(name), moment=moment)
+    if at and name and not Path(text).exists() and _is_recording(name):
+        return TargetSpec("recording", text, path=readable_path(name), moment=moment)
+    path = readable_path(text)
     try:
         if stat.S_ISSOCK(path.stat().st_mode):
             return TargetSpec("qemu", text, address=text)
@@ -100,10 +100,10 @@ def _detect_file(text: str) -> TargetSpec:
     raise TargetError(f"{text}: {_why_not(outer, inner, head)}")
 
 
-def _is_recording(path: Path) -> bool:
-    """Whether ``path`` can be opened and begins as a recording does: then ``@`` and a moment may follow its name."""
+def _is_recording(name: str) -> bool:
+    """Whether ``name`` can be opened and begins as a recording does: then ``@`` and a moment may follow its name."""
     try:
-        with open_file(path) as file:
+        with open_file(readable_path(name)) as file:
             return sniff(file.read(16)) is Format.RECORDING
     except TargetError:
         return False  # what is wrong is said of the whole text, which is what the user typed

@@ -16,14 +16,19 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+import drgn
+
+from explorer.target.addresses import is_kernel_pointer
 from explorer.target.containers import data_extents
 from explorer.target.errors import TargetError
+from explorer.target.extents import Extents
 from explorer.target.vmcoreinfo import PhysicalRead
 
 __all__ = (
     "ElfCore",
     "Segment",
     "check_elf_header",
+    "hide_absent",
     "read_elf_core",
     "segment_reader",
     "stored_ranges",
@@ -75,6 +80,13 @@ class ElfCore:
     from_qemu: bool
     #: makedumpfile ran out of space while writing it, and says so.
     incomplete: bool
+    #: Bytes of memory that the segments name, and those that the writer left out of the file (``p_filesz`` below
+    #: ``p_memsz``), or that the file should hold and does not: it is cut off, or was never written whole.
+    memory: int
+    left_out: int
+    cut_off: int
+    #: (virtual address, physical address, bytes) of both: to be read by nobody, least of all as zeros.
+    absent: tuple[tuple[int, int, int], ...]
 
 
 def check_elf_header(head: bytes, name: str) -> None:
@@ -95,10 +107,14 @@ def check_elf_header(head: bytes, name: str) -> None:
         raise TargetError(f"{name}: not a 64-bit little-endian ELF file; only x86_64 is supported")
 
 
-def read_elf_core(file: BinaryIO, name: str) -> ElfCore:
-    """Read and check the headers of an ELF vmcore; every byte they promise must be in the file.
+def read_elf_core(file: BinaryIO, name: str, present: Extents | None = None) -> ElfCore:
+    """Read and check the headers of an ELF vmcore. Memory that they promise need not be in the file.
 
-    Raises :class:`TargetError` if the file is truncated, damaged, or not an x86_64 core file.
+    What is beyond ``p_filesz`` is no zeros, whoever wrote the dump: makedumpfile leaves pages out like that, and
+    nobody else who writes dumps of kernels makes such a segment.
+
+    :param present: which bytes of the file are there; ``None``: all of them
+    :raises TargetError: if the headers are not there or damaged, or not those of an x86_64 core file
     """
     fd = file.fileno()
     file_size = os.fstat(fd).st_size
@@ -117,8 +133,8 @@ def read_elf_core(file: BinaryIO, name: str) -> ElfCore:
     segments: list[Segment] = []
     notes: list[tuple[int, int]] = []
     for kind, _, offset, vaddr, paddr, filesz, memsz, _ in _PHDR.iter_unpack(table):
-        if kind in (_PT_LOAD, _PT_NOTE):
-            _need(name, "memory" if kind == _PT_LOAD else "notes", offset + filesz, file_size)
+        if kind == _PT_NOTE:
+            _need(name, "notes", offset + filesz, file_size)
         if kind == _PT_LOAD:
             if max(vaddr, paddr if paddr != (1 << 64) - 1 else 0) + memsz > 1 << 64 or filesz > memsz > 0:
                 raise TargetError(f"{name}: damaged: a segment at {vaddr:#x} of {memsz:#x} bytes cannot be")
@@ -130,7 +146,83 @@ def read_elf_core(file: BinaryIO, name: str) -> ElfCore:
     if sum(size for _, size in notes) > _MAX_NOTES_SIZE:
         raise TargetError(f"{name}: damaged: its notes claim more than {_MAX_NOTES_SIZE >> 20} MB")
     vmcoreinfo, from_qemu = _read_notes(os.pread(fd, size, offset) for offset, size in notes)
-    return ElfCore(tuple(segments), vmcoreinfo, from_qemu, bool(flags & _DUMP_ELF_INCOMPLETE))
+    there = Extents([(0, file_size)]) if present is None else present
+    stored = [_stored(segment, there) for segment in segments]
+    memory = sum(segment.memory_size for segment in segments)
+    left_out = sum(max(segment.memory_size - segment.file_size, 0) for segment in segments)
+    held = sum(end - first for parts in stored for first, end in parts)
+    return ElfCore(
+        tuple(part for segment, parts in zip(segments, stored, strict=True) for part in _cut(segment, parts)),
+        vmcoreinfo,
+        from_qemu,
+        bool(flags & _DUMP_ELF_INCOMPLETE),
+        memory,
+        left_out,
+        memory - left_out - held,
+        tuple(
+            absent
+            for segment, parts in zip(segments, stored, strict=True)
+            for absent in _absent(segment, parts)
+        ),
+    )
+
+
+def _stored(segment: Segment, there: Extents) -> list[tuple[int, int]]:
+    """(first, end) of what the file holds of a segment, from its start."""
+    start = segment.file_offset
+    size = min(segment.file_size, segment.memory_size)
+    return [(first - start, end - start) for first, end in there.within(start, start + size)]
+
+
+def _cut(segment: Segment, stored: list[tuple[int, int]]) -> Iterator[Segment]:
+    """The segment as it is in the file: in pieces, if something between them is not."""
+    for first, end in stored:
+        yield Segment(
+            segment.virtual_address + first,
+            segment.physical_address + first,
+            end - first,
+            segment.file_offset + first,
+            end - first,
+        )
+
+
+def _absent(segment: Segment, stored: list[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    for first, end in Extents(stored).missing(0, segment.memory_size):
+        yield segment.virtual_address + first, segment.physical_address + first, end - first
+
+
+def hide_absent(prog: drgn.Program, core: ElfCore) -> None:
+    """Let memory that the file does not hold fault: drgn would take zeros for it, or end at the end of the file.
+
+    Physical memory that another segment holds stays there (the kernel's text is in two of them).
+    """
+    if not core.absent:
+        return
+
+    def fault(address: int, count: int, offset: int, physical: bool) -> bytes:
+        raise drgn.FaultError("not in the dump", address)
+
+    held = Extents(
+        (part.physical_address, part.physical_address + part.memory_size) for part in core.segments
+    )
+    unknown = (1 << 64) - 1
+    physical = Extents(
+        (address, address + size)
+        for _, start, all_of_it in core.absent
+        if start <= unknown - all_of_it
+        for address, size in ((low, high - low) for low, high in held.missing(start, start + all_of_it))
+    )
+    for first, end in physical:
+        prog.add_memory_segment(first, end - first, fault, physical=True)
+    virtual = Extents(
+        (address, address + size) for address, _, size in core.absent if is_kernel_pointer(address)
+    )
+    mapped = Extents(
+        (part.virtual_address, part.virtual_address + part.memory_size) for part in core.segments
+    )
+    for start, stop in virtual:
+        for first, end in mapped.missing(start, stop):
+            prog.add_memory_segment(first, end - first, fault)
 
 
 def segment_reader(file: BinaryIO, core: ElfCore) -> PhysicalRead:
@@ -172,7 +264,7 @@ def _need(name: str, what: str, end: int, file_size: int) -> None:
     if end > file_size:
         raise TargetError(
             f"{name}: truncated: its {what} should reach byte {end}, but the file ends at {file_size} "
-            f"({end - file_size} bytes are missing); copy the dump again"
+            f"({end - file_size} bytes are missing), and without them nothing can be read"
         )
 
 

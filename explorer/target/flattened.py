@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from explorer.target.containers import check_disk, data_extents, disk_error, temporary_file
 from explorer.target.errors import TargetError
+from explorer.target.extents import Extents
 from explorer.target.spec import Progress, no_progress
 
 __all__ = ("SIGNATURE", "reassemble")
@@ -29,16 +31,22 @@ _CHUNK = 4 << 20
 _STEP = 64 << 20
 #: Records that may hold less than this many bytes each: writers send blocks of 4 KiB and more, and some headers.
 _SMALL_RECORDS, _RECORD_BYTES = 1 << 16, 512
+#: Pieces in which a dump lies when its records are put together: a writer has two or three that grow.
+_MAX_EXTENTS = 1 << 20
 #: A flattened dump comes out of a pipe without holes; if it was copied with some since, then where its bitmaps are
 #: zeros, which have 4 GB for 64 TB of memory.
 _MAX_HOLES = 8 << 30
 
 
-def reassemble(file: BinaryIO, name: str, progress: Progress = no_progress) -> BinaryIO:
+def reassemble(
+    file: BinaryIO, name: str, progress: Progress = no_progress, *, cut: Callable[[], None] | None = None
+) -> tuple[BinaryIO, Extents]:
     """Put the records of a flattened dump where they belong, in an unlinked, sparse temporary file.
 
-    The result is byte for byte that of ``makedumpfile -R``. Raises :class:`TargetError` if the dump is
-    truncated or damaged, or does not fit on the disk.
+    The result is byte for byte that of ``makedumpfile -R``, and which bytes of it there were records for. Raises
+    :class:`TargetError` if the dump is damaged or (without ``cut``) truncated, or does not fit on the disk.
+
+    :param cut: told if the dump is cut off: what was written up to there is given then
     """
     total = os.fstat(file.fileno()).st_size
     holes = total - sum(end - first for first, end in data_extents(file.fileno(), 0, total))
@@ -52,28 +60,47 @@ def reassemble(file: BinaryIO, name: str, progress: Progress = no_progress) -> B
     if signature != SIGNATURE or kind != _TYPE or version != _VERSION:
         raise TargetError(f"{name}: a flattened dump of an unknown kind (type {kind}, version {version})")
     plain = temporary_file()
+    written: list[tuple[int, int]] = []
     try:
-        _copy_records(file, plain.fileno(), name, total, progress)
+        for extent in _copy_records(file, plain.fileno(), name, total, progress, cut):
+            if written and written[-1][1] == extent[0]:
+                written[-1] = (written[-1][0], extent[1])
+                continue
+            written.append(extent)
+            if len(written) > _MAX_EXTENTS:
+                written = list(Extents(written))
+                if len(written) > _MAX_EXTENTS // 2:
+                    raise TargetError(f"{name}: damaged: a flattened dump in {len(written)} pieces")
     except OSError as error:
         plain.close()
         raise disk_error(name, error) from error
     except BaseException:
         plain.close()
         raise
-    return plain
+    return plain, Extents(written)
 
 
-def _copy_records(file: BinaryIO, fd: int, name: str, total: int, progress: Progress) -> None:
+def _copy_records(
+    file: BinaryIO,
+    fd: int,
+    name: str,
+    total: int,
+    progress: Progress,
+    cut: Callable[[], None] | None,
+) -> Iterator[tuple[int, int]]:
+    """Copy the records; (first, end) of each."""
     position = _HEADER_SIZE
     reported = records = end = written = 0
     zeros = bytes(_CHUNK)
     while True:
         record = file.read(_RECORD.size)
         if len(record) < _RECORD.size:
-            raise TargetError(
-                f"{name}: truncated: the flattened dump ends at byte {total} without its end mark"
-            )
-        offset, size = _RECORD.unpack(record)
+            if cut is None:
+                raise TargetError(
+                    f"{name}: truncated: the flattened dump ends at byte {total} without its end mark"
+                )
+            cut()
+        offset, size = _RECORD.unpack(record) if len(record) == _RECORD.size else (_END, 0)
         if offset == _END:
             os.ftruncate(fd, end)
             progress(f"reassembling {name}", total, total)
@@ -87,10 +114,14 @@ def _copy_records(file: BinaryIO, fd: int, name: str, total: int, progress: Prog
             raise TargetError(f"{name}: damaged: {records} records with next to nothing in them")
         position += _RECORD.size + size
         if position > total:
-            raise TargetError(
-                f"{name}: truncated: a record of the flattened dump reaches byte {position}, "
-                f"but the file ends at {total}; copy it again"
-            )
+            if cut is None:
+                raise TargetError(
+                    f"{name}: truncated: a record of the flattened dump reaches byte {position}, "
+                    f"but the file ends at {total}; copy it again"
+                )
+            size -= position - total  # of the last record, what is there; the next one is not
+        if size > 0:
+            yield offset, offset + size
         for start in range(0, size, _CHUNK):
             data = file.read(min(_CHUNK, size - start))
             end = max(end, offset + start + len(data))

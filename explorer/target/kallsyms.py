@@ -307,11 +307,11 @@ def _load_raw(prog: Program, info: str, base: int) -> SymbolTable | None:
     gc.disable()  # it would look through all those names again and again, none of them garbage
     try:
         places = {match[1]: int(match[2], 16) for match in _SYMBOL.finditer(info)}
-        symbols = read_raw_symbols(prog, places)
-        table = None if symbols is None else SymbolTable.of_raw(base, symbols)
-        if table is None or all(symbol.address != base for symbol in table.find("_stext")):
-            return None
-        return table
+        for symbols in read_raw_symbols(prog, places):
+            table = SymbolTable.of_raw(base, symbols)
+            if any(symbol.address == base for symbol in table.find("_stext")):
+                return table
+        return None
     except ValueError:
         return None
     finally:

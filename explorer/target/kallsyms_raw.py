@@ -1,10 +1,10 @@
 """kallsyms as they lie in a kernel's memory, read in a few large pieces and left compressed.
 
 Mirrors kernel/kallsyms.c: a name is a length (two bytes from 128 on) and so many tokens of ``kallsyms_token_table``;
-an address is a distance from where the distance itself is stored (7.x), or, before that, from
-``kallsyms_relative_base`` where it is negative, and absolute (per-CPU) where it is not. Since 6.2 the kernel also keeps
-its symbols in the order of their names (``kallsyms_seqs_of_names``); no symbol and no VMCOREINFO says where, but it
-follows the addresses.
+an address is a distance from where the distance itself is stored (7.x), from ``kallsyms_relative_base`` (6.16 to 6.19),
+or, before that, from there where it is negative, and absolute (per-CPU) where it is not. No symbol tells the last two
+apart: only one of them puts ``_stext`` where VMCOREINFO says. Since 6.2 the kernel also keeps its symbols in the order
+of their names (``kallsyms_seqs_of_names``); no symbol and no VMCOREINFO says where, but it follows the addresses.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice, repeat
 from operator import add, le
 from typing import NamedTuple
@@ -62,8 +62,10 @@ def expand(names: bytes, start: int, tokens: Sequence[bytes]) -> bytes:
     return b"".join(map(tokens.__getitem__, names[start : start + min(length, _MAX_NAME)]))[:_MAX_NAME]
 
 
-def read_raw_symbols(prog: drgn.Program, symbols: dict[str, int]) -> RawSymbols | None:
-    """All symbols; ``None`` if this kernel keeps them in a way that is not known here, or they are damaged.
+def read_raw_symbols(prog: drgn.Program, symbols: dict[str, int]) -> Iterator[RawSymbols]:
+    """All symbols, once for each way in which a kernel may mean its offsets: one of them at most is right.
+
+    None at all if this kernel keeps them in a way that is not known here, or they are damaged.
 
     :param symbols: ``SYMBOL(name)`` of VMCOREINFO
     """
@@ -72,25 +74,33 @@ def read_raw_symbols(prog: drgn.Program, symbols: dict[str, int]) -> RawSymbols 
         base_at = symbols.get("kallsyms_relative_base")
         count = prog.read_u32(count_at)
         if not 0 < count <= _MAX_SYMBOLS or not 0 < table_at - names_at <= _MAX_NAMES:
-            return None
+            return
         if not 0 < index_at - table_at <= _MAX_TOKENS:
-            return None
+            return
         offsets = array("i", prog.read(offsets_at, 4 * count))
         tokens = _tokens(prog.read(table_at, index_at - table_at), prog.read(index_at, 2 * NR_TOKENS))
         data = _read_up_to(prog, names_at, table_at - names_at)
         starts, end = _starts(data, count)
         base = None if base_at is None else prog.read_u64(base_at)
     except (KeyError, IndexError, ValueError, drgn.FaultError):
-        return None
-    if base is None:
-        addresses = list(map(add, offsets, range(offsets_at, offsets_at + 4 * count, 4)))
-    else:
-        addresses = [offset if offset >= 0 else base - 1 - offset for offset in offsets]
-    if not all(map(le, addresses, islice(addresses, 1, None))):
-        return None
-    raw = RawSymbols(addresses, data[:end], starts, tokens, None)
+        return
+    raw = RawSymbols((), data[:end], starts, tokens, None)
     order_at = offsets_at + 4 * count if base_at is None else base_at + 8
-    return raw._replace(order=_read_order(prog, order_at, raw))
+    for addresses in _readings(offsets, offsets_at, base):
+        if all(map(le, addresses, islice(addresses, 1, None))):
+            order = raw.order or _read_order(prog, order_at, raw)
+            raw = raw._replace(addresses=addresses, order=order)
+            yield raw
+
+
+def _readings(offsets: array[int], offsets_at: int, base: int | None) -> Iterator[list[int]]:
+    """The addresses that the offsets may stand for; mirrors ``kallsyms_sym_address()``."""
+    if base is None:
+        yield list(map(add, offsets, range(offsets_at, offsets_at + 4 * len(offsets), 4)))
+    else:
+        # With CONFIG_KALLSYMS_ABSOLUTE_PERCPU, which went with the per-CPU symbols at low addresses.
+        yield [offset if offset >= 0 else base - 1 - offset for offset in offsets]
+        yield [base + (offset & 0xFFFFFFFF) for offset in offsets]
 
 
 def _read_up_to(prog: drgn.Program, address: int, size: int) -> bytes:

@@ -16,8 +16,9 @@ from typing import BinaryIO
 
 from explorer.target.containers import data_extents
 from explorer.target.errors import TargetError
+from explorer.target.extents import Extents
 
-__all__ = ("KdumpHeader", "dumped_ranges", "read_kdump_header")
+__all__ = ("DESCRIPTOR", "PAGE", "KdumpHeader", "dumped_frames", "dumped_ranges", "read_kdump_header")
 
 #: signature, header_version, the machine of ``struct new_utsname``, then status .. max_mapnr.
 _SIGNATURES = (b"KDUMP   ", b"DISKDUMP")
@@ -33,12 +34,13 @@ _MAX_MAPNR_64_OFFSET = 96
 _MAX_EXTENT = 64 << 20
 _EXTENTS = ("VMCOREINFO", "notes", "erase info")
 _SUB_HEADER_SIZE = 104
+_FIRST_EXTENT = 32  # in the sub header: offset and size of VMCOREINFO
 _INCOMPLETE = 0x8
-_PAGE = 4096
+PAGE = 4096
 #: Two bitmaps of 2 GiB: 64 TiB of memory, as much as x86_64 has with four levels of page tables.
 _MAX_BITMAP_BLOCKS = 1 << 20
 _MAX_SUB_BLOCKS = 1 << 20
-_DESCRIPTOR = struct.Struct("<QIIQ")
+DESCRIPTOR = struct.Struct("<QIIQ")
 _BITMAP_CHUNK = 4 << 20
 #: Descriptors from the end of the table that are compared with the size of the file: 16 GB of pages, 1 s.
 _CHECKED_DESCRIPTORS = 1 << 22
@@ -53,8 +55,15 @@ _FULL_OR_NOT_EMPTY = re.compile(rb"\xff+|[^\0\xff]")
 class KdumpHeader:
     """What the checks found."""
 
-    #: Pages in the dump.
+    #: Pages that the bitmap names, and those of them that the file can have descriptors of.
+    named: int
     pages: int
+    #: Some of them are not in the file, or something else that the headers name is not.
+    cut: bool
+    #: Offsets, in the sub header, of what the headers name and the file does not hold: offset and size of each.
+    dangling: tuple[int, ...]
+    #: makedumpfile's dump level: which sorts of pages it left out. QEMU leaves out none, and says 1.
+    level: int
     #: makedumpfile ran out of space while writing it, and says so.
     incomplete: bool
     #: The VMCOREINFO it carries, or ``None``: a QEMU dump of a guest without ``-device vmcoreinfo``.
@@ -64,13 +73,16 @@ class KdumpHeader:
     descriptors: int
 
 
-def read_kdump_header(file: BinaryIO, name: str) -> KdumpHeader:
-    """Check a kdump-compressed file as far as its headers allow.
+def read_kdump_header(file: BinaryIO, name: str, present: Extents | None = None) -> KdumpHeader:
+    """Check a kdump-compressed file as far as its headers allow. Pages that they promise need not be in the file.
 
-    Raises :class:`TargetError` if it is truncated, damaged, one part of a split dump, or not of x86_64.
+    :param present: which bytes of the file are there; ``None``: all of them
+    :raises TargetError: if its headers and bitmaps are not there or damaged, or it is one part of a split dump, or not
+        of x86_64
     """
     fd = file.fileno()
     size = os.fstat(fd).st_size
+    there = Extents([(0, size)]) if present is None else present
     head = os.pread(fd, _HEADER_SIZE, 0)
     if len(head) < _HEADER_SIZE:
         raise TargetError(f"{name}: truncated: a kdump header of {len(head)} bytes")
@@ -85,7 +97,7 @@ def read_kdump_header(file: BinaryIO, name: str) -> KdumpHeader:
     version = struct.unpack_from("<i", head, 8)[0]
     status, block_size, sub_blocks, bitmap_blocks, max_mapnr = _FIELDS.unpack_from(head, _FIELDS_OFFSET)
     if (
-        block_size != _PAGE
+        block_size != PAGE
         or not 0 < sub_blocks <= _MAX_SUB_BLOCKS
         or not 0 < bitmap_blocks <= _MAX_BITMAP_BLOCKS
     ):
@@ -95,7 +107,7 @@ def read_kdump_header(file: BinaryIO, name: str) -> KdumpHeader:
     sub = os.pread(fd, _SUB_HEADER_SIZE, block_size)
     if len(sub) < _SUB_HEADER_SIZE:
         raise TargetError(f"{name}: truncated: the kdump sub header is missing")
-    _, _, split, _, _, *extents = _SUB_HEADER.unpack_from(sub)
+    _, level, split, _, _, *extents = _SUB_HEADER.unpack_from(sub)
     if split:
         raise TargetError(
             f"{name}: one part of a split dump; join the parts with makedumpfile --reassemble first"
@@ -103,12 +115,13 @@ def read_kdump_header(file: BinaryIO, name: str) -> KdumpHeader:
     if version >= 6:
         max_mapnr = struct.unpack_from("<Q", sub, _MAX_MAPNR_64_OFFSET)[0]
     # libkdumpfile maps what these name: a fault beyond the end of the file would be the end of the process.
-    for what, offset, length in zip(_EXTENTS, extents[::2], extents[1::2], strict=True):
-        _need(name, what, offset + length if length else 0, size)
+    dangling = []
+    for index, (what, offset, length) in enumerate(zip(_EXTENTS, extents[::2], extents[1::2], strict=True)):
         if length > _MAX_EXTENT:
             raise TargetError(f"{name}: damaged: {what} of {length} bytes")
+        if not there.covers(offset, offset + length):
+            dangling.append(block_size + _FIRST_EXTENT + 16 * index)
     descriptors = (1 + sub_blocks + bitmap_blocks) * block_size
-    _need(name, "bitmaps", descriptors, size)
     # The last bitmap is that of the dumped pages. A dump may have that one alone: then one half is too small.
     bitmap_size = bitmap_blocks * block_size
     if max_mapnr > bitmap_size * 8:
@@ -118,10 +131,28 @@ def read_kdump_header(file: BinaryIO, name: str) -> KdumpHeader:
     if max_mapnr <= bitmap_size * 8 // 2:
         bitmap_size //= 2
     bitmap = (descriptors - bitmap_size, descriptors)
-    pages = _count_bits(fd, *bitmap, (size - descriptors) // _DESCRIPTOR.size)
-    _check_descriptors(fd, name, descriptors, pages)
-    info = _vmcoreinfo(fd, version, extents[0], extents[1])
-    return KdumpHeader(pages, bool(status & _INCOMPLETE), info, bitmap, descriptors)
+    if not there.covers(*bitmap):
+        raise TargetError(
+            f"{name}: truncated: its bitmaps should reach byte {descriptors}, and are not all in the file; "
+            "without them nothing can be read"
+        )
+    held = sum(end - first for first, end in data_extents(fd, descriptors, size))
+    pages = _count_bits(fd, *bitmap, held // DESCRIPTOR.size)
+    cut = pages * DESCRIPTOR.size > held or not _all_there(fd, name, descriptors, pages, there)
+    info = None
+    if there.covers(extents[0], extents[0] + extents[1]):
+        info = _vmcoreinfo(fd, version, extents[0], extents[1])
+    return KdumpHeader(
+        pages,
+        min(pages, held // DESCRIPTOR.size),
+        cut or bool(dangling),
+        tuple(dangling),
+        level,
+        bool(status & _INCOMPLETE),
+        info,
+        bitmap,
+        descriptors,
+    )
 
 
 def dumped_ranges(file: BinaryIO, header: KdumpHeader) -> Iterator[tuple[int, int]]:
@@ -132,7 +163,7 @@ def dumped_ranges(file: BinaryIO, header: KdumpHeader) -> Iterator[tuple[int, in
     fd = file.fileno()
     first = end = stored = 0
     backwards: set[int] = set()
-    frames = _dumped_frames(fd, header.bitmap)
+    frames = dumped_frames(fd, header.bitmap)
     for frame, (offset, size, _, _) in zip(
         frames, _read_descriptors(fd, header.descriptors, header.pages), strict=False
     ):
@@ -142,11 +173,11 @@ def dumped_ranges(file: BinaryIO, header: KdumpHeader) -> Iterator[tuple[int, in
             continue
         else:
             backwards.add(offset)
-        if frame * _PAGE != end:
+        if frame * PAGE != end:
             if end:
                 yield first, end
-            first = frame * _PAGE
-        end = (frame + 1) * _PAGE
+            first = frame * PAGE
+        end = (frame + 1) * PAGE
     if end:
         yield first, end
 
@@ -154,14 +185,14 @@ def dumped_ranges(file: BinaryIO, header: KdumpHeader) -> Iterator[tuple[int, in
 def _read_descriptors(fd: int, start: int, count: int) -> Iterator[tuple[int, int, int, int]]:
     """(offset, size, flags, page flags) of each dumped page."""
     for first in range(0, count, _DESCRIPTORS_CHUNK):
-        some = min(_DESCRIPTORS_CHUNK, count - first) * _DESCRIPTOR.size
-        table = os.pread(fd, some, start + first * _DESCRIPTOR.size)
+        some = min(_DESCRIPTORS_CHUNK, count - first) * DESCRIPTOR.size
+        table = os.pread(fd, some, start + first * DESCRIPTOR.size)
         if len(table) < some:  # the file has become shorter
             return
-        yield from _DESCRIPTOR.iter_unpack(table)
+        yield from DESCRIPTOR.iter_unpack(table)
 
 
-def _dumped_frames(fd: int, bitmap: tuple[int, int]) -> Iterator[int]:
+def dumped_frames(fd: int, bitmap: tuple[int, int]) -> Iterator[int]:
     """The page frame numbers of the bits set, lowest first."""
     for start, chunk in _bitmap_chunks(fd, *bitmap):
         base = (start - bitmap[0]) * 8
@@ -180,14 +211,6 @@ def _bitmap_chunks(fd: int, first: int, end: int) -> Iterator[tuple[int, bytes]]
             yield offset, os.pread(fd, min(_BITMAP_CHUNK, high - offset), offset)
 
 
-def _need(name: str, what: str, end: int, size: int) -> None:
-    if end > size:
-        raise TargetError(
-            f"{name}: truncated: its {what} should reach byte {end}, but the file ends at {size} "
-            f"({end - size} bytes are missing); copy the dump again"
-        )
-
-
 def _count_bits(fd: int, start: int, end: int, enough: int) -> int:
     """The bits set, or some number above ``enough``."""
     total = 0
@@ -198,26 +221,30 @@ def _count_bits(fd: int, start: int, end: int, enough: int) -> int:
     return total
 
 
-def _check_descriptors(fd: int, name: str, descriptors: int, pages: int) -> None:
-    """A descriptor that points beyond the end of the file crashes libkdumpfile; it reads what one says, 4 GB or not."""
-    size = pages * _DESCRIPTOR.size
-    _need(name, "page descriptors", descriptors + size, os.fstat(fd).st_size)
-    # No descriptor is all zeros: without this, a small file may have as many as it likes.
+def _all_there(fd: int, name: str, descriptors: int, pages: int, there: Extents) -> bool:
+    """Whether the file holds every descriptor, and every page that one leads to.
+
+    libkdumpfile reads what one says, 4 GB or not, and faults beyond the end of the file.
+    """
+    size = pages * DESCRIPTOR.size
+    # No descriptor is all zeros: none of them is in a hole of the file.
     if sum(high - low for low, high in data_extents(fd, descriptors, descriptors + size)) < size:
-        raise TargetError(
-            f"{name}: damaged: there are holes in the file where its page descriptors should be"
-        )
+        return False
+    whole = there.covers(descriptors, descriptors + size)
     end = largest = 0
     checked = min(pages, _CHECKED_DESCRIPTORS)
-    start = descriptors + (pages - checked) * _DESCRIPTOR.size
+    start = descriptors + (pages - checked) * DESCRIPTOR.size
+    only, reach = len(list(there)) == 1, there.reach
     for offset, stored, _, _ in _read_descriptors(fd, start, checked):
         if offset + stored > end:
             end = offset + stored
         if stored > largest:
             largest = stored
-    _need(name, "pages", end, os.fstat(fd).st_size)
-    if largest > _PAGE:  # what does not get smaller is stored as it is
-        raise TargetError(f"{name}: damaged: a page of {_PAGE} bytes is said to be stored in {largest}")
+        if not stored or (not only and not there.covers(offset, offset + stored)):
+            whole = False
+    if largest > PAGE:  # what does not get smaller is stored as it is
+        raise TargetError(f"{name}: damaged: a page of {PAGE} bytes is said to be stored in {largest}")
+    return whole and end <= reach
 
 
 def _vmcoreinfo(fd: int, version: int, offset: int, size: int) -> bytes | None:

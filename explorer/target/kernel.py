@@ -10,7 +10,8 @@ from typing import Literal
 import drgn
 
 from explorer.model import Source
-from explorer.target.program import OpenProgram, open_program
+from explorer.target.opened import OpenProgram
+from explorer.target.program import open_program
 from explorer.target.spec import Progress, TargetSpec, no_progress
 from explorer.target.types import KernelTypes, attach_types
 

@@ -44,7 +44,7 @@ _THREADS_END_S = 5.0
 _TASKS = Path("/proc/self/task")
 _MAX_STATUS = 1 << 16
 #: Modules are imported when they are needed: whoever this process becomes must be able to read them.
-_PACKAGES = ("explorer", "os", "click", "pydantic", "zstandard", "drgn")
+_PACKAGES = ("explorer", "os", "click", "pydantic", "zstandard", "lz4", "drgn")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Literal
-
-import drgn
+from typing import BinaryIO
 
 from explorer.target.containers import COMPRESSED, Format, decompress, file_errors, open_file, sniff
 from explorer.target.detect import detect_target
@@ -23,17 +20,20 @@ from explorer.target.drgn_calls import (
     physical_reader,
     with_libkdumpfile,
 )
-from explorer.target.elfcore import read_elf_core, segment_reader, stored_ranges
+from explorer.target.elfcore import ElfCore, hide_absent, read_elf_core, segment_reader, stored_ranges
 from explorer.target.errors import TargetError
+from explorer.target.extents import Extents
 from explorer.target.flattened import reassemble
-from explorer.target.kdump import dumped_ranges, read_kdump_header
+from explorer.target.kdump import PAGE, dumped_ranges, read_kdump_header
+from explorer.target.kdump_cut import as_read, without_missing_pages
+from explorer.target.opened import OpenProgram
 from explorer.target.pagetable import FOUND, find_kernel
 from explorer.target.physmem import open_physmem
 from explorer.target.qemu import open_qemu
 from explorer.target.spec import Progress, TargetSpec, no_progress
 from explorer.target.vmcoreinfo import VmcoreInfo
 
-__all__ = ("OpenProgram", "detect_target", "open_program")
+__all__ = ("detect_target", "open_program")
 
 _KCORE = Path("/proc/kcore")
 #: Without the last line libkdumpfile looks for the page tables to count their levels, and reads nothing without them.
@@ -41,36 +41,18 @@ _ANY_VMCOREINFO = (
     b"OSRELEASE=6.12.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff81000000\n"
     b"NUMBER(pgtable_l5_enabled)=0\n"
 )
-_INCOMPLETE = "makedumpfile marked this dump incomplete (it ran out of space): some memory is missing"
-
-
-@dataclass
-class OpenProgram:
-    """A kernel, open for reading. One thread at a time may use ``prog``."""
-
-    prog: drgn.Program
-    kind: Literal["live", "vmcore", "qemu", "physmem"]
-    #: As the user wrote it.
-    target: str
-    vmcoreinfo: VmcoreInfo
-    #: False if the kernel may run while it is read.
-    consistent: bool
-    #: What the user should know about how it is read, one sentence each.
-    notes: list[str] = field(default_factory=list)
-    closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
-
-    def close(self) -> None:
-        """Let go of files and sockets; ``prog`` is of no use afterwards."""
-        while self.closers:
-            self.closers.pop()()
-
-    def __enter__(self) -> OpenProgram:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+#: Of makedumpfile's dump level: pages of users, and those that it takes for such on kernels that it does not know.
+_USER_PAGES = 8
+_FILTERED_KDUMP = (
+    "makedumpfile filtered this dump (level {}), and may have dropped pages of the kernel with those of users: "
+    "take the next one with -d 23"
+)
+_LEFT_OUT = "makedumpfile left {} of {} out of this dump"
+_FILTERED_ELF = (
+    _LEFT_OUT + ", and may have dropped pages of the kernel with those of users: take the next one with -d 23"
+)
+_INCOMPLETE = "makedumpfile marked this dump incomplete (it ran out of space)"
+_NEITHER = "neither an ELF nor a kdump-compressed dump"
 
 
 def open_program(
@@ -100,12 +82,18 @@ def _open(
     if spec.kind == "qemu" and spec.address is not None:
         guest = open_qemu(spec.address, given, report)
         return OpenProgram(
-            guest.prog, "qemu", spec.text, guest.vmcoreinfo, not guest.running, guest.notes, [guest.release]
+            guest.prog,
+            "qemu",
+            spec.text,
+            guest.vmcoreinfo,
+            not guest.running,
+            guest.notes,
+            closers=[guest.release],
         )
     if spec.kind == "physmem" and spec.path is not None:
         image = open_physmem(spec.path, given, ram_below_4g, report)
         return OpenProgram(
-            image.prog, "physmem", spec.text, image.vmcoreinfo, True, image.notes, [image.release]
+            image.prog, "physmem", spec.text, image.vmcoreinfo, True, image.notes, closers=[image.release]
         )
     if spec.kind == "snapshot":
         raise TargetError(f"{spec.text}: a saved snapshot, not a kernel")
@@ -149,70 +137,122 @@ def _open_live(spec: TargetSpec, given: VmcoreInfo | None) -> OpenProgram:
 
 def _open_vmcore(spec: TargetSpec, path: Path, given: VmcoreInfo | None, progress: Progress) -> OpenProgram:
     name = spec.text
-    notes: list[str] = []
-    file = _plain_file(path, name, notes, progress)
+    dump = _plain_file(path, name, progress)
     try:
-        if sniff(os.pread(file.fileno(), 4096, 0)) is Format.ELF:
-            info = _elf_vmcoreinfo(file, name, given, notes, progress)
+        is_elf = sniff(os.pread(dump.file.fileno(), 4096, 0)) is Format.ELF
+        core = _check_elf(dump, name) if is_elf else None
+        if core is not None:
+            info = _elf_vmcoreinfo(dump, core, name, given, progress)
         else:
-            info = _kdump_vmcoreinfo(file, name, given, notes, progress)
+            info = _kdump_vmcoreinfo(dump, name, given, progress)
         prog = new_program(info)
         with capture_log(), drgn_errors(f"{name}: cannot be opened as a vmcore"):
             # drgn owns the descriptor from here on, and closes it when it fails.
-            prog.set_core_dump(os.dup(file.fileno()))
+            prog.set_core_dump(os.dup(dump.file.fileno()))
+            if core is not None:
+                hide_absent(prog, core)
             fault_user_half(prog)
-        return OpenProgram(prog, "vmcore", name, info or own_vmcoreinfo(prog, name), True, notes)
+        return OpenProgram(
+            prog,
+            "vmcore",
+            name,
+            info or own_vmcoreinfo(prog, name),
+            True,
+            dump.notes,
+            missing_memory=dump.filtered,
+            cut_off=dump.cut_off,
+        )
     finally:
-        file.close()
+        dump.file.close()
 
 
-def _plain_file(path: Path, name: str, notes: list[str], progress: Progress) -> BinaryIO:
-    """An ELF or kdump file one can seek in; what is compressed or flattened goes to a temporary file."""
-    file = open_file(path)
+@dataclass
+class _Dump:
+    """An ELF or kdump file one can seek in, and what is said of how it came to be."""
+
+    file: BinaryIO
+    notes: list[str] = field(default_factory=list)
+    #: Which bytes of it are there; ``None``: all.
+    present: Extents | None = None
+    #: Why some are not, as far as the containers around it tell.
+    cut_off: str | None = None
+    #: What its writer left out on purpose.
+    filtered: str | None = None
+
+    def cut(self, what: str) -> Callable[[], None]:
+        """For whoever finds that ``what`` is cut off."""
+
+        def note() -> None:
+            self.cut_off = f"{what} is cut off"
+
+        return note
+
+    def judge(self, flagged: bool, missing: int, of: int) -> None:
+        """Say why memory is missing that should be there, and how much.
+
+        :param flagged: makedumpfile says that it is incomplete
+        :param missing: bytes of memory that the file should hold and does not
+        """
+        why = _INCOMPLETE if flagged else self.cut_off
+        if missing:
+            what = f"{_bytes(missing)} of {_bytes(of)} of memory are missing"
+            self.cut_off = f"{why or 'the file is cut off'}: {what}"
+        elif flagged:
+            self.cut_off = f"{why}: some memory is missing"
+        elif why is not None:
+            self.cut_off = None
+            self.notes.append(f"{why}, but all of the memory is there")
+
+
+def _plain_file(path: Path, name: str, progress: Progress) -> _Dump:
+    """What is compressed or flattened goes to a temporary file."""
+    dump = _Dump(open_file(path))
     try:
-        form = sniff(os.pread(file.fileno(), 4096, 0))
-        for step in (_decompressed, _reassembled):
-            with_notes = step(file, form, name, progress)
-            if with_notes is None:
-                continue
-            file.close()
-            file, note = with_notes
-            notes.append(note)
-            form = sniff(os.pread(file.fileno(), 4096, 0))
+        form = sniff(os.pread(dump.file.fileno(), 4096, 0))
+        if form in COMPRESSED:
+            with dump.file as packed:
+                cut = dump.cut(f"the {form.value} file")
+                dump.file = decompress(packed, form, name, progress, cut=cut)
+            dump.notes.append(f"decompressed {_size(dump.file)} to a temporary file")
+            form = sniff(os.pread(dump.file.fileno(), 4096, 0))
+        if form is Format.FLATTENED:
+            with dump.file as flattened:
+                dump.file, present = reassemble(flattened, name, progress, cut=dump.cut("the flattened dump"))
+            dump.notes.append(f"reassembled a flattened dump of {_size(dump.file)} into a temporary file")
+            dump.present = None if dump.cut_off is None else present
+            form = sniff(os.pread(dump.file.fileno(), 4096, 0))
         if form not in (Format.ELF, Format.KDUMP):
-            raise TargetError(f"{name}: neither an ELF nor a kdump-compressed dump")
+            what = f"{dump.cut_off} before the dump in it begins" if dump.cut_off else _NEITHER
+            raise TargetError(f"{name}: {what}")
     except BaseException:
-        file.close()
+        dump.file.close()
         raise
-    return file
-
-
-def _decompressed(file: BinaryIO, form: Format, name: str, progress: Progress) -> tuple[BinaryIO, str] | None:
-    if form not in COMPRESSED:
-        return None
-    plain = decompress(file, form, name, progress)
-    return plain, f"decompressed {_size(plain)} to a temporary file"
-
-
-def _reassembled(file: BinaryIO, form: Format, name: str, progress: Progress) -> tuple[BinaryIO, str] | None:
-    if form is not Format.FLATTENED:
-        return None
-    plain = reassemble(file, name, progress)
-    return plain, f"reassembled a flattened dump of {_size(plain)} into a temporary file"
+    return dump
 
 
 def _size(file: BinaryIO) -> str:
-    size = os.fstat(file.fileno()).st_size
+    return _bytes(os.fstat(file.fileno()).st_size)
+
+
+def _bytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
+def _check_elf(dump: _Dump, name: str) -> ElfCore:
+    """Headers, and what of the memory that they promise is there."""
+    core = read_elf_core(dump.file, name, dump.present)
+    dump.judge(core.incomplete, core.cut_off, core.memory - core.left_out)
+    if core.left_out:
+        sizes = _bytes(core.left_out), _bytes(core.memory)
+        dump.filtered = _FILTERED_ELF.format(*sizes)
+        dump.notes.append(_LEFT_OUT.format(*sizes))
+    return core
+
+
 def _elf_vmcoreinfo(
-    file: BinaryIO, name: str, given: VmcoreInfo | None, notes: list[str], progress: Progress
+    dump: _Dump, core: ElfCore, name: str, given: VmcoreInfo | None, progress: Progress
 ) -> VmcoreInfo | None:
     """What drgn has to be told about an ELF vmcore; ``None`` if its own note will do."""
-    core = read_elf_core(file, name)
-    if core.incomplete:
-        notes.append(_INCOMPLETE)
     if given is not None:
         return given
     if core.vmcoreinfo is not None:
@@ -220,23 +260,38 @@ def _elf_vmcoreinfo(
         return None
     if not core.from_qemu and not any(part.physical_address for part in core.segments):
         raise TargetError(f"{name}: the core dump of a process, not of a kernel")
-    info, address = find_kernel(segment_reader(file, core), stored_ranges(file, core), name, progress)
-    notes.append(FOUND.format(address))
+    info, address = find_kernel(
+        segment_reader(dump.file, core), stored_ranges(dump.file, core), name, progress
+    )
+    dump.notes.append(FOUND.format(address))
     return info
 
 
 def _kdump_vmcoreinfo(
-    file: BinaryIO, name: str, given: VmcoreInfo | None, notes: list[str], progress: Progress
+    dump: _Dump, name: str, given: VmcoreInfo | None, progress: Progress
 ) -> VmcoreInfo | None:
-    """What drgn has to be told about a kdump-compressed dump; ``None`` if its own VMCOREINFO will do."""
+    """What drgn has to be told about a kdump-compressed dump; ``None`` if its own VMCOREINFO will do.
+
+    Of one that is not all there, ``dump`` gets the copy that says so.
+    """
     if not with_libkdumpfile():
         raise TargetError(
             f"{name}: kdump-compressed, and this drgn was built without libkdumpfile: "
             "install the drgn wheel, or convert the dump to ELF with makedumpfile -E"
         )
-    header = read_kdump_header(file, name)
-    if header.incomplete:
-        notes.append(_INCOMPLETE)
+    header = read_kdump_header(dump.file, name, dump.present)
+    if header.cut:
+        with dump.file as cut:
+            present = dump.present or as_read(cut)
+            dump.file, pages = without_missing_pages(cut, header, present, name, progress)
+        if not pages:
+            raise TargetError(f"{name}: cut off before its first page of memory: nothing can be read")
+        dump.judge(header.incomplete, (header.named - pages) * PAGE, header.named * PAGE)
+        header = read_kdump_header(dump.file, name)
+    else:
+        dump.judge(header.incomplete, 0, header.pages * PAGE)
+    if header.level & _USER_PAGES:
+        dump.filtered = _FILTERED_KDUMP.format(header.level)
     if given is not None:
         return given
     if header.vmcoreinfo is not None:
@@ -245,7 +300,7 @@ def _kdump_vmcoreinfo(
     # Any VMCOREINFO makes libkdumpfile open it; physical memory can be read whatever it says.
     prog = new_program(VmcoreInfo.parse(_ANY_VMCOREINFO))
     with capture_log(), drgn_errors(f"{name}: cannot be opened as a kdump"):
-        prog.set_core_dump(os.dup(file.fileno()))
-    info, address = find_kernel(physical_reader(prog), dumped_ranges(file, header), name, progress)
-    notes.append(FOUND.format(address))
+        prog.set_core_dump(os.dup(dump.file.fileno()))
+    info, address = find_kernel(physical_reader(prog), dumped_ranges(dump.file, header), name, progress)
+    dump.notes.append(FOUND.format(address))
     return info

@@ -28,7 +28,9 @@ _ENDING = {
     "host-signal": ("closed", "a signal ended QEMU"),
     "host-ui": ("closed", "QEMU's window was closed"),
 }
-
+#: ``RUN_STATE_INTERNAL_ERROR`` (qapi/run-state.json): accel/kvm/kvm-all.c, when KVM_RUN returns what it cannot handle.
+_GIVEN_UP = "internal-error"
+_WHY_GIVEN_UP = "QEMU gave the guest up (run state internal-error), as it does where KVM cannot run it"
 
 _TRANSLATED = re.compile(r"gpa: (0x[0-9a-f]{1,16})\s*")
 _USER_MODE = re.compile(r"\bCPL=3\b")
@@ -88,11 +90,20 @@ class GuestControl(QmpConnection):
                 self.execute("stop")
             ran = time.monotonic() - begin
             self._take_events()
+            self._check_state(ran)
         except TargetError as error:
             ran = time.monotonic() - begin
             self._take_events(ran)
+            with contextlib.suppress(TargetError):  # it has ended: that is said
+                self._check_state(ran)
             raise GuestEndedError("closed", f"QEMU has ended or hung up: {error}", ran) from error
         return ran
+
+    def _check_state(self, ran: float) -> None:
+        """QEMU gives a guest up, and stays: it runs again only when it is reset. :raises GuestEndedError: if it has"""
+        status = self.execute("query-status")
+        if isinstance(status, dict) and status.get("status") == _GIVEN_UP:
+            raise GuestEndedError(_GIVEN_UP, _WHY_GIVEN_UP, ran)
 
     def maps(self, virtual: int, physical: int) -> bool | None:
         """Whether the first CPU, which is stopped, has a kernel's address where that kernel has it.

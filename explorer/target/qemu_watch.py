@@ -6,8 +6,8 @@ from itertools import islice
 
 from explorer.target.drgn_calls import physical_reader
 from explorer.target.errors import TargetError
+from explorer.target.opened import OpenProgram
 from explorer.target.pagetable import FOUND, describes_memory, top_table, translate
-from explorer.target.program import OpenProgram
 from explorer.target.qemu import Attached, announced_kernel, attach_qemu, reads_how, use_kernel
 from explorer.target.vmcoreinfo import PhysicalRead, VmcoreInfo, find_vmcoreinfo, parse_found
 
@@ -51,7 +51,7 @@ class GuestWatch:
         self._info = info
         notes = [reads_how(attached), *note]
         return OpenProgram(
-            attached.prog, "qemu", f"qemu:{self._address}", info, self._stopped, notes, [self.release]
+            attached.prog, "qemu", f"qemu:{self._address}", info, self._stopped, notes, closers=[self.release]
         )
 
     def declare_dead(self, clock: int, value: int) -> None:

@@ -31,6 +31,16 @@ class TargetSpec:
     #: Which frame of a recording: ``3.4s`` or ``#12``; ``None``: the last one.
     moment: str | None = None
 
+    @property
+    def is_pipe(self) -> bool:
+        """Whether no other process can open it again."""
+        return self.path is not None and self.path.parent == Path("/proc/self/fd")
+
+    @property
+    def file_name(self) -> str:
+        """What to call the file: of a pipe, ``path`` is where its content went."""
+        return self.text.rpartition("@")[0] if self.moment is not None else self.text
+
 
 def no_progress(what: str, done: int, total: int | None) -> None:
     """The :class:`Progress` of a caller who does not want to know."""

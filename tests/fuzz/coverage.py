@@ -65,7 +65,7 @@ def _from_file(parse: Callable[[io.BufferedReader], object], data: bytes) -> Non
 
 
 def flattened(data: bytes) -> None:
-    _from_file(lambda file: reassemble(file, "input").close(), data)
+    _from_file(lambda file: reassemble(file, "input")[0].close(), data)
 
 
 def elf(data: bytes) -> None:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import drgn
 
+from tests.holes import pages_of, structures
+
 from .bases import WarmKernel
 
 __all__ = ("MEMORY_MUTATORS", "Patch", "apply_patches")
@@ -102,6 +104,16 @@ def _missing(kernel: WarmKernel, rng: random.Random) -> list[Patch]:
     return [Patch(address, _PAGE, None, True) for address in rng.sample(kernel.pages, 1 << rng.randint(0, 6))]
 
 
+def _holes(kernel: WarmKernel, rng: random.Random) -> list[Patch]:
+    """Pages that are not there, of those that tasks, fs_structs, mounts and what belongs to these lie on."""
+    found = structures(kernel.prog, kernel.snapshot)
+    pages = set()
+    for _ in range(1 << rng.randint(0, 5)):
+        name = rng.choice(sorted(name for name, addresses in found.items() if addresses))
+        pages.add(rng.choice(pages_of(kernel.prog, name, rng.choice(found[name]))))
+    return [Patch(page, _PAGE, None, False) for page in sorted(pages)]
+
+
 def _crosslink(kernel: WarmKernel, rng: random.Random) -> list[Patch]:
     """Pointers of any structure, exchanged for other pointers or for their own address."""
     patches = []
@@ -170,6 +182,7 @@ MEMORY_MUTATORS: dict[str, Callable[[WarmKernel, random.Random], list[Patch]]] =
     "page-flip": _flip,
     "page-zero": _zero,
     "page-missing": _missing,
+    "holes": _holes,
     "crosslink": _crosslink,
     "list-pointers": _linker("list-pointers"),
     "dentry-parents": _linker("dentry-parents"),

@@ -22,6 +22,7 @@ from explorer.model import Snapshot
 from explorer.output.snapshots import SnapshotError, parse_snapshot
 from explorer.target.kernel import OpenKernel, OpenOptions
 from explorer.target.spec import Progress, TargetSpec
+from tests.holes import differences
 
 from .bases import SMALLEST, Bases, WarmKernel
 from .crafted import CRAFTED_MUTATORS
@@ -72,6 +73,9 @@ _RARE_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("slice", "TWICE", "-o", "OUTPUT", "--redact"),
 )
 _MEMORY_BASES = ("isolated", "rfc-v1", "nullfs-rootfs", "legacy-6.12", "legacy-6.1")
+#: Of these, every second case is compared with the whole kernel: values may be missing, and none may differ.
+_DIFFERENTIAL = ("holes", "page-missing")
+_JSON = ["snapshot", "--format", "json"]
 MEMORY_MUTATORS = DAMAGE_MUTATORS | CRAFTED_MUTATORS
 FILE_MUTATORS = FORMAT_MUTATORS | TYPE_MUTATORS | RECORDING_MUTATORS | CRAFTED_FILE_MUTATORS
 MUTATORS: tuple[str, ...] = (*MEMORY_MUTATORS, *FILE_MUTATORS, *STREAM_MUTATORS)
@@ -136,6 +140,8 @@ class Worker:
             command.append("--debug")
         ended = _Ended(self._bases.path, command, prepare, end_to_end)
         failure, outcome = ended.judge()
+        if failure is None and mutator in _DIFFERENTIAL and command[:3] == _JSON:
+            failure = ended.compare([self._bases.warm(name).snapshot for name in _MEMORY_BASES])
         return Result(
             mutator, case.number, outcome, ended.seconds, ended.wall, ended.rss, failure, " ".join(command)
         )
@@ -146,6 +152,8 @@ class Worker:
         warm = self._bases.warm(rng.choice(_MEMORY_BASES))
         patches = MEMORY_MUTATORS[mutator](warm, rng)
         command = self._rarely(mutator, number, "sample") or [*rng.choice(_COMMANDS), "sample"]
+        if mutator in _DIFFERENTIAL and number % 2:
+            command = [*_JSON, "sample"]
 
         def prepare() -> None:
             apply_patches(warm.prog, patches, warm.direct_map)
@@ -300,6 +308,15 @@ class _Ended:
         if code not in _CODES:
             return f"exit code {code}: {text.strip()[-500:]}", "exit code"
         return self._judge_output(code, text)
+
+    def compare(self, bases: list[Snapshot]) -> str | None:
+        """What the snapshot on stdout says differently than that of the kernel it is of; ``None``: nothing."""
+        if os.WEXITSTATUS(self._status) not in (0, 4):
+            return None
+        snapshot = parse_snapshot(self.out, "the output")
+        whole = next(base for base in bases if base.kernel.release == snapshot.kernel.release)
+        found = differences(whole, snapshot)
+        return f"{len(found)} values differ from those of the whole kernel: {found[:5]}" if found else None
 
     def _judge_output(self, code: int, text: str) -> tuple[str | None, str]:
         lines = [line for line in text.splitlines() if not line.startswith("progress\t")]

@@ -94,7 +94,7 @@ def _said(printed: str) -> list[dict[str, Any]]:
 def wrong_rows(snapshot: Snapshot, before: Oracle, after: Oracle) -> list[str]:
     """Rows of tasks that were there before the storm and after it, and are not what the guest says."""
     captured = {
-        (task.pid, task.start_time * before.hz // 1_000_000_000): task
+        (task.pid, (task.start_time or 0) * before.hz // 1_000_000_000): task
         for task in snapshot.tasks
         if task.kind is not TaskKind.IDLE
     }

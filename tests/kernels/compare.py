@@ -42,6 +42,7 @@ def task_differences(snapshot: Snapshot, found: Task, said: OracleTask, later: O
 
 def _key(task: Task, hz: int) -> tuple[int, int]:
     """/proc/PID/stat's start time, in ticks."""
+    assert task.start_time is not None
     return task.pid, task.start_time * hz // 1_000_000_000
 
 
@@ -65,7 +66,7 @@ def _tasks(snapshot: Snapshot, before: Oracle, after: Oracle) -> Iterator[str]:
 def _task(snapshot: Snapshot, found: Task, said: OracleTask, later: OracleTask) -> Iterator[str]:
     yield from _differ("tgid", found.tgid, said.tgid)
     yield from _differ("ppid", found.ppid, said.ppid)
-    yield from _differ("PF_KTHREAD", bool(found.flags & 0x200000), said.is_kthread)
+    yield from _differ("PF_KTHREAD", found.has_flag(0x200000), said.is_kthread)
     yield from _name(found, said)
     # PID 1 runs while it lists, and waits while it is captured; a worker's state is of the moment.
     if said.state == later.state and said.pid != 1 and not said.is_kthread:
@@ -85,7 +86,7 @@ def _task(snapshot: Snapshot, found: Task, said: OracleTask, later: OracleTask) 
 
 
 def _name(found: Task, said: OracleTask) -> Iterator[str]:
-    comm = kernel_bytes(found.comm)
+    comm = kernel_bytes(found.name)
     if not said.is_kthread:
         yield from _differ("comm", comm, said.comm)
         return

@@ -75,7 +75,7 @@ class Seen:
     def unclaimed(self, name: str) -> list[str]:
         """Tasks that the plugin speaks for and that are not where it expects them."""
         plugin, generation = self._plugins[name], self.snapshot.kernel.generation
-        return [task.comm for task in self.spoken_for(name) if not plugin.claims(task, generation)]
+        return [task.name for task in self.spoken_for(name) if not plugin.claims(task, generation)]
 
     def borrowers(self) -> list[Task]:
         return [task for task in self.snapshot.tasks if task.borrowing]

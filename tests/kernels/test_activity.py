@@ -95,7 +95,7 @@ def test_a_helper_that_hangs_before_exec_is_told_apart_from_the_kworker_it_looks
     process = scene.by_address(helper.process)
     assert process.walk is not None
     assert process.walk.path == "/f/modprobe"
-    assert process.comm.startswith("kworker/")
+    assert process.name.startswith("kworker/")
     assert process.kind is TaskKind.USERMODEHELPER
     assert len(scene.snapshot.usermodehelpers) == 2
 

@@ -170,7 +170,7 @@ def test_the_kernel_refuses_an_fs_struct_across_namespaces(line: str, audited: B
     made = audited(line, "audit")
     refused = {name: code for name, code in made.guest.skipped.items() if name.startswith("fs-")}
     assert refused == dict.fromkeys(("fs-clone-mnt", "fs-clone-user", "fs-setns-mnt"), errno.EINVAL)
-    tasks = {task.comm: task for task in made.snapshot.tasks if task.comm.startswith("split-")}
+    tasks = {task.name: task for task in made.snapshot.tasks if task.name.startswith("split-")}
     assert tasks["split-a"].mnt_ns != tasks["split-b"].mnt_ns
     assert tasks["split-a"].owned_fs != tasks["split-b"].owned_fs
 

@@ -228,7 +228,7 @@ def test_the_hostile_names_come_back_byte_by_byte(scene: Scene) -> None:
     said = {task.pid: task.comm for task in scene.before.tasks}
     for state, pid in scene.states.items():
         if state.startswith("comm-"):
-            assert scene.task(state).comm.encode("utf-8", "surrogateescape") == said[pid]
+            assert scene.task(state).name.encode("utf-8", "surrogateescape") == said[pid]
 
 
 @pytest.mark.parametrize("scene", ["7.3"], indirect=True)

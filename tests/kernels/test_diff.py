@@ -148,7 +148,7 @@ def test_the_mounts_added_and_gone_are_those_of_mountinfo(changed: Changed) -> N
             (inum, line.mnt_id, line.mountpoint) for inum, lines in oracle.mounts.items() for line in lines
         }
 
-    def found(state: str, snapshot: Snapshot) -> set[tuple[int, int, bytes]]:
+    def found(state: str, snapshot: Snapshot) -> set[tuple[int | None, int | None, bytes]]:
         addresses = {
             c.after if state == "added" else c.before for c in changed.diff.mounts if c.state == state
         }

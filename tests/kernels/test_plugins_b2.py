@@ -205,8 +205,8 @@ def test_a_path_walk_in_a_thread_of_audit_or_erofs_is_found(layers: Layers) -> N
         changed = with_walk(snapshot, comm)
         found = list(layers.healthy.plugin("audit").audit(changed, layers.healthy.facts("audit")))
         assert [(f.rule, f.severity) for f in found] == [("NX-AUDIT-WALK", Severity.MEDIUM)]
-    worker = next(task for task in snapshot.tasks if task.kthread and task.comm.startswith("kworker/0"))
-    changed = with_walk(snapshot, worker.comm)
+    worker = next(task for task in snapshot.tasks if task.kthread and task.name.startswith("kworker/0"))
+    changed = with_walk(snapshot, worker.name)
     plugin, facts = layers.healthy.plugin("erofs"), layers.healthy.facts("erofs")
     assert list(plugin.audit(changed, facts)) == []
     busy = next(task for task in changed.tasks if task.comm == worker.comm)
@@ -361,7 +361,7 @@ def test_before_isolation_a_task_on_its_way_to_the_core_socket_borrows_nothing_a
         run_steps(guest, "/init lab-crash >/dev/null 2>&1 &")
         seen = capture_stuck(guest, "unix_find_other", *PLUGINS)
     assert (seen.borrowers(), seen.findings("coredump"), seen.findings("unix_socket")) == ([], [], [])
-    (task,) = [task for task in seen.snapshot.tasks if task.flags & 0x200]
+    (task,) = [task for task in seen.snapshot.tasks if task.has_flag(0x200)]
     assert [task.pid] == seen.in_stack
     task.waiting_s = 120.0
     (finding,) = seen.findings("unix_socket")
@@ -378,7 +378,7 @@ def test_a_process_that_changed_its_user_borrows_for_its_dump_and_both_are_stuck
         == f"borrower ({pids['borrower']}) borrows init's filesystem for /f/core in coredump_file"
     )
     assert seen.facts("coredump").suid_dumpable == 2
-    dumping = {task.comm: task for task in seen.snapshot.tasks if task.flags & 0x200}
+    dumping = {task.name: task for task in seen.snapshot.tasks if task.has_flag(0x200)}
     assert {"borrower", "crasher"} <= set(dumping)
     assert dumping["crasher"].borrowing is False
     later = seen.snapshot.model_copy(deep=True)

@@ -177,7 +177,7 @@ def test_a_helper_whose_root_is_in_nullfs_is_found(shell: Shell) -> None:
     """Such a kernel would have to be broken: the snapshot is made to say so."""
     seen = Seen(shell.helpers.snapshot.model_copy(deep=True), [shell.helpers.plugin("umh")], [])
     fs_structs = {fs.address: fs for fs in seen.snapshot.fs_structs}
-    (before_exec,) = [task for task in helpers_in(seen) if task.flags & 0x40]
+    (before_exec,) = [task for task in helpers_in(seen) if task.has_flag(0x40)]
     fs = fs_structs[before_exec.owned_fs or 0]
     assert fs.root is not None
     # A copy: one PathRef stands for all who are in that place.
@@ -309,7 +309,7 @@ def test_the_kworker_that_unpacks_the_initramfs_is_named_with_its_function() -> 
     assert facts.system_state != "running"
     assert seen.rules("initramfs") == ["NX-INITRAMFS-BORROWER", "NX-INITRAMFS-UNPACKING"]
     for finding in seen.findings("initramfs"):
-        assert borrower.comm in finding.title
+        assert borrower.name in finding.title
         assert finding.severity is Severity.INFO
     assert "do_populate_rootfs" in " ".join(finding.title for finding in seen.findings("initramfs"))
     facts.system_state = "running"

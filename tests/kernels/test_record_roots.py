@@ -90,7 +90,7 @@ def test_the_frame_in_which_pid_1_abandons_userspace_init_fs_is_known(pivoted: R
 
     def owners(snapshot: Snapshot) -> dict[str, int | None]:
         return {
-            task.comm: task.owned_fs for task in snapshot.tasks if task.pid == 1 or task.comm == "init-share"
+            task.name: task.owned_fs for task in snapshot.tasks if task.pid == 1 or task.name == "init-share"
         }
 
     assert owners(before) == {"nx-init": shared, "init-share": shared}

@@ -60,7 +60,7 @@ def test_a_socket_is_said_to_be_read_directly_and_tcp_to_be_slow(undescribed: Un
 
 def test_the_idle_tasks_of_all_cpus_are_found_so_that_the_books_balance(undescribed: Undescribed) -> None:
     snapshot = capture(f"{undescribed.directory}/elf")
-    idle = [task.comm for task in snapshot.tasks if task.kind is TaskKind.IDLE]
+    idle = [task.name for task in snapshot.tasks if task.kind is TaskKind.IDLE]
     assert sorted(idle) == ["swapper/0", "swapper/1"]
     assert all(reference.balanced for reference in reconcile(snapshot))
 

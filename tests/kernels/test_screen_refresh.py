@@ -62,7 +62,7 @@ def chrooter(app: ExplorerApp) -> int:
     assert app.view is not None
     kernel_side = app.view.snapshot
     tasks = [task for task in kernel_side.tasks if task.comm in ("sh", "busybox", "sleep")]
-    return max(tasks, key=lambda task: task.start_time).address
+    return max(tasks, key=lambda task: task.start_time or 0).address
 
 
 def test_what_tasks_do_between_two_readings_is_marked_and_logged_and_the_selection_stays(

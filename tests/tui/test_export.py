@@ -37,7 +37,7 @@ def says(app: ExplorerApp) -> str:
 def test_the_filtered_tasks_are_written_as_json_csv_and_markdown(
     app: ExplorerApp, saved: Snapshot, here: Path
 ) -> None:
-    wanted = [task for task in saved.tasks if task.kind.value == "kthread"]
+    wanted = [task for task in saved.tasks if task.kind_word == "kthread"]
 
     async def steps(pilot: Pilots) -> None:
         await press(pilot, "t", "slash", *"kind:kthread", "enter")

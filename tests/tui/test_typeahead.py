@@ -29,7 +29,7 @@ def test_a_filter_typed_in_one_burst_arrives_whole_and_the_keys_after_it_move(
         screen = tasks_screen(app)
         assert screen._query == "kind:kthread"
         assert screen.tasks is not None
-        assert screen.tasks.matching == sum(task.kind.value == "kthread" for task in saved.tasks)
+        assert screen.tasks.matching == sum(task.kind_word == "kthread" for task in saved.tasks)
         assert screen.table.has_focus and screen.table.row == 2
 
     drive(app, steps)

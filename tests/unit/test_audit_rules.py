@@ -253,7 +253,7 @@ def test_a_foreign_override_names_the_owner_and_exiting_tasks_are_left_alone(iso
     [finding] = find(isolated, "NX-FOREIGN-FS")
     assert finding.title.startswith("kthreadd (2) looks paths up in a foreign fs_struct 0x")
     assert finding.title.endswith(f"which {named(isolated, 'plain-a')[0]} owns")
-    task.flags |= 0x4
+    task.flags = (task.flags or 0) | 0x4
     assert find(isolated, "NX-FOREIGN-FS") == []
 
 

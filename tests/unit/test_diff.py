@@ -36,10 +36,10 @@ def other_boot(snapshot: Snapshot) -> Snapshot:
     moved = copy(snapshot)
     moved.kernel.boot_time = "2031-01-01T00:00:00+00:00"
     for task in moved.tasks:
-        task.start_time += 12345
+        task.start_time = (task.start_time or 0) + 12345
         task.address += 0x1000
         if task.pid > 2:
-            task.pid, task.tgid = task.pid + 1000, task.tgid + 1000
+            task.pid, task.tgid = task.pid + 1000, (task.tgid or 0) + 1000
     return moved
 
 
@@ -90,7 +90,7 @@ def test_one_boot_is_recognised_by_kernel_address_and_boot_time(before: Snapshot
 
 def test_tasks_that_came_and_went_are_told_even_under_the_same_pid(before: Snapshot, after: Snapshot) -> None:
     gone = user(after)
-    gone.start_time += 1
+    gone.start_time = (gone.start_time or 0) + 1
     diff = diff_snapshots(before, after)
     assert [label.pid for label in diff.came] == [label.pid for label in diff.went] == [gone.pid]
     assert sections(diff) == {"came", "went"}
@@ -150,10 +150,10 @@ def test_tasks_that_changed_alike_are_one_entry_in_the_text_and_all_in_the_json(
 
 
 def test_mounts_and_namespaces_that_changed_are_told(before: Snapshot, after: Snapshot) -> None:
-    namespace = max(after.mount_namespaces, key=lambda namespace: namespace.nr_mounts)
+    namespace = max(after.mount_namespaces, key=lambda namespace: namespace.nr_mounts or 0)
     inside = [mount for mount in after.mounts if mount.mnt_ns == namespace.address]
     moved = next(mount for mount in inside if mount.address not in (namespace.root, namespace.visible_root))
-    moved.mountpoint, moved.flags = "/elsewhere", moved.flags ^ 0x40
+    moved.mountpoint, moved.flags = "/elsewhere", (moved.flags or 0) ^ 0x40
     namespace.visible_root = moved.address
     diff = diff_snapshots(before, after)
     assert sections(diff) == {"mounts", "mount_namespaces"}

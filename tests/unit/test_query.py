@@ -84,10 +84,10 @@ def test_free_text_is_name_pid_and_path(snapshot: Snapshot) -> None:
 
 
 def test_names_are_compared_as_they_are_shown(snapshot: Snapshot) -> None:
-    evil = [task for task in snapshot.tasks if "\x1b" in task.comm]
+    evil = [task for task in snapshot.tasks if "\x1b" in task.name]
     assert evil
     assert found(r"comm~\e", snapshot) == evil
-    assert found(f'comm:"{escape_text(evil[0].comm)}"', snapshot) == [
+    assert found(f'comm:"{escape_text(evil[0].name)}"', snapshot) == [
         t for t in snapshot.tasks if t.comm == evil[0].comm
     ]
 

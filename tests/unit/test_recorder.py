@@ -167,3 +167,28 @@ def test_a_target_that_cannot_be_opened_at_all_is_an_error_not_a_recording(tmp_p
 
     with pytest.raises(TargetError, match="needs root"):
         record(tmp_path / "a", Closed(), RecordRequest(0.1))
+
+
+@pytest.mark.parametrize("readable_from", [0, 99])
+def test_a_machine_that_shows_nothing_is_not_waited_for_for_ever_and_one_that_did_is(
+    tmp_path: Path, readable_from: int
+) -> None:
+    path = tmp_path / "a"
+    request = RecordRequest(0.1, duration_s=0.5, proof_s=0.3)
+    summary = record(path, DumpMachine(readable_from=readable_from), request)
+    if readable_from:
+        assert (summary.code, summary.frames, summary.readable) == ("stuck", 3, 0)
+        assert "nothing of the guest could be read" in summary.reason
+    else:
+        assert (summary.code, summary.readable) == ("done", 6)
+
+
+@pytest.mark.parametrize("proof_s", [None, 10.0])
+def test_a_machine_that_resets_before_anything_is_readable_does_not_boot_in_a_circle(
+    tmp_path: Path, proof_s: float | None
+) -> None:
+    machine = DumpMachine(lambda step: setattr(machine, "resets", 1), readable_from=99)
+    request = RecordRequest(0.1, duration_s=0.3, proof_s=proof_s)
+    summary = record(tmp_path / "a", machine, request)
+    assert summary.readable == 0
+    assert (summary.code, machine.steps) == (("done", 3) if proof_s is None else ("reset", 1))

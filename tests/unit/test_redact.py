@@ -35,7 +35,7 @@ NAMES = (
 def names_of(snapshot: Snapshot) -> set[bytes]:
     """Words of four letters or more in task names, paths and sources, that are nobody else's words."""
     texts = [
-        task.comm for task in snapshot.tasks if task.kind in ("user", "init", "io_worker", "usermodehelper")
+        task.name for task in snapshot.tasks if task.kind in ("user", "init", "io_worker", "usermodehelper")
     ]
     texts += [mount.source or "" for mount in snapshot.mounts]
     texts += [mount.mountpoint or "" for mount in snapshot.mounts]

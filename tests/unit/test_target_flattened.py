@@ -27,7 +27,7 @@ def flatten(records: list[tuple[int, bytes]]) -> bytes:
 
 def unflatten(path: Path, content: bytes) -> bytes:
     path.write_bytes(content)
-    with path.open("rb") as file, reassemble(file, "dump") as plain:
+    with path.open("rb") as file, reassemble(file, "dump")[0] as plain:
         plain.seek(0)
         return plain.read()
 

@@ -17,8 +17,9 @@ from explorer.target.detect import detect_target
 from explorer.target.elfcore import read_elf_core, segment_reader, stored_ranges
 from explorer.target.errors import TargetError
 from explorer.target.kdump import dumped_ranges, read_kdump_header
+from explorer.target.opened import OpenProgram
 from explorer.target.pagetable import direct_map_ranges
-from explorer.target.program import OpenProgram, open_program
+from explorer.target.program import open_program
 from explorer.target.vmcoreinfo import VmcoreInfo, find_vmcoreinfo
 from tests.unit.fake_kernel import PAGE, RELEASE, FakeKernel, kdump_file
 
@@ -89,7 +90,9 @@ def test_the_holes_of_a_bitmap_are_not_counted_and_its_bits_no_further_than_the_
 
     monkeypatch.setattr("explorer.target.kdump.os.pread", counted)
     with path.open("rb") as file:
-        assert "truncated: its page descriptors" in refusal(lambda: read_kdump_header(file, "dump"))
+        header = read_kdump_header(file, "dump")
+        assert header.cut
+        assert header.pages * 24 <= (16 << 20)
     assert sum(read) < 8 << 20
 
 
@@ -104,7 +107,7 @@ def test_descriptors_in_a_hole_are_none(tmp_path: Path) -> None:
     data = path.read_bytes()[: 3 * PAGE] + b"\xff" * PAGE
     path.write_bytes(data)
     os.truncate(path, 1 << 30)
-    assert "holes in the file where its page descriptors" in refusal(lambda: open_path(path))
+    assert "cut off before its first page" in refusal(lambda: open_path(path))
 
 
 @pytest.mark.parametrize(("field", "what"), [(32, "VMCOREINFO"), (48, "notes"), (64, "erase info")])

@@ -18,8 +18,8 @@ import pytest
 import zstandard
 
 from explorer.cli.targets import TargetArguments
+from explorer.compression import GZIP, XZ, ZSTD, Damaged, Method, plain_chunks
 from explorer.target import containers
-from explorer.target.compressed import GZIP, XZ, ZSTD, Damaged, Method, plain_chunks
 from explorer.target.containers import Format, decompress, open_file, read_small_file
 from explorer.target.detect import detect_target
 from explorer.target.dwarf import read_elf
@@ -244,7 +244,7 @@ END = struct.pack(">qq", -1, -1)
 
 
 def unflatten(path: Path) -> bytes:
-    with path.open("rb") as file, reassemble(file, "dump") as plain:
+    with path.open("rb") as file, reassemble(file, "dump")[0] as plain:
         return plain.read()
 
 

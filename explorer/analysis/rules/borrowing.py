@@ -90,7 +90,7 @@ def _find_foreign(context: AuditContext) -> Iterator[Case]:
         return  # who borrows and who does not cannot be told apart
     by_fs: dict[int, list[Task]] = {}
     for task in snapshot.tasks:
-        if task.fs is None or task.real_fs is None or task.flags & _PF_EXITING:
+        if task.fs is None or task.real_fs is None or task.has_flag(_PF_EXITING):
             continue
         if task.fs not in (task.real_fs, init_fs):
             by_fs.setdefault(task.fs, []).append(task)

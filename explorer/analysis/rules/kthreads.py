@@ -39,7 +39,12 @@ def _unclaimed(context: AuditContext) -> Iterator[tuple[Task, PathRef]]:
     generation = snapshot.kernel.generation
     intruders = find_intruders(snapshot)  # those have a rule of their own
     for task in snapshot.tasks:
-        if not is_kernel_thread(task) or task.owner in (Owner.INIT_FS, Owner.USERSPACE_INIT_FS, Owner.NONE):
+        if not is_kernel_thread(task) or task.owner in (
+            None,
+            Owner.INIT_FS,
+            Owner.USERSPACE_INIT_FS,
+            Owner.NONE,
+        ):
             continue
         if rooted_elsewhere_by_design(task, generation) or task.owned_fs in intruders:
             continue

@@ -13,7 +13,7 @@ from explorer.analysis.rule import (
     mount_reference,
     task_reference,
 )
-from explorer.analysis.words import name_mount, name_tasks, place
+from explorer.analysis.words import known, name_mount, name_tasks, place
 from explorer.model import (
     Attachment,
     Mount,
@@ -79,7 +79,7 @@ def _find_empty(context: AuditContext) -> Iterator[Case]:
         if namespace.visible_root == mount.address:
             verb = "lives" if len(tasks) == 1 else "live"
             yield Case(
-                f"{name_tasks(tasks)} {verb} in an empty mount namespace ({namespace.inum})",
+                f"{name_tasks(tasks)} {verb} in an empty mount namespace ({known(namespace.inum)})",
                 _evidence(tasks, mount, namespace),
             )
 
@@ -123,7 +123,8 @@ def _find_other_namespace(context: AuditContext) -> Iterator[Case]:
     for tasks, root, mount, namespace in groups.values():
         verb = "has its" if len(tasks) == 1 else "have their"
         yield Case(
-            f"{name_tasks(tasks)} {verb} root on {place(root, snapshot)} of another mount namespace ({namespace.inum})",
+            f"{name_tasks(tasks)} {verb} root on {place(root, snapshot)} of another mount namespace "
+            f"({known(namespace.inum)})",
             _evidence(tasks, mount, namespace),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.analysis.isolation import find_abandonment, is_kernel_thread
+from explorer.analysis.isolation import find_abandonment, is_user_task
 from explorer.analysis.rule import ISOLATING, AuditContext, Case, Rule, fs_reference, task_reference
 from explorer.analysis.words import count, name_task, name_tasks
 from explorer.model import Generation, Severity
@@ -49,7 +49,7 @@ def _find_sharers(context: AuditContext) -> Iterator[Case]:
     others = [
         task
         for task in snapshot.sharers_by_fs.get(address, [])
-        if task.tgid != 1 and not is_kernel_thread(task)
+        if task.tgid not in (1, None) and is_user_task(task)
     ]
     if others:
         verb = "shares" if len(others) == 1 else "share"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from explorer.analysis.completeness import lost_tasks, task_count
 from explorer.analysis.rule import AuditContext, Case, Rule
 from explorer.analysis.words import count
 from explorer.model import Severity
@@ -21,7 +22,22 @@ def _find_unreadable(context: AuditContext) -> Iterator[Case]:
         )
 
 
+def _find_missing_tasks(context: AuditContext) -> Iterator[Case]:
+    why = lost_tasks(context.snapshot)
+    if why is not None:
+        yield Case(f"tasks are missing, there are {task_count(context.snapshot)}: {why}", [])
+
+
 RULES = (
+    Rule(
+        id="NX-TASKS-MISSING",
+        severity=Severity.INFO,
+        title="There are more tasks than were found",
+        explanation="A list of tasks could not be followed to its end, or an fs_struct counts users that nobody found. "
+        "Of the tasks that are missing nothing was judged, and no reference is called leaked: they may hold it.",
+        advice="Take a dump with more of its memory (makedumpfile -d 23), with a makedumpfile that knows this kernel.",
+        find=_find_missing_tasks,
+    ),
     Rule(
         id="NX-UNREADABLE",
         severity=Severity.INFO,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from explorer.analysis.accounting import Reference, reconcile
+from explorer.analysis.completeness import lost_tasks
 from explorer.analysis.rule import AuditContext, Case, Rule, fs_reference, task_reference
 from explorer.analysis.words import count, name_tasks
 from explorer.model import FsStruct, Severity, Snapshot
@@ -51,6 +52,8 @@ def _is_whole(snapshot: Snapshot) -> bool:
 
 def _find_extra(context: AuditContext) -> Iterator[Case]:
     snapshot = context.snapshot
+    if lost_tasks(snapshot) is not None:
+        return  # NX-TASKS-MISSING: whoever is missing holds them
     for books, excess in _books(snapshot):
         if excess < 0:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from explorer.analysis.containment import is_inside
-from explorer.analysis.isolation import find_abandonment, is_kernel_thread, owned_fs
+from explorer.analysis.isolation import find_abandonment, is_kernel_thread, is_user_task, owned_fs
 from explorer.analysis.rule import AuditContext, Case, Rule, mount_reference, task_reference
 from explorer.analysis.words import name_mount, name_tasks, place
 from explorer.model import Attachment, FsStruct, PathRef, Placement, Severity, Snapshot, Task
@@ -135,7 +135,7 @@ def _find_outside(context: AuditContext) -> Iterator[Case]:
     snapshot = context.snapshot
     groups: dict[tuple[int, int], tuple[list[Task], FsStruct]] = {}
     for task, fs in _placed(snapshot):
-        if fs.root is not None and not is_kernel_thread(task) and _escapes(fs, snapshot):
+        if fs.root is not None and is_user_task(task) and _escapes(fs, snapshot):
             groups.setdefault((fs.root.mount, fs.root.dentry), ([], fs))[0].append(task)
     for tasks, fs in groups.values():
         assert fs.root is not None

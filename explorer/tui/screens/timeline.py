@@ -7,6 +7,7 @@ from typing import Any
 from textual.app import ComposeResult
 
 from explorer.analysis.timeline_events import Event, EventKind
+from explorer.analysis.words import known
 from explorer.model import Reference, Snapshot, escape_text
 from explorer.tui.playback import Playback
 from explorer.tui.state import View
@@ -73,9 +74,9 @@ def _about(event: Event, snapshot: Snapshot) -> Reference | None:
 
 def _label(kind: str, found: Any) -> str:
     labels = {
-        "task": lambda: f"{found.comm} ({found.pid})",
-        "mount": lambda: f"{found.fstype}#{found.id}",
-        "mount_namespace": lambda: f"mnt:[{found.inum}]",
+        "task": lambda: f"{found.name} ({found.pid})",
+        "mount": lambda: f"{found.fstype or '?'}#{known(found.id)}",
+        "mount_namespace": lambda: f"mnt:[{known(found.inum)}]",
     }
     return labels.get(kind, lambda: f"0x{found.address:x}")()
 

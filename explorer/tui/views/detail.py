@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from explorer.analysis.accounting import expected_users
+from explorer.analysis.completeness import lost_tasks, task_count
 from explorer.analysis.query_fields import PF_NAMES
+from explorer.analysis.words import known
 from explorer.model import (
     Finding,
     FsStruct,
     Mount,
     MountNamespace,
+    Owner,
     Reference,
     Snapshot,
     Task,
@@ -41,11 +44,13 @@ _MAX_FACTS = 2000
 
 
 def mount_reference(mount: Mount) -> Reference:
-    return Reference(kind="mount", address=mount.address, label=f"{mount.fstype or '?'}#{mount.id}")
+    return Reference(kind="mount", address=mount.address, label=f"{mount.fstype or '?'}#{known(mount.id)}")
 
 
 def namespace_reference(namespace: MountNamespace) -> Reference:
-    return Reference(kind="mount_namespace", address=namespace.address, label=f"mnt_ns {namespace.inum}")
+    return Reference(
+        kind="mount_namespace", address=namespace.address, label=f"mnt_ns {known(namespace.inum)}"
+    )
 
 
 def describe(reference: Reference, snapshot: Snapshot) -> Detail:
@@ -101,7 +106,7 @@ def _flag_names(flags: int) -> str:
 
 
 def _task(detail: Detail, task: Task, snapshot: Snapshot) -> None:
-    detail.title = escape_text(f"task {task.pid}  {task.comm}")
+    detail.title = escape_text(f"task {task.pid}  {task.name}")
     if task.fs == task.real_fs:
         detail.add_fs("fs = real_fs", task.fs, snapshot)
     else:
@@ -110,7 +115,7 @@ def _task(detail: Detail, task: Task, snapshot: Snapshot) -> None:
     if task.borrowing:
         detail.add("borrowing", "yes: it looks paths up through userspace_init_fs now", tone="warn")
     if task.owned_fs is None:
-        detail.add("fs", "none: it has exited")
+        detail.add("fs", "none: it has exited" if task.owner is Owner.NONE else "?")
     fs = snapshot.fs_by_address.get(task.owned_fs or 0)
     if fs is not None:
         detail.add_path("fs->root", fs.root, snapshot)
@@ -121,14 +126,15 @@ def _task(detail: Detail, task: Task, snapshot: Snapshot) -> None:
     _walk(detail, task, snapshot)
     detail.add("address", hex_address(task.address))
     detail.add_dentries()
-    detail.add("comm", task.comm or '""')
-    detail.add("pid tgid ppid", f"{task.pid} {task.tgid} {task.ppid}")
-    detail.add("kind", task.kind.value)
-    detail.add("owner", task.owner.value)
-    detail.add("state", f"{task.state}  {_STATES.get(task.state, '')}".rstrip())
-    detail.add("flags", _flag_names(task.flags))
+    detail.add("comm", task.name or '""')
+    detail.add("pid tgid ppid", " ".join(known(value) for value in (task.pid, task.tgid, task.ppid)))
+    detail.add("kind", task.kind_word)
+    detail.add("owner", task.owner_word)
+    detail.add("state", f"{known(task.state)}  {_STATES.get(task.state or '', '')}".rstrip())
+    detail.add("flags", None if task.flags is None else _flag_names(task.flags))
     _namespace_link(detail, "mnt_ns", task.mnt_ns, snapshot)
-    detail.add("started", f"{task.start_time / 1e9:.3f} s after boot")
+    if task.start_time is not None:
+        detail.add("started", f"{task.start_time / 1e9:.3f} s after boot")
     if task.waiting_s is not None:
         detail.add("last ran", f"{task.waiting_s:.3f} s ago")
     _kthread(detail, task, snapshot)
@@ -194,17 +200,18 @@ def _books(fs: FsStruct, snapshot: Snapshot) -> tuple[str, None, str]:
 
 
 def _mount(detail: Detail, mount: Mount, snapshot: Snapshot) -> None:
-    detail.title = escape_text(f"mount {mount.fstype or '?'}#{mount.id}")
+    detail.title = escape_text(f"mount {mount.fstype or '?'}#{known(mount.id)}")
     detail.add("mountpoint", mount.mountpoint)
-    detail.add("attachment", mount.attachment.value)
+    detail.add("attachment", None if mount.attachment is None else mount.attachment.value)
     _mount_link(detail, "mnt_parent", mount.parent, snapshot)
     _mount_link(detail, "overmount", mount.overmount, snapshot)
     _namespace_link(detail, "mnt_ns", mount.mnt_ns, snapshot)
     detail.add("fstype", mount.fstype)
     detail.add("source", mount.source)
-    detail.add("mnt_id", f"{mount.id}" + ("" if mount.unique_id is None else f"  unique {mount.unique_id}"))
-    detail.add("mnt_flags", hex_address(mount.flags))
-    detail.add("superblock", drgn_object("struct super_block", mount.superblock))
+    detail.add("mnt_id", known(mount.id) + ("" if mount.unique_id is None else f"  unique {mount.unique_id}"))
+    detail.add("mnt_flags", None if mount.flags is None else hex_address(mount.flags))
+    if mount.superblock is not None:
+        detail.add("superblock", drgn_object("struct super_block", mount.superblock))
     detail.add("s_magic", None if mount.magic is None else hex_address(mount.magic))
     detail.add("address", hex_address(mount.address))
     for name, holders in (("root of", "root"), ("pwd of", "pwd")):
@@ -221,10 +228,10 @@ def _on_mount(mount: Mount, which: str, snapshot: Snapshot) -> list[Task]:
 
 
 def _namespace(detail: Detail, namespace: MountNamespace, snapshot: Snapshot) -> None:
-    detail.title = f"mount namespace {namespace.inum}"
+    detail.title = f"mount namespace {known(namespace.inum)}"
     _mount_link(detail, "root", namespace.root, snapshot)
     _mount_link(detail, "visible root", namespace.visible_root, snapshot)
-    detail.add("mounts", f"{namespace.nr_mounts}")
+    detail.add("mounts", known(namespace.nr_mounts))
     detail.add("address", hex_address(namespace.address))
     detail.add_tasks("task", [task for task in snapshot.tasks if task.mnt_ns == namespace.address])
 
@@ -238,7 +245,7 @@ def _workqueue(detail: Detail, queue: Any, snapshot: Snapshot) -> None:
             worker = by_address.get(work.worker or 0)
             target = None
             if worker is not None:
-                label = f"{worker.comm} ({worker.pid})"
+                label = f"{worker.name} ({worker.pid})"
                 target = Reference(kind="task", address=worker.address, label=label)
             detail.add(name, f"{work.func}" + (f"  in {target.label}" if target else ""), target)
 
@@ -274,7 +281,7 @@ def _known_addresses(snapshot: Snapshot) -> dict[int, Reference]:
         label = fs_label(fs.address, snapshot)
         known[fs.address] = Reference(kind="fs_struct", address=fs.address, label=label)
     for task in snapshot.tasks:
-        label = f"{task.comm} ({task.pid})"
+        label = f"{task.name} ({task.pid})"
         known[task.address] = Reference(kind="task", address=task.address, label=label)
     return known
 
@@ -298,6 +305,11 @@ def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
     detail.add("consistent", "yes" if capture.consistent else "no: the kernel ran while it was read")
     for note in capture.notes:
         detail.add("note", note)
+    if capture.missing_memory is not None:
+        detail.add("missing", capture.missing_memory, tone="warn")
+    lost = lost_tasks(snapshot)
+    if lost is not None:
+        detail.add("tasks", f"{task_count(snapshot)}: {lost}", tone="warn")
     for error in snapshot.errors[:_MAX_FACTS]:
         detail.add("not readable", f"{error.where}: {error.what}: {error.why}", tone="warn")
     for setting in snapshot.settings:

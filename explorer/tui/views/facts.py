@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from explorer.analysis.containment import is_inside
+from explorer.analysis.words import known
 from explorer.model import (
     PathRef,
     Placement,
@@ -87,7 +88,9 @@ class Detail:
         target = (
             None
             if mount is None
-            else Reference(kind="mount", address=mount.address, label=f"{mount.fstype}#{mount.id}")
+            else Reference(
+                kind="mount", address=mount.address, label=f"{mount.fstype or '?'}#{known(mount.id)}"
+            )
         )
         is_root = name.endswith("root")
         words = path.placement if is_root else place_words(path, snapshot, root)
@@ -105,9 +108,9 @@ class Detail:
     def add_tasks(self, name: str, tasks: Sequence[Task]) -> None:
         """Tasks to go to; of very many only the first, and how many there are."""
         for task in tasks[:MAX_LINKS]:
-            label = f"{task.comm} ({task.pid})"
+            label = f"{task.name} ({task.pid})"
             target = Reference(kind="task", address=task.address, label=label)
-            self.add(name, f"{label}  {task.kind.value}", target)
+            self.add(name, f"{label}  {task.kind_word}", target)
         if len(tasks) > MAX_LINKS:
             self.add(name, f"and {len(tasks) - MAX_LINKS} more", tone="muted")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from explorer.analysis.words import known
 from explorer.model import Attachment, Mount, MountNamespace, Reference, Snapshot, escape_text
 
 from .detail import mount_reference, namespace_reference
@@ -43,9 +44,9 @@ def mount_rows(snapshot: Snapshot) -> list[MountRow]:
     rows: list[MountRow] = []
     seen: set[int] = set()
     init_ns = snapshot.kernel.init_mnt_ns
-    for namespace in sorted(snapshot.mount_namespaces, key=lambda ns: (ns.address != init_ns, ns.inum)):
+    for namespace in sorted(snapshot.mount_namespaces, key=lambda ns: (ns.address != init_ns, ns.inum or 0)):
         init = "  (init's)" if namespace.address == init_ns else ""
-        rows.append(MountRow(f"mount namespace {namespace.inum}{init}", namespace))
+        rows.append(MountRow(f"mount namespace {known(namespace.inum)}{init}", namespace))
         root = snapshot.mount_by_address.get(namespace.root or 0)
         if root is not None:
             _add_tree(rows, root, children, seen)

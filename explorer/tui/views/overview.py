@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass
 
 from explorer.analysis.accounting import expected_users
+from explorer.analysis.completeness import task_count
 from explorer.analysis.overmounts import overmount_stack
 from explorer.analysis.placement import is_isolating
+from explorer.analysis.words import known
 from explorer.analysis.worlds import World, WorldKey, Worlds
 from explorer.model import FsStruct, Snapshot, Task, display_width, escape_text
 from explorer.output.columns import name_label, path_label, users_label
@@ -86,7 +88,7 @@ def header_line(snapshot: Snapshot, name: str | None = None) -> str:
         parts.append(f"{count} value{'' if count == 1 else 's'} not readable")
     if not capture.consistent:
         parts.append("read while it ran")
-    parts += [f"types: {capture.types.upper()}", f"{len(snapshot.tasks)} tasks in {capture.duration_s:.2f} s"]
+    parts += [f"types: {capture.types.upper()}", f"{task_count(snapshot)} in {capture.duration_s:.2f} s"]
     return "   ".join(parts)
 
 
@@ -101,7 +103,7 @@ def fit_header(text: str, width: int) -> str:
 
 def _bars(world: World, most: int) -> list[str]:
     """One line a kind: its name, how many, and a bar as long as its share."""
-    counts = [(KIND_PLURAL[kind], count) for kind, count in world.kinds()]
+    counts = [("not known" if kind is None else KIND_PLURAL[kind], count) for kind, count in world.kinds()]
     if len(counts) > most:
         counts[most - 1 :] = [("other", sum(count for _, count in counts[most - 1 :]))]
     names = max((len(name) for name, _ in counts), default=0)
@@ -125,7 +127,7 @@ def _books_line(name: str, fs: FsStruct | None, snapshot: Snapshot) -> str:
 def _nullfs(snapshot: Snapshot, worlds: Worlds) -> Door:
     world = worlds.get(WorldKey.NULLFS)
     mount = snapshot.mount_by_address.get(snapshot.kernel.knullfs or 0)
-    where = "" if mount is None else f" knullfs, mount {mount.id}"
+    where = "" if mount is None else f" knullfs, mount {known(mount.id)}"
     init_fs = snapshot.fs_by_address.get(snapshot.kernel.init_fs or 0)
     lines = (*_bars(world, 4), _books_line("init_fs", init_fs, snapshot))
     return Door("nullfs", f"nullfs{where}", lines, world.query, len(world.tasks))

@@ -217,7 +217,7 @@ def _seen(subsystem: Subsystem, snapshot: Snapshot) -> Cell:
         return Cell(f"{len(subsystem.visitors)} borrowing", "warn")
     if not subsystem.tasks:
         return Cell("nobody now" if subsystem.plugin and subsystem.plugin.speaks_for else "-", "muted")
-    owners = Counter(task.owner.value for task in subsystem.tasks)
+    owners = Counter(task.owner_word for task in subsystem.tasks)
     text = ", ".join(f"{count} {owner}" for owner, count in owners.most_common())
     expectation = _expectation(subsystem, snapshot)
     wrong = sum(not _is_expected(task, expectation, snapshot) for task in subsystem.tasks)

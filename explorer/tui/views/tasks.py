@@ -58,11 +58,13 @@ def count_kinds(tasks: Sequence[Task]) -> str:
     return _counted_kinds(Counter(task.kind for task in tasks).most_common())
 
 
-def _counted_kinds(counts: Iterable[tuple[TaskKind, int]]) -> str:
+def _counted_kinds(counts: Iterable[tuple[TaskKind | None, int]]) -> str:
     return ", ".join(_counted(kind, count) for kind, count in counts)
 
 
-def _counted(kind: TaskKind, count: int) -> str:
+def _counted(kind: TaskKind | None, count: int) -> str:
+    if kind is None:
+        return f"{count} of unknown kind"
     words = KIND_PLURAL[kind]
     if count == 1:
         words = "thread of PID 1" if kind is TaskKind.INIT else words.removesuffix("s")
@@ -71,7 +73,7 @@ def _counted(kind: TaskKind, count: int) -> str:
 
 def task_reference(task: Task) -> Reference:
     """A task as a place to go to."""
-    return Reference(kind="task", address=task.address, label=f"{task.comm} ({task.pid})")
+    return Reference(kind="task", address=task.address, label=f"{task.name} ({task.pid})")
 
 
 def group_reference(fs: FsStruct, snapshot: Snapshot) -> Reference:
@@ -316,7 +318,7 @@ class TaskTable:
         codes, mask = self.index.fs.codes, self.mask
         borrowers = [place for place in self._borrowers if codes[place] == group.code and mask[place]]
         if borrowers:
-            names = [escape_text(self.snapshot.tasks[place].comm) for place in borrowers[:_MOST_NAMED]]
+            names = [escape_text(self.snapshot.tasks[place].name) for place in borrowers[:_MOST_NAMED]]
             who += f"; ▶ borrowing: {', '.join(names)}"
         return who
 

@@ -1,4 +1,4 @@
-"""Compressed files as a stream of plain pieces: zstd, gzip and xz by one loop, bounded whatever is inside.
+"""The compressions that are read and written, whatever is inside: one table of them, one bounded loop to read any.
 
 The readers of the standard library are not used here: gzip's walks the zeros behind the data byte by byte, and those
 of gzip and zstd begin a new stream for every few bytes if a file says so.
@@ -6,17 +6,35 @@ of gzip and zstd begin a new stream for every few bytes if a file says so.
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import zstandard
 
-__all__ = ("GZIP", "XZ", "ZSTD", "Damaged", "Method", "plain_chunks")
+__all__ = (
+    "BZIP2",
+    "COMPRESSIONS",
+    "GZIP",
+    "LZ4",
+    "XZ",
+    "ZSTD",
+    "Damaged",
+    "Method",
+    "method_of_name",
+    "plain_chunks",
+    "sniff_method",
+)
 
+_ZSTD_LEVEL = 6
+_ZSTD_THREADS = 1  # beside the one that makes what is compressed
+_XZ_PRESET = 2  # higher ones take minutes for a dump and save a tenth
 #: What gzip and xz put out at once.
 _PIECE = 1 << 20
 #: What gzip and xz are given at once.
@@ -40,11 +58,19 @@ class Damaged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How one format is decompressed."""
+    """One compression: how a file says that it is in it, how it is read, and how it is written."""
 
+    name: str
+    suffix: str
+    """Of files that are in it, with its dot."""
+    magics: tuple[bytes, ...]
+    tool: str
+    """What decompresses it by hand."""
     new: Callable[[], Any]
     pieces: Callable[[Any, bytes], Iterator[bytes]]
-    padded: bool
+    writer: Callable[[BinaryIO], AbstractContextManager[Any]]
+    """A stream that writes to the file what is written to it; closing it leaves the file open."""
+    padded: bool = False
     """Zeros may follow the data, as on a tape."""
 
 
@@ -125,7 +151,8 @@ def _zlib_pieces(decoder: Any, data: bytes) -> Iterator[bytes]:
             return
 
 
-def _xz_pieces(decoder: Any, data: bytes) -> Iterator[bytes]:
+def _pieces(decoder: Any, data: bytes) -> Iterator[bytes]:
+    """Of xz, bzip2 and lz4, whose decoders keep what they were not asked for yet."""
     yield decoder.decompress(data, _PIECE)
     while not decoder.eof and not decoder.needs_input:
         yield decoder.decompress(b"", _PIECE)
@@ -135,9 +162,80 @@ def _zstd_pieces(decoder: Any, data: bytes) -> Iterator[bytes]:
     yield decoder.decompress(data)
 
 
-ZSTD = Method(lambda: zstandard.ZstdDecompressor().decompressobj(), _zstd_pieces, padded=False)
-GZIP = Method(lambda: zlib.decompressobj(16 + zlib.MAX_WBITS), _zlib_pieces, padded=True)
-XZ = Method(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY), _xz_pieces, padded=True)
+def _zstd_writer(file: BinaryIO) -> AbstractContextManager[Any]:
+    packer = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, threads=_ZSTD_THREADS)
+    return packer.stream_writer(file, closefd=False)
+
+
+def _lz4_decoder() -> Any:
+    import lz4.frame
+
+    return lz4.frame.LZ4FrameDecompressor()
+
+
+def _lz4_writer(file: BinaryIO) -> AbstractContextManager[Any]:
+    import lz4.frame
+
+    writer: AbstractContextManager[Any] = lz4.frame.LZ4FrameFile(file, "wb", block_linked=True)
+    return writer
+
+
+ZSTD = Method(
+    "zstd",
+    ".zst",
+    (b"\x28\xb5\x2f\xfd",),
+    "zstd -d",
+    lambda: zstandard.ZstdDecompressor().decompressobj(),
+    _zstd_pieces,
+    _zstd_writer,
+)
+GZIP = Method(
+    "gzip",
+    ".gz",
+    (b"\x1f\x8b\x08",),
+    "gzip -d",
+    lambda: zlib.decompressobj(16 + zlib.MAX_WBITS),
+    _zlib_pieces,
+    lambda file: gzip.GzipFile("", "wb", fileobj=file, mtime=0),
+    padded=True,
+)
+XZ = Method(
+    "xz",
+    ".xz",
+    (b"\xfd7zXZ\0",),
+    "xz -d",
+    lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY),
+    _pieces,
+    lambda file: lzma.LZMAFile(file, "wb", preset=_XZ_PRESET),  # noqa: SIM115  # whoever asked for it closes it
+    padded=True,
+)
+BZIP2 = Method(
+    "bzip2",
+    ".bz2",
+    tuple(b"BZh%d" % level + mark for level in range(1, 10) for mark in (b"1AY&SY", b"\x17rE8P\x90")),
+    "bzip2 -d",
+    bz2.BZ2Decompressor,
+    _pieces,
+    lambda file: bz2.BZ2File(file, "wb"),
+)
+LZ4 = Method("lz4", ".lz4", (b"\x04\x22\x4d\x18",), "lz4 -d", _lz4_decoder, _pieces, _lz4_writer)
+
+COMPRESSIONS = (ZSTD, GZIP, XZ, BZIP2, LZ4)
+
+
+def sniff_method(head: bytes) -> Method | None:
+    """The compression of a file that begins with ``head``; ``None`` if it has none that is known here."""
+    for method in COMPRESSIONS:
+        if head.startswith(method.magics):
+            return method
+    if head[1:4] == _SKIPPABLE and head[0] & 0xF0 == 0x50:
+        return ZSTD  # a skippable frame, as zstd --adapt and pzstd write in front
+    return None
+
+
+def method_of_name(name: str) -> Method | None:
+    """The compression that a file's name asks for, by its suffix."""
+    return next((method for method in COMPRESSIONS if name.endswith(method.suffix)), None)
 
 
 def plain_chunks(file: BinaryIO, method: Method) -> Iterator[bytes]:
@@ -164,7 +262,7 @@ def plain_chunks(file: BinaryIO, method: Method) -> Iterator[bytes]:
                 yield chunk
             if method.padded:
                 source.skip_zeros()
-    except (zstandard.ZstdError, zlib.error, lzma.LZMAError) as error:
+    except (zstandard.ZstdError, zlib.error, lzma.LZMAError, _DecoderError) as error:
         if any(word in str(error) for word in _NO_MEMORY):
             raise MemoryError(str(error)) from error
         raise Damaged(str(error)) from error
@@ -178,13 +276,29 @@ def _frame(source: _Source, method: Method) -> Iterator[bytes]:
         if not data:
             raise EOFError
         size = 0
-        for piece in method.pieces(decoder, data):
+        for piece in _decoded(method, decoder, data):
             size += len(piece)
             if piece:
                 yield piece
         if method is ZSTD:
             source.step = _zstd_step(source.step, size)
-    source.give_back(decoder.unused_data)
+    source.give_back(decoder.unused_data or b"")
+
+
+class _DecoderError(Exception):
+    """What a decoder says that has no exception of its own."""
+
+
+def _decoded(method: Method, decoder: Any, data: bytes) -> Iterator[bytes]:
+    try:
+        yield from method.pieces(decoder, data)
+    except (OSError, RuntimeError) as error:
+        if method in (
+            BZIP2,
+            LZ4,
+        ):  # the one raises OSError, the other RuntimeError for whatever is wrong with the data
+            raise _DecoderError(str(error)) from error
+        raise
 
 
 def _zstd_step(step: int, written: int) -> int:

@@ -1,0 +1,218 @@
+"""Tasks of a kernel whose memory is not all there: what its list, from both ends, and the table of pids lead to.
+
+A ``task_struct`` is larger than a page, and a dump can lack any of its pages: makedumpfile drops some that it takes for
+user memory on kernels it does not know. Such a task is a :class:`~.raw_task.PartialTask`. Mirrors
+``for_each_process_thread()`` and ``next_tgid()`` of fs/proc/base.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import drgn
+
+from .layout import Layout
+from .pidtable import for_each_pid_task
+from .raw_task import MAX_TASKS, AnyTask, PartialTask, RawTask
+from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer, lie_apart
+
+__all__ = ("HoleWalk",)
+
+
+class _Stopped(Exception):
+    """A list cannot be followed any further; the message says where."""
+
+
+class HoleWalk:
+    """Finds all tasks that single reads can find.
+
+    ``whole`` and ``partial`` are what was found, by address. ``lost`` says why there may be more, ``None`` if there
+    cannot be: the table of pids has every task that the list has.
+    """
+
+    def __init__(
+        self,
+        prog: drgn.Program,
+        reader: MemoryReader,
+        layout: Layout,
+        errors: ErrorLog,
+        read_task: Callable[[int], RawTask],
+    ) -> None:
+        self._prog = prog
+        self._reader = reader
+        self._layout = layout
+        self._errors = errors
+        self._read_task = read_task
+        self._why: dict[int, str] = {}
+        self._may_be = 1024
+        self._stops: list[str] = []
+        self._cut = False  # a list of threads could not be followed to its end
+        self.whole: dict[int, RawTask] = {}
+        self.partial: dict[int, PartialTask] = {}
+        self.lost: str | None = None
+
+    def walk(self, init_task: int, broken: str) -> None:
+        """The list from both ends, then the table of pids.
+
+        :param broken: why the list could not be walked as it should be
+        """
+        met = {init_task}
+        for forwards in (True, False):
+            own = set[int]()
+            try:
+                self._follow(init_task, forwards, met, own)
+                break
+            except (_Stopped, ReadError) as stop:
+                self._stops.append(str(stop))
+                met |= own
+        reason = "; backwards: ".join(self._stops) or broken
+        if self._stops or not self.partial:
+            self._errors.add("tasks", "list", reason)
+        before = self._errors.count
+        try:
+            for pid, address in for_each_pid_task(self._prog, self._reader, self._errors):
+                self._from_table(pid, address)
+        except (_Stopped, ReadError) as error:
+            self._errors.add("tasks", "table of pids", str(error))
+        if self._errors.count > before and (len(self._stops) > 1 or self._cut):
+            self.lost = f"a list of tasks ends early ({reason}), and the table of pids is not all there"
+        self._settle_pids()
+
+    def add(self, address: int, pid: int | None = None) -> AnyTask:
+        """One task, whole or in part.
+
+        :param pid: what it is, as others say
+        :raises ReadError: if nothing of it is there
+        """
+        known = self.whole.get(address) or self.partial.get(address)
+        if known is not None:
+            return known
+        try:
+            task = self.whole[address] = self._read_task(address)
+        except ReadError as error:
+            values, unread = self._reader.recover_members(self._layout.task, address, error)
+            if unread:
+                self._why[address] = str(error)
+                partial = PartialTask(address, *values)
+                self.partial[address] = partial._replace(pid=pid) if partial.pid is None else partial
+                return self.partial[address]
+            task = self.whole[address] = RawTask(address, *values)
+        count = len(self.whole) + len(self.partial)
+        if count >= self._may_be:
+            self._expect_more(count)
+        return task
+
+    def _expect_more(self, count: int) -> None:
+        found = [*self.whole, *self.partial]
+        if count >= MAX_TASKS or not lie_apart(found, self._layout.task.size):
+            raise _Stopped(f"of {count} tasks, some lie within another")
+        self._may_be = 2 * count
+
+    def _follow(self, init_task: int, forwards: bool, met: set[int], own: set[int]) -> None:
+        """Processes from ``init_task`` on, with their threads, until one is met that was met before.
+
+        That is ``init_task``, or on the way back the last one of the way forth: between the two lies none.
+
+        :param own: those found are added to it
+        """
+        offset = self._layout.task_tasks
+        link, back = ("tasks_next", "tasks_prev") if forwards else ("tasks_prev", "tasks_next")
+        task = self.add(init_task)
+        while True:
+            self._threads(task)
+            node = getattr(task, link)
+            if node is None:
+                raise _Stopped(f"{link.replace('_', '.')} of {task.name} is not there")
+            if not is_kernel_pointer(node):
+                raise _Stopped(f"{link.replace('_', '.')} of {task.name} is 0x{node:x}")
+            address = node - offset
+            if address in own:
+                raise _Stopped(f"the list of tasks runs in a circle at {task.name}")
+            following = self._neighbour(address, back, task.address + offset)
+            if following is None:
+                raise _Stopped(f"{link.replace('_', '.')} of {task.name} leads to what does not point back")
+            if address in met:
+                return
+            own.add(address)
+            task = following
+
+    def _neighbour(self, address: int, back: str, here: int) -> AnyTask | None:
+        """The task at ``address``; ``None``, and it is not kept, if its way back leads elsewhere."""
+        new = address not in self.whole and address not in self.partial
+        task = self.add(address)
+        if getattr(task, back) in (None, here):
+            return task
+        if new:
+            self._forget(address)
+        return None
+
+    def _threads(self, leader: AnyTask) -> None:
+        """The rest of the thread group (``signal->thread_head``), from both ends; the table of pids has the others."""
+        if leader.signal is None or not is_kernel_pointer(leader.signal):
+            self._cut = self._cut or leader.signal is None
+            return
+        head = leader.signal + self._layout.signal_thread_head
+        # Behind it, and before it. Where a hole ends the way, from the other end of the list to what was met.
+        for link, back, end in (
+            ("thread_next", "thread_prev", head + 8),
+            ("thread_prev", "thread_next", head),
+        ):
+            met = {head, leader.address + self._layout.task_thread_node}
+            if self._follow_threads(leader, link, getattr(leader, link), met):
+                continue
+            try:
+                self._cut |= not self._follow_threads(leader, back, self._reader.read_u64(end), met)
+            except ReadError as error:
+                self._errors.add(leader.name, "threads", str(error))
+                self._cut = True
+
+    def _follow_threads(self, leader: AnyTask, link: str, node: int | None, met: set[int]) -> bool:
+        """The threads from ``node`` on; whether that led to one of ``met``, to which those found are added."""
+        own = set[int]()
+        while node is not None and is_kernel_pointer(node) and node not in own:
+            if node in met:
+                return True
+            address = node - self._layout.task_thread_node
+            new = address not in self.whole and address not in self.partial
+            try:
+                thread = self.add(address)
+            except ReadError as error:
+                self._errors.add(leader.name, "threads", str(error))
+                break
+            if thread.signal not in (None, leader.signal):
+                why = f"0x{address:x} is in the list of threads, but not of this process"
+                self._errors.add(leader.name, "threads", why)
+                if new:
+                    self._forget(address)
+                break
+            own.add(node)
+            node = getattr(thread, link)
+        met |= own
+        return False
+
+    def _forget(self, address: int) -> None:
+        self.whole.pop(address, None)
+        self.partial.pop(address, None)
+
+    def _from_table(self, pid: int, address: int) -> None:
+        with self._errors.guard(f"task {pid} (0x{address:x})", "task_struct"):
+            if self.add(address, pid).pid is None:
+                self.partial[address] = self.partial[address]._replace(pid=pid)
+
+    def _settle_pids(self) -> None:
+        """A task without a pid is none that can be shown."""
+        for address, task in list(self.partial.items()):
+            if task.pid is None:
+                del self.partial[address]
+                self._errors.add(task.name, "pid", self._why[address])
+                self.lost = self.lost or "a task's pid is not there, and not in the table of pids either"
+
+    def report(self) -> None:
+        """An entry for each task: which of its members are not there."""
+        for address, task in sorted(self.partial.items()):
+            members = (name for name, value, member in self._fields(task) if value is None and member)
+            self._errors.add(task.name, ", ".join(members), self._why[address])
+
+    def _fields(self, task: PartialTask) -> list[tuple[str, object, object]]:
+        """Name, value, and what this kernel has of it, of every member."""
+        return list(zip(PartialTask._fields[1:], task[1:], self._layout.task.members, strict=True))
