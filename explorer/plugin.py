@@ -13,9 +13,11 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from explorer.caller import strangers_allowed
@@ -47,9 +49,11 @@ __all__ = (
     "Plugin",
     "PluginKernel",
     "PluginListing",
+    "PluginSet",
     "Speaks",
     "list_plugins",
     "load_plugins",
+    "rule_prefix",
 )
 
 #: The entry-point group in which plugins are found; the built-in ones are registered in it like a stranger's.
@@ -62,6 +66,11 @@ _LISTED = ("title", "needs_modules", "needs_symbols")
 #: A field of facts that holds one of the kernel's words, or of the plugin's own, and never a user's: a function, a
 #: state. Redaction leaves these as they are, and replaces whatever else is text.
 KernelWord = Annotated[str, KERNEL_WORD]
+
+
+def rule_prefix(name: str) -> str:
+    """What the ids of all rules of a plugin begin with."""
+    return f"NX-{name.upper().replace('_', '-')}-"
 
 
 class Facts(Record):
@@ -190,7 +199,7 @@ class Plugin:
         self, case: str, severity: Severity, title: str, evidence: list[Reference], *, means: str, do: str
     ) -> Finding:
         """A finding of this plugin; its rule id is ``NX-<NAME>-<CASE>``."""
-        rule = f"NX-{self.name.upper().replace('_', '-')}-{case}"
+        rule = f"{rule_prefix(self.name)}{case}"
         return Finding(
             rule=rule, severity=severity, title=title, evidence=evidence, explanation=means, advice=do
         )
@@ -224,6 +233,41 @@ class LoadedPlugins:
 
     plugins: list[Plugin] = field(default_factory=list)
     errors: list[BrokenPlugin] = field(default_factory=list)
+
+
+class PluginSet:
+    """The plugins that somebody wants: those that are installed, and files. A command makes one, and hands it on.
+
+    Nothing is imported before :attr:`loaded` is asked for, and that once: by then the rights of root may be gone.
+    """
+
+    def __init__(self, files: Iterable[Path] = ()) -> None:
+        self.files = tuple(files)
+        self._lock = Lock()
+        self._loaded: LoadedPlugins | None = None
+
+    @property
+    def loaded(self) -> LoadedPlugins:
+        """What could be imported, and what could not; from any thread."""
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = load_plugins(self.files)
+            return self._loaded
+
+    @property
+    def plugins(self) -> list[Plugin]:
+        return self.loaded.plugins
+
+    @cached_property
+    def listings(self) -> list[PluginListing]:
+        """All of them as their sources declare them: nothing is imported."""
+        return list_plugins(self.files)
+
+    def name_of_rule(self, rule: str) -> str | None:
+        """The plugin whose rule an id is, in whatever case; ``None``: of none of these."""
+        return next(
+            (each.name for each in self.listings if rule.upper().startswith(rule_prefix(each.name))), None
+        )
 
 
 def list_plugins(files: Sequence[Path] = ()) -> list[PluginListing]:

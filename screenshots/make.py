@@ -65,7 +65,7 @@ async def draw(shot: Shot) -> str:
     """Press the keys; the screen that they lead to, as SVG without a font from elsewhere."""
     from explorer.output.snapshots import load_snapshot
     from explorer.tui.app import ExplorerApp
-    from explorer.tui.state import Session, View
+    from explorer.tui.session.state import Session, View
 
     if shot.recording is None:
         app = ExplorerApp(snapshot=load_snapshot(shot.saved))

@@ -10,9 +10,9 @@ from explorer.analysis.rule import AuditContext
 from explorer.analysis.rules import RULES
 from explorer.analysis.rules.borrowing import merge_borrowers
 from explorer.model import CaptureError, Finding, Severity, Snapshot, Task
-from explorer.plugin import Plugin
+from explorer.plugin import Plugin, PluginSet
 
-__all__ = ("AuditReport", "run_audit", "select_findings")
+__all__ = ("AuditReport", "audit_with", "run_audit", "select_findings")
 
 
 @dataclass(slots=True)
@@ -57,6 +57,25 @@ def run_audit(
         merge_borrowers(chosen, snapshot),
         key=lambda finding: (finding.severity.rank, finding.rule, finding.title),
     )
+    return report
+
+
+def audit_with(
+    plugins: PluginSet,
+    snapshot: Snapshot,
+    only: Collection[str] = (),
+    between: Callable[[], None] = lambda: None,
+) -> AuditReport:
+    """As :func:`run_audit`. A plugin that could not be loaded did not judge, which is an error of the audit's.
+
+    A capture made with the same plugins has said so already.
+    """
+    report = run_audit(snapshot, plugins.plugins, only, between)
+    for broken in plugins.loaded.errors:
+        error = CaptureError(where=f"plugin {broken.name}", what="load", why=broken.why)
+        if error not in snapshot.errors:
+            report.errors.append(error)
+            report.tracebacks.append(broken.traceback)
     return report
 
 

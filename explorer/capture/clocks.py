@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import drgn
 
-from .layout import Decoder, make_decoder
+from .decode import Decoder, make_decoder
 from .raw_task import AnyTask
 from .reader import ErrorLog, MemoryReader, ReadError
 from .symbols import SymbolTable

@@ -15,7 +15,8 @@ import drgn
 
 from explorer.model import KernelSetting, PathRef, kernel_text
 
-from .layout import INLINE_NAME, Decoder, make_decoder, member_offset
+from .decode import Decoder, make_decoder, member_offset
+from .layout import INLINE_NAME
 from .mounts import MountTable
 from .paths import PathRefs
 from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer

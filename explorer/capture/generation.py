@@ -33,6 +33,8 @@ class WellKnown:
     """The ``fs_struct`` itself, whether it is static or pointed at. ``None`` also before it is published."""
     knullfs: int | None
     """``struct vfsmount *`` of the private nullfs."""
+    init_unread: bool = False
+    """The kernel has a ``userspace_init_fs``, and it could not be read: then who owns or borrows it is not known."""
 
 
 def find_well_known(
@@ -40,7 +42,7 @@ def find_well_known(
 ) -> WellKnown:
     """Detect the generation. What cannot be read is in the error log and ``None``."""
     generation = Generation.LEGACY
-    userspace_init_fs = None
+    userspace_init_fs, before = None, errors.count
     variable = symbols.symbol_address("userspace_init_fs")
     if variable is not None:
         generation = Generation.ISOLATED if layout.has_real_fs else Generation.RFC_V1
@@ -50,6 +52,7 @@ def find_well_known(
             userspace_init_fs = _read_pointer(reader, errors, variable, "userspace_init_fs")
     elif symbols.symbol_address("nullfs_fs_type") is not None:
         generation = Generation.NULLFS_ROOTFS
+    init_unread = errors.count > before
     knullfs_variable = symbols.symbol_address("knullfs")
     return WellKnown(
         generation=generation,
@@ -58,6 +61,7 @@ def find_well_known(
         knullfs=None
         if knullfs_variable is None
         else _read_pointer(reader, errors, knullfs_variable, "knullfs"),
+        init_unread=init_unread,
     )
 
 

@@ -14,7 +14,7 @@ import drgn
 
 from explorer.model import Task, TaskKind, UserModeHelper, kernel_text
 
-from .layout import Decoder, make_decoder, member_offset
+from .decode import Decoder, make_decoder, member_offset
 from .reader import ErrorLog, MemoryReader, is_kernel_pointer
 from .symbols import SymbolTable
 from .workqueues import BusyWorker

@@ -14,7 +14,7 @@ import drgn
 
 from explorer.model import kernel_text
 
-from .layout import make_decoder
+from .decode import make_decoder
 from .reader import ErrorLog, MemoryReader, ReadError
 from .symbols import SymbolTable
 

@@ -11,7 +11,7 @@ import drgn
 
 from explorer.target.idr import IdrError, for_each_idr_item
 
-from .layout import member_offset
+from .decode import member_offset
 from .reader import ErrorLog, MemoryReader, ReadError
 
 __all__ = ("for_each_pid_task",)

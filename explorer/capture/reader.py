@@ -11,7 +11,7 @@ import drgn
 from explorer.model import CaptureError
 from explorer.target.addresses import HIGHEST_KERNEL_ADDRESS, LOWEST_KERNEL_ADDRESS, is_kernel_pointer
 
-from .layout import Decoder
+from .decode import Decoder
 
 __all__ = ("PAGE", "ErrorLog", "MemoryReader", "ReadError", "is_kernel_pointer", "lie_apart")
 

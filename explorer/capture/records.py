@@ -31,7 +31,8 @@ from .fs import RawFs
 from .generation import WellKnown
 from .kthreads import KthreadReader
 from .layout import Layout
-from .mounts import MountTable, RawMount
+from .mount_records import MountRecords
+from .mounts import MountTable
 from .partial import PartialRecords
 from .paths import PathResolver
 from .raw_task import PF_IDLE, PF_IO_OR_USER_WORKER, PF_KTHREAD, AnyTask, FoundTasks, RawTask, state_letter
@@ -69,8 +70,7 @@ class RecordBuilder:
         self._kthreads = kthreads
         self._reader = reader
         self._errors = errors
-        self._records: dict[int, Mount] = {}
-        self._knullfs_read = False
+        self._mount_records = MountRecords(mounts, paths, errors)
         self._path_refs: dict[tuple[int | None, int | None], PathRef] = {}
         # A hundred thousand tasks have a few names, states and umasks.
         self._comms: dict[bytes, str] = {}
@@ -103,6 +103,8 @@ class RecordBuilder:
         del self._sharers[0]
         #: There may be sharers that are not known: then only the kernel's own count tells a shared fs_struct.
         self._unknown_sharers = tasks.lost is not None or None in partly
+        #: Nor whether what looks shared or private is ``userspace_init_fs``.
+        self._owner_open = self._unknown_sharers or known.init_unread
         self.knullfs = None if known.knullfs is None else self._mounts.from_vfsmount(known.knullfs)
         init = self._init_fs()
         fs = self._fs_structs.get(init or 0)
@@ -181,9 +183,12 @@ class RecordBuilder:
         owned = fs if real_fs is None else real_fs
         sharers = self._sharers[owned] if owned else 0
         walk, in_init = (None, False) if not nameidata else self._read_walk(raw)
+        borrowing: bool | None
         borrowing = in_init if real_fs is None else fs != real_fs and fs == known.userspace_init_fs
+        if known.init_unread and fs != real_fs:
+            borrowing = None
         owner: Owner | None
-        if sharers == 1 and owned not in self._well_known and not self._unknown_sharers:
+        if sharers == 1 and owned not in self._well_known and not self._owner_open:
             owner = Owner.PRIVATE
         else:
             owner = self.owner(owned)
@@ -240,6 +245,8 @@ class RecordBuilder:
         sharers = self._sharers[owned] if owned else 0
         known = self._known
         owner = classify_owner(owned or None, sharers, known.init_fs, known.userspace_init_fs)
+        if owner in (Owner.PRIVATE, Owner.SHARED) and known.init_unread:
+            return None
         if owner is not Owner.PRIVATE or not self._unknown_sharers:
             return owner
         fs = self._fs_structs.get(owned)
@@ -344,7 +351,7 @@ class RecordBuilder:
             values["placement"] = Placement.NULLFS  # by its address alone
         with self._errors.guard(where, "mount"):
             mount = self._mounts.read_mount(address)
-            record = self._mount(mount)
+            record = self._mount_records.mount(mount)
             values["fstype"] = record.fstype
             values["placement"] = classify_path(record, dentry, mount.root, self._context)
         if values["fstype"] is not None:
@@ -357,57 +364,8 @@ class RecordBuilder:
 
     def build_mounts(self) -> list[Mount]:
         """All mounts met, by address: those of every namespace seen, and what roots and pwds point at."""
-        if self.knullfs is not None and not self._knullfs_read:
-            self._knullfs_read = True  # if it cannot be, that is one error, however often this is called
-            with self._errors.guard("kernel", "knullfs"):
-                self._mounts.read_mount(self.knullfs)
-        done: set[int] = set()
-        while len(done) < len(self._mounts.mounts):  # a parent may turn up while a path is walked
-            for address in [address for address in self._mounts.mounts if address not in done]:
-                self._mount(self._mounts.mounts[address])
-                done.add(address)
-        return [self._records[address] for address in sorted(self._records)]
-
-    def _mount(self, raw: RawMount) -> Mount:
-        known = self._records.get(raw.address)
-        if known is not None:
-            return known
-        where = raw.name
-        superblock = self._mounts.superblock(raw)
-        values = {
-            "address": raw.address,
-            "id": raw.id,
-            "unique_id": raw.unique_id,
-            "parent": raw.parent if raw.parent != raw.address else None,
-            "mnt_ns": raw.mnt_ns if is_kernel_pointer(raw.mnt_ns or 0) else None,
-            "superblock": raw.superblock,
-            "fstype": None
-            if superblock is None or superblock.fstype is None
-            else kernel_text(superblock.fstype),
-            "magic": None if superblock is None else superblock.magic,
-            "source": None,
-            "mountpoint": None,
-            "flags": None if raw.flags is None else raw.flags & 0xFFFFFFFF,
-            "overmount": self._mounts.overmount(raw),
-            "attachment": self._mounts.attachment(raw),
-        }
-        if raw.devname:
-            with self._errors.guard(where, "source"):
-                values["source"] = kernel_text(self._mounts.string(raw.devname))
-        with self._errors.guard(where, "mountpoint"):
-            values["mountpoint"] = kernel_text(self._paths.mountpoint_text(raw))
-        record = self._records[raw.address] = Mount.build(values)
-        return record
+        return self._mount_records.all(self.knullfs)
 
     def build_namespaces(self) -> list[MountNamespace]:
         """All mount namespaces seen, by address."""
-        return [
-            MountNamespace(
-                address=address,
-                inum=raw.inum,
-                root=raw.root if is_kernel_pointer(raw.root or 0) else None,
-                visible_root=self._mounts.visible_root(raw),
-                nr_mounts=len(raw.mounts) if raw.complete else None,
-            )
-            for address, raw in sorted(self._mounts.namespaces.items())
-        ]
+        return self._mount_records.namespaces()

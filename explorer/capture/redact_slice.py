@@ -30,7 +30,8 @@ from explorer.target.vmcoreinfo import VmcoreInfo
 
 from .capture import CaptureRequest, capture_snapshot
 from .dcache import probe_dcache
-from .layout import INLINE_NAME, Decoder, find_member, probe_layout
+from .decode import Decoder, find_member
+from .layout import INLINE_NAME, probe_layout
 from .slice import RecordedSlice, Slice
 from .slice_memory import SliceMemory
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import drgn
 
+from .decode import find_member
 from .holes import HoleWalk
-from .layout import Layout, find_member
+from .layout import Layout
 from .raw_task import MAX_TASKS, FoundTasks, RawTask
 from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer, lie_apart
 from .symbols import SymbolTable

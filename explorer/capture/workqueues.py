@@ -16,7 +16,7 @@ import drgn
 from explorer.model import Work, Workqueue, kernel_text
 
 from .clocks import JiffiesClock
-from .layout import Decoder, find_member, make_decoder, member_offset
+from .decode import Decoder, find_member, make_decoder, member_offset
 from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
 from .symbols import SymbolTable
 

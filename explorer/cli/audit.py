@@ -10,24 +10,21 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from .formats import format_option
-from .main import ExitCode
+from .process import ExitCode
 from .snapshot import warn_of_errors
 from .targets import TargetArguments, escape_lines, read_named_snapshot, target_options
 from .where import where_option
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from explorer.analysis.audit import AuditReport
     from explorer.analysis.query import Query
     from explorer.model import Snapshot
-    from explorer.plugin import LoadedPlugins
+    from explorer.plugin import PluginSet
 
 __all__ = ("audit_command", "explain_command")
 
 _SEVERITIES = ("critical", "high", "medium", "low", "info")
 _PIPE_WIDTH = 80
-_PREFIX = "NX-"
 
 
 def _width() -> int:
@@ -63,14 +60,13 @@ def audit_command(
 
     With --where, only findings about tasks that match.
     """
-    from explorer.analysis.audit import run_audit
+    from explorer.analysis.audit import audit_with
 
     arguments.name()
-    _check_rules(only, arguments.plugins)
-    snapshot, name = read_named_snapshot(arguments)
-    loaded = arguments.load_plugins()  # not before: only there root's rights have been given up
-    report = run_audit(snapshot, loaded.plugins, only)
-    _note_broken(loaded, snapshot, report)
+    plugins = arguments.plugin_set()
+    _check_rules(only, plugins)
+    snapshot, name = read_named_snapshot(arguments, plugins=plugins)
+    report = audit_with(plugins, snapshot, only)  # imports them: by now root's rights have been given up
     if where is not None:
         from explorer.analysis.audit import select_findings
 
@@ -90,29 +86,15 @@ def audit_command(
     return code
 
 
-def _note_broken(loaded: LoadedPlugins, snapshot: Snapshot, report: AuditReport) -> None:
-    """A plugin that could not be loaded did not judge; a capture made just now has said so already."""
-    from explorer.model import CaptureError
-
-    for broken in loaded.errors:
-        error = CaptureError(where=f"plugin {broken.name}", what="load", why=broken.why)
-        if error not in snapshot.errors:
-            report.errors.append(error)
-            report.tracebacks.append(broken.traceback)
-
-
-def _check_rules(only: Sequence[str], files: Sequence[Path]) -> None:
+def _check_rules(only: Sequence[str], plugins: PluginSet) -> None:
     """:raises click.BadParameter: for an id that no rule and no plugin's rule can have"""
     if not only:
         return
     from explorer.analysis.rules import RULES
-    from explorer.plugin import list_plugins
 
     ids = {rule.id for rule in RULES}
-    names = [listing.name for listing in list_plugins(files)]
-    prefixes = tuple(f"{_PREFIX}{name.upper().replace('_', '-')}-" for name in names)
     for rule_id in only:
-        if rule_id.upper() not in ids and not rule_id.upper().startswith(prefixes):
+        if rule_id.upper() not in ids and plugins.name_of_rule(rule_id) is None:
             raise click.BadParameter(
                 f"no rule {rule_id}: nullfs-explorer explain lists them", param_hint="--only"
             )
@@ -170,11 +152,9 @@ def explain_command(rule: str | None) -> None:
 
 
 def _unknown(rule: str) -> str:
-    from explorer.plugin import list_plugins
+    from explorer.plugin import PluginSet
 
-    for listing in list_plugins():
-        if rule.upper().startswith(f"{_PREFIX}{listing.name.upper().replace('_', '-')}-"):
-            return (
-                f"{rule} is a rule of the plugin {listing.name}: audit --format json explains each finding."
-            )
+    name = PluginSet().name_of_rule(rule)
+    if name is not None:
+        return f"{rule} is a rule of the plugin {name}: audit --format json explains each finding."
     return f"no rule {rule}: nullfs-explorer explain lists them."

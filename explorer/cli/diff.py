@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from .formats import format_option
-from .main import ExitCode
+from .process import ExitCode
 from .snapshot import warn_of_errors
 from .targets import TargetArguments, read_named_snapshot, target_options
 

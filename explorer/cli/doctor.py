@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .main import ExitCode
+from .process import ExitCode
 
 __all__ = ("doctor_command",)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .formats import format_option
-from .main import ExitCode
+from .process import ExitCode
 
 __all__ = ("ko_command",)
 

@@ -13,7 +13,9 @@ import click
 
 from explorer import __version__
 
-__all__ = ("ExitCode", "is_program", "main")
+from .process import ExitCode, note_program
+
+__all__ = ("main",)
 
 #: Subcommand -> module of this package that defines it, under the same name: imported when it is used.
 _COMMANDS = {
@@ -56,20 +58,6 @@ _HELP = {
 
 _MAX_LINE = 1000
 _OUT_OF_MEMORY = b"nullfs-explorer: out of memory: this process may not have as much as the target needs\n"
-
-
-class ExitCode:
-    """What the exit code says."""
-
-    OK = 0
-    FOUND = 1
-    """Something was found that is worth failing for."""
-    USAGE = 2
-    """The command line is wrong, or its output cannot be written where it says."""
-    TARGET = 3
-    """The target cannot be opened, or the reader crashed before it had read the tasks."""
-    ERRORS = 4
-    """Captured with errors; the output is written."""
 
 
 class _OutputClosedError(Exception):
@@ -163,14 +151,6 @@ def _known_errors() -> dict[type[BaseException], int]:
     }
 
 
-_program = False
-
-
-def is_program() -> bool:
-    """Whether this process is the command, and not a program that called :func:`main` with words of its own."""
-    return _program
-
-
 #: What every program may expect to have, and what to say where it is missing.
 _STREAMS = (
     ("stdin", "standard input", "<"),
@@ -202,9 +182,8 @@ def _say(text: str) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command and exit: one clear line on stderr for an error, never a traceback without --debug."""
-    global _program
-    _program = args is None
-    if _program:
+    note_program(args is None)
+    if args is None:
         _check_streams()
     debug = "--debug" in (sys.argv[1:] if args is None else args)
     from explorer.target.privilege import harden_process

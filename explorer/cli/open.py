@@ -44,7 +44,7 @@ def open_command(arguments: TargetArguments, interval: float | None, against: st
         )
     words = reader_words(arguments) if not guess else ["live", *reader_words(arguments)]
     from explorer.tui.run import run_app
-    from explorer.tui.state import Session
+    from explorer.tui.session.state import Session
 
     recorded = spec is not None and spec.kind == "recording"
     return run_app(
@@ -56,6 +56,7 @@ def open_command(arguments: TargetArguments, interval: float | None, against: st
             against,
             recording=spec.path if spec is not None and recorded else None,
             moment=spec.moment if spec is not None and recorded else None,
+            plugins=arguments.plugin_set(),
         )
     )
 

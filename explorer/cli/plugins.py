@@ -18,14 +18,14 @@ def plugins_command(arguments: TargetArguments, format_: str) -> None:
     from explorer.model import escape_text
     from explorer.output.markdown import print_markdown
     from explorer.output.table import Table, TableColumn
-    from explorer.plugin import list_plugins
 
-    snapshot = read_snapshot(arguments) if arguments.is_named() else None
+    plugins = arguments.plugin_set()
+    snapshot = read_snapshot(arguments, plugins=plugins) if arguments.is_named() else None
     columns = [TableColumn("PLUGIN"), TableColumn("NEEDS"), TableColumn("TITLE")]
     if snapshot is not None:
         columns.insert(2, TableColumn("HERE"))
     rows = []
-    for listing in list_plugins(arguments.plugins):
+    for listing in plugins.listings:
         modules = " or ".join(f"module {name}" for name in listing.needs_modules)
         needs = [part for part in (modules, *listing.needs_symbols) if part]
         row = [listing.name, " and ".join(needs) or "-", listing.title or f"unreadable: {listing.origin}"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from .formats import OutputFile
-from .main import ExitCode
+from .process import ExitCode
 from .targets import ProgressLine, say_broken
 
 if TYPE_CHECKING:
@@ -146,9 +146,9 @@ class RecordArguments:
 
     def plugins(self) -> list[Plugin]:
         """What a frame is captured with: what unpacks the initramfs is known to its plugin alone."""
-        from explorer.plugin import load_plugins
+        from explorer.plugin import PluginSet
 
-        loaded = load_plugins()
+        loaded = PluginSet().loaded
         if self.all_plugins:
             say_broken(loaded)
             return list(loaded.plugins)

@@ -55,7 +55,7 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
         with open_kernel(spec, arguments.open_options(), progress) as kernel:
             give_up_rights(spec, output)
             with capture_errors(kernel):
-                loaded = arguments.load_plugins()
+                loaded = arguments.plugin_set().loaded
                 broken, plugins = say_broken(loaded), loaded.plugins
                 if redact:
                     from explorer.capture.redact_slice import redact_slice

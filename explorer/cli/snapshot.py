@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from .formats import OutputFile
-from .main import ExitCode
+from .process import ExitCode
 from .targets import TargetArguments, read_snapshot, say_broken, target_options
 
 if TYPE_CHECKING:
@@ -56,12 +56,13 @@ def snapshot_command(
     arguments.name()
     if output is not None:
         check_writable(output)
-    snapshot = read_snapshot(arguments, output=output)
+    plugins = arguments.plugin_set()
+    snapshot = read_snapshot(arguments, output=output, plugins=plugins)
     form = format_ or format_of(output)
     if redact:
         from explorer.output.redacted import redact_and_encode
 
-        loaded = arguments.load_plugins()
+        loaded = plugins.loaded
         broken = say_broken(loaded, snapshot)
         snapshot, content = redact_and_encode(snapshot, loaded.plugins, form)
         with open_output(output) as out:

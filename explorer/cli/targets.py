@@ -18,7 +18,7 @@ from explorer.caller import allow_strangers
 if TYPE_CHECKING:
     from explorer.capture.capture import CaptureStats
     from explorer.model import Snapshot
-    from explorer.plugin import LoadedPlugins
+    from explorer.plugin import LoadedPlugins, PluginSet
     from explorer.target.crash import CrashGuard
     from explorer.target.kernel import OpenKernel, OpenOptions
     from explorer.target.spec import TargetSpec
@@ -100,10 +100,11 @@ class TargetArguments:
             use_cache=self.cache,
         )
 
-    def load_plugins(self) -> LoadedPlugins:
-        from explorer.plugin import load_plugins
+    def plugin_set(self) -> PluginSet:
+        """The plugins that were asked for: a command makes the set once, and hands it on."""
+        from explorer.plugin import PluginSet
 
-        return load_plugins(self.plugins)
+        return PluginSet(self.plugins)
 
 
 class _Size(click.ParamType[int]):
@@ -229,14 +230,22 @@ class ProgressLine:
 
 
 def read_snapshot(
-    arguments: TargetArguments, *, output: Path | None = None, keeps_rights: bool = False
+    arguments: TargetArguments,
+    *,
+    output: Path | None = None,
+    keeps_rights: bool = False,
+    plugins: PluginSet | None = None,
 ) -> Snapshot:
     """The snapshot of a target; see :func:`read_named_snapshot`."""
-    return read_named_snapshot(arguments, output=output, keeps_rights=keeps_rights)[0]
+    return read_named_snapshot(arguments, output=output, keeps_rights=keeps_rights, plugins=plugins)[0]
 
 
 def read_named_snapshot(
-    arguments: TargetArguments, *, output: Path | None = None, keeps_rights: bool = False
+    arguments: TargetArguments,
+    *,
+    output: Path | None = None,
+    keeps_rights: bool = False,
+    plugins: PluginSet | None = None,
 ) -> tuple[Snapshot, str]:
     """The snapshot of a target, captured from a kernel or loaded from a file; and what to call it, not escaped.
 
@@ -246,6 +255,7 @@ def read_named_snapshot(
 
     :param output: what will be written
     :param keeps_rights: another target will be opened
+    :param plugins: what collects; those of the arguments, if the command has no use for them itself
 
     :raises TargetError: if the target cannot be opened
     :raises SnapshotError: if it is a snapshot file that cannot be read
@@ -279,7 +289,9 @@ def read_named_snapshot(
             if not keeps_rights:
                 give_up_rights(spec, output)
             guard.doing("it loaded the plugins")
-            snapshot = capture_kernel(kernel, arguments.load_plugins(), progress, stats, guard)
+            snapshot = capture_kernel(
+                kernel, (plugins or arguments.plugin_set()).loaded, progress, stats, guard
+            )
     finally:
         guard.release()
         progress.clear(guard.crashed)
@@ -298,7 +310,7 @@ def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
     from explorer.target.crash import CrashGuard, fork_reader
     from explorer.target.errors import TargetError
 
-    from .main import is_program
+    from .process import is_program
 
     global _guard
     if not is_program():
@@ -320,7 +332,7 @@ def give_up_rights(spec: TargetSpec, output: Path | None) -> None:
     """
     from explorer.target.privilege import Needs, give_up_rights
 
-    from .main import is_program
+    from .process import is_program
 
     if spec.kind != "live" and not is_program():
         return
@@ -334,7 +346,7 @@ def say_broken(loaded: LoadedPlugins, snapshot: Snapshot | None = None) -> int:
 
     For commands whose output has no place for it.
     """
-    from .main import ExitCode
+    from .process import ExitCode
 
     known = set() if snapshot is None else {(error.where, error.why) for error in snapshot.errors}
     for broken in loaded.errors:

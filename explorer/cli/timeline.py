@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .formats import OutputFile
-from .main import ExitCode
+from .process import ExitCode
 from .snapshot import FORMATS, format_of, warn_of_errors, write_snapshot
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _give_up_rights(file: Path, output: Path | None = None) -> None:
     """Before a byte of it is read. Not of a program that called the command."""
     from explorer.target.privilege import Needs, give_up_rights
 
-    from .main import is_program
+    from .process import is_program
 
     if is_program():
         give_up_rights(Needs((file,), () if output is None else (output,)))

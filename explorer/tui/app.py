@@ -1,182 +1,249 @@
-"""The app: its screens, the keys that work everywhere, themes, help and copying."""
+"""The app: composes what is read, what plays, the screens and the ways between them; keys, modes and themes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
+from textual import on
 from textual.app import SystemCommand
 from textual.binding import BindingType
 from textual.screen import Screen
+from textual.timer import Timer
 
-from explorer.model import Snapshot, escape_text
-from explorer.tui.keys import hidden, shown
+from explorer.model import Snapshot
 
-from .debug_info import debug_lines
-from .faults import FAULT_MODE
-from .keymap import apply_keymap, keymap_complaint
-from .palette import interval_commands, key_commands, sort_commands
-from .playing import PlayingApp
-from .screens.compare import CompareScreen
-from .screens.events import EventsScreen
-from .screens.fault import FaultScreen
-from .screens.info import TextScreen, help_lines
-from .screens.overview import OverviewScreen
+from .debug_info import copy_text, debug_lines
+from .faults import FAULT_MODE, GuardedApp
+from .keys import APP_KEYS
+from .navigation import KERNEL, MODES, Navigator
+from .palette import palette_commands
+from .screens.base import BrowserScreen
+from .screens.info import TextScreen, help_screen
 from .screens.problem import ProblemScreen
 from .screens.prompt import TargetPrompt
-from .screens.reading import ReadingScreen
-from .screens.subsystems import SubsystemsScreen
-from .screens.tables import FindingsScreen, FsStructsScreen, MountsScreen
-from .screens.tasks import TasksScreen
-from .screens.timeline import TimelineScreen
-from .settings import config_directory, load_settings, save_settings, write_clipboard
-from .state import Session, View
-from .themes import THEME_CYCLE, THEMES
+from .screens.tables import FindingsScreen
+from .session.state import Session, View
+from .session.viewing import Viewing
+from .themes import Look
+from .typeahead import GO
+from .widgets.timeline_bar import TimelineBar
 
 __all__ = ("ExplorerApp",)
 
+_TICK_S = 0.5
+_NEEDS_VIEW = frozenset({"browse", "kernel", "refresh_target", "next_interval", "compare", "event_log"})
 
-class ExplorerApp(PlayingApp):
+
+class ExplorerApp(GuardedApp):
     """Browses one snapshot at a time, and compares it with another."""
 
     TITLE = "nullfs-explorer"
     CSS_PATH = "app.tcss"
-    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012  # textual declares it so
-        (0, "-narrow"),
-        (100, "-normal"),
-        (150, "-wide"),
-    ]
-    MODES: ClassVar[dict[str, Any]] = {
-        "overview": OverviewScreen,
-        "tasks": TasksScreen,
-        "fs_structs": FsStructsScreen,
-        "mounts": MountsScreen,
-        "subsystems": SubsystemsScreen,
-        "findings": FindingsScreen,
-        "events": EventsScreen,
-        "compare": CompareScreen,
-        "timeline": TimelineScreen,
-        "reading": ReadingScreen,
-        "problem": ProblemScreen,
-        FAULT_MODE: FaultScreen,
-    }
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-tall")]  # noqa: RUF012  # textual declares it so
-    BINDINGS: ClassVar[list[BindingType]] = [
-        shown("o", "browse('overview')", "go.overview", "Overview", "The verdict and the worlds"),
-        shown("t", "browse('tasks')", "go.tasks", "Tasks", "Every task, by fs_struct"),
-        shown("f", "browse('fs_structs')", "go.fs_structs", "fs", "fs_structs: users, holders, root, pwd"),
-        shown("m", "browse('mounts')", "go.mounts", "Mounts", "Mounts, a tree per namespace"),
-        shown("s", "browse('subsystems')", "go.subsystems", "Subsys", "Subsystems: what the plugins report"),
-        shown("n", "browse('findings')", "go.findings", "Findings", "What is wrong, worst first"),
-        hidden(
-            "L",
-            "log",
-            "go.events",
-            "Event log: what changed since it is looked at; of a recording, all of it",
-        ),
-        hidden("equals_sign", "compare", "go.compare", "Compare with a second target"),
-        hidden("K", "kernel", "app.kernel", "The kernel, the capture, what was not readable"),
-        hidden("r", "refresh_target", "app.refresh", "Read the target again"),
-        hidden("R", "next_interval", "app.interval", "Read again by itself: 1, 2, 5, 10 s, off"),
-        hidden("X", "stop_reading", "app.stop", "Stop reading again"),
-        hidden("T", "next_theme", "app.theme", "The next theme; it is remembered"),
-        hidden("ctrl+z", "suspend_process", "app.suspend", "To the shell; fg comes back"),
-        hidden("exclamation_mark", "debug_info", "app.debug", "For a bug report"),
-        shown("question_mark", "help", "app.help", "Help", "The keys that work here"),
-        shown("q", "quit", "app.quit", "Quit", "End the app"),
-    ]
+    # Textual declares these so.
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (150, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-tall")]  # noqa: RUF012
+    MODES: ClassVar[dict[str, Any]] = MODES
+    BINDINGS: ClassVar[list[BindingType]] = APP_KEYS
 
     def __init__(self, session: Session | None = None, snapshot: Snapshot | None = None) -> None:
-        super().__init__(session or Session(), None if snapshot is None else View(snapshot))
+        super().__init__()
+        session = session or Session()
+        view = None if snapshot is None else View(snapshot, plugins=session.plugins)
+        self.viewing = Viewing(session, self, view)
+        self.source, self.player = self.viewing.source, self.viewing.player
         self.other: View | None = None
-        """The second target, where there is one."""
-        self.settings, self._complaint = load_settings()
-        for theme in THEMES:
-            self.register_theme(theme)
-        if self.settings.theme in self.available_themes:
-            self.theme = self.settings.theme
-        self.set_keymap(apply_keymap(self.settings.keymap))
+        self._navigator = Navigator(self, lambda: self.view)
+        self.go_to = self._navigator.go_to
+        self.filter_tasks = self.action_inside = self._navigator.filter_tasks
+        self.show_finding = self._navigator.show_finding
+        self._look = Look(self)
 
     async def on_mount(self) -> None:
-        self.theme_changed_signal.subscribe(self, lambda theme: self._remember_theme(theme.name))
         # After fg the terminal is blank, and Textual would only send what changes.
         self.app_resume_signal.subscribe(self, lambda _: self._repaint())
-        for complaint in (self._complaint, keymap_complaint(self.settings.keymap)):
-            if complaint is not None:
-                self.say(escape_text(complaint))
+        for complaint in self._look.watch():
+            self.say(complaint)
         if self.view is not None:
-            self.name_window()
-            await self.switch_mode("overview")
-        self.start_reading()
+            await self.show_mode("overview")
+        self.set_interval(_TICK_S, self._tick)
+        self.viewing.begin()
 
     def _repaint(self) -> None:
         self.refresh(layout=True)
         self.screen.refresh(layout=True)
 
-    async def action_log(self) -> None:
-        await self.action_browse("events" if self.playback is None else "timeline")
+    # -- what is shown ---------------------------------------------------------------------------------------
 
-    # -- comparing -------------------------------------------------------------------------------------------
+    @property
+    def view(self) -> View | None:
+        return self.viewing.view
+
+    @property
+    def status(self) -> str:
+        return self.viewing.status(paused=self._is_paused)
+
+    @property
+    def marks(self) -> Mapping[tuple[str, int | None], str] | None:
+        return self.viewing.marks
+
+    @property
+    def _is_paused(self) -> bool:
+        """Nobody looks: the terminal says that it has not the focus. Suspended, the whole process stands still."""
+        return not self.app_focus
+
+    def _browser(self) -> BrowserScreen | None:
+        """The screen that shows the view; ``None`` where another one does, or none is left as the app ends."""
+        screens = self._screen_stacks.get(self._current_mode)
+        return screens[-1] if screens and isinstance(screens[-1], BrowserScreen) else None
+
+    def catch_up(self) -> None:
+        self.title = self.viewing.title
+        screen = self._browser()
+        if screen is not None:
+            screen.catch_up()
+
+    def show_moment(self) -> None:
+        if isinstance(self.screen, BrowserScreen):
+            self.screen.show_moment()
+
+    async def show_mode(self, mode: str) -> None:
+        self.title = self.viewing.title
+        await self.switch_mode(mode)
+
+    def _tick(self) -> None:
+        self.viewing.tick(self._is_paused)
+        screen = self._browser()
+        if screen is not None:
+            screen.show_status()
+
+    # -- what a session asks for -----------------------------------------------------------------------------
+
+    def later(self, seconds: float, call: Callable[[], Awaitable[None]]) -> Timer:
+        return self.set_timer(seconds, call)
+
+    def go(self, work: Awaitable[Any]) -> None:
+        self.run_worker(work, group=GO)
+
+    def work(self, work: Awaitable[Any]) -> None:
+        self.run_worker(work, group="reader")
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def action_refresh_target(self) -> None:
+        self.viewing.read_again()
+
+    def action_read_again(self) -> None:
+        self.viewing.read()
+
+    async def action_stop_reading(self) -> None:
+        await self.source.target.cancel()
+
+    def action_next_interval(self) -> None:
+        self.source.next_interval()
+
+    def action_set_interval_s(self, seconds: float | None) -> None:
+        self.source.schedule.interval = seconds
+
+    def action_open_sample(self) -> None:
+        self.viewing.open_sample()
+
+    def can_use_sudo(self) -> bool:
+        # In a browser there is no terminal in which sudo could ask.
+        return self.source.can_use_sudo(terminal=self._driver is not None and not self._driver.is_web)
+
+    def action_read_with_sudo(self) -> None:
+        if not self.can_use_sudo():
+            return
+        with self.suspend():
+            allowed = self.source.ask_sudo()
+        if allowed:
+            self.viewing.read()
+        elif isinstance(self.screen, ProblemScreen):
+            self.screen.show_reason()
+
+    # -- a recording -----------------------------------------------------------------------------------------
+
+    def action_record(self, do: str, *arguments: int) -> None:
+        """What keys do with a recording: a method of the player."""
+        getattr(self.player, do)(*arguments)
+
+    def action_first_seen(self) -> None:
+        finding = self.screen.finding() if isinstance(self.screen, FindingsScreen) else None
+        if finding is not None:
+            self.player.show_first(finding)
+
+    @on(TimelineBar.Sought)
+    def _sought(self, event: TimelineBar.Sought) -> None:
+        self.player.seek(event.index)
+
+    # -- going places ----------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that lead nowhere now are neither shown nor obeyed."""
+        if action in ("record", "first_seen"):
+            fits = action == "record" or isinstance(self.screen, FindingsScreen)
+            return self.player.playback is not None and fits
+        if action == "browse" and self.current_mode == FAULT_MODE:
+            return False  # its own keys make the screen anew that failed
+        if action in _NEEDS_VIEW:
+            return self.view is not None
+        if action == "stop_reading":
+            return self.source.target.is_reading
+        return action != "read_with_sudo" or self.can_use_sudo()
+
+    async def action_browse(self, mode: str) -> None:
+        if self.view is not None:
+            await self.switch_mode(mode)
+
+    async def action_log(self) -> None:
+        await self.action_browse("events" if self.player.playback is None else "timeline")
+
+    async def action_filter(self) -> None:
+        await self._navigator.type_filter()
+
+    def action_kernel(self) -> None:
+        self._navigator.show_object(KERNEL)
 
     async def action_compare(self) -> None:
         """The comparison, if there is one; on its own screen, or where there is none, ask for a second target."""
         if self.other is not None and self.current_mode != "compare":
             await self.switch_mode("compare")
         else:
-            self.push_screen(TargetPrompt(""))
+            self.compare_with("")
+
+    def action_compare_with_another(self) -> None:
+        self.compare_with("")
 
     def compare_with(self, name: str) -> None:
+        """Ask for a second target, beginning with this one."""
         self.push_screen(TargetPrompt(name))
+
+    def compare_later(self, other: View) -> None:
+        self.call_later(self.show_other, other)
 
     async def show_other(self, other: View) -> None:
         """Compare with a second target that has been read."""
         self.other = other
-        await self.open_screen("compare")
+        await self._navigator.open_screen("compare")
 
     # -- help, themes, copying -------------------------------------------------------------------------------
 
-    def action_set_interval_s(self, seconds: float | None) -> None:
-        self.schedule.interval = seconds
+    def say(self, text: str) -> None:
+        self.notify(text, markup=False)
 
     def action_help(self) -> None:
-        bindings = list(self.screen.active_bindings.values())
-        keys = {active.binding.key: self.get_key_display(active.binding) for active in bindings}
-        self.push_screen(TextScreen("keys that work here", help_lines(bindings, keys)))
+        self.push_screen(help_screen(self))
 
     def action_debug_info(self) -> None:
-        self.push_screen(TextScreen("debug info: for a bug report; c copies it", debug_lines(self)))
+        lines = debug_lines(self, self.source.session, self.view, self.faults)
+        self.push_screen(TextScreen("debug info: for a bug report; c copies it", lines))
 
     def action_next_theme(self) -> None:
-        names = [name for name in THEME_CYCLE if name in self.available_themes]
-        position = names.index(self.theme) if self.theme in names else -1
-        self.theme = names[(position + 1) % len(names)]
-        self.say(f"theme {self.theme}")
-
-    def _remember_theme(self, name: str) -> None:
-        if name != self.settings.theme:
-            self.settings = replace(self.settings, theme=name)
-            problem = save_settings(self.settings)
-            if problem is not None:
-                self.say(f"The theme is not remembered: {problem}")
+        self.say(f"theme {self._look.next_theme()}")
 
     def copy_text(self, text: str) -> None:
-        """To the clipboard of the terminal (OSC 52), and to a file for terminals that refuse it."""
-        self.copy_to_clipboard(text)
-        problem = write_clipboard(text)
-        where = problem or str(config_directory() / "copied.txt")
-        shown = text if len(text) <= 200 else f"{text[:200]}…"
-        self.notify(f"{shown}\n\nalso in {escape_text(where)}", title="copied", markup=False)
+        copy_text(self, text)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """The palette."""
-        yield from key_commands(self, screen)
-        yield from sort_commands(screen)
-        if self.session.running and self.view is not None:
-            yield from interval_commands(self)
-        if self.view is not None:
-            yield SystemCommand("Compare with another target", "A second kernel", self._ask_again)
-        yield SystemCommand("Theme", "Choose from all themes", self.action_change_theme)
-
-    def _ask_again(self) -> None:
-        self.compare_with("")
+        return palette_commands(self, screen, self.view is not None, self.source.session.running)

@@ -1,27 +1,29 @@
-"""What a bug report needs to know of the app and of what it shows. All text is escaped."""
+"""What a bug report needs to know of the app and of what it shows; and how text leaves it. All text is escaped."""
 
 from __future__ import annotations
 
 import os
 import platform
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 import textual
+from textual.app import App
 
 from explorer import __version__
 from explorer.model import escape_text
 
 from .faults import Fault
-from .readings import ReadingApp
-from .settings import config_directory
-from .state import View
-from .travel import KERNEL
+from .navigation import KERNEL
+from .session.state import Session, View
+from .settings import config_directory, write_clipboard
 from .views.detail import describe
 
-__all__ = ("debug_lines", "fault_lines")
+__all__ = ("copy_text", "debug_lines", "fault_lines")
 
 
-def debug_lines(app: ReadingApp) -> list[str]:
+def debug_lines(app: App[Any], session: Session, view: View | None, faults: Iterable[Fault]) -> list[str]:
     """Versions, terminal, reader, kernel, and the faults so far."""
     lines = [
         f"nullfs-explorer {__version__}, textual {textual.__version__}, Python {platform.python_version()}",
@@ -29,11 +31,11 @@ def debug_lines(app: ReadingApp) -> list[str]:
         f"colours {app.console.color_system}, theme {app.theme}",
         f"system {platform.system()} {platform.release()} {platform.machine()}, uid {os.geteuid()}",
         f"settings {escape_text(str(config_directory()))}",
-        f"reader {escape_text(sys.executable)} -m explorer snapshot {escape_text(app.session.target)}",
+        f"reader {escape_text(sys.executable)} -m explorer snapshot {escape_text(session.target)}",
     ]
-    if app.view is not None:
-        lines += ["", *_facts_of(app.view)]
-    for fault in reversed(app.faults):
+    if view is not None:
+        lines += ["", *_facts_of(view)]
+    for fault in reversed([*faults]):
         lines += ["", *fault_lines(fault)]
     return lines
 
@@ -49,3 +51,11 @@ def _facts_of(view: View) -> list[str]:
     for error in view.audit.errors:
         lines.append(escape_text(f"{'audit failed':<15} {error.where}: {error.why}"))
     return lines
+
+
+def copy_text(app: App[Any], text: str) -> None:
+    """To the clipboard of the terminal (OSC 52), and to a file for terminals that refuse it."""
+    app.copy_to_clipboard(text)
+    where = write_clipboard(text) or str(config_directory() / "copied.txt")
+    shown = text if len(text) <= 200 else f"{text[:200]}…"
+    app.notify(f"{shown}\n\nalso in {escape_text(where)}", title="copied", markup=False)

@@ -12,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from textual import events
+from textual.app import App
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.worker import WorkerFailed
@@ -19,9 +21,9 @@ from textual.worker import WorkerFailed
 from explorer.model import escape_text
 
 from .settings import write_fault
-from .typeahead import TypeAheadApp
+from .typeahead import TypeAhead
 
-__all__ = ("FAULT_MODE", "Fault", "Guarded", "GuardedApp")
+__all__ = ("FAULT_MODE", "Fault", "FaultLog", "Guarded", "GuardedApp")
 
 FAULT_MODE = "fault"
 _MOST_FAULTS = 20
@@ -57,53 +59,82 @@ class Guarded(MessagePump):
             _keep_alive(self, error)
 
 
-class GuardedApp(Guarded, TypeAheadApp):
-    """An app that shows its faults instead of ending with them."""
+class FaultLog:
+    """The faults so far, the oldest dropped."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.faults: deque[Fault] = deque(maxlen=_MOST_FAULTS)
-        self.shown_fault: Fault | None = None
+        self.shown: Fault | None = None
         """The first since the screen of faults was left."""
-        self._fault_times: deque[float] = deque(maxlen=_STORM)
+        self._times: deque[float] = deque(maxlen=_STORM)
 
-    def _handle_exception(self, error: Exception) -> None:
-        """What Textual calls for every exception that nobody caught."""
+    def strikes_again(self) -> bool:
+        """Count an exception. True: there are so many that no screen helps."""
         now = time.monotonic()
-        storm = len(self._fault_times) == _STORM and now - self._fault_times[0] < _STORM_S
-        self._fault_times.append(now)
-        if not self._running or self._exit or storm or self._current_mode == FAULT_MODE:
-            super()._handle_exception(error)
-            return
-        fault = self.take_fault(error)
-        # What fails next is often its consequence: the first is the one to see.
-        self.shown_fault = self.shown_fault or fault
-        self.call_later(self._show_fault)
+        storm = len(self._times) == _STORM and now - self._times[0] < _STORM_S
+        self._times.append(now)
+        return storm
 
-    def take_fault(self, error: BaseException) -> Fault:
-        """Write a fault down."""
+    def take(self, error: BaseException, where: str) -> Fault:
+        """Write a fault down. :param where: the mode of the app"""
         if isinstance(error, WorkerFailed):
             error = error.error
         trace = "".join(traceback.format_exception(error))
         lines = tuple(escape_text(line) for line in trace.splitlines())
         when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         what = escape_text(f"{type(error).__name__}: {error}")
-        saved = write_fault("\n".join((f"{when}  {self._current_mode}", *lines)))
-        fault = Fault(when, self._current_mode, what, lines, escape_text(saved))
+        saved = write_fault("\n".join((f"{when}  {where}", *lines)))
+        fault = Fault(when, where, what, lines, escape_text(saved))
         self.faults.append(fault)
         return fault
+
+
+class GuardedApp(App[None]):
+    """An app that shows its faults on a screen of their own, and goes on; and whose keys wait for one another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fault_log = FaultLog()
+        self._type_ahead = TypeAhead(self)
+
+    @property
+    def faults(self) -> deque[Fault]:
+        return self.fault_log.faults
+
+    async def on_event(self, event: events.Event) -> None:
+        if not await self._type_ahead.take(event):
+            await super().on_event(event)
+
+    async def _dispatch_message(self, message: Message) -> None:
+        try:
+            await super()._dispatch_message(message)
+        except Exception as error:  # noqa: BLE001  # reported, and shown
+            _keep_alive(self, error)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """What Textual calls for every exception that nobody caught."""
+        storm = self.fault_log.strikes_again()
+        if not self._running or self._exit or storm or self._current_mode == FAULT_MODE:
+            super()._handle_exception(error)
+            return
+        fault = self.take_fault(error)
+        # What fails next is often its consequence: the first is the one to see.
+        self.fault_log.shown = self.fault_log.shown or fault
+        self.call_later(self._show_fault)
+
+    def take_fault(self, error: BaseException) -> Fault:
+        """Write a fault down."""
+        return self.fault_log.take(error, self._current_mode)
 
     async def _show_fault(self) -> None:
         if self._current_mode != FAULT_MODE:
             await self.switch_mode(FAULT_MODE)
 
-    async def forget(self, mode: str) -> None:
-        """Let a mode's screens go: they are made anew when somebody goes there. Not for the one on the screen."""
-        await self.remove_mode(mode)
-        self.add_mode(mode, self.MODES[mode])
-
-    async def rebuild(self, mode: str) -> None:
-        """Make a mode's screens anew, and go there."""
-        await self.forget(mode)
-        self.shown_fault = None
+    async def leave_fault(self, mode: str) -> None:
+        """Let the screens go that failed, those of a mode, too, and go there: they are made anew."""
+        broken = {fault.where for fault in self.faults} - {mode, self.current_mode}
+        for each in (*broken, mode):
+            await self.remove_mode(each)
+            self.add_mode(each, self.MODES[each])
+        self.fault_log.shown = None
         await self.switch_mode(mode)

@@ -8,16 +8,32 @@ from typing import Any
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from .refresh import INTERVALS
 from .screens.tasks import TasksScreen
+from .session.schedule import INTERVALS
 
-__all__ = ("interval_commands", "key_commands", "sort_commands")
+__all__ = ("palette_commands",)
 
 #: Keys that move about: no commands.
 _MOVES = ("table.", "text.", "door.", "filter.", "prompt.")
 
 
-def key_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]:
+def palette_commands(
+    app: App[Any], screen: Screen[Any], shows: bool, running: bool
+) -> Iterator[SystemCommand]:
+    """What applies now. :param shows: there is a view; :param running: of a kernel that runs"""
+    yield from _key_commands(app, screen)
+    yield from _sort_commands(screen)
+    if shows:
+        if running:
+            yield from _interval_commands(app)
+        ask = "compare_with_another"
+        yield SystemCommand(
+            "Compare with another target", "A second kernel", lambda: app.run_worker(app.run_action(ask))
+        )
+    yield SystemCommand("Theme", "Choose from all themes", app.action_change_theme)
+
+
+def _key_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]:
     """Every key that works here, once."""
     for active in screen.active_bindings.values():
         binding = active.binding
@@ -31,7 +47,7 @@ def key_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]:
             )
 
 
-def sort_commands(screen: Screen[Any]) -> Iterator[SystemCommand]:
+def _sort_commands(screen: Screen[Any]) -> Iterator[SystemCommand]:
     """On the task table: each column to order by."""
     if isinstance(screen, TasksScreen) and screen.tasks is not None:
         for column in screen.tasks.columns:
@@ -42,7 +58,7 @@ def sort_commands(screen: Screen[Any]) -> Iterator[SystemCommand]:
             )
 
 
-def interval_commands(app: App[Any]) -> Iterator[SystemCommand]:
+def _interval_commands(app: App[Any]) -> Iterator[SystemCommand]:
     """For a kernel that runs: each interval."""
     for interval in INTERVALS:
         title = "Read again only when asked" if interval is None else f"Read again every {interval:g} s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .app import ExplorerApp
-from .state import Session
+from .session.state import Session
 from .themes import theme_for
 
 __all__ = ("run_app",)

@@ -1,10 +1,20 @@
-"""The app's themes. Colour repeats what the words say; every tone is told apart without it."""
+"""The themes, and what the user has set. Colour repeats what the words say; every tone is told apart without it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from textual.app import App
 from textual.theme import Theme
 
-__all__ = ("THEMES", "THEME_CYCLE", "theme_for")
+from explorer.model import escape_text
+
+from .keymap import apply_keymap, keymap_complaint
+from .settings import load_settings, save_settings
+
+__all__ = ("THEMES", "THEME_CYCLE", "Look", "theme_for")
 
 
 def _quiet(tone: str) -> dict[str, str]:
@@ -75,3 +85,36 @@ def theme_for(theme: str, colours: str | None) -> str:
     :param colours: as Rich calls what the terminal can: ``standard`` is 16 colours
     """
     return _OF_16_COLOURS if theme == _DEFAULT and colours == "standard" else theme
+
+
+class Look:
+    """The theme and the keys of an app, as the user has set them; the theme is remembered."""
+
+    def __init__(self, app: App[Any]) -> None:
+        self._app = app
+        self._settings, self._complaint = load_settings()
+        for theme in THEMES:
+            app.register_theme(theme)
+        if self._settings.theme in app.available_themes:
+            app.theme = self._settings.theme
+        app.set_keymap(apply_keymap(self._settings.keymap))
+
+    def watch(self) -> Iterator[str]:
+        """From now on a theme that is chosen is remembered. What is wrong with the settings, escaped."""
+        self._app.theme_changed_signal.subscribe(self._app, lambda theme: self._remember(theme.name))
+        for complaint in (self._complaint, keymap_complaint(self._settings.keymap)):
+            if complaint is not None:
+                yield escape_text(complaint)
+
+    def next_theme(self) -> str:
+        names = [name for name in THEME_CYCLE if name in self._app.available_themes]
+        position = names.index(self._app.theme) if self._app.theme in names else -1
+        self._app.theme = names[(position + 1) % len(names)]
+        return self._app.theme
+
+    def _remember(self, name: str) -> None:
+        if name != self._settings.theme:
+            self._settings = replace(self._settings, theme=name)
+            problem = save_settings(self._settings)
+            if problem is not None:
+                self._app.notify(f"The theme is not remembered: {problem}", markup=False)

@@ -16,50 +16,55 @@ from textual.app import App
 from textual.message_pump import MessagePump
 from textual.worker import Worker, WorkerState
 
-from .background import note_input
+from .session.background import note_input
 
-__all__ = ("TypeAheadApp",)
+__all__ = ("GO", "TypeAhead")
 
 #: A queue that has not moved for so long does not hold up the keyboard.
 _PATIENCE_S = 2.0
 #: What a key sets going: the focused widget tells the screen, the screen changes the widget, which tells the screen.
 _ROUNDS = 2
 #: Group of workers that lead to another screen.
-_GO = "go"
+GO = "go"
 
 
-class TypeAheadApp(App[None]):
-    """An app for people who type faster than it draws."""
+class TypeAhead:
+    """For people who type faster than an app draws."""
 
-    async def on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.Key) and not event.is_forwarded:
-            note_input()
-            await self._settle()
-            if await self._run_binding(event):
-                return
-        await super().on_event(event)
+    def __init__(self, app: App[Any]) -> None:
+        self._app = app
+
+    async def take(self, event: events.Event) -> bool:
+        """Do what a key is bound to. False: it is bound to nothing, or no key, and goes Textual's own way."""
+        if not isinstance(event, events.Key) or event.is_forwarded:
+            return False
+        note_input()
+        await self._settle()
+        return await self._run_binding(event)
 
     async def _run_binding(self, event: events.Key) -> bool:
         """Run what the key is bound to, unless the focused widget takes the key as text."""
-        if self.screen.maximized is not None:
+        app = self._app
+        if app.screen.maximized is not None:
             return False  # Textual's own escape
-        if await self._check_bindings(event.key, priority=True):
+        if await app._check_bindings(event.key, priority=True):
             return True
-        focused = self.focused
+        focused = app.focused
         if focused is not None and focused.check_consume_key(event.key, event.character):
             return False
-        return await self._check_bindings(event.key)
+        return await app._check_bindings(event.key)
 
     async def _settle(self) -> None:
         """Wait until the widgets that have the keyboard have dealt with their messages."""
-        for worker in list(self.workers):
-            if worker.group == _GO and worker.state is WorkerState.RUNNING:
+        app = self._app
+        for worker in list(app.workers):
+            if worker.group == GO and worker.state is WorkerState.RUNNING:
                 await _finished(worker)
         for _ in range(_ROUNDS):
-            focused = self.focused
-            pumps = [self.screen] if focused is None else [*focused.ancestors_with_self]
+            focused = app.focused
+            pumps = [app.screen] if focused is None else [*focused.ancestors_with_self]
             for pump in pumps:
-                if pump is not self and not await _drained(pump):
+                if pump is not app and not await _drained(pump):
                     return
 
 

@@ -4,16 +4,50 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from typing import Literal
 
 from explorer.analysis.accounting import reconcile
 from explorer.model import Mount, MountNamespace, PathRef, Placement, Snapshot, Task, TaskKind, kernel_bytes
 from tests.kernels.lab import Identity, Oracle, OracleTask
 from tests.kernels.lab.oracle import OracleErrno
 
-__all__ = ("common_tasks", "disagreements", "task_differences")
+__all__ = ("common_tasks", "disagreements", "misplaced", "task_differences")
 
 _PATH_MAX = 4096
 _ROOTS = (Placement.INIT_ROOT, Placement.NS_ROOT, Placement.NULLFS_NS_ROOT)
+
+
+#: Where the lively scenario's states have their roots, on every kernel.
+_LIVELY_ROOTS = {
+    "chroot": Placement.CHROOT,
+    "chdir": Placement.INIT_ROOT,
+    "detached-root": Placement.DETACHED,
+    "detached-cwd": Placement.INIT_ROOT,
+    "container": Placement.NS_ROOT,
+    "ns-plain": Placement.NS_ROOT,
+    "root-deleted": Placement.CHROOT,
+    "cross-root": Placement.INIT_ROOT,
+}
+
+
+def misplaced(snapshot: Snapshot, states: dict[str, int]) -> list[str]:
+    """The states of the lively scenario whose root, or detached working directory, is not placed as it was made."""
+    fs_of = {task.pid: task.owned_fs for task in snapshot.tasks if task.kind is not TaskKind.IDLE}
+
+    def placement(state: str, which: Literal["root", "pwd"]) -> Placement | None:
+        fs = snapshot.fs_by_address[fs_of[states[state]] or 0]
+        place = fs.root if which == "root" else fs.pwd
+        return None if place is None else place.placement
+
+    found = {state: placement(state, "root") for state in _LIVELY_ROOTS}
+    wrong = [
+        f"{state}: its root is placed in {found[state]}, not {expected}"
+        for state, expected in _LIVELY_ROOTS.items()
+        if found[state] is not expected
+    ]
+    if (pwd := placement("detached-cwd", "pwd")) is not Placement.DETACHED:
+        wrong.append(f"detached-cwd is placed in {pwd}")
+    return wrong
 
 
 def common_tasks(before: Oracle, after: Oracle) -> list[OracleTask]:

@@ -9,10 +9,10 @@ import pytest
 
 from explorer.analysis.changes import EventKind
 from explorer.tui.app import ExplorerApp
-from explorer.tui.event_log import LogEntry
 from explorer.tui.screens.events import EventsScreen
 from explorer.tui.screens.tasks import TasksScreen
-from explorer.tui.state import Session
+from explorer.tui.session.event_log import LogEntry
+from explorer.tui.session.state import Session
 from tests.kernels.lab import Guest
 from tests.tui.conftest import Pilots, press, screen_text
 
@@ -55,7 +55,9 @@ async def until(pilot: Pilots, met: Callable[[], bool]) -> None:
 
 
 def about(app: ExplorerApp, kind: EventKind, word: str = "") -> list[LogEntry]:
-    return [entry for entry in app.log_book.newest_first() if entry.what == kind.value and word in entry.text]
+    return [
+        entry for entry in app.source.log.newest_first() if entry.what == kind.value and word in entry.text
+    ]
 
 
 def chrooter(app: ExplorerApp) -> int:
@@ -83,7 +85,7 @@ def test_what_tasks_do_between_two_readings_is_marked_and_logged_and_the_selecti
         assert still is not None and still.address == selected.address
         moved = about(app, EventKind.ROOT, "/jail2")
         assert [entry.reference.address for entry in moved if entry.reference] == [target]
-        assert about(app, EventKind.APPEARED, "sleep"), app.log_book.newest_first()
+        assert about(app, EventKind.APPEARED, "sleep"), app.source.log.newest_first()
         lines = screen_text(app).splitlines()
         assert any(line.startswith("~") and "jail2" in line for line in lines), lines
         assert any(line.startswith("+") and "sleep" in line for line in lines), lines
@@ -92,7 +94,7 @@ def test_what_tasks_do_between_two_readings_is_marked_and_logged_and_the_selecti
         text = screen_text(app)
         assert "root changed" in text and "/jail2" in text and "task added" in text
         # Enter on the line leads to the task.
-        at = [entry.what for entry in app.log_book.newest_first()].index(EventKind.ROOT.value)
+        at = [entry.what for entry in app.source.log.newest_first()].index(EventKind.ROOT.value)
         app.screen.table.put_cursor(at)
         await press(pilot, "enter")
         here: object = app.screen
@@ -111,7 +113,7 @@ def test_the_interval_shows_by_itself_that_a_task_is_gone(guest: Guest) -> None:
         await until(pilot, lambda: bool(about(app, EventKind.GONE, "sleep")))
         assert "every 1 s" in app.status
         await press(pilot, "R", "R", "R", "R")  # 2, 5, 10 s, off
-        assert app.schedule.interval is None
+        assert app.source.schedule.interval is None
 
     app = watch(guest, steps, interval=1.0)
     assert not about(app, EventKind.REBOOT)
@@ -121,10 +123,10 @@ def test_a_guest_that_is_gone_is_a_failure_that_keeps_the_last_view(guest: Guest
     async def steps(app: ExplorerApp, pilot: Pilots) -> None:
         guest.close()
         before = app.view
-        await until(pilot, lambda: app.schedule.failures > 1)
+        await until(pilot, lambda: app.source.schedule.failures > 1)
         assert app.view is before
         assert "NOT READ AGAIN" in app.status
-        assert any(entry.what == "not read again" for entry in app.log_book.newest_first())
+        assert any(entry.what == "not read again" for entry in app.source.log.newest_first())
         assert not app.faults
 
     watch(guest, steps, interval=1.0)

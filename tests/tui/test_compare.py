@@ -16,7 +16,7 @@ from explorer.output.snapshots import write_json
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.compare import CompareScreen
 from explorer.tui.screens.prompt import TargetPrompt
-from explorer.tui.state import Session, View
+from explorer.tui.session.state import Session, View
 from explorer.tui.views.comparison import comparison_table, select_differences
 from explorer.tui.views.completion import complete_target, longest_common
 from tests.conftest import DATA, silent_qemu
@@ -154,7 +154,7 @@ def test_a_reading_again_of_the_first_target_compares_anew(saved: Snapshot, late
         await app.show_other(View(later))
         screen = await shown(app, pilot)
         assert len(screen.source())
-        await app._show(View(later, number=1))
+        app.source.show(View(later, number=1))
         await press(pilot)
         assert not any(each.kind == "task" for each in screen.source().records)
 

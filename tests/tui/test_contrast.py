@@ -13,7 +13,7 @@ from textual.widgets._toast import Toast
 
 from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
-from explorer.tui.state import View
+from explorer.tui.session.state import View
 from explorer.tui.themes import THEMES
 
 from .conftest import Pilots, press

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from explorer.output.snapshots import load_snapshot, write_jsonl
-from explorer.tui import reader as reader_module
 from explorer.tui.app import ExplorerApp
-from explorer.tui.reader import Reader, Reading
+from explorer.tui.session import child as reader_module
+from explorer.tui.session.child import Reader, Reading
+from explorer.tui.session.state import Session
 from explorer.tui.settings import keep_snapshot
-from explorer.tui.state import Session
 from tests.conftest import SAMPLE, capture_file
 from tests.crashing import crashing_plugin
 
@@ -121,9 +121,9 @@ def test_a_reading_that_the_user_stops_is_not_saved(tmp_path: Path, own_settings
         while not told.exists():
             await pilot.pause(0.02)
         await press(pilot, "escape")
-        while app.target.is_reading or not app.failure:
+        while app.source.target.is_reading or not app.source.failure:
             await pilot.pause(0.02)
-        assert "as you asked" in app.failure and app.view is None
+        assert "as you asked" in app.source.failure and app.view is None
 
     drive(app, steps)
     assert kept_files(own_settings) == []

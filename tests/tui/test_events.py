@@ -11,13 +11,13 @@ from textual import events
 from explorer.analysis.changes import Changes, EventKind, find_changes
 from explorer.model import Finding, Reference, Severity, Snapshot
 from explorer.tui.app import ExplorerApp
-from explorer.tui.event_log import EventLog
-from explorer.tui.reader import ReaderFailure, Reading
-from explorer.tui.refresh import INTERVALS, Schedule, age
 from explorer.tui.screens.events import EventsScreen
 from explorer.tui.screens.tasks import TasksScreen
-from explorer.tui.state import Session
-from explorer.tui.target import QUIET_S, Target
+from explorer.tui.session.child import ReaderFailure, Reading
+from explorer.tui.session.event_log import EventLog
+from explorer.tui.session.schedule import INTERVALS, Schedule, age
+from explorer.tui.session.state import Session
+from explorer.tui.session.target import QUIET_S, Target
 
 from .conftest import SAVED, Golden, Pilots, drive, press, screen_text
 from .later import make_later
@@ -212,7 +212,7 @@ def test_a_reading_again_marks_rows_and_fills_the_log_and_enter_goes_to_the_task
         text = screen_text(app)
         assert "root changed" in text and "\\e[31m[bold]evil\\n\\u202e" in text
         assert all(character.isprintable() for character in text.replace("\n", ""))
-        at = next(i for i, e in enumerate(app.log_book.newest_first()) if e.what == "root changed")
+        at = next(i for i, e in enumerate(app.source.log.newest_first()) if e.what == "root changed")
         app.screen.table.put_cursor(at)
         await press(pilot, "enter")
         selected = screen.selected()
@@ -230,9 +230,9 @@ def test_what_is_gone_says_so_in_the_log_and_leads_nowhere(
     async def steps(pilot: Pilots) -> None:
         await press(pilot, "r", "L")
         assert isinstance(app.screen, EventsScreen)
-        while len(app.screen.table.source or ()) != len(app.log_book):
+        while len(app.screen.table.source or ()) != len(app.source.log):
             await pilot.pause(0.02)  # it is on the screen before it shows what has happened
-        at = next(i for i, e in enumerate(app.log_book.newest_first()) if e.what == "task gone")
+        at = next(i for i, e in enumerate(app.source.log.newest_first()) if e.what == "task gone")
         app.screen.table.put_cursor(at)
         await press(pilot, "enter")
         assert isinstance(app.screen, EventsScreen)
@@ -313,7 +313,7 @@ def test_a_failure_keeps_the_view_says_so_once_and_is_tried_again(
         assert app.view is before
         assert "NOT READ AGAIN" in app.status
         assert sum("Not read again" in note.message for note in app._notifications) == 1
-        assert [entry.text for entry in app.log_book.newest_first()] == ["no kernel", "no \\e[31m kernel"]
+        assert [entry.text for entry in app.source.log.newest_first()] == ["no kernel", "no \\e[31m kernel"]
         while app.view is before:
             await pilot.pause(0.05)
         assert "NOT READ AGAIN" not in app.status
@@ -327,7 +327,7 @@ def test_a_saved_snapshot_is_never_read_again_by_itself(saved: Snapshot) -> None
     async def steps(pilot: Pilots) -> None:
         before = app.view
         await press(pilot, "R")
-        assert app.schedule.interval is None
+        assert app.source.schedule.interval is None
         assert any("does not change" in note.message for note in app._notifications)
         assert "old" not in app.status and app.view is before
 
@@ -360,8 +360,8 @@ def test_the_event_log_looks_as_it_did(
 
     async def draw() -> str:
         async with app.run_test(size=size) as pilot:
-            app.log_book.note("not read again", "qemu:/tmp/x: nobody listens", NOON, "bad")
-            app.log_book.add_events(changes.events, NOON)
+            app.source.log.note("not read again", "qemu:/tmp/x: nobody listens", NOON, "bad")
+            app.source.log.add_events(changes.events, NOON)
             await press(pilot, "L", "j")
             return screen_text(app)
 

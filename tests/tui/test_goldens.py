@@ -9,7 +9,7 @@ import pytest
 from explorer.analysis.audit import AuditReport
 from explorer.model import Finding, Severity, Snapshot
 from explorer.tui.app import ExplorerApp
-from explorer.tui.state import View
+from explorer.tui.session.state import View
 from explorer.tui.views.tasks import task_reference
 
 from .conftest import Golden, press, screen_text
@@ -57,7 +57,7 @@ def app_with_findings(snapshot: Snapshot) -> ExplorerApp:
     app = ExplorerApp(snapshot=snapshot)
     view = View(snapshot)
     view.__dict__["audit"] = some_findings(snapshot)
-    app.view = view
+    app.source.view = view
     return app
 
 

@@ -13,9 +13,10 @@ from explorer.model import Snapshot, escape_text
 from explorer.recording.reader import Recording
 from explorer.recording.writer import RecordingWriter
 from explorer.tui.app import ExplorerApp
+from explorer.tui.screens.overview import OverviewScreen
 from explorer.tui.screens.tables import FindingsScreen, TableScreen
 from explorer.tui.screens.timeline import TimelineScreen
-from explorer.tui.state import Session
+from explorer.tui.session.state import Session, View
 from explorer.tui.views.timeline import TimelineText, spark
 from tests.tui.conftest import Golden, Pilots, press, screen_text
 
@@ -40,7 +41,7 @@ def play(
 
     async def run() -> None:
         async with app.run_test(size=size) as pilot:
-            while app.view is None and not app.failure:
+            while app.view is None and not app.source.failure:
                 await pilot.pause(0.02)
             await app.workers.wait_for_complete()
             await pilot.pause()
@@ -52,8 +53,8 @@ def play(
 
 
 def index_of(app: ExplorerApp) -> int:
-    assert app.playback is not None
-    return app.playback.index
+    assert app.player.playback is not None
+    return app.player.playback.index
 
 
 def shown_tasks(app: ExplorerApp) -> int:
@@ -134,8 +135,8 @@ def test_frames_that_could_not_be_read_are_never_on_the_screen(boot: Recording) 
 
 def test_brackets_stop_at_every_event_and_at_nothing_else() -> None:
     async def steps(app: ExplorerApp, pilot: Pilots) -> None:
-        assert app.playback is not None
-        playback = app.playback
+        assert app.player.playback is not None
+        playback = app.player.playback
         frames = sorted({event.frame for event in playback.timeline.events})
         await press(pilot, "left_curly_bracket")
         seen = [index_of(app)]
@@ -149,22 +150,25 @@ def test_brackets_stop_at_every_event_and_at_nothing_else() -> None:
     play(steps)
 
 
-def test_playing_goes_on_to_the_end_and_stops_there(boot: Recording) -> None:
+def test_playing_goes_on_to_the_end_and_stops_there(boot: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     async def steps(app: ExplorerApp, pilot: Pilots) -> None:
-        assert app.playback is not None
-        playback = app.playback
+        assert app.player.playback is not None
+        playback = app.player.playback
         await press(pilot, "plus", "plus", "plus")
         assert playback.speed == 10
-        began, seen = playback.index, set()
+        begin, seen = playback.readable.index(playback.index), [playback.index]
+        screen, show = app.screen, OverviewScreen.show_view
+
+        def show_view(overview: OverviewScreen, view: View) -> None:
+            seen.append(playback.index)
+            show(overview, view)
+
+        monkeypatch.setattr(OverviewScreen, "show_view", show_view)
         await pilot.press("p")
-        for _ in range(2000):
-            seen.add(playback.index)
+        while playback.playing:
             await pilot.pause(0.01)
-            if not playback.playing and playback.index == playback.readable[-1]:
-                break
-        assert len(seen) > 3, f"frames between {began} and the end were to be seen, and not only {seen}"
-        assert not playback.playing
-        assert playback.index == playback.readable[-1]
+        await pilot.pause()
+        assert app.screen is screen and seen == playback.readable[begin:], "every frame is shown, to the end"
         assert "paused" in screen_text(app)
         await press(pilot, "minus")
         assert playback.speed == 5
@@ -174,16 +178,16 @@ def test_playing_goes_on_to_the_end_and_stops_there(boot: Recording) -> None:
 
 def test_a_cursor_that_was_moved_while_it_plays_is_not_taken_away() -> None:
     async def steps(app: ExplorerApp, pilot: Pilots) -> None:
-        assert app.playback is not None
+        assert app.player.playback is not None
         await press(pilot, "L", "left_curly_bracket")
         assert isinstance(app.screen, TimelineScreen)
         table = app.screen.table
         await press(pilot, "g")
-        app.playback.playing = True
-        app.show_frame(app.playback.readable[-1])
+        app.player.playback.playing = True
+        app.player.show_frame(app.player.playback.readable[-1])
         await press(pilot)
-        assert (index_of(app), table.row) == (app.playback.readable[-1], 0)
-        app.playback.playing = False
+        assert (index_of(app), table.row) == (app.player.playback.readable[-1], 0)
+        app.player.playback.playing = False
         await press(pilot, "comma")
         assert table.row > 0, "a step leads the cursor along again"
 
@@ -192,9 +196,9 @@ def test_a_cursor_that_was_moved_while_it_plays_is_not_taken_away() -> None:
 
 def test_a_key_stops_playing_where_it_is() -> None:
     async def steps(app: ExplorerApp, pilot: Pilots) -> None:
-        assert app.playback is not None
+        assert app.player.playback is not None
         await press(pilot, "left_curly_bracket", "p", "p")
-        assert not app.playback.playing
+        assert not app.player.playback.playing
         stopped = index_of(app)
         await pilot.pause(0.3)
         assert index_of(app) == stopped
@@ -204,22 +208,22 @@ def test_a_key_stops_playing_where_it_is() -> None:
 
 def test_a_click_on_the_bar_goes_to_that_moment() -> None:
     async def steps(app: ExplorerApp, pilot: Pilots) -> None:
-        assert app.playback is not None
-        text = TimelineText(app.playback, 120)
+        assert app.player.playback is not None
+        text = TimelineText(app.player.playback, 120)
         expected = text.frame_at(60)
         await pilot.click("#timeline", offset=(60, 1))
         await app.workers.wait_for_complete()
         await pilot.pause()
         assert expected is not None
-        assert index_of(app) == app.playback.nearest(expected)
+        assert index_of(app) == app.player.playback.nearest(expected)
 
     play(steps)
 
 
 def test_enter_on_an_event_goes_to_the_frame_that_shows_it_first() -> None:
     async def steps(app: ExplorerApp, pilot: Pilots) -> None:
-        assert app.playback is not None
-        events = app.playback.timeline.events
+        assert app.player.playback is not None
+        events = app.player.playback.timeline.events
         number = next(n for n, event in enumerate(events) if event.kind is EventKind.SWITCH_ROOT)
         await press(pilot, "L")
         assert isinstance(app.screen, TimelineScreen), app.faults
@@ -238,9 +242,9 @@ def test_enter_on_an_event_goes_to_the_frame_that_shows_it_first() -> None:
 
 def test_a_finding_leads_to_the_frame_in_which_it_begins() -> None:
     async def steps(app: ExplorerApp, pilot: Pilots) -> None:
-        assert app.playback is not None
-        span = app.playback.timeline.borrows[0]
-        app.show_frame(span.last)
+        assert app.player.playback is not None
+        span = app.player.playback.timeline.borrows[0]
+        app.player.show_frame(span.last)
         await press(pilot, "n")
         assert isinstance(app.screen, FindingsScreen)
         rules = [finding.rule for finding in app.screen.source().records]
@@ -253,9 +257,9 @@ def test_a_finding_leads_to_the_frame_in_which_it_begins() -> None:
 
 def test_tasks_that_changed_since_the_frame_before_are_marked() -> None:
     async def steps(app: ExplorerApp, pilot: Pilots) -> None:
-        assert app.playback is not None and app.view is not None
-        span = app.playback.timeline.borrows[0]
-        app.show_frame(span.first)
+        assert app.player.playback is not None and app.view is not None
+        span = app.player.playback.timeline.borrows[0]
+        app.player.show_frame(span.first)
         await press(pilot, "o")
         assert app.view.changes.marks["task", span.address] == "~"
 
@@ -286,8 +290,8 @@ def test_the_timeline_reads_as_before(size: tuple[int, int], golden: Golden) -> 
     name = f"{size[0]}x{size[1]}"
 
     async def steps(app: ExplorerApp, pilot: Pilots) -> None:
-        assert app.playback is not None
-        app.show_frame(app.playback.timeline.borrows[0].first + 1)
+        assert app.player.playback is not None
+        app.player.show_frame(app.player.playback.timeline.borrows[0].first + 1)
         await press(pilot, "o")
         golden(f"playback-overview-{name}", screen_text(app))
         await press(pilot, "L")
@@ -301,9 +305,9 @@ def test_a_damaged_recording_is_a_message_and_no_crash(tmp_path: Path) -> None:
     path.write_bytes(BOOT.read_bytes()[:40])
 
     async def steps(app: ExplorerApp, pilot: Pilots) -> None:
-        assert app.playback is None
-        assert "it was cut off at once" in app.failure
-        assert "".join(app.failure.split()) in "".join(screen_text(app).split())
+        assert app.player.playback is None
+        assert "it was cut off at once" in app.source.failure
+        assert "".join(app.source.failure.split()) in "".join(screen_text(app).split())
 
     play(steps, path)
 
@@ -315,7 +319,7 @@ def test_a_recording_that_was_cut_off_shows_the_frames_it_has(tmp_path: Path, bo
 
     async def steps(app: ExplorerApp, pilot: Pilots) -> None:
         assert app.view is not None
-        assert 0 < len(app.playback.recording if app.playback else ()) < len(boot)
+        assert 0 < len(app.player.playback.recording if app.player.playback else ()) < len(boot)
         assert app.view.snapshot == boot.frame(index_of(app)).snapshot
 
     play(steps, path)

@@ -12,8 +12,8 @@ import pytest
 
 from explorer.output.snapshots import SnapshotError, load_snapshot, write_jsonl
 from explorer.output.stream import SnapshotStream
-from explorer.tui import reader as reader_module
-from explorer.tui.reader import Reader, ReaderFailure, Reading, run_doctor
+from explorer.tui.session import child as reader_module
+from explorer.tui.session.child import Reader, ReaderFailure, Reading, run_doctor
 from tests.conftest import SAMPLE, Run
 
 from .conftest import SAVED

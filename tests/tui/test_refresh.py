@@ -7,7 +7,7 @@ from pathlib import Path
 from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.overview import OverviewScreen
-from explorer.tui.state import Session, View
+from explorer.tui.session.state import Session, View
 from tests.conftest import silent_qemu
 
 from .conftest import SAVED, Pilots, drive, press
@@ -35,13 +35,13 @@ def test_a_refresh_that_hangs_can_be_stopped_and_the_screen_works_meanwhile(
     async def steps(pilot: Pilots) -> None:
         before = app.view
         await pilot.press("r")
-        while not app.activity:
+        while not app.source.activity:
             await pilot.pause(0.02)
         await pilot.press("t")
         await pilot.pause()
         assert tasks_screen(app).tasks is not None
         await press(pilot, "X")
-        assert not app.activity and app.view is before
+        assert not app.source.activity and app.view is before
         assert any("as you asked" in note.message for note in app._notifications)
 
     with silent_qemu(tmp_path) as target:
@@ -72,7 +72,7 @@ def test_where_the_selected_object_is_gone_the_cursor_stays_at_its_place(saved: 
         assert selected is not None and screen.table.row == 5
         later = saved.model_copy(deep=True)
         later.tasks[:] = [task for task in later.tasks if task.address != selected.address]
-        app.view = View(later)
+        app.source.view = View(later)
         screen.catch_up()
         await press(pilot)
         assert screen.table.row == 5

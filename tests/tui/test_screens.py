@@ -21,7 +21,7 @@ from explorer.tui.screens.problem import ProblemScreen
 from explorer.tui.screens.subsystems import SubsystemsScreen
 from explorer.tui.screens.tables import FindingsScreen, FsStructsScreen, MountsScreen
 from explorer.tui.screens.tasks import TasksScreen
-from explorer.tui.state import Session
+from explorer.tui.session.state import Session
 from explorer.tui.views.tasks import task_reference
 from explorer.tui.widgets.door_box import DoorBox
 

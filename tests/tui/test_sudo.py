@@ -26,7 +26,7 @@ APP = """
 import os
 os.geteuid = lambda: 1000
 from explorer.tui.run import run_app
-from explorer.tui.state import Session
+from explorer.tui.session.state import Session
 raise SystemExit(run_app(Session(({target!r},{more}), guess=True, running=True)))
 """
 

@@ -67,7 +67,7 @@ async def crosses(pilot: Pilots, table: VirtualTable) -> None:
 
 
 async def copies(pilot: Pilots, screen: TableScreen) -> None:
-    app, table = screen.explorer, screen.table
+    app, table = pilot.app, screen.table
     cells = [cell.strip() for cell in table.cells_at_cursor()]
     await keys(pilot, "c")
     assert app.clipboard == cells[0]

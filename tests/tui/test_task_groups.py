@@ -10,7 +10,7 @@ import pytest
 
 from explorer.analysis.query_index import TaskIndex, selected
 from explorer.model import Snapshot
-from explorer.tui.background import give_way, in_background, note_input
+from explorer.tui.session.background import give_way, in_background, note_input
 from explorer.tui.views.task_groups import TaskGroups
 
 
@@ -65,5 +65,5 @@ def test_the_screens_own_thread_is_never_made_to_wait_for_itself(monkeypatch: py
         raise AssertionError(f"it slept for {seconds} s")
 
     note_input()
-    monkeypatch.setattr("explorer.tui.background.time.sleep", sleep)
+    monkeypatch.setattr("explorer.tui.session.background.time.sleep", sleep)
     give_way()

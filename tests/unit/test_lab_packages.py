@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels.lab.errors import LabError
+from tests.kernels.lab.errors import LabError, NoSuchKernelError
 from tests.kernels.lab.kernels import Kernel, release_key
-from tests.kernels.lab.packages import Package, PackageSet, choose_newest, kernel_package_names
+from tests.kernels.lab.packages import (
+    Apt,
+    Package,
+    PackageSet,
+    choose_newest,
+    kernel_package_names,
+    series_of,
+)
 from tests.kernels.lab.sources import Mirror, find_mirror, parse_deb822, parse_one_line
 
 NAMES = (
@@ -24,6 +31,14 @@ NAMES = (
     "linux-binary-7.3.4+deb13-cloud-amd64",
     "linux-modules-7.3.4+deb13-cloud-amd64",
     "linux-binary-7.3.5+deb13-cloud-amd64",
+    "linux-image-7.3.4+deb13-rt-amd64",
+    "linux-binary-7.3.4+deb13-rt-amd64",
+    "linux-modules-7.3.4+deb13-rt-amd64",
+    "linux-image-7.3.4+deb13-amd64",
+    "linux-image-7.4-cloud-amd64",
+    "linux-binary-7.4-cloud-amd64",
+    "linux-modules-7.4-cloud-amd64",
+    "linux-binary-7.4-rt-amd64",
     "linux-headers-7.3.4+deb13-cloud-amd64",
     "linux-image-cloud-amd64",
 )
@@ -38,6 +53,59 @@ def test_a_short_line_does_not_match_a_longer_one() -> None:
 
 def test_other_flavours_and_architectures_are_no_kernel_of_the_lab() -> None:
     assert list(kernel_package_names("6.12", NAMES)) == ["6.12.107+deb13-cloud-amd64"]
+
+
+def test_a_binary_whose_modules_left_the_archive_is_taken_only_if_its_line_has_nothing_whole() -> None:
+    names = ("linux-image-7.0.9+deb13-cloud-amd64", "linux-binary-7.0.9+deb13-cloud-amd64")
+    assert kernel_package_names("7.0", names) == {"7.0.9+deb13-cloud-amd64": (names[1],)}
+    assert "7.3.5+deb13-cloud-amd64" not in kernel_package_names("7.3", NAMES)
+
+
+def test_a_flavour_is_taken_only_by_the_line_that_names_it() -> None:
+    assert list(kernel_package_names("6.1-rt", NAMES)) == ["6.1.0-50-rt-amd64"]
+    assert list(kernel_package_names("6.1-amd64", NAMES)) == ["6.1.0-50-amd64"]
+    assert list(kernel_package_names("7.3-amd64", NAMES)) == ["7.3.4+deb13-amd64"]
+    assert kernel_package_names("7.3-rt", NAMES) == {
+        "7.3.4+deb13-rt-amd64": (
+            "linux-binary-7.3.4+deb13-rt-amd64",
+            "linux-modules-7.3.4+deb13-rt-amd64",
+        )
+    }
+
+
+def test_a_kernel_without_a_patch_level_is_a_candidate_and_of_no_series_yet() -> None:
+    assert kernel_package_names("rc", NAMES) == {
+        "7.4-cloud-amd64": ("linux-binary-7.4-cloud-amd64", "linux-modules-7.4-cloud-amd64")
+    }
+    assert kernel_package_names("7.4", NAMES) == {}
+    assert series_of(NAMES) == {"6.1", "6.12", "7.3"}
+
+
+class ArchiveOf(Apt):
+    """An archive that has these packages: name -> version."""
+
+    def __init__(self, versions: dict[str, str]) -> None:
+        self.versions = versions
+
+    def _names(self) -> list[str]:
+        return list(self.versions)
+
+    def _package(self, name: str) -> Package:
+        return Package(name, self.versions[name])
+
+
+def test_of_candidates_and_what_was_only_just_released_the_newest_is_taken() -> None:
+    versions = {
+        "linux-image-7.4-cloud-amd64": "7.4~rc7-1~exp1",
+        "linux-image-7.5+deb14-cloud-amd64": "7.5-1~exp1",
+        "linux-image-7.5-cloud-amd64": "7.5~rc8-1~exp1",
+    }
+    assert ArchiveOf(versions).resolve("rc").release == "7.5+deb14-cloud-amd64"
+
+
+def test_a_series_that_no_suite_has_is_told_from_a_mirror_that_does_not_answer() -> None:
+    with pytest.raises(NoSuchKernelError, match=r"no suite of .* has a kernel 7\.6"):
+        ArchiveOf({"linux-image-7.4.1-cloud-amd64": "7.4.1-1"}).resolve("7.6")
 
 
 def test_a_split_kernel_is_its_binary_and_modules_and_never_the_empty_image() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from drgn import Architecture, Platform, Program
 
-from explorer.capture.layout import LayoutError, make_decoder
+from explorer.capture.decode import LayoutError, make_decoder
 from explorer.target.btf_types import BtfTypes
 from tests.unit.btf_builder import BtfBuilder
 

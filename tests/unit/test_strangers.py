@@ -56,7 +56,7 @@ _SNAPSHOT = "from tests.conftest import SAMPLE, capture_file\ns = capture_file(S
 _SUBSYSTEMS = "from explorer.tui.views.subsystems import find_subsystems\nfind_subsystems(s, None)"
 _CALLERS = {
     "load_plugins": "from explorer.plugin import load_plugins\nload_plugins()",
-    "the app's audit": f"{_SNAPSHOT}from explorer.tui.state import View\nView(s).audit",
+    "the app's audit": f"{_SNAPSHOT}from explorer.tui.session.state import View\nView(s).audit",
     "the app's subsystems": f"{_SNAPSHOT}{_SUBSYSTEMS}",
 }
 

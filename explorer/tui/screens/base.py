@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
-
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -13,12 +11,10 @@ from textual.widgets import Footer, Static
 
 from explorer.model import display_width
 from explorer.tui.faults import Guarded
-from explorer.tui.state import View
+from explorer.tui.session.state import View
+from explorer.tui.shell import Shell, shell_of
 from explorer.tui.views.overview import fit_header
 from explorer.tui.widgets.timeline_bar import TimelineBar
-
-if TYPE_CHECKING:
-    from explorer.tui.app import ExplorerApp
 
 __all__ = ("BrowserScreen",)
 
@@ -32,9 +28,8 @@ class BrowserScreen(Guarded, Screen[None]):
         self._header_texts = ("", "")
 
     @property
-    def explorer(self) -> ExplorerApp:
-        """The app, as what it is."""
-        return cast("ExplorerApp", self.app)
+    def shell(self) -> Shell:
+        return shell_of(self)
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="headerbar"):
@@ -66,7 +61,7 @@ class BrowserScreen(Guarded, Screen[None]):
 
     def catch_up(self) -> None:
         """Show the app's view, if that is not what is shown."""
-        view = self.explorer.view
+        view = self.shell.view
         if view is None or not self.is_there:
             return
         self.show_status()
@@ -84,10 +79,10 @@ class BrowserScreen(Guarded, Screen[None]):
 
     def show_status(self) -> None:
         """The header: it says what is going on, and how old what is shown is."""
-        view = self.explorer.view
+        view = self.shell.view
         if view is None or not self.is_there:
             return
-        activity, status = self.explorer.activity, self.explorer.status
+        activity, status = self.shell.source.activity, self.shell.status
         state = f" {status} " if status else ""
         header = activity or fit_header(self.header(view), self.size.width - 1 - display_width(state))
         texts = (f" {header}", state)
@@ -99,4 +94,4 @@ class BrowserScreen(Guarded, Screen[None]):
     def show_moment(self) -> None:
         """The bar of a recording: where in it this is."""
         if self.is_mounted and self.query("#timeline"):
-            self.query_one("#timeline", TimelineBar).show_moment(self.explorer.playback)
+            self.query_one("#timeline", TimelineBar).show_moment(self.shell.player.playback)

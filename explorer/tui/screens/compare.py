@@ -15,7 +15,7 @@ from textual.worker import get_current_worker
 from explorer.analysis.comparison import KINDS, Comparison, Difference, compare_snapshots
 from explorer.model import Snapshot
 from explorer.tui.keys import hidden, shown
-from explorer.tui.state import View
+from explorer.tui.session.state import View
 from explorer.tui.views.comparison import (
     SIDES,
     compared,
@@ -79,19 +79,19 @@ class CompareScreen(TableScreen):
             yield DetailPane(id="detail")
 
     def header(self, view: View) -> str:
-        other = self.explorer.other
+        other = self.shell.other
         return view.header if other is None else f"compare: {compared(view.snapshot, other.snapshot)}"
 
     # -- comparing -------------------------------------------------------------------------------------------
 
     def catch_up(self) -> None:
         """The second target may be another one, too."""
-        if self.explorer.other is not self._other:
+        if self.shell.other is not self._other:
             self._shown = None
         super().catch_up()
 
     def show_view(self, view: View) -> None:
-        self._other = self.explorer.other
+        self._other = self.shell.other
         if self._other is None:
             self.query_one("#matched", Static).update(Content("no second target: = asks for one"))
             return
@@ -127,7 +127,7 @@ class CompareScreen(TableScreen):
 
     def _fill(self) -> None:
         """The rows that are wanted; the cursor stays with its difference, if that is among them."""
-        view, comparison = self.explorer.view, self._comparison
+        view, comparison = self.shell.view, self._comparison
         if view is None or comparison is None:
             return
         old = self.difference(self.table.row)
@@ -168,7 +168,7 @@ class CompareScreen(TableScreen):
             return
         detail = self._side_detail(difference, side)
         if detail is None:
-            self.explorer.say(f"It is not in {SIDES[side]}.")
+            self.shell.say(f"It is not in {SIDES[side]}.")
             return
         detail.title = f"{SIDES[side]}: {detail.title}"
         self.pane.snapshot = self._snapshot(side)
@@ -177,11 +177,11 @@ class CompareScreen(TableScreen):
         self.pane.focus()
 
     def action_where(self) -> None:
-        view = self.explorer.view
+        view = self.shell.view
         if view is not None and self.pane.snapshot is view.snapshot:
             super().action_where()
         else:
-            self.explorer.say("The other screens show the first target; this is in the second.")
+            self.shell.say("The other screens show the first target; this is in the second.")
 
     # -- what is shown ---------------------------------------------------------------------------------------
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.tui.event_log import MOST_ENTRIES, LogEntry
-from explorer.tui.state import View
+from explorer.tui.session.event_log import MOST_ENTRIES, LogEntry
+from explorer.tui.session.state import View
 from explorer.tui.views.events import describe_entry, events_table
 from explorer.tui.views.facts import Detail
 from explorer.tui.views.records import RecordTable
@@ -25,11 +25,11 @@ class EventsScreen(TableScreen):
         self._added = -1
 
     def make_source(self, view: View) -> RecordTable[Any]:
-        self._added = self.explorer.log_book.added
-        return events_table(self.explorer.log_book.newest_first())
+        self._added = self.shell.source.log.added
+        return events_table(self.shell.source.log.newest_first())
 
     def header(self, view: View) -> str:
-        book = self.explorer.log_book
+        book = self.shell.source.log
         more = f", {book.dropped} older ones dropped" if book.dropped else ""
         return f"event log: {len(book)} of at most {MOST_ENTRIES}{more}   {view.header}"
 
@@ -44,7 +44,7 @@ class EventsScreen(TableScreen):
         self.table.show(source, row)
 
     def show_status(self) -> None:
-        book, view = self.explorer.log_book, self.explorer.view
+        book, view = self.shell.source.log, self.shell.view
         if self.is_current and self.is_mounted and view is not None:
             book.seen = book.added
             if self._added != book.added:
@@ -59,7 +59,7 @@ class EventsScreen(TableScreen):
         return entry
 
     def detail_of(self, row: int) -> Detail | None:
-        entry, view = self._entry(row), self.explorer.view
+        entry, view = self._entry(row), self.shell.view
         return None if entry is None or view is None else describe_entry(entry, view.snapshot)
 
     def choose(self, row: int) -> None:
@@ -68,6 +68,6 @@ class EventsScreen(TableScreen):
             next((fact.target for fact in detail.facts if fact.name == "about"), None) if detail else None
         )
         if target is not None:
-            self.explorer.go_to(target)
+            self.shell.go_to(target)
         else:
             super().choose(row)

@@ -29,7 +29,7 @@ class FaultScreen(NoticeScreen):
 
     @property
     def fault(self) -> Fault:
-        return self.explorer.shown_fault or self.explorer.faults[-1]
+        return self.shell.fault_log.shown or self.shell.fault_log.faults[-1]
 
     def on_screen_resume(self) -> None:
         fault = self.fault
@@ -48,16 +48,11 @@ class FaultScreen(NoticeScreen):
         await self.action_leave(self.fault.where)
 
     async def action_leave(self, mode: str) -> None:
-        app = self.explorer
-        if app.view is None:
-            mode = "problem"
-        for broken in {fault.where for fault in app.faults} - {mode, self.app.current_mode}:
-            await app.forget(broken)
-        await app.rebuild(mode)
+        await self.shell.leave_fault("problem" if self.shell.view is None else mode)
 
     def action_copy(self) -> None:
         fault = self.fault
-        self.explorer.copy_text("\n".join((f"{fault.when}  {fault.where}", *fault.trace)))
+        self.shell.copy_text("\n".join((f"{fault.when}  {fault.where}", *fault.trace)))
 
     def action_scroll(self, step: int) -> None:
         self.query_one("#faultbox").scroll_relative(y=step, animate=False)

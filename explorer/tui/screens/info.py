@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from textwrap import wrap
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import ActiveBinding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
@@ -14,8 +14,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer, Static
 
 from explorer.tui.keys import hidden, shown
+from explorer.tui.shell import shell_of
 
-__all__ = ("TextScreen", "help_lines")
+__all__ = ("TextScreen", "help_screen")
 
 #: What help calls a group, and the first parts of the ids that are in it; what is in none is of the screen's own.
 _GROUPS = (
@@ -94,8 +95,14 @@ class TextScreen(ModalScreen[None]):
         self.app.clear_notifications()  # they would lie on what they have nothing to do with
 
     def action_copy(self) -> None:
-        copy = getattr(self.app, "copy_text")  # noqa: B009  # the app is imported by nobody below it
-        copy(self._text)
+        shell_of(self).copy_text(self._text)
 
     def action_scroll(self, step: int) -> None:
         self.query_one("#textbody").scroll_relative(y=step, animate=False)
+
+
+def help_screen(app: App[Any]) -> TextScreen:
+    """The keys that work on the screen that is shown."""
+    bindings = list(app.screen.active_bindings.values())
+    keys = {active.binding.key: app.get_key_display(active.binding) for active in bindings}
+    return TextScreen("keys that work here", help_lines(bindings, keys))

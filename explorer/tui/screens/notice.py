@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
@@ -10,8 +10,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-if TYPE_CHECKING:
-    from explorer.tui.app import ExplorerApp
+from explorer.tui.shell import Shell, shell_of
 
 __all__ = ("NoticeScreen",)
 
@@ -33,8 +32,8 @@ class NoticeScreen(Screen[None]):
         yield Footer(show_command_palette=False, compact=True)
 
     @property
-    def explorer(self) -> ExplorerApp:
-        return cast("ExplorerApp", self.app)
+    def shell(self) -> Shell:
+        return shell_of(self)
 
     def say(self, part: str, text: str) -> None:
         """Put text, as it is, into ``reason``, ``ways`` or what scrolls."""

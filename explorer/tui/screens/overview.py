@@ -12,9 +12,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from explorer.model import Finding, Severity
-from explorer.tui.background import in_background
 from explorer.tui.keys import hidden, shown
-from explorer.tui.state import View
+from explorer.tui.session.background import in_background
+from explorer.tui.session.state import View
 from explorer.tui.views.records import findings_table
 from explorer.tui.widgets.door_box import DoorBox, titled_width
 from explorer.tui.widgets.virtual_table import VirtualTable
@@ -108,11 +108,11 @@ class OverviewScreen(BrowserScreen):
 
     @on(DoorBox.Entered)
     def _entered(self, event: DoorBox.Entered) -> None:
-        self.explorer.action_inside(event.door.query)
+        self.shell.filter_tasks(event.door.query)
 
     @on(VirtualTable.Chosen, "#findings")
     def _chosen(self, event: VirtualTable.Chosen) -> None:
-        self.explorer.show_finding(event.row)
+        self.shell.show_finding(event.row)
 
 
 def _findings_line(findings: list[Finding]) -> str:

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 
 from explorer.model import escape_text
 from explorer.tui.keys import shown
-from explorer.tui.reader import run_doctor
+from explorer.tui.session.child import run_doctor
 
 from .notice import NoticeScreen
 
@@ -34,14 +34,14 @@ class ProblemScreen(NoticeScreen):
 
     def show_reason(self) -> None:
         """Why there is nothing to show, and the ways on."""
-        app = self.explorer
-        target = escape_text(app.session.target)
-        guess = "No target was named, so the running kernel was tried.\n" if app.session.guess else ""
-        self.say("reason", f"{guess}Cannot read {target}:\n{app.failure}")
+        source = self.shell.source
+        target = escape_text(source.session.target)
+        guess = "No target was named, so the running kernel was tried.\n" if source.session.guess else ""
+        self.say("reason", f"{guess}Cannot read {target}:\n{source.failure}")
         ways = ["r  try again", "s  open the sample: a real dump of Linux 7.3.4, no root needed"]
-        if app.can_use_sudo():
+        if self.shell.can_use_sudo():
             ways.append("u  read it under sudo: only the reader runs as root, never this screen")
-        elif app.target.prefix:
+        elif source.target.prefix:
             ways[0] += "; the reader runs under sudo now"
         ways.append("q  quit; nullfs-explorer FILE opens a dump, --help lists all targets")
         self.say("ways", "\n".join(ways))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -16,14 +16,12 @@ from textual.widgets import Footer, Input, Static
 
 from explorer.model import escape_text
 from explorer.tui.faults import Guarded
-from explorer.tui.reader import ReaderFailure
-from explorer.tui.state import View
-from explorer.tui.target import Target
+from explorer.tui.session.child import ReaderFailure
+from explorer.tui.session.state import View
+from explorer.tui.session.target import Target
+from explorer.tui.shell import Shell, shell_of
 from explorer.tui.views.completion import complete_target, longest_common
 from explorer.tui.widgets.filter_box import NO_CONTROL
-
-if TYPE_CHECKING:
-    from explorer.tui.app import ExplorerApp
 
 __all__ = ("TargetPrompt",)
 
@@ -60,8 +58,8 @@ class TargetPrompt(Guarded, ModalScreen[None]):
         yield Footer(show_command_palette=False, compact=True)
 
     @property
-    def explorer(self) -> ExplorerApp:
-        return cast("ExplorerApp", self.app)
+    def shell(self) -> Shell:
+        return shell_of(self)
 
     @property
     def is_reading(self) -> bool:
@@ -119,9 +117,9 @@ class TargetPrompt(Guarded, ModalScreen[None]):
             return
         if name.startswith("~/"):
             name = str(Path(name).expanduser())
-        app = self.explorer
-        prefix = app.target.prefix if name == "live" else ()
-        self._target = Target((name, *app.session.options), prefix, self.tick)
+        source = self.shell.source
+        prefix = source.target.prefix if name == "live" else ()
+        self._target = Target((name, *source.session.options), prefix, self.tick)
         self._say("starting the reader")
         self.run_worker(self._read(self._target), group="reader")
 
@@ -133,11 +131,12 @@ class TargetPrompt(Guarded, ModalScreen[None]):
             self._say(error.reason, bad=True)
             return
         if self.is_attached:
-            view = View(reading.snapshot, reading.partial, 0, began)
-            app = self.explorer
-            await app.keep_partial(reading)  # before: this worker ends with its screen
+            shell = self.shell
+            plugins = shell.source.session.plugins
+            view = View(reading.snapshot, reading.partial, 0, began, plugins=plugins)
+            await shell.source.keep_partial(reading)  # before: this worker ends with its screen
             self.dismiss()
-            app.call_later(app.show_other, view)
+            shell.compare_later(view)
 
     async def action_leave(self) -> None:
         if self._target is not None and self._target.is_reading:

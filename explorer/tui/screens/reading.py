@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -13,9 +13,7 @@ from textual.widgets import Footer, Static
 
 from explorer.model import escape_text
 from explorer.tui.keys import shown
-
-if TYPE_CHECKING:
-    from explorer.tui.app import ExplorerApp
+from explorer.tui.shell import shell_of
 
 __all__ = ("ReadingScreen",)
 
@@ -42,7 +40,9 @@ class ReadingScreen(Screen[None]):
 
     def tick(self) -> None:
         """Say how far it is."""
-        app = cast("ExplorerApp", self.app)
-        target = escape_text(app.session.target)
+        source = shell_of(self).source
+        target = escape_text(source.session.target)
         self.query_one("#what", Static).update(Content(f"Reading {target}"))
-        self.query_one("#far", Static).update(Content(f"{app.target.progress}   {app.target.seconds:.0f} s"))
+        self.query_one("#far", Static).update(
+            Content(f"{source.target.progress}   {source.target.seconds:.0f} s")
+        )

@@ -8,7 +8,7 @@ from textual import work
 from textual.binding import BindingType
 
 from explorer.tui.keys import hidden
-from explorer.tui.state import View
+from explorer.tui.session.state import View
 from explorer.tui.views.facts import Detail
 from explorer.tui.views.records import RecordTable
 from explorer.tui.views.subsystems import Subsystem, describe_subsystem, subsystems_table
@@ -30,7 +30,7 @@ class SubsystemsScreen(TableScreen):
     def make_source(self, view: View) -> RecordTable[Any]:
         if not view.is_audited:
             self._audit(view)
-        return subsystems_table(view.snapshot, view.audit if view.is_audited else None)
+        return subsystems_table(view.snapshot, view.audit if view.is_audited else None, view.plugins)
 
     @work(thread=True, exclusive=True)
     def _audit(self, view: View) -> None:
@@ -51,19 +51,19 @@ class SubsystemsScreen(TableScreen):
         return found
 
     def detail_of(self, row: int) -> Detail | None:
-        subsystem, view = self.subsystem(), self.explorer.view
+        subsystem, view = self.subsystem(), self.shell.view
         return None if subsystem is None or view is None else describe_subsystem(subsystem, view.snapshot)
 
     def action_inside(self) -> None:
         subsystem = self.subsystem()
         if subsystem is not None and subsystem.query:
-            self.explorer.action_inside(subsystem.query)
+            self.shell.filter_tasks(subsystem.query)
         else:
-            self.explorer.say("It speaks for no task that is there now.")
+            self.shell.say("It speaks for no task that is there now.")
 
     def action_findings(self) -> None:
-        subsystem, view = self.subsystem(), self.explorer.view
+        subsystem, view = self.subsystem(), self.shell.view
         if subsystem is not None and view is not None and subsystem.findings:
-            self.explorer.show_finding(view.audit.findings.index(subsystem.findings[0]))
+            self.shell.show_finding(view.audit.findings.index(subsystem.findings[0]))
         else:
-            self.explorer.say("There is no finding about it.")
+            self.shell.say("There is no finding about it.")

@@ -13,7 +13,7 @@ from textual.containers import Container
 from explorer.model import Finding, Record, Reference
 from explorer.output.rows import RowSet
 from explorer.tui.keys import hidden
-from explorer.tui.state import View
+from explorer.tui.session.state import View
 from explorer.tui.views.detail import describe, describe_finding, row_text
 from explorer.tui.views.expressions import drgn_expression
 from explorer.tui.views.facts import Detail, detail_text
@@ -73,7 +73,7 @@ class TableScreen(BrowserScreen):
         selected = self.selected()
         self.pane.snapshot = view.snapshot
         source = self.make_source(view)
-        source.marks = self.explorer.marks
+        source.marks = self.shell.marks
         row = None if selected is None else source.find(selected)
         self._renewed = selected
         # Where the object is gone, the cursor stays at its place, not at the top.
@@ -99,7 +99,7 @@ class TableScreen(BrowserScreen):
     def detail_of(self, row: int) -> Detail | None:
         """What the pane shows for a row."""
         reference = self.selected()
-        view = self.explorer.view
+        view = self.shell.view
         return None if reference is None or view is None else describe(reference, view.snapshot)
 
     @on(VirtualTable.Moved, "#rows")
@@ -136,9 +136,9 @@ class TableScreen(BrowserScreen):
         else:
             text = self.table.cell_at_cursor() if what == "cell" else row_text(self.table.cells_at_cursor())
         if text:
-            self.explorer.copy_text(text)
+            self.shell.copy_text(text)
         else:
-            self.explorer.say(f"The {what} is empty: there is nothing to copy.")
+            self.shell.say(f"The {what} is empty: there is nothing to copy.")
 
     def row_set(self, view: View) -> RowSet | None:
         """The rows as the export writes them; ``None``: there are none."""
@@ -156,19 +156,19 @@ class TableScreen(BrowserScreen):
         )
 
     def action_export(self) -> None:
-        view = self.explorer.view
+        view = self.shell.view
         rows = None if view is None else self.row_set(view)
         if rows is None:
-            self.explorer.say("There are no rows to export.")
+            self.shell.say("There are no rows to export.")
         else:
             self.app.push_screen(ExportScreen(rows), self._exported)
 
     def _exported(self, said: str | None) -> None:
         if said is not None:
-            self.explorer.say(said)
+            self.shell.say(said)
 
     def action_copy_drgn(self) -> None:
-        view = self.explorer.view
+        view = self.shell.view
         detail = self.pane.detail
         if view is None or detail is None:
             return
@@ -176,17 +176,17 @@ class TableScreen(BrowserScreen):
         target = fact.target if fact is not None else None
         expression = drgn_expression(target, view.snapshot.kernel) if target else detail.expression
         if expression is None:
-            self.explorer.say("There is no drgn expression for this.")
+            self.shell.say("There is no drgn expression for this.")
         else:
-            self.explorer.copy_text(expression)
+            self.shell.copy_text(expression)
 
     def action_where(self) -> None:
         detail = self.pane.detail
         fact = self.pane.fact() if self.pane.has_focus else None
         if fact is not None and fact.target is not None:
-            self.explorer.go_to(fact.target)
+            self.shell.go_to(fact.target)
         elif detail is not None:
-            self.explorer.go_to(detail.reference)
+            self.shell.go_to(detail.reference)
 
 
 class FsStructsScreen(TableScreen):
@@ -230,11 +230,16 @@ class FindingsScreen(TableScreen):
         return findings_table(view.audit.findings)
 
     def detail_of(self, row: int) -> Detail | None:
-        source = self.source()
+        finding = self.finding(row)
+        return None if finding is None else describe_finding(finding)
+
+    def finding(self, row: int | None = None) -> Finding | None:
+        """The finding in a row; in the one under the cursor, if none is said."""
+        source, row = self.source(), self.table.row if row is None else row
         if source is None or not 0 <= row < len(source):
             return None
-        finding: Finding = source.records[row]
-        return describe_finding(finding)
+        found: Finding = source.records[row]
+        return found
 
     def show_finding(self, number: int) -> None:
         """Put the cursor on the n-th finding."""

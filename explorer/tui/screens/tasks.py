@@ -17,10 +17,10 @@ from explorer.analysis.facets import count_facets, toggle_term
 from explorer.analysis.query import QueryError, parse_query
 from explorer.model import Reference, display_width, escape_text
 from explorer.output.rows import RowSet, task_row_set
-from explorer.tui.background import give_way, in_background
-from explorer.tui.heap import MANY_TASKS, freeze_more
 from explorer.tui.keys import hidden, shown
-from explorer.tui.state import View
+from explorer.tui.session.background import give_way, in_background
+from explorer.tui.session.garbage_collection import MANY_TASKS, freeze_more
+from explorer.tui.session.state import View
 from explorer.tui.views.tasks import TaskTable
 from explorer.tui.widgets.detail_pane import DetailPane
 from explorer.tui.widgets.facet_pane import FacetPane
@@ -115,7 +115,7 @@ class TasksScreen(TableScreen):
         tasks = TaskTable(view.snapshot)
         self._warm = len(tasks.rows) <= MANY_TASKS
         self.run_worker(self._make_ready(tasks), group="warm-up", exclusive=True)
-        tasks.marks = self.explorer.marks
+        tasks.marks = self.shell.marks
         self.pane.snapshot = view.snapshot
         self.table.source = tasks
         self._apply(self._query)
@@ -158,7 +158,7 @@ class TasksScreen(TableScreen):
 
     def _apply(self, query: str) -> None:
         """Filter; a query that is not finished yet, or wrong, leaves the rows as they are and says why."""
-        tasks, view = self.tasks, self.explorer.view
+        tasks, view = self.tasks, self.shell.view
         if tasks is None or view is None:
             return
         try:
@@ -260,7 +260,7 @@ class TasksScreen(TableScreen):
         try:
             query = toggle_term(self._query, event.term.node, event.excluded)
         except QueryError as error:
-            self.explorer.say(f"The filter is no query yet: {escape_text(str(error))}")
+            self.shell.say(f"The filter is no query yet: {escape_text(str(error))}")
             return
         self.show_query(query)
 

@@ -9,8 +9,8 @@ from textual.app import ComposeResult
 from explorer.analysis.timeline_events import Event, EventKind
 from explorer.analysis.words import known
 from explorer.model import Reference, Snapshot, escape_text
-from explorer.tui.playback import Playback
-from explorer.tui.state import View
+from explorer.tui.session.playback import Playback
+from explorer.tui.session.state import View
 from explorer.tui.views.facts import Detail
 from explorer.tui.views.records import RecordTable
 from explorer.tui.views.table import Cell, ViewColumn
@@ -94,12 +94,12 @@ class TimelineScreen(TableScreen):
         yield from super().compose_body()
 
     def make_source(self, view: View) -> RecordTable[Any]:
-        playback = self.explorer.playback
+        playback = self.shell.player.playback
         assert playback is not None
         return events_table(playback, view.snapshot)
 
     def show_view(self, view: View) -> None:
-        playback = self.explorer.playback
+        playback = self.shell.player.playback
         if playback is None:
             return
         self.query_one(WorldLines).show_worlds(playback)
@@ -117,7 +117,7 @@ class TimelineScreen(TableScreen):
         self.table.show(source, row)
 
     def detail_of(self, row: int) -> Detail | None:
-        source, view = self.source(), self.explorer.view
+        source, view = self.source(), self.shell.view
         if source is None or view is None or not 0 <= row < len(source):
             return None
         event: Event = source.records[row]
@@ -135,4 +135,4 @@ class TimelineScreen(TableScreen):
     def choose(self, row: int) -> None:
         source = self.source()
         if source is not None and 0 <= row < len(source):
-            self.explorer.show_frame(source.records[row].frame)
+            self.shell.player.show_frame(source.records[row].frame)

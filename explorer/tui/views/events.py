@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from explorer.model import Reference, Snapshot, escape_text
-from explorer.tui.event_log import LogEntry
+from explorer.tui.session.event_log import LogEntry
 
 from .detail import describe
 from .facts import Detail, Fact

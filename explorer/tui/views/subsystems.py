@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from explorer.analysis.audit import AuditReport
 from explorer.analysis.rules import RULES
 from explorer.model import Finding, Reference, Severity, Snapshot, Task, escape_text
-from explorer.plugin import Expectation, Plugin, PluginListing, Speaks, list_plugins, load_plugins
+from explorer.plugin import Expectation, Plugin, PluginListing, PluginSet, Speaks, rule_prefix
 
 from .detail import describe
 from .facts import Detail, Fact
@@ -74,20 +73,19 @@ class Subsystem:
         return " or ".join(f"({term})" for term in terms)
 
 
-@cache
-def _plugins() -> dict[str, Plugin]:
-    return {plugin.name: plugin for plugin in load_plugins().plugins}
-
-
-def find_subsystems(snapshot: Snapshot, audit: AuditReport | None) -> list[Subsystem]:
+def find_subsystems(
+    snapshot: Snapshot, audit: AuditReport | None, known: PluginSet | None = None
+) -> list[Subsystem]:
     """Every plugin that is installed or in the snapshot: what happens first, what is not there last.
 
     :param audit: ``None`` while it is being made
+    :param known: the plugins that there are; those that are installed, if it is not said
     """
-    listings = {listing.name: listing for listing in list_plugins()}
+    known = known or PluginSet()
+    listings = {listing.name: listing for listing in known.listings}
     for name in snapshot.plugins:
         listings.setdefault(name, PluginListing(name, "the snapshot", None))
-    plugins = _plugins()
+    plugins = {plugin.name: plugin for plugin in known.plugins}
     tasks = _spoken_for(snapshot, [plugins[name] for name in listings if name in plugins])
     found = []
     for name, listing in listings.items():
@@ -110,7 +108,7 @@ def _worst(subsystem: Subsystem) -> int:
 
 def _findings_of(name: str, audit: AuditReport) -> list[Finding]:
     """Findings of a plugin, by the beginning of their rule: that of our own rules may look the same."""
-    prefix, ours = f"NX-{name.upper().replace('_', '-')}-", {rule.id for rule in RULES}
+    prefix, ours = rule_prefix(name), {rule.id for rule in RULES}
     return [found for found in audit.findings if found.rule.startswith(prefix) and found.rule not in ours]
 
 
@@ -237,7 +235,9 @@ def _findings_cell(subsystem: Subsystem) -> Cell:
     return Cell(text, SEVERITY_TONES[worst.value])
 
 
-def subsystems_table(snapshot: Snapshot, audit: AuditReport | None) -> RecordTable[Subsystem]:
+def subsystems_table(
+    snapshot: Snapshot, audit: AuditReport | None, known: PluginSet | None = None
+) -> RecordTable[Subsystem]:
     """One row a plugin."""
     columns = (
         ViewColumn("name", "SUBSYSTEM", 13),
@@ -262,7 +262,7 @@ def subsystems_table(snapshot: Snapshot, audit: AuditReport | None) -> RecordTab
             Cell(escape_text(_speaks_label(subsystem.plugin)), "muted"),
         ]
 
-    return RecordTable(columns, find_subsystems(snapshot, audit), cells, _reference)
+    return RecordTable(columns, find_subsystems(snapshot, audit, known), cells, _reference)
 
 
 def _reference(subsystem: Subsystem) -> Reference:

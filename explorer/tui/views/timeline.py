@@ -10,7 +10,7 @@ from explorer.analysis.timeline import BorrowSpan
 from explorer.analysis.timeline_events import Event
 from explorer.model import display_width, escape_text
 from explorer.output.table import fit
-from explorer.tui.playback import Playback
+from explorer.tui.session.playback import Playback
 
 from .table import Cell
 

@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from explorer.tui.playback import Playback
+from explorer.tui.session.playback import Playback
 from explorer.tui.views.table import Cell
 from explorer.tui.views.timeline import TimelineText, world_lines
 

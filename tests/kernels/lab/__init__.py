@@ -7,12 +7,13 @@ runs one, ``oracle`` parses the kernel's own account of every task. ``python -m 
 from __future__ import annotations
 
 from tests.kernels.lab.guest import Guest, GuestOptions, boot_until
-from tests.kernels.lab.kernels import LINES, Kernel, get_kernel
+from tests.kernels.lab.kernels import LINES, OTHER_LINES, Kernel, find_series, get_kernel
 from tests.kernels.lab.oracle import Identity, MountInfo, Oracle, OracleTask, parse_oracle
 from tests.kernels.lab.scenarios import SCENARIOS, Scenario
 
 __all__ = (
     "LINES",
+    "OTHER_LINES",
     "SCENARIOS",
     "Guest",
     "GuestOptions",
@@ -23,6 +24,7 @@ __all__ = (
     "OracleTask",
     "Scenario",
     "boot_until",
+    "find_series",
     "get_kernel",
     "parse_oracle",
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.kernels.lab.errors import LabError
 from tests.kernels.lab.guest import Guest, GuestOptions
-from tests.kernels.lab.kernels import LINES, get_kernel
+from tests.kernels.lab.kernels import LINES, OTHER_LINES, get_kernel
 from tests.kernels.lab.scenarios import SCENARIOS
 
 _FORMATS = ("elf", "kdump-zlib", "kdump-lzo", "kdump-snappy")
@@ -18,12 +18,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.kernels.lab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     fetch = commands.add_parser(
-        "fetch", help="fetch the newest kernels of the lines (all without an argument)"
+        "fetch", help="fetch the newest kernels of the lines (those of most tests without an argument)"
     )
-    fetch.add_argument("lines", nargs="*", metavar="LINE", help=", ".join(LINES))
+    fetch.add_argument("lines", nargs="*", metavar="LINE", help=", ".join((*LINES, *OTHER_LINES)))
     fetch.add_argument("--debug", action="store_true", help="and their vmlinux with DWARF (350 MB each)")
     boot = commands.add_parser("boot", help="boot a scenario, and say what the guest says")
-    boot.add_argument("--kernel", default=LINES[-1], choices=LINES)
+    boot.add_argument("--kernel", default=LINES[-1], choices=(*LINES, *OTHER_LINES))
     boot.add_argument("--scenario", default="lively", choices=sorted(SCENARIOS))
     boot.add_argument("--memory-mb", type=int)
     boot.add_argument("--smp", type=int, default=1)

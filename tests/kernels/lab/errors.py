@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("GuestDiedError", "LabError")
+__all__ = ("GuestDiedError", "LabError", "NoSuchKernelError")
 
 
 class LabError(Exception):
@@ -11,3 +11,7 @@ class LabError(Exception):
 
 class GuestDiedError(LabError):
     """The guest ended, or said nothing, before it was ready."""
+
+
+class NoSuchKernelError(LabError):
+    """The mirror answers, and has no kernel of the line: there is nothing to boot."""

@@ -15,16 +15,20 @@ from tests.kernels.lab.cache import cache_dir, locked, replace_dir, scratch_dir
 from tests.kernels.lab.errors import LabError
 from tests.kernels.lab.packages import Apt, PackageSet, extract
 
-__all__ = ("LINES", "Kernel", "get_kernel", "release_key")
+__all__ = ("LINES", "OTHER_LINES", "Kernel", "find_series", "get_kernel", "release_key")
 
+#: What every kernel test runs on: each of the layouts, and the kernels that Debian supports.
 LINES = ("6.1", "6.12", "7.2", "7.3")
+#: What must open too: the series between those, Debian's other builds of a kernel, and the newest release candidate.
+OTHER_LINES = ("6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.3-amd64", "7.3-rt", "rc")
+_SERIES = re.compile(r"\d+\.\d+")
 _RESOLVE_MAX_AGE_S = 24 * 3600
 _RETRY_AFTER_S = 3600
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel of the cache: ``line`` "7.3", ``release`` as uname prints it."""
+    """One kernel of the cache: ``line`` as ``get_kernel()`` takes it, ``release`` as uname prints it."""
 
     line: str
     release: str
@@ -106,9 +110,15 @@ def _cached(line: str) -> Kernel | None:
     return Kernel(line, newest.name, newest) if newest else None
 
 
+def _version(directory: Path) -> str | None:
+    """The package's version: rc6 and rc7 of a kernel are one release. None where the cache does not say."""
+    path = directory / "version"
+    return path.read_text() if path.exists() else None
+
+
 def _unpack(apt: Apt, line: str, found: PackageSet) -> Kernel:
     final = _line_dir(line) / found.release
-    if (final / "vmlinuz").exists():
+    if (final / "vmlinuz").exists() and _version(final) in (None, found.packages[0].version):
         return Kernel(line, found.release, final)
     with scratch_dir() as scratch:
         made = scratch / "kernel"
@@ -124,6 +134,7 @@ def _unpack(apt: Apt, line: str, found: PackageSet) -> Kernel:
             extract(apt.download(package), wanted)
         if not (made / "vmlinuz").exists():
             raise LabError(f"no vmlinuz in {', '.join(package.name for package in found.packages)}")
+        (made / "version").write_text(found.packages[0].version)
         replace_dir(made, final)
     return Kernel(line, found.release, final)
 
@@ -149,10 +160,11 @@ def get_kernel(line: str, *, debug: bool = False) -> Kernel:
 
     Without a network, the newest one in the cache is used, with a warning.
 
+    :raises NoSuchKernelError: no suite has one, nor has the cache.
     :raises LabError: it can neither be fetched nor found in the cache.
     """
-    if line not in LINES:
-        raise LabError(f"no kernel line {line}; there are {', '.join(LINES)}")
+    if line not in (*LINES, *OTHER_LINES) and not _SERIES.fullmatch(line):
+        raise LabError(f"no kernel line {line}; there are {', '.join((*LINES, *OTHER_LINES))}")
     with locked(f"kernel-{line}"):
         stamp = _line_dir(line) / "resolved"
         kernel = _cached(line)
@@ -165,6 +177,17 @@ def get_kernel(line: str, *, debug: bool = False) -> Kernel:
                 apt.update()
                 _unpack_vmlinux(apt, kernel)
         return kernel
+
+
+def find_series() -> set[str]:
+    """Every series ("6.12") that the suites have.
+
+    :raises LabError: the mirror does not answer.
+    """
+    with locked("apt"):
+        apt = Apt()
+        apt.update()
+        return apt.find_series()
 
 
 def _fetch_newest(line: str, cached: Kernel | None, stamp: Path) -> Kernel:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
 import subprocess
 import tarfile
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from tests.kernels.lab.cache import cache_dir
-from tests.kernels.lab.errors import LabError
+from tests.kernels.lab.errors import LabError, NoSuchKernelError
 from tests.kernels.lab.sources import Mirror, find_mirror
 
 __all__ = (
@@ -28,9 +29,10 @@ __all__ = (
     "choose_newest",
     "extract",
     "kernel_package_names",
+    "series_of",
 )
 
-SUITES = ("bookworm", "trixie", "trixie-backports", "sid")
+SUITES = ("bookworm", "trixie", "trixie-backports", "sid", "experimental")
 _LISTS_MAX_AGE_S = 24 * 3600
 _APT_TIMEOUT_S = 900
 
@@ -51,15 +53,31 @@ class PackageSet:
     packages: tuple[Package, ...]
 
 
-def kernel_package_names(line: str, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The cloud kernels of ``line`` ("6.12") among ``names``: release -> the packages that hold it.
+def _release_pattern(line: str) -> str:
+    """Releases, as uname prints them, that are of ``line``.
 
-    Up to 6.18 one ``linux-image-*``; from 6.19 on ``linux-binary-*`` and ``linux-modules-*`` of one release.
-    Unsigned, debug and other flavours are not the kernel that people run.
+    A line is a series ("6.12": its cloud kernels), a series and another flavour of Debian's ("7.3-rt", "7.3-amd64"),
+    or "rc": cloud kernels that have no patch level yet, which are candidates and what was only just released.
+    """
+    if line == "rc":
+        return r"\d+\.\d+(?:\+[0-9a-z.]+)?-cloud-amd64"
+    series, _, flavour = line.partition("-")
+    suffix = {"": "cloud-amd64", "rt": "rt-amd64", "amd64": "amd64"}[flavour]
+    # a build may be of any length ("6.1.0-50"), but "7.3.4-rt" and "7.3.4-cloud" are none
+    return rf"{re.escape(series)}\.\d(?:(?!-rt-|-cloud-)[0-9a-z.+~-])*-{suffix}"
+
+
+def kernel_package_names(line: str, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The kernels of ``line`` ("6.12", "7.3-rt", "rc") among ``names``: release -> the packages that hold it.
+
+    Up to 6.18 one ``linux-image-*``; from 6.19 on ``linux-binary-*`` and ``linux-modules-*`` of one release. Unsigned
+    and debug packages are not the kernel that people run. Of a line whose modules have all left the suites, the
+    binaries alone are taken: such a kernel boots, and has only what is built in.
     """
     known = set(names)
-    pattern = re.compile(rf"linux-(image|binary)-({re.escape(line)}\.\d[0-9a-z.+~-]*-cloud-amd64)")
+    pattern = re.compile(rf"linux-(image|binary)-({_release_pattern(line)})")
     found: dict[str, tuple[str, ...]] = {}
+    bare: dict[str, tuple[str, ...]] = {}
     for name in sorted(known):
         match = pattern.fullmatch(name)
         if match is None:
@@ -68,9 +86,17 @@ def kernel_package_names(line: str, names: Iterable[str]) -> dict[str, tuple[str
         modules = f"linux-modules-{release}"
         if kind == "binary" and modules in known:
             found[release] = (name, modules)
+        elif kind == "binary":
+            bare[release] = (name,)
         elif kind == "image" and f"linux-binary-{release}" not in known:
             found[release] = (name,)  # from 6.19 on an image is an empty package that depends on the two
-    return found
+    return found or bare
+
+
+def series_of(names: Iterable[str]) -> set[str]:
+    """The series ("6.12", "7.3") of which ``names`` have a cloud kernel with a patch level."""
+    pattern = re.compile(r"linux-image-(\d+\.\d+)\.\d[0-9a-z.+~-]*-cloud-amd64")
+    return {match[1] for match in map(pattern.fullmatch, names) if match}
 
 
 def _compare_versions(a: str, b: str) -> int:
@@ -93,6 +119,7 @@ class Apt:
     def __init__(self, mirror: Mirror | None = None) -> None:
         self.root = cache_dir() / "apt"
         self.debs = cache_dir() / "debs"
+        self._sources = self.root / "sources.list.d/lab.sources"
         for directory in (self.root / "lists/partial", self.root / "cache/archives/partial", self.debs):
             directory.mkdir(parents=True, exist_ok=True)
         self._write_sources(mirror or find_mirror())
@@ -101,9 +128,8 @@ class Apt:
         fields = ["Types: deb", f"URIs: {mirror.uri}", "Suites: " + " ".join(SUITES), "Components: main"]
         if mirror.signed_by:
             fields.append(f"Signed-By: {mirror.signed_by}")
-        parts = self.root / "sources.list.d"
-        parts.mkdir(exist_ok=True)
-        (parts / "lab.sources").write_text("\n".join(fields) + "\n")
+        self._sources.parent.mkdir(exist_ok=True)
+        self._sources.write_text("\n".join(fields) + "\n")
 
     def _run(self, *command: str, cwd: Path | None = None) -> str:
         options = {
@@ -111,7 +137,7 @@ class Apt:
             "Dir::State::status": "/dev/null",
             "Dir::Cache": self.root / "cache",
             "Dir::Etc::sourcelist": "/dev/null",
-            "Dir::Etc::sourceparts": self.root / "sources.list.d",
+            "Dir::Etc::sourceparts": self._sources.parent,
             "APT::Architecture": "amd64",
             "APT::Sandbox::User": "root",  # the cache may be where the user _apt cannot write
             "Acquire::Languages": "none",
@@ -137,15 +163,16 @@ class Apt:
         return done.stdout
 
     def update(self) -> None:
-        """Fetch the package lists, unless those here are less than a day old.
+        """Fetch the package lists, unless those here are of the same sources and less than a day old.
 
         :raises LabError: the mirror does not answer.
         """
         stamp = self.root / "updated"
-        if stamp.exists() and time.time() - stamp.stat().st_mtime < _LISTS_MAX_AGE_S:
+        fresh = stamp.exists() and time.time() - stamp.stat().st_mtime < _LISTS_MAX_AGE_S
+        if fresh and stamp.read_text() == self._sources.read_text():
             return
         self._run("apt-get", "-qq", "-o", "APT::Update::Error-Mode=any", "update")
-        stamp.touch()
+        shutil.copyfile(self._sources, stamp)
 
     def _package(self, name: str) -> Package:
         shown = self._run("apt-cache", "show", "--no-all-versions", name)
@@ -166,18 +193,25 @@ class Apt:
         raise LabError(f"{suite} has no package {name}")
 
     def resolve(self, line: str) -> PackageSet:
-        """The newest cloud kernel of ``line`` in any suite.
+        """The newest kernel of ``line`` in any suite.
 
-        :raises LabError: no suite has one (any more).
+        :raises NoSuchKernelError: no suite has one (any more).
         """
-        names = self._run("apt-cache", "pkgnames", "linux-").split()
-        newest = choose_newest(
+        found = (
             PackageSet(release, tuple(self._package(name) for name in packages))
-            for release, packages in kernel_package_names(line, names).items()
+            for release, packages in kernel_package_names(line, self._names()).items()
         )
+        newest = choose_newest(found)
         if newest is None:
-            raise LabError(f"no suite of {', '.join(SUITES)} has a cloud kernel {line}")
+            raise NoSuchKernelError(f"no suite of {', '.join(SUITES)} has a kernel {line}")
         return newest
+
+    def find_series(self) -> set[str]:
+        """Every series that has a kernel in any suite."""
+        return series_of(self._names())
+
+    def _names(self) -> list[str]:
+        return self._run("apt-cache", "pkgnames", "linux-").split()
 
     def download(self, package: Package) -> Path:
         """The package's file; apt checks one that is already here by its hash and fetches it only if it differs.

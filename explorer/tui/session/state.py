@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from explorer.analysis.audit import AuditReport, run_audit
+from explorer.analysis.audit import AuditReport, audit_with
 from explorer.analysis.changes import Changes
 from explorer.analysis.worlds import Worlds, find_worlds
 from explorer.model import Snapshot
-from explorer.plugin import load_plugins
+from explorer.plugin import PluginSet
+from explorer.tui.views.overview import Overview, header_line, make_overview
 
 from .background import give_way
-from .heap import MANY_TASKS, settle_heap
-from .views.overview import Overview, header_line, make_overview
+from .garbage_collection import MANY_TASKS, settle_heap
 
 __all__ = ("Session", "View")
 
@@ -39,6 +39,8 @@ class Session:
     """A recording that the app reads itself: there is no kernel to be careful with."""
     moment: str | None = None
     """Where in the recording to begin; the end if ``None``."""
+    plugins: PluginSet = field(default_factory=PluginSet, compare=False)
+    """They judge what is shown; the reader is given the same ones by its options."""
 
     @property
     def target(self) -> str:
@@ -68,6 +70,8 @@ class View:
     """Since the reading before."""
     name: str | None = None
     """What is shown, where that is not the target the snapshot names: a recording. Escaped."""
+    plugins: PluginSet = field(default_factory=PluginSet, compare=False, repr=False)
+    """They judge it."""
 
     def __post_init__(self) -> None:
         settle_heap(len(self.snapshot.tasks), self.number)
@@ -91,7 +95,6 @@ class View:
 
     @cached_property
     def audit(self) -> AuditReport:
-        plugins = load_plugins().plugins
         if len(self.snapshot.tasks) > MANY_TASKS:
-            return run_audit(self.snapshot, plugins, between=give_way)
-        return run_audit(self.snapshot, plugins)
+            return audit_with(self.plugins, self.snapshot, between=give_way)
+        return audit_with(self.plugins, self.snapshot)

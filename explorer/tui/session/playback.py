@@ -11,7 +11,7 @@ from explorer.analysis.timeline import Timeline, build_timeline
 from explorer.analysis.timeline_events import Event
 from explorer.model import Finding, Snapshot
 from explorer.model.frame import Frame
-from explorer.plugin import load_plugins
+from explorer.plugin import PluginSet
 from explorer.recording.format import RecordingError
 from explorer.recording.reader import Recording
 
@@ -147,13 +147,13 @@ class Playback:
         """The last event that a frame knows of."""
         return self.timeline.previous_event(index + 1)
 
-    def first_with(self, finding: Finding) -> int:
+    def first_with(self, finding: Finding, plugins: PluginSet) -> int:
         """The first frame, going back from the one on the screen, of an unbroken run that has a finding."""
-        plugins, wanted = load_plugins().plugins, _identity(finding)
+        wanted = _identity(finding)
         place = self.readable.index(self.index)
         found = self.index
         for index in reversed(self.readable[max(0, place - _MOST_AUDITS) : place]):
-            findings = run_audit(self.snapshot(index), plugins, [finding.rule]).findings
+            findings = run_audit(self.snapshot(index), plugins.plugins, [finding.rule]).findings
             if all(_identity(other) != wanted for other in findings):
                 break
             found = index

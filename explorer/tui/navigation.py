@@ -1,0 +1,107 @@
+"""Which screen shows what, and the way to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from textual.app import App
+from textual.screen import Screen
+
+from explorer.model import Reference
+
+from .faults import FAULT_MODE
+from .screens.base import BrowserScreen
+from .screens.compare import CompareScreen
+from .screens.events import EventsScreen
+from .screens.fault import FaultScreen
+from .screens.info import TextScreen
+from .screens.overview import OverviewScreen
+from .screens.problem import ProblemScreen
+from .screens.reading import ReadingScreen
+from .screens.subsystems import SubsystemsScreen
+from .screens.tables import FindingsScreen, FsStructsScreen, MountsScreen, TableScreen
+from .screens.tasks import TasksScreen
+from .screens.timeline import TimelineScreen
+from .session.state import View
+from .typeahead import GO
+from .views.detail import describe
+
+__all__ = ("KERNEL", "MODES", "Navigator")
+
+#: Every screen that keys lead to, by the mode of the app that has it.
+MODES: dict[str, Any] = {
+    "overview": OverviewScreen,
+    "tasks": TasksScreen,
+    "fs_structs": FsStructsScreen,
+    "mounts": MountsScreen,
+    "subsystems": SubsystemsScreen,
+    "findings": FindingsScreen,
+    "events": EventsScreen,
+    "compare": CompareScreen,
+    "timeline": TimelineScreen,
+    "reading": ReadingScreen,
+    "problem": ProblemScreen,
+    FAULT_MODE: FaultScreen,
+}
+
+#: Where objects of a kind are at home.
+_HOME_OF = {"task": "tasks", "fs_struct": "fs_structs", "mount": "mounts", "mount_namespace": "mounts",
+            "plugin": "subsystems"}  # fmt: skip
+KERNEL = Reference(kind="kernel", address=None, label="kernel")
+
+
+class Navigator:
+    """Leads from screen to screen."""
+
+    def __init__(self, app: App[Any], view: Callable[[], View | None]) -> None:
+        """:param view: what is shown"""
+        self._app = app
+        self._view = view
+
+    async def open_screen(self, mode: str) -> Screen[Any]:
+        """Switch to a mode's screen, and wait until it is there."""
+        await self._app.switch_mode(mode)
+        screen: Screen[Any] = self._app.screen
+        if isinstance(screen, BrowserScreen):
+            screen.catch_up()
+        return screen
+
+    async def type_filter(self) -> None:
+        """To the filter of the tasks."""
+        screen = await self.open_screen("tasks")
+        if isinstance(screen, TasksScreen):
+            screen.action_filter()
+
+    def filter_tasks(self, query: str) -> None:
+        self._app.run_worker(self._filter_tasks(query), group=GO)
+
+    async def _filter_tasks(self, query: str) -> None:
+        screen = await self.open_screen("tasks")
+        if isinstance(screen, TasksScreen):
+            screen.filter_by(query)
+
+    def show_finding(self, number: int) -> None:
+        self._app.run_worker(self._show_finding(number), group=GO)
+
+    async def _show_finding(self, number: int) -> None:
+        screen = await self.open_screen("findings")
+        if isinstance(screen, FindingsScreen):
+            screen.show_finding(number)
+
+    def go_to(self, reference: Reference) -> None:
+        self._app.run_worker(self._go_to(reference), group=GO)
+
+    async def _go_to(self, reference: Reference) -> None:
+        mode = _HOME_OF.get(reference.kind)
+        screen = None if mode is None else await self.open_screen(mode)
+        if not isinstance(screen, TableScreen) or not screen.select(reference):
+            self.show_object(reference)
+
+    def show_object(self, reference: Reference) -> None:
+        """What is known of an object, over the screen."""
+        view = self._view()
+        if view is not None:
+            detail = describe(reference, view.snapshot)
+            lines = [f"{fact.name:<15} {fact.value}" for fact in detail.facts]
+            self._app.push_screen(TextScreen(detail.title, lines))

@@ -1,0 +1,1 @@
+"""What is looked at, without a screen."""
