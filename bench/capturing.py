@@ -19,8 +19,8 @@ from bench.timing import medians
 from explorer.capture.capture import CaptureRequest, capture_snapshot
 from explorer.capture.layout import probe_layout
 from explorer.model import Snapshot
-from explorer.target.detect import detect_target
-from explorer.target.kernel import OpenKernel, open_kernel
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import OpenKernel, open_kernel
 
 __all__ = ("measure_dump", "measure_frame", "measure_growth", "measure_qmp")
 

@@ -21,8 +21,8 @@ _TOOL = ("-m", "explorer")
 #: Run in a child, so that nothing is imported or read yet but what opening needs; prints seconds.
 _OPEN = """
 import sys, time, json
-from explorer.target.detect import detect_target
-from explorer.target.kernel import open_kernel
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import open_kernel
 spec = detect_target(sys.argv[1])
 started = time.perf_counter()
 kernel = open_kernel(spec)

@@ -64,8 +64,8 @@ def run(tmp_path: Path) -> Run:
 def capture_file(path: Path, *, cache: bool = True) -> Snapshot:
     """Capture a vmcore in this process."""
     from explorer.capture.capture import CaptureRequest, capture_snapshot
-    from explorer.target.detect import detect_target
-    from explorer.target.kernel import OpenOptions, open_kernel
+    from explorer.targets.detect import detect_target
+    from explorer.targets.kernel import OpenOptions, open_kernel
 
     with open_kernel(detect_target(str(path)), OpenOptions(use_cache=cache)) as kernel:
         return capture_snapshot(CaptureRequest.from_kernel(kernel))

@@ -18,10 +18,10 @@ from explorer import __version__
 from explorer.model import Capture, CaptureError, Kernel, Snapshot, Source, kernel_text
 from explorer.model.bulk import no_garbage_collection
 from explorer.plugin import Plugin
-from explorer.target.crash import CrashGuard
-from explorer.target.errors import TargetError
-from explorer.target.kernel import OpenKernel
-from explorer.target.types import KernelTypes
+from explorer.targets.crash import CrashGuard
+from explorer.targets.errors import TargetError
+from explorer.targets.kernel import OpenKernel
+from explorer.targets.types import KernelTypes
 
 from .activity import KernelActivity
 from .clocks import JiffiesClock, SchedulerClocks

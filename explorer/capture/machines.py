@@ -6,15 +6,15 @@ import time
 from contextlib import ExitStack
 from typing import Self
 
-from explorer.target.errors import TargetError
-from explorer.target.kernel import OpenKernel, OpenOptions, open_kernel
-from explorer.target.opened import OpenProgram
-from explorer.target.qemu import query_guest
-from explorer.target.qemu_control import GuestControl, GuestEndedError
-from explorer.target.qemu_watch import GuestWatch
-from explorer.target.qmp import QmpConnection
-from explorer.target.spec import TargetSpec
-from explorer.target.types import attach_types
+from explorer.targets.errors import TargetError
+from explorer.targets.kernel import OpenKernel, OpenOptions, open_kernel
+from explorer.targets.opened import OpenProgram
+from explorer.targets.qemu import query_guest
+from explorer.targets.qemu_control import GuestControl, GuestEndedError
+from explorer.targets.qemu_watch import GuestWatch
+from explorer.targets.qmp import QmpConnection
+from explorer.targets.spec import TargetSpec
+from explorer.targets.types import attach_types
 
 from .recorder import NotReadableError
 

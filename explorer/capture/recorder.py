@@ -17,9 +17,9 @@ from explorer.capture.capture import CaptureRequest, capture_snapshot
 from explorer.model import Snapshot
 from explorer.plugin import Plugin
 from explorer.recording.writer import RecordingWriter
-from explorer.target.errors import TargetError
-from explorer.target.kernel import OpenKernel
-from explorer.target.qemu_control import GuestEndedError
+from explorer.targets.errors import TargetError
+from explorer.targets.kernel import OpenKernel
+from explorer.targets.qemu_control import GuestEndedError
 
 __all__ = ("Machine", "NotReadableError", "RecordRequest", "RecordSummary", "Recorder")
 

@@ -23,10 +23,10 @@ import drgn
 from explorer.analysis.redact import Redactor, redact_snapshot
 from explorer.model import PathRef, Snapshot
 from explorer.plugin import Plugin
-from explorer.target.errors import TargetError
-from explorer.target.kernel import OpenOptions, open_kernel
-from explorer.target.spec import TargetSpec
-from explorer.target.vmcoreinfo import VmcoreInfo
+from explorer.targets.errors import TargetError
+from explorer.targets.kernel import OpenOptions, open_kernel
+from explorer.targets.spec import TargetSpec
+from explorer.targets.vmcoreinfo import VmcoreInfo
 
 from .capture import CaptureRequest, capture_snapshot
 from .dcache import probe_dcache

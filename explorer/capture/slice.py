@@ -16,11 +16,11 @@ import drgn
 
 from explorer.model import Snapshot
 from explorer.plugin import Plugin
-from explorer.target.drgn_calls import drgn_errors
-from explorer.target.elfcore import write_vmcore
-from explorer.target.errors import TargetError
-from explorer.target.kernel import OpenKernel
-from explorer.target.types import KernelTypes, attach_types
+from explorer.targets.drgn_calls import drgn_errors
+from explorer.targets.elfcore import write_vmcore
+from explorer.targets.errors import TargetError
+from explorer.targets.kernel import OpenKernel
+from explorer.targets.types import KernelTypes, attach_types
 
 from .capture import CaptureProgress, CaptureRequest, capture_snapshot
 from .log import touch_log

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import drgn
 
-from explorer.target.pagetable import translate
-from explorer.target.types import KernelTypes
-from explorer.target.vmcoreinfo import VmcoreInfo
+from explorer.targets.pagetable import translate
+from explorer.targets.types import KernelTypes
+from explorer.targets.vmcoreinfo import VmcoreInfo
 
 __all__ = ("SliceMemory",)
 

@@ -11,8 +11,8 @@ from itertools import islice
 import drgn
 
 from explorer.model import StackFrame
-from explorer.target.drgn_calls import drgn_errors
-from explorer.target.errors import TargetError
+from explorer.targets.drgn_calls import drgn_errors
+from explorer.targets.errors import TargetError
 
 from .raw_task import AnyTask
 from .reader import ErrorLog, is_kernel_pointer

@@ -30,8 +30,8 @@ def ko_command(files: tuple[Path, ...], format_: str, debug: bool) -> int:
     from explorer.model import escape_text
     from explorer.model.ko import ModuleVerdict
     from explorer.output.ko import modules_json, render_module
-    from explorer.target.errors import TargetError
-    from explorer.target.ko import read_module_file
+    from explorer.targets.errors import TargetError
+    from explorer.targets.ko import read_module_file
 
     reports, unreadable = [], False
     for path in files:

@@ -140,7 +140,7 @@ def _known_errors() -> dict[type[BaseException], int]:
     from explorer.output.files import OutputError
     from explorer.recording.format import RecordingError
     from explorer.recording.writer import WriteError
-    from explorer.target.errors import TargetError
+    from explorer.targets.errors import TargetError
 
     return {
         TargetError: ExitCode.TARGET,
@@ -187,7 +187,7 @@ def main(args: list[str] | None = None) -> None:
     if args is None:
         _check_streams()
     debug = "--debug" in (sys.argv[1:] if args is None else args)
-    from explorer.target.privilege import harden_process
+    from explorer.targets.privilege import harden_process
 
     try:
         harden_process()

@@ -12,7 +12,7 @@ import click
 from .targets import TargetArguments, target_options
 
 if TYPE_CHECKING:
-    from explorer.target.spec import TargetSpec
+    from explorer.targets.spec import TargetSpec
 
 __all__ = ("in_browser", "open_command", "reader_words", "refuse_pipe")
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from explorer.analysis.condition import Condition
     from explorer.capture.recorder import Machine, Recorder, RecordRequest, RecordSummary
     from explorer.plugin import Plugin
-    from explorer.target.kernel import OpenOptions
-    from explorer.target.qemu_start import StartedGuest
+    from explorer.targets.kernel import OpenOptions
+    from explorer.targets.qemu_start import StartedGuest
 
 __all__ = ("record_command",)
 
@@ -140,7 +140,7 @@ class RecordArguments:
         return "poll" if self.free_running else "step"
 
     def open_options(self) -> OpenOptions:
-        from explorer.target.kernel import OpenOptions
+        from explorer.targets.kernel import OpenOptions
 
         return OpenOptions(symbols=self.symbols, types=self.types, use_cache=self.cache)
 
@@ -257,7 +257,7 @@ def _record(
 
     :raises _AccelerationError: if it has to be recorded again, without acceleration
     """
-    from explorer.target.errors import TargetError
+    from explorer.targets.errors import TargetError
 
     guest = None if arguments.boot is None else stack.enter_context(_start(arguments, arguments.boot, quiet))
     accelerated = guest is not None and guest.accelerator == "kvm"
@@ -303,7 +303,7 @@ def _record_machine(
     """:param names: the mode, and the target"""
     from explorer.capture.recorder import Recorder
     from explorer.recording.writer import RecordingWriter
-    from explorer.target.privilege import drop_privileges
+    from explorer.targets.privilege import drop_privileges
 
     mode, target = names
     writer = stack.enter_context(
@@ -330,7 +330,7 @@ def _record_machine(
 
 
 def _start(arguments: RecordArguments, kernel: Path, quiet: bool) -> StartedGuest:
-    from explorer.target.qemu_start import BootOptions, StartedGuest
+    from explorer.targets.qemu_start import BootOptions, StartedGuest
 
     boot = BootOptions(
         kernel=kernel,
@@ -365,7 +365,7 @@ def _open_machine(
 
     options = arguments.open_options()
     if mode == "live":
-        from explorer.target.privilege import Needs, give_up_rights
+        from explorer.targets.privilege import Needs, give_up_rights
 
         live = stack.enter_context(LiveMachine(options))
         live.attach()

@@ -49,7 +49,7 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
     progress = ProgressLine()
     guard_reader(spec, progress)
     from explorer.capture.slice import record_slice
-    from explorer.target.kernel import open_kernel
+    from explorer.targets.kernel import open_kernel
 
     try:
         with open_kernel(spec, arguments.open_options(), progress) as kernel:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from explorer.capture.capture import CaptureStats
     from explorer.model import Snapshot
     from explorer.plugin import LoadedPlugins, PluginSet
-    from explorer.target.crash import CrashGuard
-    from explorer.target.kernel import OpenKernel, OpenOptions
-    from explorer.target.spec import TargetSpec
+    from explorer.targets.crash import CrashGuard
+    from explorer.targets.kernel import OpenKernel, OpenOptions
+    from explorer.targets.spec import TargetSpec
 
 __all__ = ("TargetArguments", "give_up_rights", "read_snapshot", "say_broken", "target_options")
 
@@ -80,14 +80,14 @@ class TargetArguments:
         return named[0]
 
     def spec(self) -> TargetSpec:
-        from explorer.target.detect import detect_target
+        from explorer.targets.detect import detect_target
 
         return detect_target(self.name())
 
     def open_options(self) -> OpenOptions:
-        from explorer.target.containers import read_small_file
-        from explorer.target.kernel import OpenOptions
-        from explorer.target.vmcoreinfo import MAX_VMCOREINFO
+        from explorer.targets.containers import read_small_file
+        from explorer.targets.kernel import OpenOptions
+        from explorer.targets.vmcoreinfo import MAX_VMCOREINFO
 
         vmcoreinfo = None
         if self.vmcoreinfo is not None:
@@ -280,7 +280,7 @@ def read_named_snapshot(
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec, progress)
     from explorer.capture.capture import CaptureStats
-    from explorer.target.kernel import open_kernel
+    from explorer.targets.kernel import open_kernel
 
     stats = CaptureStats()
     try:
@@ -303,12 +303,12 @@ def read_named_snapshot(
 
 
 def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
-    """Go on in a process that may crash: see :mod:`explorer.target.crash`. Only where this process is the command.
+    """Go on in a process that may crash: see :mod:`explorer.targets.crash`. Only where this process is the command.
 
     :raises TargetError: if it did, and nothing could be kept
     """
-    from explorer.target.crash import CrashGuard, fork_reader
-    from explorer.target.errors import TargetError
+    from explorer.targets.crash import CrashGuard, fork_reader
+    from explorer.targets.errors import TargetError
 
     from .process import is_program
 
@@ -330,7 +330,7 @@ def give_up_rights(spec: TargetSpec, output: Path | None) -> None:
 
     :raises TargetError: if they cannot be given up
     """
-    from explorer.target.privilege import Needs, give_up_rights
+    from explorer.targets.privilege import Needs, give_up_rights
 
     from .process import is_program
 
@@ -365,8 +365,8 @@ def escape_lines(text: str) -> str:
 @contextmanager
 def capture_errors(kernel: OpenKernel) -> Iterator[None]:
     """What the kernel's types lack, or where they are damaged, as one line. :raises TargetError: for that"""
-    from explorer.target.btf import BtfError
-    from explorer.target.errors import TargetError
+    from explorer.targets.btf import BtfError
+    from explorer.targets.errors import TargetError
 
     try:
         yield

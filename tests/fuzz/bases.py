@@ -18,9 +18,9 @@ from explorer.capture.capture import CaptureRequest, capture_snapshot
 from explorer.codec.snapshots import write_json, write_jsonl
 from explorer.model import Snapshot
 from explorer.plugin import load_plugins
-from explorer.target.detect import detect_target
-from explorer.target.elfcore import read_elf_core
-from explorer.target.kernel import OpenKernel, OpenOptions, open_kernel
+from explorer.targets.detect import detect_target
+from explorer.targets.elfcore import read_elf_core
+from explorer.targets.kernel import OpenKernel, OpenOptions, open_kernel
 from tests.conftest import FIXTURES
 from tests.foreign import lime_header, virtualbox_headers
 from tests.unit.recordings import make_snapshots, small, write_recording

@@ -24,13 +24,13 @@ with atheris.instrument_imports(include=["explorer"]):
     from explorer.model import escape_text
     from explorer.recording.format import RecordingError
     from explorer.recording.reader import Recording
-    from explorer.target.btf import Btf, BtfError, Kind
-    from explorer.target.elfcore import read_elf_core
-    from explorer.target.errors import TargetError
-    from explorer.target.flattened import reassemble
-    from explorer.target.kdump import read_kdump_header
-    from explorer.target.lime import read_lime
-    from explorer.target.vmcoreinfo import VmcoreInfo
+    from explorer.targets.btf import Btf, BtfError, Kind
+    from explorer.targets.elfcore import read_elf_core
+    from explorer.targets.errors import TargetError
+    from explorer.targets.flattened import reassemble
+    from explorer.targets.kdump import read_kdump_header
+    from explorer.targets.lime import read_lime
+    from explorer.targets.vmcoreinfo import VmcoreInfo
 
 _MAX_TYPES = 500
 _WORK = Path(tempfile.mkdtemp(prefix="nx-coverage-"))

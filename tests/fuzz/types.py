@@ -8,8 +8,8 @@ import random
 import struct
 from collections.abc import Callable
 
-from explorer.target import typecache
-from explorer.target.btf import Btf, BtfError, Kind, bytes_of
+from explorer.targets import typecache
+from explorer.targets.btf import Btf, BtfError, Kind, bytes_of
 
 from .bases import SMALLEST, Bases
 from .formats import EDGES, FileCase, mutate_part, set_fields

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 from explorer.codec.snapshots import SnapshotError, parse_snapshot
 from explorer.model import Snapshot
-from explorer.target.kernel import OpenKernel, OpenOptions
-from explorer.target.spec import Progress, TargetSpec
+from explorer.targets.kernel import OpenKernel, OpenOptions
+from explorer.targets.spec import Progress, TargetSpec
 from tests.holes import differences
 
 from .bases import SMALLEST, Bases, WarmKernel
@@ -215,7 +215,7 @@ class Worker:
 
 def _open_instead(warm: WarmKernel) -> None:
     """The fault: the first kernel that the command opens is the one whose memory was damaged."""
-    import explorer.target.kernel as module
+    import explorer.targets.kernel as module
 
     really, waiting = module.open_kernel, [warm.kernel]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from explorer.capture.slice import record_slice
 from explorer.output.files import open_output
 from explorer.plugin import load_plugins
-from explorer.target.detect import detect_target
-from explorer.target.kernel import open_kernel
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import open_kernel
 from tests.conftest import FIXTURES
 from tests.kernels.lab import Guest
 

@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 from explorer.capture.capture import CaptureRequest
-from explorer.target.detect import detect_target
-from explorer.target.elfcore import read_elf_core, write_vmcore
-from explorer.target.kernel import open_kernel
+from explorer.targets.detect import detect_target
+from explorer.targets.elfcore import read_elf_core, write_vmcore
+from explorer.targets.kernel import open_kernel
 
 __all__ = ("left_out", "makedumpfile", "pages_within", "proc_vmcore", "without_frame")
 

@@ -11,8 +11,8 @@ from typing import Any
 from explorer.capture.capture import CaptureRequest, CaptureStats, capture_snapshot
 from explorer.model import Finding, Severity, Snapshot, Task
 from explorer.plugin import Facts, Plugin
-from explorer.target.detect import detect_target
-from explorer.target.kernel import open_kernel
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import open_kernel
 from tests.kernels.lab import Guest
 from tests.kernels.lab.errors import LabError
 

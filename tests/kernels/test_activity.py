@@ -12,9 +12,9 @@ import pytest
 from explorer.capture.capture import CaptureRequest, capture_snapshot
 from explorer.capture.slice import record_slice
 from explorer.model import KernelSetting, Snapshot, Task, TaskKind
-from explorer.target.detect import detect_target
-from explorer.target.errors import TargetError
-from explorer.target.kernel import OpenOptions, open_kernel
+from explorer.targets.detect import detect_target
+from explorer.targets.errors import TargetError
+from explorer.targets.kernel import OpenOptions, open_kernel
 from tests.kernels.lab import LINES, Guest, GuestOptions, get_kernel
 
 pytestmark = pytest.mark.kernel

@@ -28,8 +28,8 @@ from explorer.capture.slice import record_slice
 from explorer.codec.snapshots import load_snapshot, write_json
 from explorer.model import Finding, Severity, Snapshot
 from explorer.plugin import Plugin, load_plugins
-from explorer.target.detect import detect_target
-from explorer.target.kernel import open_kernel
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import open_kernel
 from tests.kernels.conftest import kernel_or_skip
 from tests.kernels.lab import LINES, Guest
 from tests.kernels.lab.liveimage import boot_live

@@ -17,10 +17,10 @@ from explorer.analysis.audit import run_audit
 from explorer.capture.capture import CaptureRequest, capture_snapshot
 from explorer.capture.decode import find_member
 from explorer.model import Finding, Severity, Snapshot, Task
-from explorer.target.detect import detect_target
-from explorer.target.drgn_calls import physical_reader
-from explorer.target.kernel import OpenKernel, open_kernel
-from explorer.target.pagetable import translate
+from explorer.targets.detect import detect_target
+from explorer.targets.drgn_calls import physical_reader
+from explorer.targets.kernel import OpenKernel, open_kernel
+from explorer.targets.pagetable import translate
 from tests.kernels.lab import Guest, GuestOptions
 
 pytestmark = pytest.mark.kernel

@@ -16,8 +16,8 @@ import zstandard
 from explorer.capture.capture import CaptureRequest, capture_snapshot
 from explorer.capture.slice import record_slice
 from explorer.model import Generation, Owner, Placement, Snapshot, Task, TaskKind
-from explorer.target.detect import detect_target
-from explorer.target.kernel import OpenOptions, open_kernel
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import OpenOptions, open_kernel
 from tests.kernels.compare import disagreements, misplaced
 from tests.kernels.lab import LINES, Guest, GuestOptions, Oracle, get_kernel
 

@@ -19,8 +19,8 @@ from drgn.helpers.linux.pid import find_task
 from explorer.analysis.audit import run_audit
 from explorer.analysis.completeness import incompleteness
 from explorer.model import Finding, Snapshot, Task, TaskKind
-from explorer.target.detect import detect_target
-from explorer.target.kernel import open_kernel
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import open_kernel
 from tests.conftest import Run
 from tests.holes import differences
 from tests.kernels.compare import disagreements

@@ -13,9 +13,9 @@ import pytest
 
 from explorer.analysis.accounting import reconcile
 from explorer.model import Generation, Placement, TaskKind
-from explorer.target.qemu import query_guest
-from explorer.target.qemu_control import GuestControl
-from explorer.target.qemu_watch import GuestWatch
+from explorer.targets.qemu import query_guest
+from explorer.targets.qemu_control import GuestControl
+from explorer.targets.qemu_watch import GuestWatch
 from tests.kernels.lab import Guest, GuestOptions, get_kernel
 from tests.kernels.test_capture import capture, facts
 
@@ -142,8 +142,8 @@ def test_a_guest_that_vanishes_is_one_line_not_a_hang() -> None:
 _VANISHING = """
 import sys
 from explorer.capture.capture import CaptureRequest, capture_snapshot
-from explorer.target.detect import detect_target
-from explorer.target.kernel import OpenOptions, open_kernel
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import OpenOptions, open_kernel
 kernel = open_kernel(detect_target(f"qemu:{sys.argv[1]}"), OpenOptions(use_cache=False))
 print("open", flush=True)
 sys.stdin.readline()

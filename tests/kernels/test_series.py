@@ -16,8 +16,8 @@ import pytest
 from explorer.capture.capture import CaptureRequest, capture_snapshot
 from explorer.capture.slice import record_slice
 from explorer.model import Generation, Snapshot, Task, TaskKind
-from explorer.target.detect import detect_target
-from explorer.target.kernel import OpenOptions, open_kernel
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import OpenOptions, open_kernel
 from tests.kernels.compare import common_tasks, disagreements, misplaced
 from tests.kernels.conftest import cannot_run, kernel_or_skip
 from tests.kernels.lab import LINES, OTHER_LINES, Guest, Oracle, find_series

@@ -19,11 +19,11 @@ import zstandard
 
 from explorer.codec.snapshots import load_snapshot
 from explorer.model import Snapshot
-from explorer.target.detect import detect_target
-from explorer.target.elfcore import read_elf_core
-from explorer.target.errors import TargetError
-from explorer.target.opened import OpenProgram
-from explorer.target.program import open_program
+from explorer.targets.detect import detect_target
+from explorer.targets.elfcore import read_elf_core
+from explorer.targets.errors import TargetError
+from explorer.targets.opened import OpenProgram
+from explorer.targets.program import open_program
 from tests.conftest import Run, capture_file
 from tests.holes import differences
 from tests.kernels.conftest import cannot_run, kernel_or_skip

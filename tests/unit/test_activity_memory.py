@@ -13,8 +13,8 @@ from drgn.helpers.linux.printk import get_printk_records
 from explorer.capture.capture import CaptureRequest, capture_snapshot
 from explorer.capture.log import LOG_WORDS
 from explorer.model import Snapshot, Workqueue, kernel_bytes
-from explorer.target.detect import detect_target
-from explorer.target.kernel import OpenKernel, open_kernel
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import OpenKernel, open_kernel
 from tests.conftest import FIXTURES
 from tests.unit.poked import FREE, put
 

@@ -20,8 +20,8 @@ from explorer.codec.lines import parse_lines
 from explorer.codec.snapshots import parse_snapshot, write_json, write_jsonl
 from explorer.model import SNAPSHOT_ARRAYS, FsStruct, Snapshot, Task
 from explorer.model.bulk import no_garbage_collection
-from explorer.target.detect import detect_target
-from explorer.target.kallsyms import (
+from explorer.targets.detect import detect_target
+from explorer.targets.kallsyms import (
     SymbolTable,
     TableSymbol,
     _load_raw,
@@ -29,7 +29,7 @@ from explorer.target.kallsyms import (
     vmcoreinfo,
     vmcoreinfo_symbol,
 )
-from explorer.target.kernel import OpenKernel, open_kernel
+from explorer.targets.kernel import OpenKernel, open_kernel
 from tests.conftest import FIXTURES, Run
 
 

@@ -15,8 +15,8 @@ from explorer.analysis.task_facts import CSV_FACTS
 from explorer.capture.capture import CaptureRequest, capture_snapshot
 from explorer.model import Snapshot, mount_reference, task_reference
 from explorer.output.tasks import render_summary, tasks_table, worlds_table
-from explorer.target.detect import detect_target
-from explorer.target.kernel import OpenKernel, OpenOptions, open_kernel
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import OpenKernel, OpenOptions, open_kernel
 from explorer.tui.views.detail import describe
 from tests.conftest import DATA, FIXTURES, capture_file
 from tests.holes import PAGE, differences, pages_of, structures

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from explorer.analysis.ko import judge_module
 from explorer.model.ko import ModuleReport, ModuleVerdict
-from explorer.target.errors import TargetError
-from explorer.target.ko import read_module_file
+from explorer.targets.errors import TargetError
+from explorer.targets.ko import read_module_file
 from tests.conftest import Run
 from tests.unit.ko_builder import module_bytes
 

@@ -7,11 +7,11 @@ import struct
 import pytest
 from drgn import Architecture, Platform, Program, Symbol, SymbolBinding, SymbolKind
 
-from explorer.target.btf import Kind
-from explorer.target.btf_types import BtfTypes
-from explorer.target.globals import GlobalFinder
-from explorer.target.kallsyms import SymbolTable
-from explorer.target.modules import ModuleTable
+from explorer.targets.btf import Kind
+from explorer.targets.btf_types import BtfTypes
+from explorer.targets.globals import GlobalFinder
+from explorer.targets.kallsyms import SymbolTable
+from explorer.targets.modules import ModuleTable
 from tests.unit.btf_builder import BtfBuilder
 
 BASE = 0xFFFF_FFFF_C000_0000

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CHECK = (
     "import explorer, explorer.plugins, importlib.util, pathlib\n"
-    "from explorer.target.detect import sample_path\n"
+    "from explorer.targets.detect import sample_path\n"
     "print(pathlib.Path(explorer.__file__).parent)\n"
     "print(importlib.util.find_spec('explorer.plugins').name, sample_path().is_file())\n"
 )

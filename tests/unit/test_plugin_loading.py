@@ -10,8 +10,8 @@ import pytest
 
 from explorer.capture.capture import CaptureRequest, CaptureStats, capture_snapshot
 from explorer.plugin import list_plugins, load_plugins
-from explorer.target.detect import detect_target
-from explorer.target.kernel import open_kernel
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import open_kernel
 from tests.conftest import FIXTURES, SAMPLE, Run
 
 GOOD = """

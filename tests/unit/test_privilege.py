@@ -12,8 +12,8 @@ import pytest
 
 from explorer import plugin as plugin_module
 from explorer.plugin import load_plugins
-from explorer.target import typecache
-from explorer.target.privilege import runs_for_another_user
+from explorer.targets import typecache
+from explorer.targets.privilege import runs_for_another_user
 from explorer.tui.settings import Settings, load_settings, save_settings
 from tests.conftest import SAMPLE, Run
 
@@ -22,7 +22,7 @@ _STATUS = "print(''.join(l for l in open('/proc/self/status') if l.startswith(('
 
 def status_after(code: str) -> dict[str, str]:
     """/proc/self/status of a process that ran ``code``."""
-    script = f"from explorer.target.privilege import *; {code}; {_STATUS}"
+    script = f"from explorer.targets.privilege import *; {code}; {_STATUS}"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return dict(line.split(":\t") for line in ran.stdout.splitlines() if line)
 

@@ -145,7 +145,7 @@ def test_no_thread_of_drgn_keeps_capabilities_after_dwarf_was_loaded(
 def test_a_thread_that_keeps_capabilities_is_an_error_and_not_passed_over() -> None:
     code = (
         "import threading, time\n"
-        "from explorer.target import privilege\n"
+        "from explorer.targets import privilege\n"
         "threading.Thread(target=time.sleep, args=(20,), daemon=True).start()\n"
         "try:\n    privilege.drop_privileges()\n"
         "except Exception as error:\n    print(type(error).__name__, error)\n"
@@ -157,7 +157,7 @@ def test_a_thread_that_keeps_capabilities_is_an_error_and_not_passed_over() -> N
 @as_root
 def test_a_guests_reader_keeps_the_right_to_read_qemu_and_no_other() -> None:
     code = (
-        "from explorer.target.privilege import Needs, give_up_rights\n"
+        "from explorer.targets.privilege import Needs, give_up_rights\n"
         "give_up_rights(Needs(guest=True))\n"
         "print([l.split()[1] for l in open('/proc/self/status') if l.startswith('CapPrm')][0])"
     )
@@ -197,7 +197,7 @@ def test_under_sudo_a_file_that_was_open_stays_readable_and_a_closed_one_of_root
     (tmp_path / "secret").write_text("open")
     (tmp_path / "secret").chmod(0o600)
     code = (
-        "from explorer.target.privilege import Needs, give_up_rights, _drop\n"
+        "from explorer.targets.privilege import Needs, give_up_rights, _drop\n"
         "from explorer.caller import find_caller\n"
         f"file = open({str(tmp_path / 'secret')!r})\n"
         "_drop(0, find_caller())\n"

@@ -11,10 +11,10 @@ from explorer.analysis.condition import parse_condition
 from explorer.capture.recorder import NotReadableError, Recorder, RecordRequest, RecordSummary
 from explorer.recording.reader import Recording
 from explorer.recording.writer import RecordingWriter
-from explorer.target.detect import detect_target
-from explorer.target.errors import TargetError
-from explorer.target.kernel import OpenKernel, open_kernel
-from explorer.target.qemu_control import GuestEndedError
+from explorer.targets.detect import detect_target
+from explorer.targets.errors import TargetError
+from explorer.targets.kernel import OpenKernel, open_kernel
+from explorer.targets.qemu_control import GuestEndedError
 from tests.conftest import SAMPLE
 
 

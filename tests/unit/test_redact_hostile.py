@@ -17,9 +17,9 @@ from explorer.model import CaptureError, KernelSetting, Record, Snapshot, kernel
 from explorer.output.formats import SNAPSHOT_FORMATS
 from explorer.output.redacted import redact_and_encode
 from explorer.plugin import Facts, KernelWord, Plugin
-from explorer.target.detect import detect_target
-from explorer.target.kernel import OpenKernel, open_kernel
-from explorer.target.spec import no_progress
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import OpenKernel, open_kernel
+from explorer.targets.spec import no_progress
 from tests.conftest import FIXTURES, Run, capture_file
 from tests.unit.poked import put
 

@@ -13,7 +13,7 @@ from explorer.cli.open import reader_words
 from explorer.cli.targets import TargetArguments
 from explorer.output.files import OutputError, check_writable, open_output
 from explorer.recording.writer import RecordingWriter, WriteError
-from explorer.target import typecache
+from explorer.targets import typecache
 from explorer.tui.settings import Settings, load_settings, save_settings
 from tests.conftest import SAMPLE, Run
 
@@ -77,7 +77,7 @@ def test_no_part_of_the_tool_imports_an_installed_stranger_under_sudo(
 @as_root
 def test_a_stranger_stays_a_stranger_when_the_rights_of_root_are_gone(tmp_path: Path, site: Path) -> None:
     code = (
-        "import os\nfrom explorer.target.privilege import harden_process\nfrom explorer.plugin import load_plugins\n"
+        "import os\nfrom explorer.targets.privilege import harden_process\nfrom explorer.plugin import load_plugins\n"
         "import importlib.metadata\nharden_process()\nos.setresuid(1000, 1000, 1000)\n"
         "print([broken.why for broken in load_plugins().errors])"
     )

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from explorer.target import streams
-from explorer.target.detect import detect_target
-from explorer.target.errors import TargetError
-from explorer.target.streams import readable_path
+from explorer.targets import streams
+from explorer.targets.detect import detect_target
+from explorer.targets.errors import TargetError
+from explorer.targets.streams import readable_path
 from tests.conftest import DATA, FIXTURES, SAMPLE
 
 COMMAND = f"{sys.executable} -m explorer"

@@ -15,11 +15,11 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from explorer.target.detect import detect_target
-from explorer.target.errors import TargetError
-from explorer.target.extents import Extents
-from explorer.target.opened import OpenProgram
-from explorer.target.program import open_program
+from explorer.targets.detect import detect_target
+from explorer.targets.errors import TargetError
+from explorer.targets.extents import Extents
+from explorer.targets.opened import OpenProgram
+from explorer.targets.program import open_program
 from tests.unit.fake_kernel import PAGE, FakeKernel, kdump_file
 from tests.unit.test_target_program import vmcore
 

@@ -15,9 +15,9 @@ import lz4.frame
 import pytest
 import zstandard
 
-from explorer.target.detect import detect_target
-from explorer.target.errors import TargetError
-from explorer.target.spec import TargetSpec
+from explorer.targets.detect import detect_target
+from explorer.targets.errors import TargetError
+from explorer.targets.spec import TargetSpec
 from tests.unit.fake_kernel import FakeKernel
 
 SNAPSHOT = json.dumps({"schema_version": 1, "tasks": []}).encode()

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.target.detect import detect_target
-from explorer.target.elfcore import write_vmcore
-from explorer.target.errors import TargetError
-from explorer.target.flattened import reassemble
-from explorer.target.program import open_program
+from explorer.targets.detect import detect_target
+from explorer.targets.elfcore import write_vmcore
+from explorer.targets.errors import TargetError
+from explorer.targets.flattened import reassemble
+from explorer.targets.program import open_program
 from tests.unit.fake_kernel import RELEASE, FakeKernel
 
 HEADER = struct.pack(">16sqq", b"makedumpfile", 1, 1).ljust(4096, b"\0")

@@ -16,12 +16,12 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from explorer.target import elfcore
-from explorer.target.detect import detect_target
-from explorer.target.elfcore import read_elf_core, write_vmcore
-from explorer.target.errors import TargetError
-from explorer.target.opened import OpenProgram
-from explorer.target.program import open_program
+from explorer.targets import elfcore
+from explorer.targets.detect import detect_target
+from explorer.targets.elfcore import read_elf_core, write_vmcore
+from explorer.targets.errors import TargetError
+from explorer.targets.opened import OpenProgram
+from explorer.targets.program import open_program
 from tests.unit.fake_kernel import PAGE, PAGE_OFFSET, RELEASE, FakeKernel, kdump_file
 
 
@@ -226,7 +226,7 @@ def test_a_full_disk_is_named_and_nothing_is_left_behind(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("explorer.target.containers.os.pwrite", full)
+    monkeypatch.setattr("explorer.targets.containers.os.pwrite", full)
     assert "TMPDIR" in refusal(path)
 
 

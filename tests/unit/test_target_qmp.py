@@ -13,10 +13,10 @@ from typing import cast
 
 import pytest
 
-from explorer.target import qemu, qmp
-from explorer.target.errors import TargetError
-from explorer.target.qmp import QmpConnection, connect, parse_ram_ranges, parse_xp
-from explorer.target.spec import no_progress
+from explorer.targets import qemu, qmp
+from explorer.targets.errors import TargetError
+from explorer.targets.qmp import QmpConnection, connect, parse_ram_ranges, parse_xp
+from explorer.targets.spec import no_progress
 
 GREETING = b'{"QMP": {"version": {}, "capabilities": []}}\r\n'
 OK = b'{"return": {}}\r\n'

@@ -14,11 +14,11 @@ from typing import Any
 import drgn
 import pytest
 
-from explorer.target import qemu, qmp, watchdog
-from explorer.target.errors import TargetError
-from explorer.target.qemu import attach_qemu, query_guest
-from explorer.target.qmp import QmpConnection
-from explorer.target.watchdog import hang_up_in_time
+from explorer.targets import qemu, qmp, watchdog
+from explorer.targets.errors import TargetError
+from explorer.targets.qemu import attach_qemu, query_guest
+from explorer.targets.qmp import QmpConnection
+from explorer.targets.watchdog import hang_up_in_time
 
 GREETING = b'{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}}, "capabilities": []}}\r\n'
 TREE = (

@@ -12,12 +12,12 @@ from pathlib import Path
 import drgn
 import pytest
 
-from explorer.target.detect import detect_target
-from explorer.target.elfcore import write_vmcore
-from explorer.target.errors import TargetError
-from explorer.target.lime import read_lime
-from explorer.target.program import open_program
-from explorer.target.ranges import FileRanges, Part
+from explorer.targets.detect import detect_target
+from explorer.targets.elfcore import write_vmcore
+from explorer.targets.errors import TargetError
+from explorer.targets.lime import read_lime
+from explorer.targets.program import open_program
+from explorer.targets.ranges import FileRanges, Part
 from tests.foreign import libvirt_save, lime_header, virtualbox_headers
 from tests.unit.fake_kernel import PAGE, RELEASE, FakeKernel, kdump_file
 from tests.unit.test_target_program import assert_reads, open_path, refusal

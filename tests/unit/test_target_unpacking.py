@@ -21,14 +21,14 @@ import zstandard
 
 from explorer.cli.targets import TargetArguments
 from explorer.compression import BZIP2, COMPRESSIONS, GZIP, LZ4, XZ, ZSTD, Damaged, Method, plain_chunks
-from explorer.target import containers
-from explorer.target.containers import Format, decompress, open_file, read_small_file
-from explorer.target.detect import detect_target
-from explorer.target.dwarf import read_elf
-from explorer.target.errors import TargetError
-from explorer.target.flattened import reassemble
-from explorer.target.program import open_program
-from explorer.target.vmcoreinfo import MAX_VMCOREINFO
+from explorer.targets import containers
+from explorer.targets.containers import Format, decompress, open_file, read_small_file
+from explorer.targets.detect import detect_target
+from explorer.targets.dwarf import read_elf
+from explorer.targets.errors import TargetError
+from explorer.targets.flattened import reassemble
+from explorer.targets.program import open_program
+from explorer.targets.vmcoreinfo import MAX_VMCOREINFO
 from tests.unit.fake_kernel import FakeKernel, kdump_file
 
 pytestmark = pytest.mark.timeout(30)
@@ -238,7 +238,7 @@ def test_a_disk_that_fails_while_a_dump_is_opened_is_named(
     def fail(*_: object) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("explorer.target.kdump.os.pread", fail)
+    monkeypatch.setattr("explorer.targets.kdump.os.pread", fail)
     assert refusal(lambda: open_program(spec)) == f"{path}: Input/output error"
 
 
@@ -299,7 +299,7 @@ def test_symbols_with_thousands_of_megabytes_of_notes_end(
     path.write_bytes(header + notes * 4096)
     os.truncate(path, 2 << 20)
     searched: list[int] = []
-    monkeypatch.setattr("explorer.target.dwarf._build_id", lambda notes: searched.append(len(notes)))
+    monkeypatch.setattr("explorer.targets.dwarf._build_id", lambda notes: searched.append(len(notes)))
     assert read_elf(path).build_id is None
     assert sum(searched) <= 1 << 20
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.target.errors import TargetError
-from explorer.target.pagetable import describes_memory, direct_map_ranges, find_kernel, translate
-from explorer.target.spec import no_progress
-from explorer.target.vmcoreinfo import MAX_VMCOREINFO, VmcoreInfo, find_vmcoreinfo, text_at
+from explorer.targets.errors import TargetError
+from explorer.targets.pagetable import describes_memory, direct_map_ranges, find_kernel, translate
+from explorer.targets.spec import no_progress
+from explorer.targets.vmcoreinfo import MAX_VMCOREINFO, VmcoreInfo, find_vmcoreinfo, text_at
 from tests.unit.fake_kernel import PAGE, PAGE_OFFSET, RELEASE, FakeKernel
 
 TEXT = b"""OSRELEASE=7.3.4

@@ -19,9 +19,9 @@ import drgn
 from explorer.capture.capture import CaptureRequest, capture_snapshot
 from explorer.model import Snapshot, Task, TaskKind
 from explorer.plugin import Plugin, load_plugins
-from explorer.target.kernel import OpenKernel, OpenOptions, open_kernel
-from explorer.target.privilege import drop_privileges
-from explorer.target.spec import TargetSpec
+from explorer.targets.kernel import OpenKernel, OpenOptions, open_kernel
+from explorer.targets.privilege import drop_privileges
+from explorer.targets.spec import TargetSpec
 
 #: Kernel threads and the storm change what they do; who owns what does not.
 _SKIPPED = frozenset({TaskKind.KWORKER, TaskKind.USERMODEHELPER})

@@ -1,0 +1,235 @@
+"""Let go of what a process that reads a kernel does not need any more.
+
+Root is needed to open ``/proc/kcore`` and to see addresses in ``/proc/kallsyms``, or a dump that only root may read;
+all is open by the time a capture begins. What runs from then on parses memory that may be hostile: it does so without
+capabilities, and cannot get any back; under sudo, as the user who called. Straight to prctl(2) and capset(2) through
+libc: the libraries for it would need other libraries in C.
+
+A capability belongs to a thread, not to a process. Nothing can take it from another thread, so there must be none (see
+:func:`explorer.targets.types.attach_types`): :func:`drop_privileges` looks, and fails if one has kept any.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import stat
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from explorer.caller import Caller, find_caller, follow_links, runs_for_another_user
+from explorer.targets.errors import TargetError
+
+__all__ = ("Needs", "drop_privileges", "give_up_rights", "harden_process", "runs_for_another_user")
+
+_PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG = 1, 2
+_PR_SET_DUMPABLE = 4
+_PR_CAPBSET_READ = 23
+_PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+_CAPABILITY_VERSION_3 = 0x20080522
+_MAX_CAPABILITY = 63
+#: What root needs to write a file into somebody's directory: CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH.
+_FILES = 1 << 1 | 1 << 2
+#: What drgn needs for every read of QEMU's memory (process_vm_readv): CAP_SYS_PTRACE.
+_GUEST = 1 << 19
+#: Threads that are on their way out need some milliseconds.
+_THREADS_END_S = 5.0
+_TASKS = Path("/proc/self/task")
+_MAX_STATUS = 1 << 16
+#: Modules are imported when they are needed: whoever this process becomes must be able to read them.
+_PACKAGES = ("explorer", "os", "click", "pydantic", "zstandard", "lz4", "drgn")
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What is still to be opened when rights are given up."""
+
+    reads: tuple[Path, ...] = ()
+    writes: tuple[Path, ...] = ()
+    guest: bool = False
+    """QEMU's memory is read, which the kernel checks each time."""
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Data(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+def harden_process() -> None:
+    """For every process of the tool: no core file with a kernel's memory in it, no file that others can read.
+
+    Where core files go to a program through a pipe, the limit does not count, but whether the process is dumpable does.
+    """
+    runs_for_another_user()  # asked now, as it may be another user's later
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _call(_libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
+    os.umask(0o077)
+
+
+def give_up_rights(needs: Needs) -> None:
+    """Give up as much as the rest of the work allows: what can be tried is tried, in a process of its own.
+
+    First the caller's rights (under sudo), then root's without a capability, then with those for files alone.
+
+    :raises TargetError: if not every thread gave them up
+    """
+    if os.geteuid() != 0:
+        drop_privileges()
+        return
+    always = _GUEST if needs.guest else 0
+    caller = None if needs.guest else find_caller()
+    levels: list[tuple[Caller | None, int]] = [] if caller is None else [(caller, 0)]
+    for who, kept in [*levels, (None, always)]:
+        if _suffices(who, kept, needs):
+            _drop(kept, who)
+            break
+    else:
+        kept = always | _FILES
+        _drop(kept)
+    _check_threads(kept)
+
+
+def drop_privileges(keep_files: bool = False) -> None:
+    """Give up every capability, for good; no program that is started from here on can have more.
+
+    :param keep_files: keep what root needs to write a file where the user said
+    :raises OSError: if the kernel refuses, which it does not
+    :raises TargetError: if another thread keeps what this one gave up
+    """
+    kept = _FILES if keep_files else 0
+    _drop(kept)
+    _check_threads(kept)
+
+
+def _suffices(who: Caller | None, kept: int, needs: Needs) -> bool:
+    """Whether a process with these rights can do the rest."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            _drop(kept, who)
+            code = 0 if _can_do(needs) else 1
+        finally:
+            os._exit(code)  # whatever was raised: this process has no other business
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def _can_do(needs: Needs) -> bool:
+    modules = [getattr(sys.modules.get(name), "__file__", None) for name in _PACKAGES]
+    reads = [*needs.reads, *(path for path in modules if path)]
+    return (
+        all(os.access(path, os.R_OK) for path in reads)
+        and os.access(tempfile.gettempdir(), os.W_OK | os.X_OK)
+        and all(_can_replace(path) for path in needs.writes)
+    )
+
+
+def _can_replace(path: Path) -> bool:
+    """Whether a file can get this name, or what is there and is no file be written to."""
+    path = follow_links(path)
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        status = None
+    if status is not None and not stat.S_ISREG(status.st_mode):
+        return os.access(path, os.W_OK)
+    directory = path.parent.stat()
+    owners = () if status is None else (status.st_uid, directory.st_uid)
+    if owners and directory.st_mode & stat.S_ISVTX and os.geteuid() not in owners:
+        return False
+    return os.access(path.parent, os.W_OK | os.X_OK)
+
+
+def _drop(kept: int, who: Caller | None = None) -> None:
+    """Of the calling thread, but for the user, which is that of all threads."""
+    libc = _libc()
+    _call(libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+    if os.geteuid() == 0:
+        for capability in range(_MAX_CAPABILITY + 1):
+            if kept >> capability & 1 or libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) != 1:
+                continue
+            # A container's root may lack CAP_SETPCAP; without it, no_new_privs does the same.
+            libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+    if who is not None:
+        _become(who)
+    _call(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    header = _Header(_CAPABILITY_VERSION_3, 0)
+    held = (_Data * 2)()
+    _call(libc.capget(ctypes.byref(header), held))
+    wanted = (_Data * 2)()
+    for index in range(2):
+        word = held[index].permitted & (kept >> 32 * index & 0xFFFFFFFF)
+        wanted[index] = _Data(word, word, 0)
+    _call(libc.capset(ctypes.byref(header), wanted))
+
+
+def _become(who: Caller) -> None:
+    """Another user, for good. The kernel then forgets two things: which signal comes when the parent dies, and that
+    this process leaves no core file."""
+    libc, parent = _libc(), os.getppid()
+    wanted = ctypes.c_int()
+    _call(libc.prctl(_PR_GET_PDEATHSIG, ctypes.byref(wanted), 0, 0, 0))
+    os.setgroups(who.groups)
+    os.setresgid(who.gid, who.gid, who.gid)
+    os.setresuid(who.uid, who.uid, who.uid)
+    _call(libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
+    if wanted.value:
+        _call(libc.prctl(_PR_SET_PDEATHSIG, wanted.value, 0, 0, 0))
+        if os.getppid() != parent:
+            os.kill(os.getpid(), wanted.value)
+
+
+def _check_threads(kept: int) -> None:
+    """:raises TargetError: if a thread of this process has more than this, or could get more"""
+    end = time.monotonic() + _THREADS_END_S
+    while (holders := _holders(kept)) and time.monotonic() < end:
+        time.sleep(0.01)
+    if holders:
+        raise TargetError(
+            f"{holders} of this process's threads still have root's rights, and would read the target with them; "
+            "this should not be: report it"
+        )
+
+
+def _holders(kept: int) -> int:
+    found = 0
+    try:
+        tasks = list(_TASKS.iterdir())
+    except OSError as error:
+        raise TargetError(
+            f"{_TASKS}: {error.strerror}: whether rights have been given up cannot be seen; mount /proc"
+        ) from error
+    for task in tasks:
+        try:
+            with (task / "status").open(errors="replace") as file:
+                lines = dict(
+                    line.split(":", 1) for line in file.read(_MAX_STATUS).splitlines() if ":" in line
+                )
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+        held = int(lines["CapPrm"], 16) | int(lines["CapEff"], 16) | int(lines["CapInh"], 16)
+        found += bool(held & ~kept) or lines["NoNewPrivs"].strip() != "1"
+    return found
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _call(result: int) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
