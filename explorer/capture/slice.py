@@ -17,7 +17,7 @@ import drgn
 from explorer.model import Snapshot
 from explorer.plugin import Plugin
 from explorer.targets.drgn_calls import drgn_errors
-from explorer.targets.elfcore import write_vmcore
+from explorer.targets.dumps.elfcore import write_vmcore
 from explorer.targets.errors import TargetError
 from explorer.targets.kernel import OpenKernel
 from explorer.targets.types import KernelTypes, attach_types

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import drgn
 
-from explorer.targets.pagetable import translate
+from explorer.targets.dumps.pagetable import translate
 from explorer.targets.types import KernelTypes
 from explorer.targets.vmcoreinfo import VmcoreInfo
 

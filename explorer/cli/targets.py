@@ -85,7 +85,7 @@ class TargetArguments:
         return detect_target(self.name())
 
     def open_options(self) -> OpenOptions:
-        from explorer.targets.containers import read_small_file
+        from explorer.targets.dumps.containers import read_small_file
         from explorer.targets.kernel import OpenOptions
         from explorer.targets.vmcoreinfo import MAX_VMCOREINFO
 

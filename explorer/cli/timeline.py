@@ -35,7 +35,7 @@ def timeline_command(file: Path, as_json: bool) -> int:
     from explorer.model import escape_text
     from explorer.output.timeline import render_timeline, timeline_json
     from explorer.recording.reader import Recording
-    from explorer.targets.streams import readable_path
+    from explorer.targets.dumps.streams import readable_path
 
     path = readable_path(str(file))
     _give_up_rights(path)
@@ -99,7 +99,7 @@ def frame_command(file: Path, moment: str | None, output: Path | None, format_: 
     """
     from explorer.output.files import check_writable, open_output
     from explorer.recording.reader import Recording
-    from explorer.targets.streams import readable_path
+    from explorer.targets.dumps.streams import readable_path
 
     if output is not None:
         check_writable(output)

@@ -7,13 +7,13 @@ import stat
 from importlib.resources import files
 from pathlib import Path
 
-from explorer.targets.containers import COMPRESSED, Format, file_errors, open_file, peek, sniff
-from explorer.targets.elfcore import check_elf_header
+from explorer.targets.dumps.containers import COMPRESSED, Format, file_errors, open_file, peek, sniff
+from explorer.targets.dumps.elfcore import check_elf_header
+from explorer.targets.dumps.folder import dump_in
+from explorer.targets.dumps.foreign import foreign_format
+from explorer.targets.dumps.streams import readable_path
 from explorer.targets.errors import TargetError
-from explorer.targets.folder import dump_in
-from explorer.targets.foreign import foreign_format
 from explorer.targets.spec import TargetSpec
-from explorer.targets.streams import readable_path
 
 __all__ = ("detect_target", "sample_path")
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from explorer.model import kernel_text
 from explorer.model.ko import ModuleFile
-from explorer.targets.containers import COMPRESSED, Format, decompress, open_file, sniff
+from explorer.targets.dumps.containers import COMPRESSED, Format, decompress, open_file, sniff
 from explorer.targets.errors import TargetError
 
 __all__ = ("read_module_file",)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from explorer.targets.containers import COMPRESSED, Format, decompress, file_errors, open_file, sniff
 from explorer.targets.detect import detect_target
 from explorer.targets.drgn_calls import (
     capture_log,
@@ -21,18 +20,19 @@ from explorer.targets.drgn_calls import (
     physical_reader,
     with_libkdumpfile,
 )
-from explorer.targets.elfcore import ElfCore, hide_absent, read_elf_core, segment_reader, stored_ranges
+from explorer.targets.dumps.containers import COMPRESSED, Format, decompress, file_errors, open_file, sniff
+from explorer.targets.dumps.elfcore import ElfCore, hide_absent, read_elf_core, segment_reader, stored_ranges
+from explorer.targets.dumps.extents import Extents
+from explorer.targets.dumps.flattened import reassemble
+from explorer.targets.dumps.kdump import PAGE, dumped_ranges, read_kdump_header
+from explorer.targets.dumps.kdump_cut import as_read, without_missing_pages
+from explorer.targets.dumps.lime import read_lime
+from explorer.targets.dumps.pagetable import FOUND, find_kernel
+from explorer.targets.dumps.physmem import open_physmem
+from explorer.targets.dumps.ranges import FileRanges, Part
 from explorer.targets.errors import TargetError
-from explorer.targets.extents import Extents
-from explorer.targets.flattened import reassemble
-from explorer.targets.kdump import PAGE, dumped_ranges, read_kdump_header
-from explorer.targets.kdump_cut import as_read, without_missing_pages
-from explorer.targets.lime import read_lime
 from explorer.targets.opened import OpenProgram
-from explorer.targets.pagetable import FOUND, find_kernel
-from explorer.targets.physmem import open_physmem
 from explorer.targets.qemu import open_qemu
-from explorer.targets.ranges import FileRanges, Part
 from explorer.targets.spec import Progress, TargetSpec, no_progress
 from explorer.targets.vmcoreinfo import VmcoreInfo
 

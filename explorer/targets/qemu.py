@@ -26,8 +26,8 @@ from explorer.targets.drgn_calls import (
     own_vmcoreinfo,
     physical_reader,
 )
+from explorer.targets.dumps.pagetable import FOUND, describes_memory, find_kernel
 from explorer.targets.errors import TargetError
-from explorer.targets.pagetable import FOUND, describes_memory, find_kernel
 from explorer.targets.qmp import QmpConnection, connect, parse_ram_ranges
 from explorer.targets.spec import Progress
 from explorer.targets.vmcoreinfo import VmcoreInfo

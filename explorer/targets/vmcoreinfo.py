@@ -158,7 +158,7 @@ def find_vmcoreinfo(
     """Yield (physical address, text) of everything in memory that looks like VMCOREINFO.
 
     There is more than one: the kernel's own page, the copy inside its ELF note, and stale ones (an
-    earlier boot, a file in the page cache). :func:`explorer.targets.pagetable.describes_memory` tells
+    earlier boot, a file in the page cache). :func:`explorer.targets.dumps.pagetable.describes_memory` tells
     which is true.
 
     :param ranges: (first, end) physical addresses of RAM, page aligned; all are searched, so leave out what the target

@@ -19,7 +19,7 @@ from explorer.codec.snapshots import write_json, write_jsonl
 from explorer.model import Snapshot
 from explorer.plugin import load_plugins
 from explorer.targets.detect import detect_target
-from explorer.targets.elfcore import read_elf_core
+from explorer.targets.dumps.elfcore import read_elf_core
 from explorer.targets.kernel import OpenKernel, OpenOptions, open_kernel
 from tests.conftest import FIXTURES
 from tests.foreign import lime_header, virtualbox_headers

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from explorer.capture.capture import CaptureRequest
 from explorer.targets.detect import detect_target
-from explorer.targets.elfcore import read_elf_core, write_vmcore
+from explorer.targets.dumps.elfcore import read_elf_core, write_vmcore
 from explorer.targets.kernel import open_kernel
 
 __all__ = ("left_out", "makedumpfile", "pages_within", "proc_vmcore", "without_frame")

@@ -19,8 +19,8 @@ from explorer.capture.decode import find_member
 from explorer.model import Finding, Severity, Snapshot, Task
 from explorer.targets.detect import detect_target
 from explorer.targets.drgn_calls import physical_reader
+from explorer.targets.dumps.pagetable import translate
 from explorer.targets.kernel import OpenKernel, open_kernel
-from explorer.targets.pagetable import translate
 from tests.kernels.lab import Guest, GuestOptions
 
 pytestmark = pytest.mark.kernel

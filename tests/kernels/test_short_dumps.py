@@ -20,7 +20,7 @@ import zstandard
 from explorer.codec.snapshots import load_snapshot
 from explorer.model import Snapshot
 from explorer.targets.detect import detect_target
-from explorer.targets.elfcore import read_elf_core
+from explorer.targets.dumps.elfcore import read_elf_core
 from explorer.targets.errors import TargetError
 from explorer.targets.opened import OpenProgram
 from explorer.targets.program import open_program

@@ -65,7 +65,7 @@ class FakeKernel:
         return b"".join(self.read(first, end - first) or b"" for first, end in self.ram)
 
     def segments(self) -> list[tuple[int, int, bytes]]:
-        """What :func:`explorer.targets.elfcore.write_vmcore` takes: the pages there are, at their direct map."""
+        """What :func:`explorer.targets.dumps.elfcore.write_vmcore` takes: the pages there are, at their direct map."""
         offset = PAGE_OFFSET[self.levels]
         return [(physical, offset + physical, bytes(data)) for physical, data in self.pages.items()]
 

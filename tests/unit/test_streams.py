@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from explorer.targets import streams
 from explorer.targets.detect import detect_target
+from explorer.targets.dumps import streams
+from explorer.targets.dumps.streams import readable_path
 from explorer.targets.errors import TargetError
-from explorer.targets.streams import readable_path
 from tests.conftest import DATA, FIXTURES, SAMPLE
 
 COMMAND = f"{sys.executable} -m explorer"

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from explorer.targets.detect import detect_target
+from explorer.targets.dumps.extents import Extents
 from explorer.targets.errors import TargetError
-from explorer.targets.extents import Extents
 from explorer.targets.opened import OpenProgram
 from explorer.targets.program import open_program
 from tests.unit.fake_kernel import PAGE, FakeKernel, kdump_file

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.targets.detect import detect_target
-from explorer.targets.elfcore import write_vmcore
+from explorer.targets.dumps.elfcore import write_vmcore
+from explorer.targets.dumps.flattened import reassemble
 from explorer.targets.errors import TargetError
-from explorer.targets.flattened import reassemble
 from explorer.targets.program import open_program
 from tests.unit.fake_kernel import RELEASE, FakeKernel
 

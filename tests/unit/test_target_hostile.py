@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from explorer.targets.containers import data_extents
 from explorer.targets.detect import detect_target
-from explorer.targets.elfcore import read_elf_core, segment_reader, stored_ranges
+from explorer.targets.dumps.containers import data_extents
+from explorer.targets.dumps.elfcore import read_elf_core, segment_reader, stored_ranges
+from explorer.targets.dumps.kdump import dumped_ranges, read_kdump_header
+from explorer.targets.dumps.pagetable import direct_map_ranges
 from explorer.targets.errors import TargetError
-from explorer.targets.kdump import dumped_ranges, read_kdump_header
 from explorer.targets.opened import OpenProgram
-from explorer.targets.pagetable import direct_map_ranges
 from explorer.targets.program import open_program
 from explorer.targets.vmcoreinfo import VmcoreInfo, find_vmcoreinfo
 from tests.unit.fake_kernel import PAGE, RELEASE, FakeKernel, kdump_file
@@ -88,7 +88,7 @@ def test_the_holes_of_a_bitmap_are_not_counted_and_its_bits_no_further_than_the_
         read.append(size)
         return pread(fd, size, at)
 
-    monkeypatch.setattr("explorer.targets.kdump.os.pread", counted)
+    monkeypatch.setattr("explorer.targets.dumps.kdump.os.pread", counted)
     with path.open("rb") as file:
         header = read_kdump_header(file, "dump")
         assert header.cut
@@ -251,7 +251,7 @@ def test_notes_without_number_end(tmp_path: Path) -> None:
             yield b"X", b""
 
     with pytest.MonkeyPatch.context() as patch, path.open("rb") as file:
-        patch.setattr("explorer.targets.elfcore._iter_notes", counted)
+        patch.setattr("explorer.targets.dumps.elfcore._iter_notes", counted)
         read_elf_core(file, "dump")
     assert asked <= 1 << 16
 

@@ -16,9 +16,9 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from explorer.targets import elfcore
 from explorer.targets.detect import detect_target
-from explorer.targets.elfcore import read_elf_core, write_vmcore
+from explorer.targets.dumps import elfcore
+from explorer.targets.dumps.elfcore import read_elf_core, write_vmcore
 from explorer.targets.errors import TargetError
 from explorer.targets.opened import OpenProgram
 from explorer.targets.program import open_program
@@ -226,7 +226,7 @@ def test_a_full_disk_is_named_and_nothing_is_left_behind(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("explorer.targets.containers.os.pwrite", full)
+    monkeypatch.setattr("explorer.targets.dumps.containers.os.pwrite", full)
     assert "TMPDIR" in refusal(path)
 
 

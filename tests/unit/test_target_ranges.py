@@ -13,11 +13,11 @@ import drgn
 import pytest
 
 from explorer.targets.detect import detect_target
-from explorer.targets.elfcore import write_vmcore
+from explorer.targets.dumps.elfcore import write_vmcore
+from explorer.targets.dumps.lime import read_lime
+from explorer.targets.dumps.ranges import FileRanges, Part
 from explorer.targets.errors import TargetError
-from explorer.targets.lime import read_lime
 from explorer.targets.program import open_program
-from explorer.targets.ranges import FileRanges, Part
 from tests.foreign import libvirt_save, lime_header, virtualbox_headers
 from tests.unit.fake_kernel import PAGE, RELEASE, FakeKernel, kdump_file
 from tests.unit.test_target_program import assert_reads, open_path, refusal

@@ -21,12 +21,12 @@ import zstandard
 
 from explorer.cli.targets import TargetArguments
 from explorer.compression import BZIP2, COMPRESSIONS, GZIP, LZ4, XZ, ZSTD, Damaged, Method, plain_chunks
-from explorer.targets import containers
-from explorer.targets.containers import Format, decompress, open_file, read_small_file
 from explorer.targets.detect import detect_target
+from explorer.targets.dumps import containers
+from explorer.targets.dumps.containers import Format, decompress, open_file, read_small_file
+from explorer.targets.dumps.flattened import reassemble
 from explorer.targets.dwarf import read_elf
 from explorer.targets.errors import TargetError
-from explorer.targets.flattened import reassemble
 from explorer.targets.program import open_program
 from explorer.targets.vmcoreinfo import MAX_VMCOREINFO
 from tests.unit.fake_kernel import FakeKernel, kdump_file
@@ -238,7 +238,7 @@ def test_a_disk_that_fails_while_a_dump_is_opened_is_named(
     def fail(*_: object) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("explorer.targets.kdump.os.pread", fail)
+    monkeypatch.setattr("explorer.targets.dumps.kdump.os.pread", fail)
     assert refusal(lambda: open_program(spec)) == f"{path}: Input/output error"
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from explorer.targets.dumps.pagetable import describes_memory, direct_map_ranges, find_kernel, translate
 from explorer.targets.errors import TargetError
-from explorer.targets.pagetable import describes_memory, direct_map_ranges, find_kernel, translate
 from explorer.targets.spec import no_progress
 from explorer.targets.vmcoreinfo import MAX_VMCOREINFO, VmcoreInfo, find_vmcoreinfo, text_at
 from tests.unit.fake_kernel import PAGE, PAGE_OFFSET, RELEASE, FakeKernel

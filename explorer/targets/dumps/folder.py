@@ -7,8 +7,8 @@ import os
 from itertools import islice
 from pathlib import Path
 
-from explorer.targets.containers import Format, open_file, peek
-from explorer.targets.elfcore import is_core
+from explorer.targets.dumps.containers import Format, open_file, peek
+from explorer.targets.dumps.elfcore import is_core
 from explorer.targets.errors import TargetError
 
 __all__ = ("dump_in",)

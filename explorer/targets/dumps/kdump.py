@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from explorer.targets.containers import data_extents
+from explorer.targets.dumps.containers import data_extents
+from explorer.targets.dumps.extents import Extents
 from explorer.targets.errors import TargetError
-from explorer.targets.extents import Extents
 
 __all__ = ("DESCRIPTOR", "PAGE", "KdumpHeader", "dumped_frames", "dumped_ranges", "read_kdump_header")
 

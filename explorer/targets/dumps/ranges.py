@@ -9,8 +9,8 @@ from typing import BinaryIO, NamedTuple
 
 import drgn
 
-from explorer.targets.containers import data_extents
-from explorer.targets.extents import Extents
+from explorer.targets.dumps.containers import data_extents
+from explorer.targets.dumps.extents import Extents
 
 __all__ = ("FileRanges", "Part")
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from explorer.targets.containers import Format, Unpacked, disk_error, sniff
+from explorer.targets.dumps.containers import Format, Unpacked, disk_error, sniff
 from explorer.targets.errors import TargetError
 
 __all__ = ("readable_path",)

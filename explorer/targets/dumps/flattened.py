@@ -12,9 +12,9 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from explorer.targets.containers import check_disk, data_extents, disk_error, temporary_file
+from explorer.targets.dumps.containers import check_disk, data_extents, disk_error, temporary_file
+from explorer.targets.dumps.extents import Extents
 from explorer.targets.errors import TargetError
-from explorer.targets.extents import Extents
 from explorer.targets.spec import Progress, no_progress
 
 __all__ = ("SIGNATURE", "reassemble")

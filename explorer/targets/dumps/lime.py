@@ -9,9 +9,9 @@ import os
 import struct
 from typing import BinaryIO, NamedTuple
 
+from explorer.targets.dumps.extents import Extents
+from explorer.targets.dumps.ranges import FileRanges, Part
 from explorer.targets.errors import TargetError
-from explorer.targets.extents import Extents
-from explorer.targets.ranges import FileRanges, Part
 
 __all__ = ("LIME_MAGIC", "Lime", "read_lime")
 

@@ -19,9 +19,9 @@ from typing import BinaryIO
 import drgn
 
 from explorer.targets.addresses import is_kernel_pointer
-from explorer.targets.containers import data_extents
+from explorer.targets.dumps.containers import data_extents
+from explorer.targets.dumps.extents import Extents
 from explorer.targets.errors import TargetError
-from explorer.targets.extents import Extents
 from explorer.targets.vmcoreinfo import PhysicalRead
 
 __all__ = (

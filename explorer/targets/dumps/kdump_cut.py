@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import BinaryIO
 
-from explorer.targets.containers import check_disk, data_extents, disk_error, temporary_file
-from explorer.targets.extents import Extents
-from explorer.targets.kdump import DESCRIPTOR, PAGE, KdumpHeader, dumped_frames
+from explorer.targets.dumps.containers import check_disk, data_extents, disk_error, temporary_file
+from explorer.targets.dumps.extents import Extents
+from explorer.targets.dumps.kdump import DESCRIPTOR, PAGE, KdumpHeader, dumped_frames
 from explorer.targets.spec import Progress
 
 __all__ = ("without_missing_pages",)

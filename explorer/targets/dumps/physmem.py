@@ -16,10 +16,10 @@ from typing import BinaryIO
 
 import drgn
 
-from explorer.targets.containers import COMPRESSED, Format, data_extents, decompress, open_file, sniff
 from explorer.targets.drgn_calls import capture_log, drgn_errors, new_program
+from explorer.targets.dumps.containers import COMPRESSED, Format, data_extents, decompress, open_file, sniff
+from explorer.targets.dumps.pagetable import FOUND, describes_memory, direct_map_ranges
 from explorer.targets.errors import TargetError
-from explorer.targets.pagetable import FOUND, describes_memory, direct_map_ranges
 from explorer.targets.spec import Progress
 from explorer.targets.vmcoreinfo import PhysicalRead, VmcoreInfo, find_vmcoreinfo, parse_found
 
