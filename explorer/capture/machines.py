@@ -9,10 +9,10 @@ from typing import Self
 from explorer.targets.errors import TargetError
 from explorer.targets.kernel import OpenKernel, OpenOptions, open_kernel
 from explorer.targets.opened import OpenProgram
-from explorer.targets.qemu import query_guest
-from explorer.targets.qemu_control import GuestControl, GuestEndedError
-from explorer.targets.qemu_watch import GuestWatch
-from explorer.targets.qmp import QmpConnection
+from explorer.targets.qemu.attach import query_guest
+from explorer.targets.qemu.control import GuestControl, GuestEndedError
+from explorer.targets.qemu.qmp import QmpConnection
+from explorer.targets.qemu.watch import GuestWatch
 from explorer.targets.spec import TargetSpec
 from explorer.targets.types import attach_types
 

@@ -19,7 +19,7 @@ from explorer.plugin import Plugin
 from explorer.recording.writer import RecordingWriter
 from explorer.targets.errors import TargetError
 from explorer.targets.kernel import OpenKernel
-from explorer.targets.qemu_control import GuestEndedError
+from explorer.targets.qemu.control import GuestEndedError
 
 __all__ = ("Machine", "NotReadableError", "RecordRequest", "RecordSummary", "Recorder")
 

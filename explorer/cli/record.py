@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from explorer.capture.recorder import Machine, Recorder, RecordRequest, RecordSummary
     from explorer.plugin import Plugin
     from explorer.targets.kernel import OpenOptions
-    from explorer.targets.qemu_start import StartedGuest
+    from explorer.targets.qemu.start import StartedGuest
 
 __all__ = ("record_command",)
 
@@ -330,7 +330,7 @@ def _record_machine(
 
 
 def _start(arguments: RecordArguments, kernel: Path, quiet: bool) -> StartedGuest:
-    from explorer.targets.qemu_start import BootOptions, StartedGuest
+    from explorer.targets.qemu.start import BootOptions, StartedGuest
 
     boot = BootOptions(
         kernel=kernel,

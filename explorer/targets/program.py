@@ -32,7 +32,7 @@ from explorer.targets.dumps.physmem import open_physmem
 from explorer.targets.dumps.ranges import FileRanges, Part
 from explorer.targets.errors import TargetError
 from explorer.targets.opened import OpenProgram
-from explorer.targets.qemu import open_qemu
+from explorer.targets.qemu.attach import open_qemu
 from explorer.targets.spec import Progress, TargetSpec, no_progress
 from explorer.targets.vmcoreinfo import VmcoreInfo
 

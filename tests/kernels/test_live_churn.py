@@ -10,9 +10,9 @@ import pytest
 
 from explorer.codec.snapshots import parse_snapshot
 from explorer.model import Snapshot
-from explorer.targets.qemu import query_guest
-from explorer.targets.qemu_control import GuestControl
-from explorer.targets.qemu_watch import GuestWatch
+from explorer.targets.qemu.attach import query_guest
+from explorer.targets.qemu.control import GuestControl
+from explorer.targets.qemu.watch import GuestWatch
 from tests.kernels.churn import Captures, calm, capture_many, start_storm, wrong_rows
 from tests.kernels.lab import Guest, Oracle, boot_until
 from tests.kernels.lab.liveimage import boot_live

@@ -20,8 +20,8 @@ from explorer.analysis.overmounts import overmount_stack
 from explorer.model import Snapshot
 from explorer.recording.reader import Recording
 from explorer.targets.errors import TargetError
-from explorer.targets.qemu_control import GuestControl
-from explorer.targets.qmp import QmpConnection
+from explorer.targets.qemu.control import GuestControl
+from explorer.targets.qemu.qmp import QmpConnection
 from tests.kernels.conftest import BootFunction, kernel_or_skip
 from tests.kernels.lab import Guest, GuestOptions
 from tests.kernels.lab.errors import LabError

@@ -13,9 +13,9 @@ import pytest
 
 from explorer.analysis.accounting import reconcile
 from explorer.model import Generation, Placement, TaskKind
-from explorer.targets.qemu import query_guest
-from explorer.targets.qemu_control import GuestControl
-from explorer.targets.qemu_watch import GuestWatch
+from explorer.targets.qemu.attach import query_guest
+from explorer.targets.qemu.control import GuestControl
+from explorer.targets.qemu.watch import GuestWatch
 from tests.kernels.lab import Guest, GuestOptions, get_kernel
 from tests.kernels.test_capture import capture, facts
 

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from explorer.cli.record import _Memory
-from explorer.targets.qemu_control import GuestControl, GuestEndedError
+from explorer.targets.qemu.control import GuestControl, GuestEndedError
 
 
 def given_up(path: Path, *, at_cont: bool) -> str:

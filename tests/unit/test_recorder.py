@@ -14,7 +14,7 @@ from explorer.recording.writer import RecordingWriter
 from explorer.targets.detect import detect_target
 from explorer.targets.errors import TargetError
 from explorer.targets.kernel import OpenKernel, open_kernel
-from explorer.targets.qemu_control import GuestEndedError
+from explorer.targets.qemu.control import GuestEndedError
 from tests.conftest import SAMPLE
 
 

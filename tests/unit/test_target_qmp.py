@@ -13,9 +13,10 @@ from typing import cast
 
 import pytest
 
-from explorer.targets import qemu, qmp
 from explorer.targets.errors import TargetError
-from explorer.targets.qmp import QmpConnection, connect, parse_ram_ranges, parse_xp
+from explorer.targets.qemu import attach as qemu
+from explorer.targets.qemu import qmp
+from explorer.targets.qemu.qmp import QmpConnection, connect, parse_ram_ranges, parse_xp
 from explorer.targets.spec import no_progress
 
 GREETING = b'{"QMP": {"version": {}, "capabilities": []}}\r\n'

@@ -14,10 +14,12 @@ from typing import Any
 import drgn
 import pytest
 
-from explorer.targets import qemu, qmp, watchdog
+from explorer.targets import watchdog
 from explorer.targets.errors import TargetError
-from explorer.targets.qemu import attach_qemu, query_guest
-from explorer.targets.qmp import QmpConnection
+from explorer.targets.qemu import attach as qemu
+from explorer.targets.qemu import qmp
+from explorer.targets.qemu.attach import attach_qemu, query_guest
+from explorer.targets.qemu.qmp import QmpConnection
 from explorer.targets.watchdog import hang_up_in_time
 
 GREETING = b'{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}}, "capabilities": []}}\r\n'

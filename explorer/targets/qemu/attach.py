@@ -1,7 +1,7 @@
 """A QEMU guest, read by drgn: out of the memory of the QEMU process, or through the monitor.
 
 drgn can read through the monitor itself, but would wait for ever for a reply, and take in one without an end; here it
-asks :class:`~explorer.targets.qmp.QmpConnection`. What drgn alone does is attach to the QEMU process, under a watchdog.
+asks :class:`~explorer.targets.qemu.qmp.QmpConnection`. What drgn alone does is attach to the QEMU process, under a watchdog.
 
 With ``-device vmcoreinfo`` (and ``qemu_fw_cfg`` loaded in the guest) QEMU can say what the kernel is;
 without it, and always over TCP, VMCOREINFO is looked for in the guest's memory.
@@ -28,7 +28,7 @@ from explorer.targets.drgn_calls import (
 )
 from explorer.targets.dumps.pagetable import FOUND, describes_memory, find_kernel
 from explorer.targets.errors import TargetError
-from explorer.targets.qmp import QmpConnection, connect, parse_ram_ranges
+from explorer.targets.qemu.qmp import QmpConnection, connect, parse_ram_ranges
 from explorer.targets.spec import Progress
 from explorer.targets.vmcoreinfo import VmcoreInfo
 from explorer.targets.watchdog import hang_up_in_time

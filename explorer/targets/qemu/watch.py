@@ -8,7 +8,7 @@ from explorer.targets.drgn_calls import physical_reader
 from explorer.targets.dumps.pagetable import FOUND, describes_memory, top_table, translate
 from explorer.targets.errors import TargetError
 from explorer.targets.opened import OpenProgram
-from explorer.targets.qemu import Attached, announced_kernel, attach_qemu, reads_how, use_kernel
+from explorer.targets.qemu.attach import Attached, announced_kernel, attach_qemu, reads_how, use_kernel
 from explorer.targets.vmcoreinfo import PhysicalRead, VmcoreInfo, find_vmcoreinfo, parse_found
 
 __all__ = ("GuestWatch",)

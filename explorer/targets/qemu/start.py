@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from explorer.targets.errors import TargetError
-from explorer.targets.qmp import QmpConnection
+from explorer.targets.qemu.qmp import QmpConnection
 
 __all__ = ("BootOptions", "StartedGuest")
 

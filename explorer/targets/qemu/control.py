@@ -13,7 +13,7 @@ from typing import Any
 
 from explorer.targets.addresses import is_kernel_pointer
 from explorer.targets.errors import TargetError
-from explorer.targets.qmp import QmpConnection
+from explorer.targets.qemu.qmp import QmpConnection
 
 __all__ = ("GuestControl", "GuestEndedError")
 
