@@ -21,7 +21,7 @@ from explorer.plugin import Plugin
 from explorer.targets.crash import CrashGuard
 from explorer.targets.errors import TargetError
 from explorer.targets.kernel import OpenKernel
-from explorer.targets.types import KernelTypes
+from explorer.targets.symbols.types import KernelTypes
 
 from .activity import KernelActivity
 from .clocks import JiffiesClock, SchedulerClocks

@@ -14,7 +14,7 @@ from explorer.targets.qemu.control import GuestControl, GuestEndedError
 from explorer.targets.qemu.qmp import QmpConnection
 from explorer.targets.qemu.watch import GuestWatch
 from explorer.targets.spec import TargetSpec
-from explorer.targets.types import attach_types
+from explorer.targets.symbols.types import attach_types
 
 from .recorder import NotReadableError
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import drgn
 
-from explorer.targets.idr import IdrError, for_each_idr_item
+from explorer.targets.symbols.idr import IdrError, for_each_idr_item
 
 from .decode import member_offset
 from .reader import ErrorLog, MemoryReader, ReadError

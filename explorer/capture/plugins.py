@@ -11,8 +11,8 @@ import drgn
 
 from explorer.model import Generation, KernelSetting, PathRef, Reference, kernel_text
 from explorer.plugin import Facts, Plugin
-from explorer.targets.idr import for_each_idr_entry
-from explorer.targets.types import KernelTypes
+from explorer.targets.symbols.idr import for_each_idr_entry
+from explorer.targets.symbols.types import KernelTypes
 
 from .paths import PathRefs
 from .reader import ErrorLog, ReadError

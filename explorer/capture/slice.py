@@ -20,7 +20,7 @@ from explorer.targets.drgn_calls import drgn_errors
 from explorer.targets.dumps.elfcore import write_vmcore
 from explorer.targets.errors import TargetError
 from explorer.targets.kernel import OpenKernel
-from explorer.targets.types import KernelTypes, attach_types
+from explorer.targets.symbols.types import KernelTypes, attach_types
 
 from .capture import CaptureProgress, CaptureRequest, capture_snapshot
 from .log import touch_log

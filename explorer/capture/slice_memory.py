@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import drgn
 
 from explorer.targets.dumps.pagetable import translate
-from explorer.targets.types import KernelTypes
+from explorer.targets.symbols.types import KernelTypes
 from explorer.targets.vmcoreinfo import VmcoreInfo
 
 __all__ = ("SliceMemory",)

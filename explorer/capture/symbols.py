@@ -25,7 +25,7 @@ class ModuleList(Protocol):
 
 
 class SymbolTable(Protocol):
-    """Symbols of vmlinux and of loaded modules. :class:`explorer.targets.types.KernelTypes` is one."""
+    """Symbols of vmlinux and of loaded modules. :class:`explorer.targets.symbols.types.KernelTypes` is one."""
 
     @property
     def modules(self) -> ModuleList: ...

@@ -31,7 +31,7 @@ def ko_command(files: tuple[Path, ...], format_: str, debug: bool) -> int:
     from explorer.model.ko import ModuleVerdict
     from explorer.output.ko import modules_json, render_module
     from explorer.targets.errors import TargetError
-    from explorer.targets.ko import read_module_file
+    from explorer.targets.symbols.ko import read_module_file
 
     reports, unreadable = [], False
     for path in files:

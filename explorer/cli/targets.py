@@ -365,8 +365,8 @@ def escape_lines(text: str) -> str:
 @contextmanager
 def capture_errors(kernel: OpenKernel) -> Iterator[None]:
     """What the kernel's types lack, or where they are damaged, as one line. :raises TargetError: for that"""
-    from explorer.targets.btf import BtfError
     from explorer.targets.errors import TargetError
+    from explorer.targets.symbols.btf import BtfError
 
     try:
         yield

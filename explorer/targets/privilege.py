@@ -6,7 +6,7 @@ capabilities, and cannot get any back; under sudo, as the user who called. Strai
 libc: the libraries for it would need other libraries in C.
 
 A capability belongs to a thread, not to a process. Nothing can take it from another thread, so there must be none (see
-:func:`explorer.targets.types.attach_types`): :func:`drop_privileges` looks, and fails if one has kept any.
+:func:`explorer.targets.symbols.types.attach_types`): :func:`drop_privileges` looks, and fails if one has kept any.
 """
 
 from __future__ import annotations

@@ -24,12 +24,12 @@ with atheris.instrument_imports(include=["explorer"]):
     from explorer.model import escape_text
     from explorer.recording.format import RecordingError
     from explorer.recording.reader import Recording
-    from explorer.targets.btf import Btf, BtfError, Kind
     from explorer.targets.dumps.elfcore import read_elf_core
     from explorer.targets.dumps.flattened import reassemble
     from explorer.targets.dumps.kdump import read_kdump_header
     from explorer.targets.dumps.lime import read_lime
     from explorer.targets.errors import TargetError
+    from explorer.targets.symbols.btf import Btf, BtfError, Kind
     from explorer.targets.vmcoreinfo import VmcoreInfo
 
 _MAX_TYPES = 500

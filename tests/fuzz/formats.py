@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import zstandard
 
-from explorer.targets import typecache
+from explorer.targets.symbols import typecache
 
 from .bases import SMALLEST, Bases, flatten
 from .memory import HOSTILE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from explorer.targets.btf import BTF_MAGIC, Btf, Kind
+from explorer.targets.symbols.btf import BTF_MAGIC, Btf, Kind
 
 __all__ = ("BtfBuilder",)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer.targets.btf import Btf, BtfError, BtfIndex, Kind, Member, bytes_of, words_of
+from explorer.targets.symbols.btf import Btf, BtfError, BtfIndex, Kind, Member, bytes_of, words_of
 from tests.unit.btf_builder import BtfBuilder
 
 

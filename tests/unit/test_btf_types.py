@@ -21,8 +21,8 @@ from drgn import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer.targets.btf import Btf, BtfError, Kind
-from explorer.targets.btf_types import BtfTypes
+from explorer.targets.symbols.btf import Btf, BtfError, Kind
+from explorer.targets.symbols.btf_types import BtfTypes
 from tests.unit.btf_builder import BtfBuilder
 from tests.unit.test_btf import BYTES, sample
 

@@ -21,7 +21,8 @@ from explorer.codec.snapshots import parse_snapshot, write_json, write_jsonl
 from explorer.model import SNAPSHOT_ARRAYS, FsStruct, Snapshot, Task
 from explorer.model.bulk import no_garbage_collection
 from explorer.targets.detect import detect_target
-from explorer.targets.kallsyms import (
+from explorer.targets.kernel import OpenKernel, open_kernel
+from explorer.targets.symbols.kallsyms import (
     SymbolTable,
     TableSymbol,
     _load_raw,
@@ -29,7 +30,6 @@ from explorer.targets.kallsyms import (
     vmcoreinfo,
     vmcoreinfo_symbol,
 )
-from explorer.targets.kernel import OpenKernel, open_kernel
 from tests.conftest import FIXTURES, Run
 
 

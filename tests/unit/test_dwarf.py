@@ -10,8 +10,8 @@ from drgn import Architecture, Platform, Program
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer.targets.dwarf import load_dwarf, read_elf
 from explorer.targets.errors import TargetError
+from explorer.targets.symbols.dwarf import load_dwarf, read_elf
 
 OWN = "11" * 20
 OTHER = "22" * 20

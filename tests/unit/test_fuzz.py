@@ -13,10 +13,10 @@ import zstandard
 
 from explorer.capture.capture import CaptureRequest, capture_snapshot
 from explorer.codec.snapshots import SnapshotError, load_snapshot
-from explorer.targets.btf import Btf, BtfError, Kind
 from explorer.targets.detect import detect_target
-from explorer.targets.kallsyms import SymbolTable
 from explorer.targets.kernel import OpenOptions, open_kernel
+from explorer.targets.symbols.btf import Btf, BtfError, Kind
+from explorer.targets.symbols.kallsyms import SymbolTable
 from tests.conftest import FIXTURES, Run
 from tests.fuzz.campaign import run_cases
 from tests.fuzz.worker import MUTATORS, Case

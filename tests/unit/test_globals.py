@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from drgn import Architecture, FindObjectFlags, Platform, Program, Symbol, SymbolBinding, SymbolKind, sizeof
 
-from explorer.targets.btf import Kind
-from explorer.targets.btf_types import BtfTypes
-from explorer.targets.globals import MODULE_VARIABLES, VARIABLES, GlobalFinder
-from explorer.targets.kallsyms import SymbolTable, TableSymbol
+from explorer.targets.symbols.btf import Kind
+from explorer.targets.symbols.btf_types import BtfTypes
+from explorer.targets.symbols.globals import MODULE_VARIABLES, VARIABLES, GlobalFinder
+from explorer.targets.symbols.kallsyms import SymbolTable, TableSymbol
 from tests.unit.btf_builder import BtfBuilder
 
 STEXT = 0xFFFF_FFFF_8100_0000

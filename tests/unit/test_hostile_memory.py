@@ -16,10 +16,10 @@ from explorer.capture import paths, plugins, workqueues
 from explorer.capture.capture import CaptureRequest, capture_snapshot
 from explorer.model import Snapshot
 from explorer.plugin import load_plugins
-from explorer.targets.btf import BtfError, Kind
 from explorer.targets.detect import detect_target
-from explorer.targets.idr import IdrError, for_each_idr_entry
 from explorer.targets.kernel import OpenKernel, open_kernel
+from explorer.targets.symbols.btf import BtfError, Kind
+from explorer.targets.symbols.idr import IdrError, for_each_idr_entry
 from tests.conftest import FIXTURES
 from tests.unit.btf_builder import BtfBuilder
 from tests.unit.poked import FREE, put, put_words

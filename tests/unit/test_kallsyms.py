@@ -9,12 +9,12 @@ from drgn import Architecture, Platform, Program, Symbol, SymbolBinding, SymbolK
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.targets import kallsyms
 from explorer.targets.detect import detect_target
 from explorer.targets.errors import TargetError
-from explorer.targets.kallsyms import SymbolTable, load_symbols, vmcoreinfo, vmcoreinfo_symbol
-from explorer.targets.kallsyms_raw import RawSymbols, expand, read_raw_symbols
 from explorer.targets.kernel import open_kernel
+from explorer.targets.symbols import kallsyms
+from explorer.targets.symbols.kallsyms import SymbolTable, load_symbols, vmcoreinfo, vmcoreinfo_symbol
+from explorer.targets.symbols.kallsyms_raw import RawSymbols, expand, read_raw_symbols
 from tests.conftest import FIXTURES
 from tests.unit.poked import put
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from explorer.analysis.ko import judge_module
 from explorer.model.ko import ModuleReport, ModuleVerdict
 from explorer.targets.errors import TargetError
-from explorer.targets.ko import read_module_file
+from explorer.targets.symbols.ko import read_module_file
 from tests.conftest import Run
 from tests.unit.ko_builder import module_bytes
 

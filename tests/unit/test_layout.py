@@ -6,7 +6,7 @@ import pytest
 from drgn import Architecture, Platform, Program
 
 from explorer.capture.decode import LayoutError, make_decoder
-from explorer.targets.btf_types import BtfTypes
+from explorer.targets.symbols.btf_types import BtfTypes
 from tests.unit.btf_builder import BtfBuilder
 
 

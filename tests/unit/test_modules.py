@@ -7,11 +7,11 @@ import struct
 import pytest
 from drgn import Architecture, Platform, Program, Symbol, SymbolBinding, SymbolKind
 
-from explorer.targets.btf import Kind
-from explorer.targets.btf_types import BtfTypes
-from explorer.targets.globals import GlobalFinder
-from explorer.targets.kallsyms import SymbolTable
-from explorer.targets.modules import ModuleTable
+from explorer.targets.symbols.btf import Kind
+from explorer.targets.symbols.btf_types import BtfTypes
+from explorer.targets.symbols.globals import GlobalFinder
+from explorer.targets.symbols.kallsyms import SymbolTable
+from explorer.targets.symbols.modules import ModuleTable
 from tests.unit.btf_builder import BtfBuilder
 
 BASE = 0xFFFF_FFFF_C000_0000

@@ -12,8 +12,8 @@ import pytest
 
 from explorer import plugin as plugin_module
 from explorer.plugin import load_plugins
-from explorer.targets import typecache
 from explorer.targets.privilege import runs_for_another_user
+from explorer.targets.symbols import typecache
 from explorer.tui.settings import Settings, load_settings, save_settings
 from tests.conftest import SAMPLE, Run
 

@@ -13,7 +13,7 @@ from explorer.cli.open import reader_words
 from explorer.cli.targets import TargetArguments
 from explorer.output.files import OutputError, check_writable, open_output
 from explorer.recording.writer import RecordingWriter, WriteError
-from explorer.targets import typecache
+from explorer.targets.symbols import typecache
 from explorer.tui.settings import Settings, load_settings, save_settings
 from tests.conftest import SAMPLE, Run
 

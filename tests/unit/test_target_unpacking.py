@@ -25,9 +25,9 @@ from explorer.targets.detect import detect_target
 from explorer.targets.dumps import containers
 from explorer.targets.dumps.containers import Format, decompress, open_file, read_small_file
 from explorer.targets.dumps.flattened import reassemble
-from explorer.targets.dwarf import read_elf
 from explorer.targets.errors import TargetError
 from explorer.targets.program import open_program
+from explorer.targets.symbols.dwarf import read_elf
 from explorer.targets.vmcoreinfo import MAX_VMCOREINFO
 from tests.unit.fake_kernel import FakeKernel, kdump_file
 
@@ -299,7 +299,7 @@ def test_symbols_with_thousands_of_megabytes_of_notes_end(
     path.write_bytes(header + notes * 4096)
     os.truncate(path, 2 << 20)
     searched: list[int] = []
-    monkeypatch.setattr("explorer.targets.dwarf._build_id", lambda notes: searched.append(len(notes)))
+    monkeypatch.setattr("explorer.targets.symbols.dwarf._build_id", lambda notes: searched.append(len(notes)))
     assert read_elf(path).build_id is None
     assert sum(searched) <= 1 << 20
 

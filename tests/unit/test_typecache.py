@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.targets import typecache
+from explorer.targets.symbols import typecache
 
 BUILD_ID = "1fe9968467f2755292a45806719b9bba136b0cc8"
 SECTIONS = {"btf": b"types" * 100, "sym_names": b"", "sym_rank": bytes(range(13))}

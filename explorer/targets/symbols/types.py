@@ -15,14 +15,14 @@ from typing import Literal
 import drgn
 from drgn import FaultError, Object, Program, ProgramFlags, Symbol, SymbolBinding, TypeKindSet
 
-from explorer.targets import typecache
-from explorer.targets.btf import Btf, BtfError, BtfIndex, bytes_of, words_of
-from explorer.targets.btf_types import BtfTypes
-from explorer.targets.dwarf import load_dwarf
 from explorer.targets.errors import TargetError
-from explorer.targets.globals import GlobalFinder
-from explorer.targets.kallsyms import SymbolTable, load_symbols, vmcoreinfo, vmcoreinfo_symbol
-from explorer.targets.modules import ModuleTable
+from explorer.targets.symbols import typecache
+from explorer.targets.symbols.btf import Btf, BtfError, BtfIndex, bytes_of, words_of
+from explorer.targets.symbols.btf_types import BtfTypes
+from explorer.targets.symbols.dwarf import load_dwarf
+from explorer.targets.symbols.globals import GlobalFinder
+from explorer.targets.symbols.kallsyms import SymbolTable, load_symbols, vmcoreinfo, vmcoreinfo_symbol
+from explorer.targets.symbols.modules import ModuleTable
 
 __all__ = ("KernelTypes", "attach_types")
 
@@ -142,7 +142,7 @@ class KernelTypes:
         return found
 
     def module_variable(self, module: str, name: str) -> Object | None:
-        """A variable of a module (or built in) whose type :data:`explorer.targets.globals.MODULE_VARIABLES` has."""
+        """A variable of a module (or built in) whose type :data:`explorer.targets.symbols.globals.MODULE_VARIABLES` has."""
         if self._globals is not None:
             return self._globals.module_variable(self.prog, module, name)
         return None

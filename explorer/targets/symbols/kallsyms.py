@@ -19,10 +19,10 @@ from drgn import Program, ProgramFlags, Symbol, SymbolBinding, SymbolKind
 from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
 from explorer.targets.addresses import is_kernel_pointer
-from explorer.targets.btf import bytes_of, words_of
 from explorer.targets.drgn_calls import drgn_errors
 from explorer.targets.errors import TargetError
-from explorer.targets.kallsyms_raw import NR_TOKENS, RawSymbols, expand, read_raw_symbols
+from explorer.targets.symbols.btf import bytes_of, words_of
+from explorer.targets.symbols.kallsyms_raw import NR_TOKENS, RawSymbols, expand, read_raw_symbols
 
 __all__ = ("SymbolTable", "TableSymbol", "load_symbols", "vmcoreinfo", "vmcoreinfo_symbol")
 

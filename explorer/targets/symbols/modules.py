@@ -15,9 +15,9 @@ from itertools import islice
 
 from drgn import FaultError, Object, Program, SymbolBinding, SymbolKind
 
-from explorer.targets.btf import Btf, BtfError
-from explorer.targets.idr import for_each_idr_entry
-from explorer.targets.kallsyms import TableSymbol
+from explorer.targets.symbols.btf import Btf, BtfError
+from explorer.targets.symbols.idr import for_each_idr_entry
+from explorer.targets.symbols.kallsyms import TableSymbol
 
 __all__ = ("LoadedModule", "ModuleTable")
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 
 from drgn import FindObjectFlags, Object, Program, SymbolBinding, Type, TypeMember, sizeof
 
-from explorer.targets.btf import Kind
-from explorer.targets.btf_types import BtfTypes
-from explorer.targets.kallsyms import SymbolTable, TableSymbol
+from explorer.targets.symbols.btf import Kind
+from explorer.targets.symbols.btf_types import BtfTypes
+from explorer.targets.symbols.kallsyms import SymbolTable, TableSymbol
 
 __all__ = ("MODULE_VARIABLES", "VARIABLES", "GlobalFinder")
 

@@ -21,7 +21,7 @@ from drgn import (
     sizeof,
 )
 
-from explorer.targets.btf import MAX_CHAIN, Btf, BtfError, Kind, Member
+from explorer.targets.symbols.btf import MAX_CHAIN, Btf, BtfError, Kind, Member
 
 __all__ = ("BtfTypes",)
 
