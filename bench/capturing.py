@@ -17,7 +17,7 @@ from bench.report import Row
 from bench.straightforward import lines
 from bench.timing import medians
 from explorer.capture.capture import CaptureRequest, capture_snapshot
-from explorer.capture.layout import probe_layout
+from explorer.capture.memory.layout import probe_layout
 from explorer.model import Snapshot
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenKernel, open_kernel

@@ -10,6 +10,8 @@ from typing import TypeVar, cast
 
 import drgn
 
+from explorer.capture.memory.reader import ErrorLog, MemoryReader
+from explorer.capture.memory.symbols import SymbolTable
 from explorer.model import KernelSetting, Task, UserModeHelper
 
 from .clocks import JiffiesClock
@@ -17,9 +19,7 @@ from .dcache import DcacheLookup, probe_dcache
 from .helpers import HelperReader, probe_helpers
 from .mounts import MountTable
 from .paths import PathRefs
-from .reader import ErrorLog, MemoryReader
 from .settings import read_settings
-from .symbols import SymbolTable
 from .workqueues import BusyWorker, WorkqueueReader, WorkqueueTable, probe_workqueues
 
 __all__ = ("KernelActivity",)

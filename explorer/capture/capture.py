@@ -15,6 +15,9 @@ from typing import Literal
 import drgn
 
 from explorer import __version__
+from explorer.capture.memory.directmap import find_direct_map
+from explorer.capture.memory.layout import Layout, probe_layout
+from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
 from explorer.model import Capture, CaptureError, Kernel, Snapshot, Source, kernel_text
 from explorer.model.bulk import no_garbage_collection
 from explorer.plugin import Plugin
@@ -26,18 +29,15 @@ from explorer.targets.symbols.types import KernelTypes
 from .activity import KernelActivity
 from .clocks import JiffiesClock, SchedulerClocks
 from .dcache import DcacheLookup
-from .directmap import find_direct_map
 from .fs import FsReader, RawFs
 from .generation import WellKnown, find_well_known, read_boot_time_ns, read_cmdline
 from .kthreads import KthreadReader
-from .layout import Layout, probe_layout
 from .log import read_log
 from .modules import read_modules
 from .mounts import MountTable
 from .paths import PathResolver
 from .plugins import PluginContext, run_plugins
 from .raw_task import FoundTasks, RawTask
-from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
 from .records import RecordBuilder
 from .stacks import StackReader
 from .task_activity import TaskActivity

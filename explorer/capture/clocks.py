@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import drgn
 
-from .decode import Decoder, make_decoder
+from explorer.capture.memory.decode import Decoder, make_decoder
+from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError
+from explorer.capture.memory.symbols import SymbolTable
+
 from .raw_task import AnyTask
-from .reader import ErrorLog, MemoryReader, ReadError
-from .symbols import SymbolTable
 
 __all__ = ("JiffiesClock", "SchedulerClocks")
 

@@ -13,14 +13,14 @@ from typing import Literal, NamedTuple
 
 import drgn
 
+from explorer.capture.memory.decode import Decoder, make_decoder, member_offset
+from explorer.capture.memory.layout import INLINE_NAME
+from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
+from explorer.capture.memory.symbols import SymbolTable
 from explorer.model import KernelSetting, PathRef, kernel_text
 
-from .decode import Decoder, make_decoder, member_offset
-from .layout import INLINE_NAME
 from .mounts import MountTable
 from .paths import PathRefs
-from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
-from .symbols import SymbolTable
 
 __all__ = ("DcacheLayout", "DcacheLookup", "Found", "probe_dcache")
 

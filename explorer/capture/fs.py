@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
-from .layout import Layout
-from .reader import PAGE, MemoryReader, ReadError
+from explorer.capture.memory.layout import Layout
+from explorer.capture.memory.reader import PAGE, MemoryReader, ReadError
 
 __all__ = ("FsReader", "RawFs")
 

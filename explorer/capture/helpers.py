@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import drgn
 
+from explorer.capture.memory.decode import Decoder, make_decoder, member_offset
+from explorer.capture.memory.reader import ErrorLog, MemoryReader, is_kernel_pointer
+from explorer.capture.memory.symbols import SymbolTable
 from explorer.model import Task, TaskKind, UserModeHelper, kernel_text
 
-from .decode import Decoder, make_decoder, member_offset
-from .reader import ErrorLog, MemoryReader, is_kernel_pointer
-from .symbols import SymbolTable
 from .workqueues import BusyWorker
 
 __all__ = ("HelperLayout", "HelperReader", "probe_helpers")

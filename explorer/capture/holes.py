@@ -12,10 +12,11 @@ from contextlib import suppress
 
 import drgn
 
-from .layout import Layout
+from explorer.capture.memory.layout import Layout
+from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer, lie_apart
+
 from .pidtable import for_each_pid_task
 from .raw_task import MAX_TASKS, AnyTask, PartialTask, RawTask
-from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer, lie_apart
 
 __all__ = ("HoleWalk",)
 

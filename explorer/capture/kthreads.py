@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from explorer.capture.memory.layout import Layout
+from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError
+from explorer.capture.memory.symbols import SymbolTable, function_name
 from explorer.model import Kthread, TaskKind, kernel_text
 
 from .clocks import JiffiesClock
-from .layout import Layout
 from .raw_task import AnyTask
-from .reader import ErrorLog, MemoryReader, ReadError
-from .symbols import SymbolTable, function_name
 
 __all__ = ("KthreadReader",)
 

@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import drgn
 
+from explorer.capture.memory.decode import make_decoder
+from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError
+from explorer.capture.memory.symbols import SymbolTable
 from explorer.model import kernel_text
-
-from .decode import make_decoder
-from .reader import ErrorLog, MemoryReader, ReadError
-from .symbols import SymbolTable
 
 __all__ = ("LOG_WORDS", "read_log", "touch_log")
 

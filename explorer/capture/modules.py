@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from explorer.capture.memory.symbols import SymbolTable
 from explorer.model import LoadedModule
-
-from .symbols import SymbolTable
 
 __all__ = ("read_modules", "taint_letters")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from explorer.capture.memory.reader import ErrorLog, is_kernel_pointer
 from explorer.model import Mount, MountNamespace, kernel_text
 
 from .mounts import MountTable, RawMount
 from .paths import PathResolver
-from .reader import ErrorLog, is_kernel_pointer
 
 __all__ = ("MountRecords",)
 

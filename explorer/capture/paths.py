@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from explorer.capture.memory.layout import Layout
+from explorer.capture.memory.reader import MemoryReader, ReadError, is_kernel_pointer
 from explorer.model import PathRef
 
-from .layout import Layout
 from .mounts import MountTable, RawMount
-from .reader import MemoryReader, ReadError, is_kernel_pointer
 
 __all__ = ("PathRefs", "PathResolver")
 

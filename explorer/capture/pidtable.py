@@ -9,10 +9,9 @@ from collections.abc import Iterator
 
 import drgn
 
+from explorer.capture.memory.decode import member_offset
+from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError
 from explorer.targets.symbols.idr import IdrError, for_each_idr_item
-
-from .decode import member_offset
-from .reader import ErrorLog, MemoryReader, ReadError
 
 __all__ = ("for_each_pid_task",)
 

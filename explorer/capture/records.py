@@ -12,6 +12,8 @@ from explorer.analysis.placement import (
     classify_path,
     is_isolating,
 )
+from explorer.capture.memory.layout import Layout
+from explorer.capture.memory.reader import ErrorLog, MemoryReader, is_kernel_pointer
 from explorer.model import (
     FsStruct,
     Generation,
@@ -30,13 +32,11 @@ from explorer.model import (
 from .fs import RawFs
 from .generation import WellKnown
 from .kthreads import KthreadReader
-from .layout import Layout
 from .mount_records import MountRecords
 from .mounts import MountTable
 from .partial import PartialRecords
 from .paths import PathResolver
 from .raw_task import PF_IDLE, PF_IO_OR_USER_WORKER, PF_KTHREAD, AnyTask, FoundTasks, RawTask, state_letter
-from .reader import ErrorLog, MemoryReader, is_kernel_pointer
 from .task_activity import TaskActivity
 from .walks import RawWalk
 

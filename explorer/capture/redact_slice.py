@@ -21,6 +21,8 @@ from typing import BinaryIO, cast
 import drgn
 
 from explorer.analysis.redact import Redactor, redact_snapshot
+from explorer.capture.memory.decode import Decoder, find_member
+from explorer.capture.memory.layout import INLINE_NAME, probe_layout
 from explorer.model import PathRef, Snapshot
 from explorer.plugin import Plugin
 from explorer.targets.errors import TargetError
@@ -30,8 +32,6 @@ from explorer.targets.vmcoreinfo import VmcoreInfo
 
 from .capture import CaptureRequest, capture_snapshot
 from .dcache import probe_dcache
-from .decode import Decoder, find_member
-from .layout import INLINE_NAME, probe_layout
 from .slice import RecordedSlice, Slice
 from .slice_memory import SliceMemory
 

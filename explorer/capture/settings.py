@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import drgn
 
+from explorer.capture.memory.reader import ErrorLog, MemoryReader
+from explorer.capture.memory.symbols import SymbolTable
 from explorer.model import KernelSetting
 
 from .dcache import DcacheLookup
-from .reader import ErrorLog, MemoryReader
-from .symbols import SymbolTable
 
 __all__ = ("command_path", "core_pattern_path", "read_settings")
 

@@ -10,12 +10,12 @@ from itertools import islice
 
 import drgn
 
+from explorer.capture.memory.reader import ErrorLog, is_kernel_pointer
 from explorer.model import StackFrame
 from explorer.targets.drgn_calls import drgn_errors
 from explorer.targets.errors import TargetError
 
 from .raw_task import AnyTask
-from .reader import ErrorLog, is_kernel_pointer
 
 __all__ = ("StackReader", "relative_source")
 

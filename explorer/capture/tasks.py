@@ -12,12 +12,13 @@ from typing import Any
 
 import drgn
 
-from .decode import find_member
+from explorer.capture.memory.decode import find_member
+from explorer.capture.memory.layout import Layout
+from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer, lie_apart
+from explorer.capture.memory.symbols import SymbolTable
+
 from .holes import HoleWalk
-from .layout import Layout
 from .raw_task import MAX_TASKS, FoundTasks, RawTask
-from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer, lie_apart
-from .symbols import SymbolTable
 
 __all__ = ("TaskReader",)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .layout import Layout
+from explorer.capture.memory.layout import Layout
+from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
+
 from .raw_task import AnyTask
-from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
 
 __all__ = ("RawWalk", "WalkReader")
 

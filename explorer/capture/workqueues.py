@@ -13,12 +13,12 @@ from typing import NamedTuple, TypeVar
 
 import drgn
 
+from explorer.capture.memory.decode import Decoder, find_member, make_decoder, member_offset
+from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
+from explorer.capture.memory.symbols import SymbolTable
 from explorer.model import Work, Workqueue, kernel_text
 
 from .clocks import JiffiesClock
-from .decode import Decoder, find_member, make_decoder, member_offset
-from .reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
-from .symbols import SymbolTable
 
 __all__ = ("BusyWorker", "WorkqueueLayout", "WorkqueueReader", "WorkqueueTable", "probe_workqueues")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from drgn import Architecture, Platform, Program
 
-from explorer.capture.decode import LayoutError, make_decoder
+from explorer.capture.memory.decode import LayoutError, make_decoder
 from explorer.targets.symbols.btf_types import BtfTypes
 from tests.unit.btf_builder import BtfBuilder
 
