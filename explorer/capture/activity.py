@@ -12,9 +12,9 @@ import drgn
 
 from explorer.capture.memory.reader import ErrorLog, MemoryReader
 from explorer.capture.memory.symbols import SymbolTable
+from explorer.capture.tasks.clocks import JiffiesClock
 from explorer.model import KernelSetting, Task, UserModeHelper
 
-from .clocks import JiffiesClock
 from .dcache import DcacheLookup, probe_dcache
 from .helpers import HelperReader, probe_helpers
 from .mounts import MountTable

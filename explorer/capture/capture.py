@@ -18,6 +18,14 @@ from explorer import __version__
 from explorer.capture.memory.directmap import find_direct_map
 from explorer.capture.memory.layout import Layout, probe_layout
 from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
+from explorer.capture.tasks.activity import TaskActivity
+from explorer.capture.tasks.clocks import JiffiesClock, SchedulerClocks
+from explorer.capture.tasks.fs import FsReader, RawFs
+from explorer.capture.tasks.kthreads import KthreadReader
+from explorer.capture.tasks.raw_task import FoundTasks, RawTask
+from explorer.capture.tasks.stacks import StackReader
+from explorer.capture.tasks.walk import TaskReader
+from explorer.capture.tasks.walks import WalkReader
 from explorer.model import Capture, CaptureError, Kernel, Snapshot, Source, kernel_text
 from explorer.model.bulk import no_garbage_collection
 from explorer.plugin import Plugin
@@ -27,22 +35,14 @@ from explorer.targets.kernel import OpenKernel
 from explorer.targets.symbols.types import KernelTypes
 
 from .activity import KernelActivity
-from .clocks import JiffiesClock, SchedulerClocks
 from .dcache import DcacheLookup
-from .fs import FsReader, RawFs
 from .generation import WellKnown, find_well_known, read_boot_time_ns, read_cmdline
-from .kthreads import KthreadReader
 from .log import read_log
 from .modules import read_modules
 from .mounts import MountTable
 from .paths import PathResolver
 from .plugins import PluginContext, run_plugins
-from .raw_task import FoundTasks, RawTask
 from .records import RecordBuilder
-from .stacks import StackReader
-from .task_activity import TaskActivity
-from .tasks import TaskReader
-from .walks import WalkReader
 
 __all__ = ("CaptureProgress", "CaptureRequest", "CaptureStats", "capture_snapshot")
 

@@ -14,6 +14,20 @@ from explorer.analysis.placement import (
 )
 from explorer.capture.memory.layout import Layout
 from explorer.capture.memory.reader import ErrorLog, MemoryReader, is_kernel_pointer
+from explorer.capture.tasks.activity import TaskActivity
+from explorer.capture.tasks.fs import RawFs
+from explorer.capture.tasks.kthreads import KthreadReader
+from explorer.capture.tasks.partial import PartialRecords
+from explorer.capture.tasks.raw_task import (
+    PF_IDLE,
+    PF_IO_OR_USER_WORKER,
+    PF_KTHREAD,
+    AnyTask,
+    FoundTasks,
+    RawTask,
+    state_letter,
+)
+from explorer.capture.tasks.walks import RawWalk
 from explorer.model import (
     FsStruct,
     Generation,
@@ -29,16 +43,10 @@ from explorer.model import (
     kernel_text,
 )
 
-from .fs import RawFs
 from .generation import WellKnown
-from .kthreads import KthreadReader
 from .mount_records import MountRecords
 from .mounts import MountTable
-from .partial import PartialRecords
 from .paths import PathResolver
-from .raw_task import PF_IDLE, PF_IO_OR_USER_WORKER, PF_KTHREAD, AnyTask, FoundTasks, RawTask, state_letter
-from .task_activity import TaskActivity
-from .walks import RawWalk
 
 __all__ = ("RecordBuilder",)
 

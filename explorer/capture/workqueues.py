@@ -16,9 +16,8 @@ import drgn
 from explorer.capture.memory.decode import Decoder, find_member, make_decoder, member_offset
 from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
 from explorer.capture.memory.symbols import SymbolTable
+from explorer.capture.tasks.clocks import JiffiesClock
 from explorer.model import Work, Workqueue, kernel_text
-
-from .clocks import JiffiesClock
 
 __all__ = ("BusyWorker", "WorkqueueLayout", "WorkqueueReader", "WorkqueueTable", "probe_workqueues")
 

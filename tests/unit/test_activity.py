@@ -6,7 +6,7 @@ import pytest
 
 from explorer.capture.modules import taint_letters
 from explorer.capture.settings import command_path, core_pattern_path
-from explorer.capture.stacks import relative_source
+from explorer.capture.tasks.stacks import relative_source
 
 
 @pytest.mark.parametrize(

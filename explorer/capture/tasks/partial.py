@@ -6,6 +6,7 @@ from typing import Protocol
 
 from explorer.model import Generation, Kthread, Owner, Task, TaskKind, Walk, kernel_text
 
+from .activity import TaskActivity
 from .kthreads import KthreadReader
 from .raw_task import (
     PF_IDLE,
@@ -15,7 +16,6 @@ from .raw_task import (
     PartialTask,
     state_letter,
 )
-from .task_activity import TaskActivity
 from .walks import RawWalk
 
 __all__ = ("PartialRecords",)
