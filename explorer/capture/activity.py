@@ -12,13 +12,13 @@ import drgn
 
 from explorer.capture.memory.reader import ErrorLog, MemoryReader
 from explorer.capture.memory.symbols import SymbolTable
+from explorer.capture.paths.dcache import DcacheLookup, probe_dcache
+from explorer.capture.paths.mounts import MountTable
+from explorer.capture.paths.resolve import PathRefs
 from explorer.capture.tasks.clocks import JiffiesClock
 from explorer.model import KernelSetting, Task, UserModeHelper
 
-from .dcache import DcacheLookup, probe_dcache
 from .helpers import HelperReader, probe_helpers
-from .mounts import MountTable
-from .paths import PathRefs
 from .settings import read_settings
 from .workqueues import BusyWorker, WorkqueueReader, WorkqueueTable, probe_workqueues
 

@@ -18,6 +18,9 @@ from explorer import __version__
 from explorer.capture.memory.directmap import find_direct_map
 from explorer.capture.memory.layout import Layout, probe_layout
 from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
+from explorer.capture.paths.dcache import DcacheLookup
+from explorer.capture.paths.mounts import MountTable
+from explorer.capture.paths.resolve import PathResolver
 from explorer.capture.tasks.activity import TaskActivity
 from explorer.capture.tasks.clocks import JiffiesClock, SchedulerClocks
 from explorer.capture.tasks.fs import FsReader, RawFs
@@ -35,12 +38,9 @@ from explorer.targets.kernel import OpenKernel
 from explorer.targets.symbols.types import KernelTypes
 
 from .activity import KernelActivity
-from .dcache import DcacheLookup
 from .generation import WellKnown, find_well_known, read_boot_time_ns, read_cmdline
 from .log import read_log
 from .modules import read_modules
-from .mounts import MountTable
-from .paths import PathResolver
 from .plugins import PluginContext, run_plugins
 from .records import RecordBuilder
 

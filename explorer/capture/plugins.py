@@ -10,12 +10,11 @@ from typing import Any, Protocol
 import drgn
 
 from explorer.capture.memory.reader import ErrorLog, ReadError
+from explorer.capture.paths.resolve import PathRefs
 from explorer.model import Generation, KernelSetting, PathRef, Reference, kernel_text
 from explorer.plugin import Facts, Plugin
 from explorer.targets.symbols.idr import for_each_idr_entry
 from explorer.targets.symbols.types import KernelTypes
-
-from .paths import PathRefs
 
 __all__ = ("PluginContext", "PluginRun", "run_plugins")
 

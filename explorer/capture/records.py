@@ -14,6 +14,9 @@ from explorer.analysis.placement import (
 )
 from explorer.capture.memory.layout import Layout
 from explorer.capture.memory.reader import ErrorLog, MemoryReader, is_kernel_pointer
+from explorer.capture.paths.mount_records import MountRecords
+from explorer.capture.paths.mounts import MountTable
+from explorer.capture.paths.resolve import PathResolver
 from explorer.capture.tasks.activity import TaskActivity
 from explorer.capture.tasks.fs import RawFs
 from explorer.capture.tasks.kthreads import KthreadReader
@@ -44,9 +47,6 @@ from explorer.model import (
 )
 
 from .generation import WellKnown
-from .mount_records import MountRecords
-from .mounts import MountTable
-from .paths import PathResolver
 
 __all__ = ("RecordBuilder",)
 

@@ -23,6 +23,7 @@ import drgn
 from explorer.analysis.redact import Redactor, redact_snapshot
 from explorer.capture.memory.decode import Decoder, find_member
 from explorer.capture.memory.layout import INLINE_NAME, probe_layout
+from explorer.capture.paths.dcache import probe_dcache
 from explorer.model import PathRef, Snapshot
 from explorer.plugin import Plugin
 from explorer.targets.errors import TargetError
@@ -31,7 +32,6 @@ from explorer.targets.spec import TargetSpec
 from explorer.targets.vmcoreinfo import VmcoreInfo
 
 from .capture import CaptureRequest, capture_snapshot
-from .dcache import probe_dcache
 from .slice import RecordedSlice, Slice
 from .slice_memory import SliceMemory
 

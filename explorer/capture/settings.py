@@ -12,9 +12,8 @@ import drgn
 
 from explorer.capture.memory.reader import ErrorLog, MemoryReader
 from explorer.capture.memory.symbols import SymbolTable
+from explorer.capture.paths.dcache import DcacheLookup
 from explorer.model import KernelSetting
-
-from .dcache import DcacheLookup
 
 __all__ = ("command_path", "core_pattern_path", "read_settings")
 

@@ -12,8 +12,9 @@ import drgn
 import pytest
 from drgn.helpers.linux.idr import idr_for_each
 
-from explorer.capture import paths, plugins, workqueues
+from explorer.capture import plugins, workqueues
 from explorer.capture.capture import CaptureRequest, capture_snapshot
+from explorer.capture.paths import resolve as paths
 from explorer.model import Snapshot
 from explorer.plugin import load_plugins
 from explorer.targets.detect import detect_target

@@ -6,7 +6,7 @@ from explorer.capture.memory.reader import ErrorLog, is_kernel_pointer
 from explorer.model import Mount, MountNamespace, kernel_text
 
 from .mounts import MountTable, RawMount
-from .paths import PathResolver
+from .resolve import PathResolver
 
 __all__ = ("MountRecords",)
 

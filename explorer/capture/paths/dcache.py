@@ -20,7 +20,7 @@ from explorer.capture.memory.symbols import SymbolTable
 from explorer.model import KernelSetting, PathRef, kernel_text
 
 from .mounts import MountTable
-from .paths import PathRefs
+from .resolve import PathRefs
 
 __all__ = ("DcacheLayout", "DcacheLookup", "Found", "probe_dcache")
 
