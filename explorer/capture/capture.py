@@ -15,6 +15,9 @@ from typing import Literal
 import drgn
 
 from explorer import __version__
+from explorer.capture.kernel.activity import KernelActivity
+from explorer.capture.kernel.log import read_log
+from explorer.capture.kernel.modules import read_modules
 from explorer.capture.memory.directmap import find_direct_map
 from explorer.capture.memory.layout import Layout, probe_layout
 from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
@@ -37,10 +40,7 @@ from explorer.targets.errors import TargetError
 from explorer.targets.kernel import OpenKernel
 from explorer.targets.symbols.types import KernelTypes
 
-from .activity import KernelActivity
 from .generation import WellKnown, find_well_known, read_boot_time_ns, read_cmdline
-from .log import read_log
-from .modules import read_modules
 from .plugins import PluginContext, run_plugins
 from .records import RecordBuilder
 

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import drgn
 
+from explorer.capture.kernel.log import touch_log
 from explorer.capture.memory.reader import MemoryReader, ReadError
 from explorer.model import Snapshot
 from explorer.plugin import Plugin
@@ -24,7 +25,6 @@ from explorer.targets.kernel import OpenKernel
 from explorer.targets.symbols.types import KernelTypes, attach_types
 
 from .capture import CaptureProgress, CaptureRequest, capture_snapshot
-from .log import touch_log
 
 __all__ = ("RecordedSlice", "Slice", "record", "record_slice")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from explorer.capture.modules import taint_letters
-from explorer.capture.settings import command_path, core_pattern_path
+from explorer.capture.kernel.modules import taint_letters
+from explorer.capture.kernel.settings import command_path, core_pattern_path
 from explorer.capture.tasks.stacks import relative_source
 
 

@@ -11,7 +11,7 @@ from drgn.helpers.linux.list import list_for_each_entry
 from drgn.helpers.linux.printk import get_printk_records
 
 from explorer.capture.capture import CaptureRequest, capture_snapshot
-from explorer.capture.log import LOG_WORDS
+from explorer.capture.kernel.log import LOG_WORDS
 from explorer.model import Snapshot, Workqueue, kernel_bytes
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenKernel, open_kernel
@@ -119,8 +119,8 @@ def test_the_lines_of_the_log_are_those_that_dmesg_shows(
     layout: str, words: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With other words too: a recording has few lines that matter."""
-    monkeypatch.setattr("explorer.capture.log.LOG_WORDS", words)
-    monkeypatch.setattr("explorer.capture.log._MAX_LINES", 100_000)
+    monkeypatch.setattr("explorer.capture.kernel.log.LOG_WORDS", words)
+    monkeypatch.setattr("explorer.capture.kernel.log._MAX_LINES", 100_000)
     with open_kernel(detect_target(str(FIXTURES[layout]))) as opened:
         expected = [
             b"[%5d.%06d] " % divmod(record.timestamp // 1000, 1_000_000) + line
