@@ -16,8 +16,8 @@ from drgn.helpers.linux.pid import for_each_task
 from bench.report import Row
 from bench.straightforward import lines
 from bench.timing import medians
-from explorer.capture.capture import CaptureRequest, capture_snapshot
 from explorer.capture.memory.layout import probe_layout
+from explorer.capture.snapshot import CaptureRequest, capture_snapshot
 from explorer.model import Snapshot
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenKernel, open_kernel

@@ -63,7 +63,7 @@ def run(tmp_path: Path) -> Run:
 
 def capture_file(path: Path, *, cache: bool = True) -> Snapshot:
     """Capture a vmcore in this process."""
-    from explorer.capture.capture import CaptureRequest, capture_snapshot
+    from explorer.capture.snapshot import CaptureRequest, capture_snapshot
     from explorer.targets.detect import detect_target
     from explorer.targets.kernel import OpenOptions, open_kernel
 

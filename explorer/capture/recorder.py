@@ -13,7 +13,7 @@ from typing import Protocol
 
 import drgn
 
-from explorer.capture.capture import CaptureRequest, capture_snapshot
+from explorer.capture.snapshot import CaptureRequest, capture_snapshot
 from explorer.model import Snapshot
 from explorer.plugin import Plugin
 from explorer.recording.writer import RecordingWriter

@@ -31,9 +31,9 @@ from explorer.targets.kernel import OpenOptions, open_kernel
 from explorer.targets.spec import TargetSpec
 from explorer.targets.vmcoreinfo import VmcoreInfo
 
-from .capture import CaptureRequest, capture_snapshot
 from .slice import RecordedSlice, Slice
 from .slice_memory import SliceMemory
+from .snapshot import CaptureRequest, capture_snapshot
 
 __all__ = ("redact_slice",)
 

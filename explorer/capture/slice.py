@@ -24,7 +24,7 @@ from explorer.targets.errors import TargetError
 from explorer.targets.kernel import OpenKernel
 from explorer.targets.symbols.types import KernelTypes, attach_types
 
-from .capture import CaptureProgress, CaptureRequest, capture_snapshot
+from .snapshot import CaptureProgress, CaptureRequest, capture_snapshot
 
 __all__ = ("RecordedSlice", "Slice", "record", "record_slice")
 

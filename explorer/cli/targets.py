@@ -17,7 +17,7 @@ from explorer.caller import allow_strangers
 from explorer.wire import PROGRAM, Crashed, Progress, message_line
 
 if TYPE_CHECKING:
-    from explorer.capture.capture import CaptureStats
+    from explorer.capture.snapshot import CaptureStats
     from explorer.model import Snapshot
     from explorer.plugin import LoadedPlugins, PluginSet
     from explorer.targets.crash import CrashGuard
@@ -279,7 +279,7 @@ def read_named_snapshot(
             return snapshot, f"{spec.file_name}, {at} ({snapshot.capture.source.target})"
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec, progress)
-    from explorer.capture.capture import CaptureStats
+    from explorer.capture.snapshot import CaptureStats
     from explorer.targets.kernel import open_kernel
 
     stats = CaptureStats()
@@ -386,7 +386,7 @@ def capture_kernel(
     guard: CrashGuard,
 ) -> Snapshot:
     """Capture an open kernel. :raises TargetError: if its types lack what a capture needs"""
-    from explorer.capture.capture import CaptureRequest, capture_snapshot
+    from explorer.capture.snapshot import CaptureRequest, capture_snapshot
     from explorer.model import CaptureError
 
     with capture_errors(kernel):

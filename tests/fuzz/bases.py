@@ -14,7 +14,7 @@ from pathlib import Path
 import drgn
 import zstandard
 
-from explorer.capture.capture import CaptureRequest, capture_snapshot
+from explorer.capture.snapshot import CaptureRequest, capture_snapshot
 from explorer.codec.snapshots import write_json, write_jsonl
 from explorer.model import Snapshot
 from explorer.plugin import load_plugins

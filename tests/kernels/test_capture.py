@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from explorer.capture.capture import CaptureRequest, capture_snapshot
 from explorer.capture.slice import record_slice
+from explorer.capture.snapshot import CaptureRequest, capture_snapshot
 from explorer.model import Generation, Owner, Placement, Snapshot, Task, TaskKind
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenOptions, open_kernel

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.capture.capture import CaptureRequest, CaptureStats, capture_snapshot
+from explorer.capture.snapshot import CaptureRequest, CaptureStats, capture_snapshot
 from explorer.plugin import list_plugins, load_plugins
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import open_kernel

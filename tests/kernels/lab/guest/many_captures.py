@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import drgn
 
-from explorer.capture.capture import CaptureRequest, capture_snapshot
+from explorer.capture.snapshot import CaptureRequest, capture_snapshot
 from explorer.model import Snapshot, Task, TaskKind
 from explorer.plugin import Plugin, load_plugins
 from explorer.targets.kernel import OpenKernel, OpenOptions, open_kernel
