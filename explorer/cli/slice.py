@@ -48,7 +48,7 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
     spec = arguments.spec()
     progress = ProgressLine()
     guard_reader(spec, progress)
-    from explorer.capture.slice import record_slice
+    from explorer.slicing.cut import record_slice
     from explorer.targets.kernel import open_kernel
 
     try:
@@ -58,8 +58,8 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
                 loaded = arguments.plugin_set().loaded
                 broken, plugins = say_broken(loaded), loaded.plugins
                 if redact:
-                    from explorer.capture.redact_slice import redact_slice
-                    from explorer.capture.slice import record
+                    from explorer.slicing.cut import record
+                    from explorer.slicing.redact import redact_slice
 
                     piece = redact_slice(record(kernel, progress, plugins), plugins)
                 else:

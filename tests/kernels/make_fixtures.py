@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from explorer.capture.slice import record_slice
 from explorer.output.files import open_output
 from explorer.plugin import load_plugins
+from explorer.slicing.cut import record_slice
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import open_kernel
 from tests.conftest import FIXTURES

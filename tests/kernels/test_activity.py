@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from explorer.capture.slice import record_slice
 from explorer.capture.snapshot import CaptureRequest, capture_snapshot
 from explorer.model import KernelSetting, Snapshot, Task, TaskKind
+from explorer.slicing.cut import record_slice
 from explorer.targets.detect import detect_target
 from explorer.targets.errors import TargetError
 from explorer.targets.kernel import OpenOptions, open_kernel

@@ -23,11 +23,11 @@ from explorer.analysis.audit import run_audit
 from explorer.analysis.rules import RULES
 from explorer.analysis.rules.borrowing import STUCK_S
 from explorer.analysis.verdict import VerdictKind, verdict
-from explorer.capture.slice import record_slice
 from explorer.capture.snapshot import CaptureRequest, capture_snapshot
 from explorer.codec.snapshots import load_snapshot, write_json
 from explorer.model import Finding, Severity, Snapshot
 from explorer.plugin import Plugin, load_plugins
+from explorer.slicing.cut import record_slice
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import open_kernel
 from tests.kernels.conftest import kernel_or_skip

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from explorer.capture.slice import record_slice
 from explorer.capture.snapshot import CaptureRequest, capture_snapshot
 from explorer.model import Generation, Owner, Placement, Snapshot, Task, TaskKind
+from explorer.slicing.cut import record_slice
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenOptions, open_kernel
 from tests.kernels.compare import disagreements, misplaced

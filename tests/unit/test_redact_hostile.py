@@ -11,12 +11,12 @@ import drgn
 import pytest
 
 from explorer.analysis.redact import RedactionError, Redactor, UnknownKindError, redact_snapshot
-from explorer.capture.redact_slice import redact_slice
-from explorer.capture.slice import record
 from explorer.model import CaptureError, KernelSetting, Record, Snapshot, kernel_text
 from explorer.output.formats import SNAPSHOT_FORMATS
 from explorer.output.redacted import redact_and_encode
 from explorer.plugin import Facts, KernelWord, Plugin
+from explorer.slicing.cut import record
+from explorer.slicing.redact import redact_slice
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenKernel, open_kernel
 from explorer.targets.spec import no_progress

@@ -24,6 +24,7 @@ from explorer.analysis.redact import Redactor, redact_snapshot
 from explorer.capture.memory.decode import Decoder, find_member
 from explorer.capture.memory.layout import INLINE_NAME, probe_layout
 from explorer.capture.paths.dcache import probe_dcache
+from explorer.capture.snapshot import CaptureRequest, capture_snapshot
 from explorer.model import PathRef, Snapshot
 from explorer.plugin import Plugin
 from explorer.targets.errors import TargetError
@@ -31,9 +32,8 @@ from explorer.targets.kernel import OpenOptions, open_kernel
 from explorer.targets.spec import TargetSpec
 from explorer.targets.vmcoreinfo import VmcoreInfo
 
-from .slice import RecordedSlice, Slice
-from .slice_memory import SliceMemory
-from .snapshot import CaptureRequest, capture_snapshot
+from .cut import RecordedSlice, Slice
+from .pages import SliceMemory
 
 __all__ = ("redact_slice",)
 

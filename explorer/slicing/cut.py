@@ -16,6 +16,7 @@ import drgn
 
 from explorer.capture.kernel.log import touch_log
 from explorer.capture.memory.reader import MemoryReader, ReadError
+from explorer.capture.snapshot import CaptureProgress, CaptureRequest, capture_snapshot
 from explorer.model import Snapshot
 from explorer.plugin import Plugin
 from explorer.targets.drgn_calls import drgn_errors
@@ -23,8 +24,6 @@ from explorer.targets.dumps.elfcore import write_vmcore
 from explorer.targets.errors import TargetError
 from explorer.targets.kernel import OpenKernel
 from explorer.targets.symbols.types import KernelTypes, attach_types
-
-from .snapshot import CaptureProgress, CaptureRequest, capture_snapshot
 
 __all__ = ("RecordedSlice", "Slice", "record", "record_slice")
 
