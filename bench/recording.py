@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.report import Row
-from explorer.capture.machines import QemuMachine
-from explorer.capture.recorder import Recorder, RecordRequest, RecordSummary
 from explorer.plugin import load_plugins
+from explorer.recorder.loop import Recorder, RecordRequest, RecordSummary
+from explorer.recorder.machines import QemuMachine
 from explorer.recording.reader import Recording
 from explorer.recording.writer import RecordingWriter
 from tests.kernels.lab import Guest

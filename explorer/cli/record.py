@@ -19,8 +19,8 @@ from .targets import ProgressLine, say_broken
 
 if TYPE_CHECKING:
     from explorer.analysis.condition import Condition
-    from explorer.capture.recorder import Machine, Recorder, RecordRequest, RecordSummary
     from explorer.plugin import Plugin
+    from explorer.recorder.loop import Machine, Recorder, RecordRequest, RecordSummary
     from explorer.targets.kernel import OpenOptions
     from explorer.targets.qemu.start import StartedGuest
 
@@ -279,7 +279,7 @@ def _record(
 def _request(
     arguments: RecordArguments, mode: str, accelerated: bool, progress: ProgressLine
 ) -> RecordRequest:
-    from explorer.capture.recorder import RecordRequest
+    from explorer.recorder.loop import RecordRequest
 
     until = arguments.until
     return RecordRequest(
@@ -301,7 +301,7 @@ def _record_machine(
     request: RecordRequest,
 ) -> RecordSummary:
     """:param names: the mode, and the target"""
-    from explorer.capture.recorder import Recorder
+    from explorer.recorder.loop import Recorder
     from explorer.recording.writer import RecordingWriter
     from explorer.targets.privilege import drop_privileges
 
@@ -361,7 +361,7 @@ def _open_machine(
     arguments: RecordArguments, mode: str, stack: ExitStack, guest: StartedGuest | None
 ) -> tuple[Machine, str]:
     """The machine, which can be read, and what to call it. One that cannot costs no file that is there already."""
-    from explorer.capture.machines import LiveMachine, QemuMachine
+    from explorer.recorder.machines import LiveMachine, QemuMachine
 
     options = arguments.open_options()
     if mode == "live":

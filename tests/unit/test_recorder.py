@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from explorer.analysis.condition import parse_condition
-from explorer.capture.recorder import NotReadableError, Recorder, RecordRequest, RecordSummary
+from explorer.recorder.loop import NotReadableError, Recorder, RecordRequest, RecordSummary
 from explorer.recording.reader import Recording
 from explorer.recording.writer import RecordingWriter
 from explorer.targets.detect import detect_target

@@ -16,7 +16,7 @@ from explorer.targets.qemu.watch import GuestWatch
 from explorer.targets.spec import TargetSpec
 from explorer.targets.symbols.types import attach_types
 
-from .recorder import NotReadableError
+from .loop import NotReadableError
 
 __all__ = ("LiveMachine", "QemuMachine")
 
