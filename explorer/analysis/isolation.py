@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from explorer.analysis.placement import is_isolating
 from explorer.model import FsStruct, Generation, Owner, PathRef, Placement, Snapshot, Task, TaskKind
+from explorer.model.placement import is_isolating
 
 __all__ = (
     "KERNEL_KINDS",

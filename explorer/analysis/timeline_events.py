@@ -15,7 +15,6 @@ from explorer.analysis.kthread_words import name_kthreads
 from explorer.analysis.matching import Pairs, match_mounts, match_namespaces, match_tasks
 from explorer.analysis.overmounts import overmount_stack
 from explorer.analysis.phases import root_mount, unpacker
-from explorer.analysis.placement import is_isolating
 from explorer.model import (
     Attachment,
     KernelText,
@@ -34,6 +33,7 @@ from explorer.model import (
     task_name,
 )
 from explorer.model.frame import Frame
+from explorer.model.placement import is_isolating
 from explorer.naming import count, name_tasks, place
 
 __all__ = ("Event", "EventKind", "events_between", "first_events")

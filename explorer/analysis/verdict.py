@@ -14,8 +14,8 @@ from explorer.analysis.isolation import (
     init_fs_off_nullfs,
     is_kernel_thread,
 )
-from explorer.analysis.placement import is_isolating
 from explorer.model import Generation, KernelText, Owner, Snapshot, task_name
+from explorer.model.placement import is_isolating
 from explorer.naming import count, name_tasks, place
 
 __all__ = ("Verdict", "VerdictKind", "verdict")

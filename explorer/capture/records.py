@@ -5,13 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from operator import attrgetter, itemgetter
 
-from explorer.analysis.placement import (
-    NULL_FS_MAGIC,
-    PlacementContext,
-    classify_owner,
-    classify_path,
-    is_isolating,
-)
 from explorer.capture.memory.layout import Layout
 from explorer.capture.memory.reader import ErrorLog, MemoryReader, is_kernel_pointer
 from explorer.capture.paths.mount_records import MountRecords
@@ -44,6 +37,13 @@ from explorer.model import (
     TaskKind,
     Walk,
     kernel_text,
+)
+from explorer.model.placement import (
+    NULL_FS_MAGIC,
+    PlacementContext,
+    classify_owner,
+    classify_path,
+    is_isolating,
 )
 
 from .generation import WellKnown

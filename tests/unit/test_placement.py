@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from explorer.analysis.placement import (
+from explorer.model import Attachment, Mount, MountNamespace, Owner, Placement
+from explorer.model.placement import (
     FAIL_FS_MAGIC,
     NULL_FS_MAGIC,
     PlacementContext,
     classify_owner,
     classify_path,
 )
-from explorer.model import Attachment, Mount, MountNamespace, Owner, Placement
 
 INIT_NS, OTHER_NS = 0x100, 0x200
 BOTTOM, ROOTFS, OTHER_ROOT, KNULLFS = 0x1, 0x2, 0x20, 0x3

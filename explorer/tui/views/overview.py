@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from explorer.analysis.accounting import books_of, expected_users
 from explorer.analysis.completeness import task_count
 from explorer.analysis.overmounts import overmount_stack
-from explorer.analysis.placement import is_isolating
 from explorer.analysis.worlds import World, WorldKey, Worlds
 from explorer.model import (
     FsStruct,
@@ -21,6 +20,7 @@ from explorer.model import (
     known,
     mount_name,
 )
+from explorer.model.placement import is_isolating
 from explorer.naming import kind_plural, name_label, path_label, place_mount
 
 from .verdict import ShownVerdict, show_verdict

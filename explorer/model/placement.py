@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from explorer.model import Attachment, Generation, Mount, MountNamespace, Owner, Placement
+from .fs import Placement
+from .mount import Attachment, Mount, MountNamespace
+from .snapshot import Generation
+from .task import Owner
 
 __all__ = (
     "FAIL_FS_MAGIC",
