@@ -11,9 +11,9 @@ from textual.app import App, ComposeResult
 from textual.content import Content
 from textual.widgets import DataTable
 
-from explorer.analysis.query import parse_query
-from explorer.analysis.query_index import selected
-from explorer.analysis.task_columns import LABEL_COLUMNS
+from explorer.analysis.query.columns import LABEL_COLUMNS
+from explorer.analysis.query.index import selected
+from explorer.analysis.query.parse import parse_query
 from explorer.model import Snapshot
 from explorer.tui.views.tasks import TaskTable
 

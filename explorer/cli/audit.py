@@ -19,7 +19,7 @@ from .where import where_option
 
 if TYPE_CHECKING:
     from explorer.analysis.audit import AuditReport
-    from explorer.analysis.query import Query
+    from explorer.analysis.query.parse import Query
     from explorer.model import Snapshot
     from explorer.plugin import PluginSet
 

@@ -18,7 +18,7 @@ from .process import ExitCode
 from .targets import ProgressLine, say_broken
 
 if TYPE_CHECKING:
-    from explorer.analysis.condition import Condition
+    from explorer.analysis.query.condition import Condition
     from explorer.plugin import Plugin
     from explorer.recorder.loop import Machine, Recorder, RecordRequest, RecordSummary
     from explorer.targets.kernel import OpenOptions
@@ -80,8 +80,8 @@ class _ConditionType(click.ParamType["Condition"]):
     name = "condition"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Condition:
-        from explorer.analysis.condition import Condition, parse_condition
-        from explorer.analysis.query import QueryError
+        from explorer.analysis.query.condition import Condition, parse_condition
+        from explorer.analysis.query.parse import QueryError
 
         if isinstance(value, Condition):
             return value

@@ -14,7 +14,7 @@ from .targets import TargetArguments, read_named_snapshot, target_options
 from .where import where_option
 
 if TYPE_CHECKING:
-    from explorer.analysis.query import Query
+    from explorer.analysis.query.parse import Query
 
 __all__ = ("tasks_command",)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from explorer.analysis.accounting import books_of, reconcile
-from explorer.analysis.task_columns import label_columns, task_rows
+from explorer.analysis.query.columns import label_columns, task_rows
 from explorer.analysis.worlds import WORLD_ORDER, WorldKey, world_of_root
 from explorer.model import (
     FsStruct,

@@ -11,7 +11,7 @@ from textual.binding import Binding
 from textual.events import Paste
 from textual.widgets import Input, Static
 
-from explorer.analysis.query import QueryError, parse_query
+from explorer.analysis.query.parse import QueryError, parse_query
 from explorer.analysis.worlds import WorldKey, find_worlds
 from explorer.model import Snapshot, task_reference
 from explorer.tui.app import ExplorerApp

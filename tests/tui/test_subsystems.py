@@ -9,7 +9,7 @@ import pytest
 from textual.widgets import Input
 
 from explorer.analysis.audit import AuditReport, run_audit
-from explorer.analysis.query import compile_query
+from explorer.analysis.query.parse import compile_query
 from explorer.codec.snapshots import load_snapshot
 from explorer.model import CaptureError, Owner, Snapshot
 from explorer.plugin import load_plugins

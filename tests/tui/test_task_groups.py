@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from explorer.analysis.query_index import TaskIndex, selected
+from explorer.analysis.query.index import TaskIndex, selected
 from explorer.model import Snapshot
 from explorer.tui.session.background import give_way, in_background, note_input
 from explorer.tui.views.task_groups import TaskGroups

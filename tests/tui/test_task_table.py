@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from explorer.analysis.query import parse_query
-from explorer.analysis.task_columns import LABEL_COLUMNS
+from explorer.analysis.query.columns import LABEL_COLUMNS
+from explorer.analysis.query.parse import parse_query
 from explorer.model import Owner, Snapshot, task_reference
 from explorer.tui.views.table import ViewColumn, fit_columns
 from explorer.tui.views.tasks import TaskTable

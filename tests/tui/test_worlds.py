@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from explorer.analysis.query import compile_query
+from explorer.analysis.query.parse import compile_query
 from explorer.analysis.worlds import WorldKey, find_worlds
 from explorer.model import Owner, Placement, Snapshot
 from explorer.tui.views.overview import fit_header, make_overview

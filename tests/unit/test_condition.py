@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from explorer.analysis.condition import parse_condition
-from explorer.analysis.query import QueryError
+from explorer.analysis.query.condition import parse_condition
+from explorer.analysis.query.parse import QueryError
 from explorer.model import Snapshot
 
 

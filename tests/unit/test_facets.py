@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer.analysis.facets import Standing, count_facets, standing_of, toggle_term
-from explorer.analysis.query import QueryError, parse_query
-from explorer.analysis.query_ast import Node
-from explorer.analysis.query_index import TaskIndex
+from explorer.analysis.query.ast import Node
+from explorer.analysis.query.facets import Standing, count_facets, standing_of, toggle_term
+from explorer.analysis.query.index import TaskIndex
+from explorer.analysis.query.parse import QueryError, parse_query
 from explorer.model import Snapshot
 
 from .test_query import QUERIES

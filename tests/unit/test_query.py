@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer.analysis.query import MAX_DEPTH, MAX_LENGTH, QueryError, compile_query, parse_query
-from explorer.analysis.query_ast import (
+from explorer.analysis.query.ast import (
     And,
     Comparison,
     Everything,
@@ -26,7 +25,8 @@ from explorer.analysis.query_ast import (
     any_of,
     comparisons,
 )
-from explorer.analysis.task_facts import FIELDS, FREE_TEXT, FieldType
+from explorer.analysis.query.facts import FIELDS, FREE_TEXT, FieldType
+from explorer.analysis.query.parse import MAX_DEPTH, MAX_LENGTH, QueryError, compile_query, parse_query
 from explorer.model import Owner, Placement, Snapshot, Task, TaskKind, escape_text
 from tests.conftest import Run
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer.analysis.query import parse_query
-from explorer.analysis.query_ast import Node, Text
-from explorer.analysis.query_index import TaskIndex, selected
-from explorer.analysis.task_facts import FIELDS
+from explorer.analysis.query.ast import Node, Text
+from explorer.analysis.query.facts import FIELDS
+from explorer.analysis.query.index import TaskIndex, selected
+from explorer.analysis.query.parse import parse_query
 from explorer.model import Snapshot
 
 from .test_query import LAYOUTS, QUERIES

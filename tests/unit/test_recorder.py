@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.analysis.condition import parse_condition
+from explorer.analysis.query.condition import parse_condition
 from explorer.recorder.loop import NotReadableError, Recorder, RecordRequest, RecordSummary
 from explorer.recording.reader import Recording
 from explorer.recording.writer import RecordingWriter

@@ -13,8 +13,8 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
-from explorer.analysis.facets import count_facets, toggle_term
-from explorer.analysis.query import QueryError, parse_query
+from explorer.analysis.query.facets import count_facets, toggle_term
+from explorer.analysis.query.parse import QueryError, parse_query
 from explorer.model import Reference, display_width, escape_text
 from explorer.output.rows import RowSet, task_row_set
 from explorer.tui.keys import hidden, shown

@@ -7,7 +7,7 @@ from typing import Any
 
 from explorer.analysis.accounting import expected_users
 from explorer.analysis.completeness import lost_tasks, task_count
-from explorer.analysis.task_facts import DETAIL_FACTS
+from explorer.analysis.query.facts import DETAIL_FACTS
 from explorer.model import (
     PF_NAMES,
     Finding,

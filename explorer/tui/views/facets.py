@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from explorer.analysis.facets import Facet, FacetTerm, Standing, standing_of
-from explorer.analysis.query_ast import Node
+from explorer.analysis.query.ast import Node
+from explorer.analysis.query.facets import Facet, FacetTerm, Standing, standing_of
 
 from .table import Cell, ViewColumn
 

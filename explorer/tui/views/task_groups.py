@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
-from explorer.analysis.query_index import Mask, TaskIndex
+from explorer.analysis.query.index import Mask, TaskIndex
 from explorer.analysis.worlds import WORLD_ORDER, WorldKey, world_of
 from explorer.model import FsStruct
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from explorer.analysis.query_index import TaskIndex
-from explorer.analysis.task_columns import LABEL_COLUMNS, LabelColumn, TaskRow
-from explorer.analysis.task_facts import Scope
+from explorer.analysis.query.columns import LABEL_COLUMNS, LabelColumn, TaskRow
+from explorer.analysis.query.facts import Scope
+from explorer.analysis.query.index import TaskIndex
 from explorer.model import Task, known
 
 __all__ = ("TaskRows",)

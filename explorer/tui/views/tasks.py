@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from explorer.analysis.accounting import books_of
-from explorer.analysis.query import Query
-from explorer.analysis.query_index import Mask, TaskIndex, selected
-from explorer.analysis.task_columns import LABEL_COLUMNS, LabelColumn, TaskRow
-from explorer.analysis.task_facts import Scope
+from explorer.analysis.query.columns import LABEL_COLUMNS, LabelColumn, TaskRow
+from explorer.analysis.query.facts import Scope
+from explorer.analysis.query.index import Mask, TaskIndex, selected
+from explorer.analysis.query.parse import Query
 from explorer.model import FsStruct, Reference, Snapshot, Task, escape_text, task_reference
 from explorer.naming import count_kinds
 

@@ -8,8 +8,8 @@ from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 
-from explorer.analysis.facets import Facet, FacetTerm
-from explorer.analysis.query_ast import Node
+from explorer.analysis.query.ast import Node
+from explorer.analysis.query.facets import Facet, FacetTerm
 from explorer.tui.keys import hidden
 from explorer.tui.views.facets import FACETS_WIDTH, FacetTable
 

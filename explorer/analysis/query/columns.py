@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from explorer.analysis.accounting import books_of
-from explorer.analysis.task_facts import FACTS, Scope
 from explorer.model import FsStruct, PathRef, Snapshot, Task, escape_text, known
 from explorer.naming import fs_label, name_label, path_label, pwd_label, runs_label
+
+from .facts import FACTS, Scope
 
 __all__ = ("LABEL_COLUMNS", "LabelColumn", "TaskRow", "label_columns", "task_rows")
 

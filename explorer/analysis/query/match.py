@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from explorer.analysis.query_ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
-from explorer.analysis.task_facts import FIELDS, FREE_TEXT, Field, FieldType, Scope, shown
 from explorer.model import Snapshot, Task
+
+from .ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
+from .facts import FIELDS, FREE_TEXT, Field, FieldType, Scope, shown
 
 __all__ = (
     "NO",

@@ -7,11 +7,12 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any
 
-from explorer.analysis.query import QueryError, parse_query
-from explorer.analysis.query_ast import And, Comparison, Everything, Flag, Node, Not, Or, all_of, comparisons
-from explorer.analysis.query_index import Mask, TaskIndex
-from explorer.analysis.task_facts import shown
 from explorer.model import Snapshot
+
+from .ast import And, Comparison, Everything, Flag, Node, Not, Or, all_of, comparisons
+from .facts import shown
+from .index import Mask, TaskIndex
+from .parse import QueryError, parse_query
 
 __all__ = ("Facet", "FacetTerm", "Standing", "count_facets", "standing_of", "toggle_term")
 

@@ -36,10 +36,11 @@ from typing import Any, NoReturn
 
 import lark
 
-from explorer.analysis.query_ast import Comparison, Everything, Flag, Node, Not, Text, all_of, any_of
-from explorer.analysis.query_match import NO, NUMERIC, YES, Compiler, Predicate, parse_number, text_matcher
-from explorer.analysis.task_facts import FIELDS, Field, FieldType
 from explorer.model import Snapshot, display_width, escape_text
+
+from .ast import Comparison, Everything, Flag, Node, Not, Text, all_of, any_of
+from .facts import FIELDS, Field, FieldType
+from .match import NO, NUMERIC, YES, Compiler, Predicate, parse_number, text_matcher
 
 __all__ = ("MAX_DEPTH", "MAX_LENGTH", "Query", "QueryError", "compile_query", "parse_query")
 
@@ -143,7 +144,7 @@ def _expected(error: lark.exceptions.UnexpectedInput) -> set[str]:
 
 @cache
 def _parser() -> lark.Lark:
-    return lark.Lark.open("query.lark", rel_to=__file__, parser="lalr", lexer="contextual")
+    return lark.Lark.open("grammar.lark", rel_to=__file__, parser="lalr", lexer="contextual")
 
 
 #: A node, and how deeply parentheses and nots are nested in it.

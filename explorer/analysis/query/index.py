@@ -2,7 +2,7 @@
 
 A field becomes a *column*: its distinct values, and for each task a code, the place of its value among them. A
 comparison is decided once a value; which tasks it selects is a *mask*, one byte a task, 0 or 1. Masks are combined as
-whole numbers. Nothing here is quicker to be wrong than :mod:`explorer.analysis.query_match`: the tests of leaves are
+whole numbers. Nothing here is quicker to be wrong than :mod:`explorer.analysis.query.match`: the tests of leaves are
 the same functions.
 """
 
@@ -14,16 +14,17 @@ from functools import cached_property
 from itertools import compress
 from typing import Any
 
-from explorer.analysis.query_ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
-from explorer.analysis.query_match import (
+from explorer.model import Snapshot, Task
+
+from .ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
+from .facts import FIELDS, FREE_TEXT_FIELDS, Field, Scope, shown
+from .match import (
     holds_in_order,
     leaf_test,
     plain_pieces,
     text_matcher,
     without_not_equal,
 )
-from explorer.analysis.task_facts import FIELDS, FREE_TEXT_FIELDS, Field, Scope, shown
-from explorer.model import Snapshot, Task
 
 __all__ = ("Column", "Mask", "TaskIndex", "selected")
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from explorer.analysis.query import Query, QueryError, parse_query
-from explorer.analysis.task_facts import FIELDS, FieldType
 from explorer.model import Snapshot
+
+from .facts import FIELDS, FieldType
+from .parse import Query, QueryError, parse_query
 
 __all__ = ("Condition", "parse_condition")
 
