@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from explorer.analysis.diff.matching import Pairs, match_mounts, match_namespaces, match_tasks
 from explorer.analysis.isolation import find_abandonment, find_pid1, is_kernel_thread
 from explorer.analysis.kthread_words import name_kthreads
-from explorer.analysis.matching import Pairs, match_mounts, match_namespaces, match_tasks
 from explorer.analysis.overmounts import overmount_stack
 from explorer.analysis.phases import root_mount, unpacker
 from explorer.model import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from explorer.analysis.diff import diff_snapshots
+from explorer.analysis.diff.snapshots import diff_snapshots
 from explorer.model import Snapshot, TaskKind, kernel_bytes
 from explorer.model.diff import SnapshotDiff
 from tests.kernels.lab import Guest, Oracle, OracleTask

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from explorer.analysis.changes import EventKind
+from explorer.analysis.diff.changes import EventKind
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.events import EventsScreen
 from explorer.tui.screens.tasks import TasksScreen

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input, Static
 
-from explorer.analysis.comparison import KINDS, Comparison, compare_snapshots
-from explorer.analysis.diff import diff_snapshots
+from explorer.analysis.diff.comparison import KINDS, Comparison, compare_snapshots
+from explorer.analysis.diff.snapshots import diff_snapshots
 from explorer.codec.snapshots import write_json
 from explorer.model import Placement, Snapshot
 from explorer.output.files import open_output

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 from textual import events
 
-from explorer.analysis.changes import Changes, EventKind, find_changes
+from explorer.analysis.diff.changes import Changes, EventKind, find_changes
 from explorer.model import Finding, Reference, Severity, Snapshot
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.events import EventsScreen

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from explorer.analysis.audit import AuditReport, run_audit
-from explorer.analysis.comparison import compare_snapshots
+from explorer.analysis.diff.comparison import compare_snapshots
 from explorer.analysis.worlds import find_worlds
 from explorer.codec.snapshots import load_snapshot, write_json
 from explorer.model import Reference, Snapshot

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from explorer.analysis.changes import find_changes
-from explorer.analysis.comparison import Sign, compare_snapshots
-from explorer.analysis.diff import diff_snapshots
-from explorer.analysis.matching import is_same_boot, worker_group
+from explorer.analysis.diff.changes import find_changes
+from explorer.analysis.diff.comparison import Sign, compare_snapshots
+from explorer.analysis.diff.matching import is_same_boot, worker_group
+from explorer.analysis.diff.snapshots import diff_snapshots
 from explorer.codec.snapshots import write_json
 from explorer.model import CaptureError, Owner, Placement, Snapshot, Task, TaskKind
 from explorer.model.diff import SnapshotDiff

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from explorer.analysis.contrast import pair_findings
+from explorer.analysis.diff.contrast import pair_findings
 from explorer.analysis.kthread_words import name_kthreads
 from explorer.model import Finding, Severity
 from tests.conftest import FIXTURES, capture_file

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 from textual.worker import get_current_worker
 
-from explorer.analysis.comparison import KINDS, Comparison, Difference, compare_snapshots
+from explorer.analysis.diff.comparison import KINDS, Comparison, Difference, compare_snapshots
 from explorer.model import Snapshot
 from explorer.tui.keys import hidden, shown
 from explorer.tui.session.state import View

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
 
-from explorer.analysis.changes import EventKind, HappenedEvent
+from explorer.analysis.diff.changes import EventKind, HappenedEvent
 from explorer.model import escape_text
 from explorer.tui.views.events import LogEntry
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from explorer.analysis.audit import AuditReport, audit_with
-from explorer.analysis.changes import Changes
+from explorer.analysis.diff.changes import Changes
 from explorer.analysis.worlds import Worlds, find_worlds
 from explorer.model import Snapshot
 from explorer.plugin import PluginSet

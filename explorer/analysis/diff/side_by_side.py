@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from explorer.analysis.matching import Pairs, match_mounts, match_namespaces, match_tasks
 from explorer.model import (
     Attachment,
     Mount,
@@ -20,6 +19,8 @@ from explorer.model import (
     namespace_name,
 )
 from explorer.model.diff import Change, Fact
+
+from .matching import Pairs, match_mounts, match_namespaces, match_tasks
 
 __all__ = ("SideBySide", "changed_values", "describe_mount")
 

@@ -1,6 +1,6 @@
 """What happened between two readings of a kernel that runs: events for a log, and marks for the rows of tables.
 
-What differs is :mod:`explorer.analysis.contrast`'s to say. Pure functions.
+What differs is :mod:`explorer.analysis.diff.contrast`'s to say. Pure functions.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from explorer.analysis.contrast import Contrast, evidence_of, finding_text, label_reference
 from explorer.model import (
     KERNEL,
     Finding,
@@ -21,6 +20,8 @@ from explorer.model import (
     mount_reference,
 )
 from explorer.model.diff import Change, Fact, ObjectChange, ObjectState, TaskChange
+
+from .contrast import Contrast, evidence_of, finding_text, label_reference
 
 __all__ = ("Changes", "EventKind", "HappenedEvent", "find_changes")
 

@@ -1,6 +1,6 @@
 """Two targets compared, difference by difference: for a table whose rows lead to the object on either side.
 
-What differs is :mod:`explorer.analysis.contrast`'s to say. Pure functions.
+What differs is :mod:`explorer.analysis.diff.contrast`'s to say. Pure functions.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Literal
 
-from explorer.analysis.contrast import Contrast, evidence_of, finding_text, label_reference
 from explorer.model import KERNEL, Finding, KernelText, Reference, Snapshot, known, mount_reference, task_name
 from explorer.model.diff import Change, Fact, Regrouping, TaskChange, TaskLabel, WorkerGroup
+
+from .contrast import Contrast, evidence_of, finding_text, label_reference
 
 __all__ = ("KINDS", "Comparison", "Difference", "DifferenceKind", "Sign", "compare_snapshots")
 

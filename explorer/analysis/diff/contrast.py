@@ -1,6 +1,6 @@
 """Two snapshots and all that differs, as data: what a comparison lists and what a log tells both rest on this.
 
-Tasks, mounts, namespaces and the kernel are :mod:`explorer.analysis.diff`'s; ``fs_structs`` of one boot, findings and
+Tasks, mounts, namespaces and the kernel are :mod:`explorer.analysis.diff.snapshots`'s; ``fs_structs`` of one boot, findings and
 the verdict, which that does not compare, are compared here. Pure functions.
 """
 
@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from explorer.analysis.diff import diff_snapshots
 from explorer.analysis.verdict import Verdict, verdict
 from explorer.model import Finding, FsStruct, Reference, Snapshot, comm_and_pid, global_fs, hex_address
 from explorer.model.diff import Change, Fact, ObjectChange, ObjectState, SnapshotDiff, TaskLabel
+
+from .snapshots import diff_snapshots
 
 __all__ = ("Contrast", "evidence_of", "finding_text", "label_reference", "pair_findings")
 

@@ -6,9 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from explorer.analysis.diff_mounts import diff_mounts, diff_namespaces
-from explorer.analysis.matching import are_of_one_boot, worker_group
-from explorer.analysis.side_by_side import SideBySide, changed_values
 from explorer.model import Snapshot, Task, TaskFlag, TaskKind, hex_address, task_name
 from explorer.model.diff import (
     Change,
@@ -20,6 +17,10 @@ from explorer.model.diff import (
     TaskLabel,
     WorkerGroup,
 )
+
+from .matching import are_of_one_boot, worker_group
+from .mounts import diff_mounts, diff_namespaces
+from .side_by_side import SideBySide, changed_values
 
 __all__ = ("diff_snapshots",)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from explorer.analysis.matching import Pairs
-from explorer.analysis.side_by_side import SideBySide, changed_values, describe_mount
 from explorer.model import Mount, MountNamespace, Snapshot, namespace_name
 from explorer.model.diff import Change, Fact, ObjectChange, ObjectState
+
+from .matching import Pairs
+from .side_by_side import SideBySide, changed_values, describe_mount
 
 __all__ = ("diff_mounts", "diff_namespaces")
 
