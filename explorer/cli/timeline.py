@@ -31,7 +31,7 @@ def timeline_command(file: Path, as_json: bool) -> int:
 
     Exit codes: 3 FILE is no recording, 4 it is cut off or damaged, and what came before that is shown.
     """
-    from explorer.analysis.timeline import build_timeline
+    from explorer.analysis.timeline.follow import build_timeline
     from explorer.model import escape_text
     from explorer.output.timeline import render_timeline, timeline_json
     from explorer.recording.reader import Recording

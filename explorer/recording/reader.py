@@ -160,7 +160,7 @@ class Recording:
         return frame
 
     def frames(self) -> Iterator[Frame]:
-        """All frames in order: for :func:`explorer.analysis.timeline.build_timeline`."""
+        """All frames in order: for :func:`explorer.analysis.timeline.follow.build_timeline`."""
         return map(self.frame, range(len(self)))
 
     def index_at(self, seconds: float) -> int:

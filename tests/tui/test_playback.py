@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.analysis.timeline_events import EventKind
+from explorer.analysis.timeline.events import EventKind
 from explorer.model import Snapshot, escape_text
 from explorer.recording.reader import Recording
 from explorer.recording.writer import RecordingWriter

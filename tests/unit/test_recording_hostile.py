@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from explorer.analysis.timeline import build_timeline
+from explorer.analysis.timeline.follow import build_timeline
 from explorer.model import Snapshot
 from explorer.recording.cache import WeighedCache
 from explorer.recording.format import (

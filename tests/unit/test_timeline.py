@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from explorer.analysis.phases import Phase
-from explorer.analysis.timeline import Timeline, build_timeline
-from explorer.analysis.timeline_events import Event, EventKind
+from explorer.analysis.timeline.events import Event, EventKind
+from explorer.analysis.timeline.follow import Timeline, build_timeline
+from explorer.analysis.timeline.phases import Phase
 from explorer.analysis.worlds import WorldKey
 from explorer.model import Owner, Placement, Snapshot, Task, TaskKind, UserModeHelper, Walk
 from explorer.model.frame import Frame

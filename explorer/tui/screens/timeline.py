@@ -6,7 +6,7 @@ from typing import Any
 
 from textual.app import ComposeResult
 
-from explorer.analysis.timeline_events import Event, EventKind
+from explorer.analysis.timeline.events import Event, EventKind
 from explorer.model import Reference, Snapshot, escape_text, mount_name, namespace_name, task_name
 from explorer.tui.session.playback import Playback
 from explorer.tui.session.state import View

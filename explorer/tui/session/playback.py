@@ -7,8 +7,8 @@ from pathlib import Path
 from threading import Lock
 
 from explorer.analysis.audit import run_audit
-from explorer.analysis.timeline import Timeline, build_timeline
-from explorer.analysis.timeline_events import Event
+from explorer.analysis.timeline.events import Event
+from explorer.analysis.timeline.follow import Timeline, build_timeline
 from explorer.model import Finding, Snapshot
 from explorer.model.frame import Frame
 from explorer.plugin import PluginSet

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from explorer.analysis.phases import Phase
-from explorer.analysis.timeline import BorrowSpan, Timeline
-from explorer.analysis.timeline_events import Event
+from explorer.analysis.timeline.events import Event
+from explorer.analysis.timeline.follow import BorrowSpan, Timeline
+from explorer.analysis.timeline.phases import Phase
 from explorer.model import display_width, escape_text
 from explorer.output.table import fit
 from explorer.recording.reader import Recording

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from explorer.analysis.phases import Phase, PhaseSpan, find_phase, runs, spans_of
-from explorer.analysis.timeline_events import Event, EventKind, events_between, first_events
 from explorer.analysis.worlds import WorldKey, find_worlds
 from explorer.model import KernelText, Snapshot, Task, comm_and_pid, task_name
 from explorer.model.frame import Frame
 from explorer.naming import seconds
+
+from .events import Event, EventKind, events_between, first_events
+from .phases import Phase, PhaseSpan, find_phase, runs, spans_of
 
 __all__ = ("BorrowSpan", "Timeline", "build_timeline")
 

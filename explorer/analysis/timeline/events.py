@@ -14,7 +14,6 @@ from explorer.analysis.diff.matching import Pairs, match_mounts, match_namespace
 from explorer.analysis.isolation import find_abandonment, find_pid1, is_kernel_thread
 from explorer.analysis.kthread_words import name_kthreads
 from explorer.analysis.overmounts import overmount_stack
-from explorer.analysis.phases import root_mount, unpacker
 from explorer.model import (
     Attachment,
     KernelText,
@@ -35,6 +34,8 @@ from explorer.model import (
 from explorer.model.frame import Frame
 from explorer.model.placement import is_isolating
 from explorer.naming import count, name_tasks, place
+
+from .phases import root_mount, unpacker
 
 __all__ = ("Event", "EventKind", "events_between", "first_events")
 
