@@ -135,7 +135,7 @@ def _one_line(error: BaseException) -> str:
 
 def _known_errors() -> dict[type[BaseException], int]:
     """Exceptions whose message is written for the user, and their exit codes; imported on the way out."""
-    from explorer.analysis.redact import RedactionError
+    from explorer.analysis.redact.snapshots import RedactionError
     from explorer.codec.snapshots import SnapshotError
     from explorer.output.files import OutputError
     from explorer.recording.format import RecordingError

@@ -20,7 +20,7 @@ from typing import BinaryIO, cast
 
 import drgn
 
-from explorer.analysis.redact import Redactor, redact_snapshot
+from explorer.analysis.redact.snapshots import Redactor, redact_snapshot
 from explorer.capture.memory.decode import Decoder, find_member
 from explorer.capture.memory.layout import INLINE_NAME, probe_layout
 from explorer.capture.paths.dcache import probe_dcache

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from explorer.analysis.completeness import incompleteness, lost_tasks, task_count
-from explorer.analysis.redact import redact_snapshot
+from explorer.analysis.redact.snapshots import redact_snapshot
 from explorer.analysis.verdict import VerdictKind, verdict
 from explorer.analysis.worlds import WorldKey, find_worlds
 from explorer.codec.snapshots import write_json

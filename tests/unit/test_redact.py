@@ -12,7 +12,7 @@ import zstandard
 
 from explorer.analysis.accounting import reconcile
 from explorer.analysis.audit import run_audit
-from explorer.analysis.redact import Redactor, redact_snapshot
+from explorer.analysis.redact.snapshots import Redactor, redact_snapshot
 from explorer.codec.snapshots import load_snapshot, write_json
 from explorer.model import Snapshot, kernel_bytes
 from explorer.plugin import load_plugins

@@ -10,7 +10,7 @@ from typing import Any
 import drgn
 import pytest
 
-from explorer.analysis.redact import RedactionError, Redactor, UnknownKindError, redact_snapshot
+from explorer.analysis.redact.snapshots import RedactionError, Redactor, UnknownKindError, redact_snapshot
 from explorer.model import CaptureError, KernelSetting, Record, Snapshot, kernel_text
 from explorer.output.formats import SNAPSHOT_FORMATS
 from explorer.output.redacted import redact_and_encode

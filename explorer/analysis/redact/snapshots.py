@@ -1,6 +1,6 @@
 """Replace names in a snapshot: of tasks, path components, devices, and whatever words the kernel was told.
 
-Every word that is not on :data:`~explorer.analysis.redact_words.KEPT_WORDS` becomes another of the same length, the
+Every word that is not on :data:`~explorer.analysis.redact.words.KEPT_WORDS` becomes another of the same length, the
 same one wherever it stands: what is equal stays equal, what differs stays different. What is kept besides: addresses,
 numbers, times, the kernel's release and build id, and the names of its functions and modules. Network addresses are
 replaced whole.
@@ -32,7 +32,7 @@ from explorer.model import (
 )
 from explorer.plugin import Plugin
 
-from .redact_words import KEPT_WORDS, NUMBERED_WORDS, SETTING_NAMES
+from .words import KEPT_WORDS, NUMBERED_WORDS, SETTING_NAMES
 
 __all__ = ("REDACTED_NOTE", "RedactionError", "Redactor", "UnknownKindError", "redact_snapshot")
 
