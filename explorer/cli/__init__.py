@@ -1,5 +1,5 @@
 """The command line: parse, call, print. No logic lives here, and nothing heavy is imported before it is used."""
 
-from .main import main
+from .command import main
 
 __all__ = ("main",)

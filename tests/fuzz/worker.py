@@ -290,7 +290,7 @@ class _Ended:
             gc.disable()
             prepare()
             if self._command[0] not in STREAM_MUTATORS:
-                from explorer.cli.main import main
+                from explorer.cli.command import main
 
                 main(self._command)
             code = 98

@@ -244,7 +244,7 @@ def test_a_closed_pipe_is_no_error_and_no_exit_code_of_one() -> None:
 
 def test_help_imports_neither_drgn_nor_textual_nor_pydantic() -> None:
     code = (
-        "import sys\nfrom explorer.cli.main import cli\n"
+        "import sys\nfrom explorer.cli.command import cli\n"
         "cli.main(['--help'], standalone_mode=False)\n"
         "print([m for m in ('drgn', 'textual', 'pydantic', 'zstandard') if m in sys.modules])"
     )
@@ -280,7 +280,7 @@ def test_a_stext_that_is_no_kernel_address_ends_in_one_line(run: Run, tmp_path: 
 
 _EXHAUSTED = """
 import importlib
-main = importlib.import_module("explorer.cli.main")
+main = importlib.import_module("explorer.cli.command")
 def exhausted(*_, **__):
     raise MemoryError
 main.cli.main = main._known_errors = exhausted

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.cli.main import _COMMANDS
+from explorer.cli.command import _COMMANDS
 from tests.conftest import DATA, SAMPLE
 
 #: The words that follow each command; ``open`` and ``serve`` would stay.

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from explorer.cli.main import cli
+from explorer.cli.command import cli
 from tests.conftest import SAMPLE, Run
 
 ROOT = Path(__file__).parents[2]

@@ -45,7 +45,7 @@ def test_a_command_that_writes_a_file_keeps_the_right_to_write_files_and_no_othe
 def test_no_process_of_the_tool_leaves_a_core_file_with_a_kernels_memory() -> None:
     script = (
         "import os, resource, sys\n"
-        "from explorer.cli.main import main\n"
+        "from explorer.cli.command import main\n"
         "try:\n    main(['schema'])\nexcept SystemExit:\n    pass\n"
         "print('CORE', resource.getrlimit(resource.RLIMIT_CORE), oct(os.umask(0)))"
     )

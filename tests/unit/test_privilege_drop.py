@@ -243,7 +243,7 @@ def test_under_sudo_a_plugin_is_refused_even_after_the_process_became_the_caller
 def test_a_piped_core_handler_gets_nothing_of_a_process_of_the_tool_and_its_own_files_stay_open() -> None:
     code = (
         "import ctypes, os\n"
-        "from explorer.cli.main import main\n"
+        "from explorer.cli.command import main\n"
         "try:\n    main(['schema'])\nexcept SystemExit:\n    pass\n"
         "r, w = os.pipe()\n"
         "os.close(os.open(f'/proc/self/fd/{r}', os.O_WRONLY))\n"
