@@ -11,7 +11,7 @@ from typing import Any
 from explorer.analysis.audit import AuditReport
 from explorer.analysis.completeness import task_count
 from explorer.analysis.rule import ALL_GENERATIONS, Rule
-from explorer.analysis.verdict import verdict
+from explorer.analysis.verdicts import verdict
 from explorer.model import Finding, Generation, Severity, Snapshot, escape_text
 from explorer.naming import count
 

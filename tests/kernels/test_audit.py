@@ -22,7 +22,7 @@ import pytest
 from explorer.analysis.audit import run_audit
 from explorer.analysis.rules import RULES
 from explorer.analysis.rules.borrowing import STUCK_S
-from explorer.analysis.verdict import VerdictKind, verdict
+from explorer.analysis.verdicts import VerdictKind, verdict
 from explorer.capture.snapshot import CaptureRequest, capture_snapshot
 from explorer.codec.snapshots import load_snapshot, write_json
 from explorer.model import Finding, Severity, Snapshot

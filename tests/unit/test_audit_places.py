@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from explorer.analysis.audit import run_audit, select_findings
-from explorer.analysis.verdict import VerdictKind, verdict
+from explorer.analysis.verdicts import VerdictKind, verdict
 from explorer.model import (
     CaptureError,
     Severity,

@@ -13,7 +13,7 @@ import pytest
 
 from explorer.analysis.audit import run_audit
 from explorer.analysis.rules import RULES, find_rule
-from explorer.analysis.verdict import VerdictKind, verdict
+from explorer.analysis.verdicts import VerdictKind, verdict
 from explorer.model import (
     Owner,
     Severity,

@@ -8,7 +8,7 @@ import pytest
 
 from explorer.analysis.completeness import incompleteness, lost_tasks, task_count
 from explorer.analysis.redact.snapshots import redact_snapshot
-from explorer.analysis.verdict import VerdictKind, verdict
+from explorer.analysis.verdicts import VerdictKind, verdict
 from explorer.analysis.worlds import WorldKey, find_worlds
 from explorer.codec.snapshots import write_json
 from explorer.model import CaptureError, Owner, Snapshot, TaskKind

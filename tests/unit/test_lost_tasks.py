@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from explorer.analysis.audit import run_audit
 from explorer.analysis.completeness import task_count
-from explorer.analysis.verdict import VerdictKind, verdict
+from explorer.analysis.verdicts import VerdictKind, verdict
 from explorer.model import TaskKind
 from tests.conftest import DATA, Run, capture_file
 from tests.kernels.lab import parse_oracle

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from explorer.analysis.verdict import Verdict, verdict
+from explorer.analysis.verdicts import Verdict, verdict
 from explorer.model import Finding, FsStruct, Reference, Snapshot, comm_and_pid, global_fs, hex_address
 from explorer.model.diff import Change, Fact, ObjectChange, ObjectState, SnapshotDiff, TaskLabel
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from explorer.analysis.diff.comparison import KINDS, Comparison, Difference, DifferenceKind, Sign
-from explorer.analysis.verdict import VerdictKind
+from explorer.analysis.verdicts import VerdictKind
 from explorer.model import KERNEL, Reference, Snapshot, escape_text
 
 from .completion import longest_common

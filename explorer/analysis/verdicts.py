@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from explorer.analysis.completeness import incompleteness, lost_tasks
-from explorer.analysis.isolation import (
+from explorer.model import Generation, KernelText, Owner, Snapshot, task_name
+from explorer.model.placement import is_isolating
+from explorer.naming import count, name_tasks, place
+
+from .completeness import incompleteness, lost_tasks
+from .isolation import (
     Abandonment,
     find_abandonment,
     find_intruders,
@@ -14,9 +18,6 @@ from explorer.analysis.isolation import (
     init_fs_off_nullfs,
     is_kernel_thread,
 )
-from explorer.model import Generation, KernelText, Owner, Snapshot, task_name
-from explorer.model.placement import is_isolating
-from explorer.naming import count, name_tasks, place
 
 __all__ = ("Verdict", "VerdictKind", "verdict")
 
