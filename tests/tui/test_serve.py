@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from explorer.cli.serve import is_loopback
+from explorer.cli.commands.serve import is_loopback
 from explorer.tui.web.server import AppServer, is_ours
 from tests.conftest import Run
 

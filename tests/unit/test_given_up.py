@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from explorer.cli.record import _Memory
+from explorer.cli.commands.record import _Memory
 from explorer.targets.qemu.control import GuestControl, GuestEndedError
 
 

@@ -363,5 +363,7 @@ def test_a_bad_where_exits_with_2_and_a_caret_before_any_target_is_opened(run: R
 
 
 def test_help_imports_no_parser() -> None:
-    code = "import sys; from explorer.cli.tasks import tasks_command; sys.exit('lark' in sys.modules)"
+    code = (
+        "import sys; from explorer.cli.commands.tasks import tasks_command; sys.exit('lark' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

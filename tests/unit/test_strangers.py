@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.cli.open import reader_words
+from explorer.cli.commands.open import reader_words
 from explorer.cli.targets import TargetArguments
 from explorer.output.files import OutputError, check_writable, open_output
 from explorer.recording.writer import RecordingWriter, WriteError
@@ -97,7 +97,7 @@ def test_a_plugin_that_does_not_load_is_not_passed_over_in_silence(
 ) -> None:
     if command == "record":
         code = (
-            "from explorer.cli.record import RecordArguments\n"
+            "from explorer.cli.commands.record import RecordArguments\n"
             "fields = dict.fromkeys(RecordArguments.__dataclass_fields__)\n"
             "RecordArguments(**{**fields, 'all_plugins': True}).plugins()\n"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .process import ExitCode
+from explorer.cli.process import ExitCode
 
 __all__ = ("doctor_command",)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .targets import TargetArguments, target_options
+from explorer.cli.targets import TargetArguments, target_options
 
 if TYPE_CHECKING:
     from explorer.targets.spec import TargetSpec

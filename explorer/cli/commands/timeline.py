@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from explorer.cli.formats import OutputFile
+from explorer.cli.process import ExitCode
 from explorer.output.formats import SNAPSHOT_FORMATS, format_of_name
 from explorer.wire import PROGRAM
 
-from .formats import OutputFile
-from .process import ExitCode
 from .snapshot import warn_of_errors
 
 if TYPE_CHECKING:
@@ -52,9 +52,8 @@ def timeline_command(file: Path, as_json: bool) -> int:
 
 def _give_up_rights(file: Path, output: Path | None = None) -> None:
     """Before a byte of it is read. Not of a program that called the command."""
+    from explorer.cli.process import is_program
     from explorer.targets.privilege import Needs, give_up_rights
-
-    from .process import is_program
 
     if is_program():
         give_up_rights(Needs((file,), () if output is None else (output,)))

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import click
 
-from .formats import format_option
-from .process import ExitCode
+from explorer.cli.formats import format_option
+from explorer.cli.process import ExitCode
+from explorer.cli.targets import TargetArguments, read_named_snapshot, target_options
+
 from .snapshot import warn_of_errors
-from .targets import TargetArguments, read_named_snapshot, target_options
 
 __all__ = ("diff_command",)
 

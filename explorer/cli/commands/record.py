@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from .formats import OutputFile
-from .process import ExitCode
-from .targets import ProgressLine, say_broken
+from explorer.cli.formats import OutputFile
+from explorer.cli.process import ExitCode
+from explorer.cli.targets import ProgressLine, say_broken
 
 if TYPE_CHECKING:
     from explorer.analysis.query.condition import Condition

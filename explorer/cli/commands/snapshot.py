@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from explorer.cli.formats import OutputFile
+from explorer.cli.process import ExitCode
+from explorer.cli.targets import TargetArguments, read_snapshot, say_broken, target_options
 from explorer.output.formats import SNAPSHOT_FORMATS, format_of_name
 from explorer.wire import PROGRAM
-
-from .formats import OutputFile
-from .process import ExitCode
-from .targets import TargetArguments, read_snapshot, say_broken, target_options
 
 if TYPE_CHECKING:
     from explorer.model import Snapshot

@@ -9,8 +9,9 @@ import sys
 
 import click
 
+from explorer.cli.targets import TargetArguments, target_options
+
 from .open import reader_words, refuse_pipe
-from .targets import TargetArguments, target_options
 
 __all__ = ("serve_command",)
 

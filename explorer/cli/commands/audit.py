@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from explorer.cli.formats import format_option
+from explorer.cli.process import ExitCode
+from explorer.cli.targets import TargetArguments, escape_lines, read_named_snapshot, target_options
+from explorer.cli.where import where_option
 from explorer.wire import PROGRAM
 
-from .formats import format_option
-from .process import ExitCode
 from .snapshot import warn_of_errors
-from .targets import TargetArguments, escape_lines, read_named_snapshot, target_options
-from .where import where_option
 
 if TYPE_CHECKING:
     from explorer.analysis.audit import AuditReport

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from .formats import format_option
+from explorer.cli.formats import format_option
+from explorer.cli.targets import TargetArguments, read_named_snapshot, target_options
+from explorer.cli.where import where_option
+
 from .snapshot import warn_of_errors
-from .targets import TargetArguments, read_named_snapshot, target_options
-from .where import where_option
 
 if TYPE_CHECKING:
     from explorer.analysis.query.parse import Query

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .formats import format_option
-from .targets import TargetArguments, read_snapshot, target_options
+from explorer.cli.formats import format_option
+from explorer.cli.targets import TargetArguments, read_snapshot, target_options
 
 __all__ = ("plugins_command",)
 

@@ -6,11 +6,8 @@ from pathlib import Path
 
 import click
 
-from explorer.model import escape_text
-
-from .formats import OutputFile
-from .snapshot import warn_of_errors
-from .targets import (
+from explorer.cli.formats import OutputFile
+from explorer.cli.targets import (
     ProgressLine,
     TargetArguments,
     capture_errors,
@@ -19,6 +16,9 @@ from .targets import (
     say_broken,
     target_options,
 )
+from explorer.model import escape_text
+
+from .snapshot import warn_of_errors
 
 __all__ = ("slice_command",)
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
+from explorer.cli.formats import format_option
+from explorer.cli.process import ExitCode
 from explorer.wire import PROGRAM
-
-from .formats import format_option
-from .process import ExitCode
 
 __all__ = ("ko_command",)
 
