@@ -12,22 +12,22 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from explorer.model import Snapshot
+from explorer.tui.screens.base import BrowserScreen
+from explorer.tui.screens.dialogs.info import TextScreen, help_screen
+from explorer.tui.screens.dialogs.problem import ProblemScreen
+from explorer.tui.screens.dialogs.prompt import TargetPrompt
+from explorer.tui.screens.tables import FindingsScreen
+from explorer.tui.session.state import Session, View
+from explorer.tui.session.viewing import Viewing
+from explorer.tui.widgets.timeline_bar import TimelineBar
 
 from .debug_info import copy_text, debug_lines
 from .faults import FAULT_MODE, GuardedApp
 from .keys import APP_KEYS
 from .navigation import KERNEL, MODES, Navigator
 from .palette import palette_commands
-from .screens.base import BrowserScreen
-from .screens.info import TextScreen, help_screen
-from .screens.problem import ProblemScreen
-from .screens.prompt import TargetPrompt
-from .screens.tables import FindingsScreen
-from .session.state import Session, View
-from .session.viewing import Viewing
 from .themes import Look
 from .typeahead import GO
-from .widgets.timeline_bar import TimelineBar
 
 __all__ = ("ExplorerApp",)
 

@@ -9,23 +9,23 @@ from textual.app import App
 from textual.screen import Screen
 
 from explorer.model import Reference
+from explorer.tui.screens.base import BrowserScreen
+from explorer.tui.screens.compare import CompareScreen
+from explorer.tui.screens.dialogs.fault import FaultScreen
+from explorer.tui.screens.dialogs.info import TextScreen
+from explorer.tui.screens.dialogs.problem import ProblemScreen
+from explorer.tui.screens.dialogs.reading import ReadingScreen
+from explorer.tui.screens.events import EventsScreen
+from explorer.tui.screens.overview import OverviewScreen
+from explorer.tui.screens.subsystems import SubsystemsScreen
+from explorer.tui.screens.tables import FindingsScreen, FsStructsScreen, MountsScreen, TableScreen
+from explorer.tui.screens.tasks import TasksScreen
+from explorer.tui.screens.timeline import TimelineScreen
+from explorer.tui.session.state import View
+from explorer.tui.views.detail import describe
 
 from .faults import FAULT_MODE
-from .screens.base import BrowserScreen
-from .screens.compare import CompareScreen
-from .screens.events import EventsScreen
-from .screens.fault import FaultScreen
-from .screens.info import TextScreen
-from .screens.overview import OverviewScreen
-from .screens.problem import ProblemScreen
-from .screens.reading import ReadingScreen
-from .screens.subsystems import SubsystemsScreen
-from .screens.tables import FindingsScreen, FsStructsScreen, MountsScreen, TableScreen
-from .screens.tasks import TasksScreen
-from .screens.timeline import TimelineScreen
-from .session.state import View
 from .typeahead import GO
-from .views.detail import describe
 
 __all__ = ("KERNEL", "MODES", "Navigator")
 

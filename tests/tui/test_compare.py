@@ -15,7 +15,7 @@ from explorer.model import Placement, Snapshot
 from explorer.output.files import open_output
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.compare import CompareScreen
-from explorer.tui.screens.prompt import TargetPrompt
+from explorer.tui.screens.dialogs.prompt import TargetPrompt
 from explorer.tui.session.state import Session, View
 from explorer.tui.views.comparison import comparison_table, select_differences
 from explorer.tui.views.completion import complete_target, longest_common

@@ -14,7 +14,7 @@ from textual.widgets._toast import Toast
 
 from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
-from explorer.tui.screens.export import ExportScreen
+from explorer.tui.screens.dialogs.export import ExportScreen
 from explorer.tui.screens.tasks import TasksScreen
 
 from .conftest import Pilots, drive, press, screen_text

@@ -10,8 +10,8 @@ import pytest
 from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
 from explorer.tui.faults import FAULT_MODE
-from explorer.tui.screens.fault import FaultScreen
-from explorer.tui.screens.info import TextScreen
+from explorer.tui.screens.dialogs.fault import FaultScreen
+from explorer.tui.screens.dialogs.info import TextScreen
 from explorer.tui.screens.overview import OverviewScreen
 from explorer.tui.screens.subsystems import SubsystemsScreen
 from explorer.tui.screens.tables import FsStructsScreen, MountsScreen

@@ -13,8 +13,8 @@ from textual.screen import Screen
 from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
 from explorer.tui.keymap import apply_keymap, declared_classes, declared_keys, keymap_complaint
-from explorer.tui.screens.info import TextScreen
-from explorer.tui.screens.problem import ProblemScreen
+from explorer.tui.screens.dialogs.info import TextScreen
+from explorer.tui.screens.dialogs.problem import ProblemScreen
 from explorer.tui.screens.tasks import TasksScreen
 from tests.conftest import Run
 

@@ -15,9 +15,9 @@ from explorer.analysis.query.parse import QueryError, parse_query
 from explorer.analysis.worlds import WorldKey, find_worlds
 from explorer.model import Snapshot, task_reference
 from explorer.tui.app import ExplorerApp
-from explorer.tui.screens.info import TextScreen
+from explorer.tui.screens.dialogs.info import TextScreen
+from explorer.tui.screens.dialogs.problem import ProblemScreen
 from explorer.tui.screens.overview import OverviewScreen
-from explorer.tui.screens.problem import ProblemScreen
 from explorer.tui.screens.subsystems import SubsystemsScreen
 from explorer.tui.screens.tables import FindingsScreen, FsStructsScreen, MountsScreen
 from explorer.tui.screens.tasks import TasksScreen

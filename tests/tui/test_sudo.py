@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from explorer.tui.screens.problem import lacks_first
+from explorer.tui.screens.dialogs.problem import lacks_first
+from tests.tui import test_terminal
 
-from . import test_terminal
 from .test_terminal import Terminal
 
 #: Records how it is called, then does as it is told.

@@ -6,7 +6,7 @@ import pytest
 
 from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
-from explorer.tui.screens.export import ExportScreen
+from explorer.tui.screens.dialogs.export import ExportScreen
 from explorer.tui.screens.tables import TableScreen
 from explorer.tui.screens.tasks import TasksScreen
 from explorer.tui.widgets.virtual_table import VirtualTable

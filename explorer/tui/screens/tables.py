@@ -13,6 +13,7 @@ from textual.containers import Container
 from explorer.model import Finding, Record, Reference
 from explorer.output.rows import RowSet
 from explorer.tui.keys import hidden
+from explorer.tui.screens.dialogs.export import ExportScreen
 from explorer.tui.session.state import View
 from explorer.tui.views.detail import describe, describe_finding, row_text
 from explorer.tui.views.expressions import drgn_expression
@@ -23,7 +24,6 @@ from explorer.tui.widgets.detail_pane import DetailPane
 from explorer.tui.widgets.virtual_table import VirtualTable
 
 from .base import BrowserScreen
-from .export import ExportScreen
 
 __all__ = ("FindingsScreen", "FsStructsScreen", "MountsScreen", "TableScreen")
 
