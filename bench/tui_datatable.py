@@ -15,7 +15,7 @@ from explorer.analysis.query.columns import LABEL_COLUMNS
 from explorer.analysis.query.index import selected
 from explorer.analysis.query.parse import parse_query
 from explorer.model import Snapshot
-from explorer.tui.views.tasks import TaskTable
+from explorer.tui.views.tasks.view import TaskTable
 
 __all__ = ("measure_datatable",)
 

@@ -18,7 +18,7 @@ from explorer.tui.screens.compare import CompareScreen
 from explorer.tui.screens.dialogs.prompt import TargetPrompt
 from explorer.tui.session.state import Session, View
 from explorer.tui.views.comparison import comparison_table, select_differences
-from explorer.tui.views.completion import complete_target, longest_common
+from explorer.tui.views.tasks.completion import complete_target, longest_common
 from tests.conftest import DATA, silent_qemu
 
 from .conftest import Golden, Pilots, drive, press, screen_text

@@ -23,7 +23,7 @@ from explorer.tui.views.overview import header_line, make_overview
 from explorer.tui.views.records import findings_table, fs_table
 from explorer.tui.views.subsystems import describe_subsystem, subsystems_table
 from explorer.tui.views.table import TableSource
-from explorer.tui.views.tasks import TaskTable
+from explorer.tui.views.tasks.view import TaskTable
 from tests.hostile import WEAPONS, arm
 
 from .conftest import SAVED

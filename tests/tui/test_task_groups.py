@@ -11,7 +11,7 @@ import pytest
 from explorer.analysis.query.index import TaskIndex, selected
 from explorer.model import Snapshot
 from explorer.tui.session.background import give_way, in_background, note_input
-from explorer.tui.views.task_groups import TaskGroups
+from explorer.tui.views.tasks.groups import TaskGroups
 
 
 def _grouped(index: TaskIndex, groups: TaskGroups, order: Sequence[int], opened: set[int]) -> list[int]:

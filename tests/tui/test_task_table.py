@@ -8,7 +8,7 @@ from explorer.analysis.query.columns import LABEL_COLUMNS
 from explorer.analysis.query.parse import parse_query
 from explorer.model import Owner, Snapshot, task_reference
 from explorer.tui.views.table import ViewColumn, fit_columns
-from explorer.tui.views.tasks import TaskTable
+from explorer.tui.views.tasks.view import TaskTable
 
 
 def tasks_shown(table: TaskTable) -> list[int]:

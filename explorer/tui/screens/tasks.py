@@ -21,7 +21,7 @@ from explorer.tui.keys import hidden, shown
 from explorer.tui.session.background import give_way, in_background
 from explorer.tui.session.garbage_collection import MANY_TASKS, freeze_more
 from explorer.tui.session.state import View
-from explorer.tui.views.tasks import TaskTable
+from explorer.tui.views.tasks.view import TaskTable
 from explorer.tui.widgets.detail_pane import DetailPane
 from explorer.tui.widgets.facet_pane import FacetPane
 from explorer.tui.widgets.filter_box import NO_CONTROL, FilterBox

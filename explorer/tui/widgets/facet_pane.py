@@ -11,7 +11,7 @@ from textual.message import Message
 from explorer.analysis.query.ast import Node
 from explorer.analysis.query.facets import Facet, FacetTerm
 from explorer.tui.keys import hidden
-from explorer.tui.views.facets import FACETS_WIDTH, FacetTable
+from explorer.tui.views.tasks.facets import FACETS_WIDTH, FacetTable
 
 from .virtual_table import VirtualTable
 

@@ -20,7 +20,7 @@ from explorer.tui.session.child import ReaderFailure
 from explorer.tui.session.state import View
 from explorer.tui.session.target import Target
 from explorer.tui.shell import Shell, shell_of
-from explorer.tui.views.completion import complete_target, longest_common
+from explorer.tui.views.tasks.completion import complete_target, longest_common
 from explorer.tui.widgets.filter_box import NO_CONTROL
 
 __all__ = ("TargetPrompt",)

@@ -12,11 +12,11 @@ from explorer.analysis.query.index import Mask, TaskIndex, selected
 from explorer.analysis.query.parse import Query
 from explorer.model import FsStruct, Reference, Snapshot, Task, escape_text, task_reference
 from explorer.naming import count_kinds
+from explorer.tui.views.facts import group_reference
+from explorer.tui.views.table import Cell, ViewColumn
 
-from .facts import group_reference
-from .table import Cell, ViewColumn
-from .task_groups import Group, TaskGroups
-from .task_rows import TaskRows
+from .groups import Group, TaskGroups
+from .rows import TaskRows
 
 __all__ = ("TaskTable",)
 

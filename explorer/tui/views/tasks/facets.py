@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from explorer.analysis.query.ast import Node
 from explorer.analysis.query.facets import Facet, FacetTerm, Standing, standing_of
-
-from .table import Cell, ViewColumn
+from explorer.tui.views.table import Cell, ViewColumn
 
 __all__ = ("FACETS_WIDTH", "FacetTable")
 
