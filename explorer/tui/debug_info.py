@@ -13,12 +13,12 @@ from textual.app import App
 
 from explorer import __version__
 from explorer.model import escape_text
+from explorer.tui.session.state import Session, View
+from explorer.tui.views.details.pane import describe
 
 from .faults import Fault
 from .navigation import KERNEL
-from .session.state import Session, View
 from .settings import config_directory, write_clipboard
-from .views.detail import describe
 
 __all__ = ("copy_text", "debug_lines", "fault_lines")
 

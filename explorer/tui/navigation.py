@@ -22,7 +22,7 @@ from explorer.tui.screens.tables import FindingsScreen, FsStructsScreen, MountsS
 from explorer.tui.screens.tasks import TasksScreen
 from explorer.tui.screens.timeline import TimelineScreen
 from explorer.tui.session.state import View
-from explorer.tui.views.detail import describe
+from explorer.tui.views.details.pane import describe
 
 from .faults import FAULT_MODE
 from .typeahead import GO

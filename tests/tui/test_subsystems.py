@@ -17,7 +17,7 @@ from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.subsystems import SubsystemsScreen
 from explorer.tui.screens.tables import FindingsScreen
 from explorer.tui.screens.tasks import TasksScreen
-from explorer.tui.views.facts import MAX_LINKS
+from explorer.tui.views.details.facts import MAX_LINKS
 from explorer.tui.views.subsystems import Subsystem, describe_subsystem, find_subsystems, subsystems_table
 from tests.conftest import FIXTURES
 

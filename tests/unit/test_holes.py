@@ -17,7 +17,7 @@ from explorer.model import Snapshot, mount_reference, task_reference
 from explorer.output.tasks import render_summary, tasks_table, worlds_table
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenKernel, OpenOptions, open_kernel
-from explorer.tui.views.detail import describe
+from explorer.tui.views.details.pane import describe
 from tests.conftest import DATA, FIXTURES, capture_file
 from tests.holes import PAGE, differences, pages_of, structures
 from tests.truth import differences as untrue

@@ -26,9 +26,9 @@ from explorer.tui.views.comparison import (
     select_differences,
     side_line,
 )
-from explorer.tui.views.detail import describe
-from explorer.tui.views.facts import Detail
-from explorer.tui.views.records import RecordTable
+from explorer.tui.views.details.facts import Detail
+from explorer.tui.views.details.pane import describe
+from explorer.tui.views.details.records import RecordTable
 from explorer.tui.widgets.detail_pane import DetailPane
 from explorer.tui.widgets.filter_box import NO_CONTROL, FilterBox
 from explorer.tui.widgets.virtual_table import VirtualTable

@@ -6,9 +6,9 @@ from typing import Any
 
 from explorer.tui.session.event_log import MOST_ENTRIES
 from explorer.tui.session.state import View
+from explorer.tui.views.details.facts import Detail
+from explorer.tui.views.details.records import RecordTable
 from explorer.tui.views.events import LogEntry, describe_entry, events_table
-from explorer.tui.views.facts import Detail
-from explorer.tui.views.records import RecordTable
 
 from .tables import TableScreen
 

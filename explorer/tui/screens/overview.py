@@ -15,7 +15,7 @@ from explorer.model import Finding, Severity
 from explorer.tui.keys import hidden, shown
 from explorer.tui.session.background import in_background
 from explorer.tui.session.state import View
-from explorer.tui.views.records import findings_table
+from explorer.tui.views.details.records import findings_table
 from explorer.tui.widgets.door_box import DoorBox, titled_width
 from explorer.tui.widgets.virtual_table import VirtualTable
 

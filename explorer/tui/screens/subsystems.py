@@ -9,8 +9,8 @@ from textual.binding import BindingType
 
 from explorer.tui.keys import hidden
 from explorer.tui.session.state import View
-from explorer.tui.views.facts import Detail
-from explorer.tui.views.records import RecordTable
+from explorer.tui.views.details.facts import Detail
+from explorer.tui.views.details.records import RecordTable
 from explorer.tui.views.subsystems import Subsystem, describe_subsystem, subsystems_table
 
 from .tables import TableScreen

@@ -15,11 +15,11 @@ from explorer.output.rows import RowSet
 from explorer.tui.keys import hidden
 from explorer.tui.screens.dialogs.export import ExportScreen
 from explorer.tui.session.state import View
-from explorer.tui.views.detail import describe, describe_finding, row_text
-from explorer.tui.views.expressions import drgn_expression
-from explorer.tui.views.facts import Detail, detail_text
+from explorer.tui.views.details.expressions import drgn_expression
+from explorer.tui.views.details.facts import Detail, detail_text
+from explorer.tui.views.details.pane import describe, describe_finding, row_text
+from explorer.tui.views.details.records import RecordTable, findings_table, fs_table
 from explorer.tui.views.mounts import mounts_table
-from explorer.tui.views.records import RecordTable, findings_table, fs_table
 from explorer.tui.widgets.detail_pane import DetailPane
 from explorer.tui.widgets.virtual_table import VirtualTable
 

@@ -10,8 +10,8 @@ from explorer.analysis.timeline.events import Event, EventKind
 from explorer.model import Reference, Snapshot, escape_text, mount_name, namespace_name, task_name
 from explorer.tui.session.playback import Playback
 from explorer.tui.session.state import View
-from explorer.tui.views.facts import Detail
-from explorer.tui.views.records import RecordTable
+from explorer.tui.views.details.facts import Detail
+from explorer.tui.views.details.records import RecordTable
 from explorer.tui.views.table import Cell, ViewColumn
 from explorer.tui.widgets.timeline_bar import WorldLines
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from explorer.analysis.diff.comparison import KINDS, Comparison, Difference, DifferenceKind, Sign
 from explorer.analysis.verdicts import VerdictKind
 from explorer.model import KERNEL, Reference, Snapshot, escape_text
+from explorer.tui.views.details.facts import Detail, Fact
+from explorer.tui.views.details.records import RecordTable
 from explorer.tui.views.tasks.completion import longest_common
 
-from .facts import Detail, Fact
-from .records import RecordTable
 from .table import Cell, ViewColumn
 
 __all__ = (

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from explorer.model import KERNEL, Reference, Snapshot, escape_text
+from explorer.tui.views.details.facts import Detail, Fact
+from explorer.tui.views.details.pane import describe
+from explorer.tui.views.details.records import RecordTable
 
-from .detail import describe
-from .facts import Detail, Fact
-from .records import RecordTable
 from .table import Cell, ViewColumn
 
 __all__ = ("LogEntry", "describe_entry", "events_table")

@@ -16,9 +16,9 @@ from explorer.model import (
     mount_name,
     mount_reference,
 )
+from explorer.tui.views.details.pane import namespace_reference
+from explorer.tui.views.details.records import RecordTable
 
-from .detail import namespace_reference
-from .records import RecordTable
 from .table import Cell, ViewColumn
 
 __all__ = ("MountRow", "mount_rows", "mounts_table")

@@ -11,10 +11,10 @@ from explorer.analysis.audit import AuditReport
 from explorer.analysis.rules import RULES
 from explorer.model import Finding, Reference, Severity, Snapshot, Task, escape_text
 from explorer.plugin import Expectation, Plugin, PluginListing, PluginSet, Speaks, rule_prefix
+from explorer.tui.views.details.facts import Detail, Fact
+from explorer.tui.views.details.pane import describe
+from explorer.tui.views.details.records import SEVERITY_TONES, RecordTable
 
-from .detail import describe
-from .facts import Detail, Fact
-from .records import SEVERITY_TONES, RecordTable
 from .table import Cell, ViewColumn
 
 __all__ = ("Subsystem", "describe_subsystem", "find_subsystems", "subsystems_table")

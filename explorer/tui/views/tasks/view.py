@@ -12,7 +12,7 @@ from explorer.analysis.query.index import Mask, TaskIndex, selected
 from explorer.analysis.query.parse import Query
 from explorer.model import FsStruct, Reference, Snapshot, Task, escape_text, task_reference
 from explorer.naming import count_kinds
-from explorer.tui.views.facts import group_reference
+from explorer.tui.views.details.facts import group_reference
 from explorer.tui.views.table import Cell, ViewColumn
 
 from .groups import Group, TaskGroups

@@ -23,9 +23,9 @@ from explorer.model import (
     task_reference,
 )
 from explorer.naming import fs_label, path_label
+from explorer.tui.views.table import Cell, ViewColumn
 
 from .expressions import drgn_object
-from .table import Cell, ViewColumn
 
 __all__ = (
     "FOUND_WORDS",

@@ -9,9 +9,9 @@ from explorer.analysis.accounting import books_of
 from explorer.analysis.worlds import Worlds
 from explorer.model import Finding, FsStruct, Reference, Snapshot, escape_text
 from explorer.naming import count_kinds, fs_label, name_label, path_label, pwd_label
+from explorer.tui.views.table import Cell, ViewColumn
 
 from .facts import group_reference
-from .table import Cell, ViewColumn
 
 __all__ = ("SEVERITY_TONES", "RecordTable", "findings_table", "fs_table")
 
