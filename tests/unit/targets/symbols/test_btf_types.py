@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from explorer.targets.symbols.btf import Btf, BtfError, Kind
 from explorer.targets.symbols.btf_types import BtfTypes
 from tests.unit.btf_builder import BtfBuilder
-from tests.unit.test_btf import BYTES, sample
+from tests.unit.targets.symbols.test_btf import BYTES, sample
 
 
 def program(btf: Btf, modules: Iterable[Btf] = ()) -> tuple[Program, BtfTypes]:

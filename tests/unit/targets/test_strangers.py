@@ -17,7 +17,7 @@ from explorer.targets.symbols import typecache
 from explorer.tui.settings import Settings, load_settings, save_settings
 from tests.conftest import SAMPLE, Run
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[1].parent.parent
 STRANGER = 12345
 as_root = pytest.mark.skipif(
     os.geteuid() != 0, reason="needs root: under sudo, or to give a file to another user"

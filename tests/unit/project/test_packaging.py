@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CHECK = (
     "import explorer, explorer.plugins, importlib.util, pathlib\n"
     "from explorer.targets.detect import sample_path\n"

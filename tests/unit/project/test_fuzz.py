@@ -22,7 +22,7 @@ from tests.fuzz.campaign import run_cases
 from tests.fuzz.worker import MUTATORS, Case
 from tests.unit.btf_builder import BtfBuilder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SEED = 20261123
 CASES = 500
 

@@ -21,7 +21,7 @@ from explorer.targets.errors import TargetError
 from explorer.targets.opened import OpenProgram
 from explorer.targets.program import open_program
 from tests.unit.fake_kernel import PAGE, FakeKernel, kdump_file
-from tests.unit.test_target_program import vmcore
+from tests.unit.targets.test_program import vmcore
 
 KERNEL = FakeKernel()
 #: A dump's first bytes, without which it is none.

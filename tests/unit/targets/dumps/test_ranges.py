@@ -20,7 +20,7 @@ from explorer.targets.errors import TargetError
 from explorer.targets.program import open_program
 from tests.foreign import libvirt_save, lime_header, virtualbox_headers
 from tests.unit.fake_kernel import PAGE, RELEASE, FakeKernel, kdump_file
-from tests.unit.test_target_program import assert_reads, open_path, refusal
+from tests.unit.targets.test_program import assert_reads, open_path, refusal
 
 MB = 1 << 20
 #: A range that ends within a page, a hole, and two that adjoin, as AVML splits them: the kernel lies across.

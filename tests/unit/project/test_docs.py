@@ -15,7 +15,7 @@ import pytest
 from explorer.cli.command import cli
 from tests.conftest import SAMPLE, Run
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: What the files that the pages name stand for here.
 FILES = {

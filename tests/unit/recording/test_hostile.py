@@ -33,9 +33,9 @@ from explorer.recording.format import (
 from explorer.recording.reader import Recording
 from explorer.recording.writer import to_document
 from tests.conftest import Run
+from tests.unit.cli.test_cli import assert_one_clear_line
+from tests.unit.recording.test_format import HEADER
 from tests.unit.recordings import copy_of, hand_made, small
-from tests.unit.test_cli import assert_one_clear_line
-from tests.unit.test_recording_format import HEADER
 
 HUGE = 10**400
 MIB = 1 << 20

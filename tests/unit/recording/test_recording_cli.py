@@ -11,7 +11,7 @@ import pytest
 
 from explorer.recording.reader import Recording
 from tests.conftest import DATA, Run
-from tests.unit.test_cli import assert_one_clear_line
+from tests.unit.cli.test_cli import assert_one_clear_line
 
 BOOT = DATA / "boot-7.3.nxrec"
 with Recording.open(BOOT) as _recording:

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import SAMPLE, Run
 from tests.crashing import crashing_plugin
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[1].parent.parent
 NOBODY = 65534
 SUDO = {"SUDO_UID": str(NOBODY), "SUDO_GID": str(NOBODY)}
 _PATHS = os.pathsep.join([str(ROOT), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])

@@ -25,7 +25,7 @@ from explorer.targets.symbols.idr import IdrError, for_each_idr_entry
 from tests.conftest import FIXTURES
 from tests.unit.btf_builder import BtfBuilder
 from tests.unit.poked import FREE, put, put_words
-from tests.unit.test_btf_types import program
+from tests.unit.targets.symbols.test_btf_types import program
 
 _NODE = 2  # the low bits of a pointer to a node of an xarray
 _SLOTS = 64
