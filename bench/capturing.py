@@ -16,11 +16,10 @@ from drgn.helpers.linux.pid import for_each_task
 from bench.report import Row
 from bench.straightforward import lines
 from bench.timing import medians
-from explorer.capture.memory.layout import probe_layout
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture import CaptureRequest, capture_snapshot
+from explorer.capture.memory import probe_layout
 from explorer.model import Snapshot
-from explorer.targets.detect import detect_target
-from explorer.targets.kernel import OpenKernel, open_kernel
+from explorer.targets import OpenKernel, detect_target, open_kernel
 
 __all__ = ("measure_dump", "measure_frame", "measure_growth", "measure_qmp")
 

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from bench.report import Row
 from explorer.plugin import load_plugins
-from explorer.recorder.loop import Recorder, RecordRequest, RecordSummary
-from explorer.recorder.machines import QemuMachine
-from explorer.recording.reader import Recording
-from explorer.recording.writer import RecordingWriter
+from explorer.recorder import QemuMachine, Recorder, RecordRequest, RecordSummary
+from explorer.recording import Recording, RecordingWriter
 from tests.kernels.lab import Guest
 from tests.kernels.recordings import boot_options
 

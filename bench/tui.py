@@ -26,9 +26,9 @@ from typing import Any
 from bench.tui_app import SIZE, Moment, measure_app
 from bench.tui_data import scale_up
 from bench.tui_datatable import measure_datatable
-from explorer.codec.snapshots import load_snapshot, write_json
+from explorer.codec import load_snapshot, write_json
 from explorer.model import Snapshot
-from explorer.output.files import open_output
+from explorer.output import open_output
 from tests.tui.conftest import SAVED
 
 _TASKS = 100_000

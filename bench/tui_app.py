@@ -14,10 +14,9 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from explorer.model import Snapshot
-from explorer.tui.app import ExplorerApp
-from explorer.tui.screens.overview import OverviewScreen
-from explorer.tui.screens.tasks import TasksScreen
-from explorer.tui.widgets.virtual_table import VirtualTable
+from explorer.tui import ExplorerApp
+from explorer.tui.screens import OverviewScreen, TasksScreen
+from explorer.tui.widgets import VirtualTable
 
 __all__ = ("SIZE", "Moment", "measure_app")
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 from itertools import count
 from pathlib import Path
 
-from explorer.codec.snapshots import load_snapshot, write_json
+from explorer.codec import load_snapshot, write_json
 from explorer.model import FsStruct, Snapshot, Task
-from explorer.output.files import open_output
+from explorer.output import open_output
 
 __all__ = ("scale_up", "write_scaled")
 

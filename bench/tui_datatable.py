@@ -11,11 +11,9 @@ from textual.app import App, ComposeResult
 from textual.content import Content
 from textual.widgets import DataTable
 
-from explorer.analysis.query.columns import LABEL_COLUMNS
-from explorer.analysis.query.index import selected
-from explorer.analysis.query.parse import parse_query
+from explorer.analysis.query import LABEL_COLUMNS, parse_query, selected
 from explorer.model import Snapshot
-from explorer.tui.views.tasks.view import TaskTable
+from explorer.tui.views.tasks import TaskTable
 
 __all__ = ("measure_datatable",)
 

@@ -63,9 +63,9 @@ SHOTS = {
 
 async def draw(shot: Shot) -> str:
     """Press the keys; the screen that they lead to, as SVG without a font from elsewhere."""
-    from explorer.codec.snapshots import load_snapshot
-    from explorer.tui.app import ExplorerApp
-    from explorer.tui.session.state import Session, View
+    from explorer.codec import load_snapshot
+    from explorer.tui import ExplorerApp
+    from explorer.tui.session import Session, View
 
     if shot.recording is None:
         app = ExplorerApp(snapshot=load_snapshot(shot.saved))

@@ -39,4 +39,6 @@ class FacesContract(Contract):
     def render_broken_contract(self, check: ContractCheck) -> None:
         """One line for each import."""
         for importer, module in check.metadata["past"]:
-            output.print_error(f"{importer} reaches past the face of {module.rpartition('.')[0]}, to {module}")
+            output.print_error(
+                f"{importer} reaches past the face of {module.rpartition('.')[0]}, to {module}"
+            )

@@ -7,8 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from explorer.analysis.rule import AuditContext
-from explorer.analysis.rules import RULES
-from explorer.analysis.rules.borrowing import merge_borrowers
+from explorer.analysis.rules import RULES, merge_borrowers
 from explorer.model import CaptureError, Finding, Severity, Snapshot, Task
 from explorer.plugin import Plugin, PluginSet
 

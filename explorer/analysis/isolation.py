@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from explorer.model import FsStruct, Generation, Owner, PathRef, Placement, Snapshot, Task, TaskKind
-from explorer.model.placement import is_isolating
+from explorer.model import (
+    FsStruct,
+    Generation,
+    Owner,
+    PathRef,
+    Placement,
+    Snapshot,
+    Task,
+    TaskKind,
+    is_isolating,
+)
 
 __all__ = (
     "KERNEL_KINDS",

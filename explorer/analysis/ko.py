@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from explorer.model.ko import ModuleFile, ModuleReport, ModuleVerdict
+from explorer.model import ModuleFile, ModuleReport, ModuleVerdict
 
 __all__ = ("CAVEAT", "judge_module")
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from explorer.model import Generation, KernelText, Owner, Snapshot, task_name
-from explorer.model.placement import is_isolating
+from explorer.model import Generation, KernelText, Owner, Snapshot, is_isolating, task_name
 from explorer.naming import count, name_tasks, place
 
 from .completeness import incompleteness, lost_tasks

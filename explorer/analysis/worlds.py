@@ -6,8 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from explorer.model import FsStruct, Owner, Placement, Snapshot, Task, TaskKind
-from explorer.model.placement import is_isolating
+from explorer.model import FsStruct, Owner, Placement, Snapshot, Task, TaskKind, is_isolating
 
 __all__ = ("WORLD_ORDER", "World", "WorldKey", "Worlds", "find_worlds", "world_of", "world_of_root")
 

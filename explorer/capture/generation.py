@@ -12,9 +12,7 @@ from dataclasses import dataclass
 import drgn
 from drgn.helpers.linux.timekeeping import ktime_get_coarse_boottime_ns, ktime_get_coarse_real_ns
 
-from explorer.capture.memory.layout import Layout
-from explorer.capture.memory.reader import ErrorLog, MemoryReader, is_kernel_pointer
-from explorer.capture.memory.symbols import SymbolTable
+from explorer.capture.memory import ErrorLog, Layout, MemoryReader, SymbolTable, is_kernel_pointer
 from explorer.model import Generation
 
 __all__ = ("WellKnown", "find_well_known", "read_boot_time_ns", "read_cmdline")

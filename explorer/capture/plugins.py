@@ -9,12 +9,11 @@ from typing import Any, Protocol
 
 import drgn
 
-from explorer.capture.memory.reader import ErrorLog, ReadError
-from explorer.capture.paths.resolve import PathRefs
+from explorer.capture.memory import ErrorLog, ReadError
+from explorer.capture.paths import PathRefs
 from explorer.model import Generation, KernelSetting, PathRef, Reference, kernel_text
 from explorer.plugin import Facts, Plugin
-from explorer.targets.symbols.idr import for_each_idr_entry
-from explorer.targets.symbols.types import KernelTypes
+from explorer.targets.symbols import KernelTypes, for_each_idr_entry
 
 __all__ = ("PluginContext", "PluginRun", "run_plugins")
 

@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from operator import attrgetter, itemgetter
 
-from explorer.capture.memory.layout import Layout
-from explorer.capture.memory.reader import ErrorLog, MemoryReader, is_kernel_pointer
-from explorer.capture.paths.mount_records import MountRecords
-from explorer.capture.paths.mounts import MountTable
-from explorer.capture.paths.resolve import PathResolver
-from explorer.capture.tasks.activity import TaskActivity
-from explorer.capture.tasks.fs import RawFs
-from explorer.capture.tasks.kthreads import KthreadReader
-from explorer.capture.tasks.partial import PartialRecords
-from explorer.capture.tasks.raw_task import (
+from explorer.capture.memory import ErrorLog, Layout, MemoryReader, is_kernel_pointer
+from explorer.capture.paths import MountRecords, MountTable, PathResolver
+from explorer.capture.tasks import (
     PF_IDLE,
     PF_IO_OR_USER_WORKER,
     PF_KTHREAD,
     AnyTask,
     FoundTasks,
+    KthreadReader,
+    PartialRecords,
+    RawFs,
     RawTask,
+    RawWalk,
+    TaskActivity,
     state_letter,
 )
-from explorer.capture.tasks.walks import RawWalk
 from explorer.model import (
+    NULL_FS_MAGIC,
     FsStruct,
     Generation,
     Kthread,
@@ -33,17 +31,14 @@ from explorer.model import (
     Owner,
     PathRef,
     Placement,
+    PlacementContext,
     Task,
     TaskKind,
     Walk,
-    kernel_text,
-)
-from explorer.model.placement import (
-    NULL_FS_MAGIC,
-    PlacementContext,
     classify_owner,
     classify_path,
     is_isolating,
+    kernel_text,
 )
 
 from .generation import WellKnown

@@ -15,30 +15,34 @@ from typing import Literal
 import drgn
 
 from explorer import __version__
-from explorer.capture.kernel.activity import KernelActivity
-from explorer.capture.kernel.log import read_log
-from explorer.capture.kernel.modules import read_modules
-from explorer.capture.memory.directmap import find_direct_map
-from explorer.capture.memory.layout import Layout, probe_layout
-from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
-from explorer.capture.paths.dcache import DcacheLookup
-from explorer.capture.paths.mounts import MountTable
-from explorer.capture.paths.resolve import PathResolver
-from explorer.capture.tasks.activity import TaskActivity
-from explorer.capture.tasks.clocks import JiffiesClock, SchedulerClocks
-from explorer.capture.tasks.fs import FsReader, RawFs
-from explorer.capture.tasks.kthreads import KthreadReader
-from explorer.capture.tasks.raw_task import FoundTasks, RawTask
-from explorer.capture.tasks.stacks import StackReader
-from explorer.capture.tasks.walk import TaskReader
-from explorer.capture.tasks.walks import WalkReader
-from explorer.model import Capture, CaptureError, Kernel, Snapshot, Source, kernel_text
-from explorer.model.bulk import no_garbage_collection
+from explorer.capture.kernel import KernelActivity, read_log, read_modules
+from explorer.capture.memory import (
+    ErrorLog,
+    Layout,
+    MemoryReader,
+    ReadError,
+    find_direct_map,
+    is_kernel_pointer,
+    probe_layout,
+)
+from explorer.capture.paths import DcacheLookup, MountTable, PathResolver
+from explorer.capture.tasks import (
+    FoundTasks,
+    FsReader,
+    JiffiesClock,
+    KthreadReader,
+    RawFs,
+    RawTask,
+    SchedulerClocks,
+    StackReader,
+    TaskActivity,
+    TaskReader,
+    WalkReader,
+)
+from explorer.model import Capture, CaptureError, Kernel, Snapshot, Source, kernel_text, no_garbage_collection
 from explorer.plugin import Plugin
-from explorer.targets.crash import CrashGuard
-from explorer.targets.errors import TargetError
-from explorer.targets.kernel import OpenKernel
-from explorer.targets.symbols.types import KernelTypes
+from explorer.targets import CrashGuard, OpenKernel, TargetError
+from explorer.targets.symbols import KernelTypes
 
 from .generation import WellKnown, find_well_known, read_boot_time_ns, read_cmdline
 from .plugins import PluginContext, run_plugins

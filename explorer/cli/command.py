@@ -135,12 +135,11 @@ def _one_line(error: BaseException) -> str:
 
 def _known_errors() -> dict[type[BaseException], int]:
     """Exceptions whose message is written for the user, and their exit codes; imported on the way out."""
-    from explorer.analysis.redact.snapshots import RedactionError
-    from explorer.codec.snapshots import SnapshotError
-    from explorer.output.files import OutputError
-    from explorer.recording.format import RecordingError
-    from explorer.recording.writer import WriteError
-    from explorer.targets.errors import TargetError
+    from explorer.analysis.redact import RedactionError
+    from explorer.codec import SnapshotError
+    from explorer.output import OutputError
+    from explorer.recording import RecordingError, WriteError
+    from explorer.targets import TargetError
 
     return {
         TargetError: ExitCode.TARGET,
@@ -187,7 +186,7 @@ def main(args: list[str] | None = None) -> None:
     if args is None:
         _check_streams()
     debug = "--debug" in (sys.argv[1:] if args is None else args)
-    from explorer.targets.privilege import harden_process
+    from explorer.targets import harden_process
 
     try:
         harden_process()

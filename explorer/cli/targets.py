@@ -17,12 +17,10 @@ from explorer.caller import allow_strangers
 from explorer.wire import PROGRAM, Crashed, Progress, message_line
 
 if TYPE_CHECKING:
-    from explorer.capture.snapshot import CaptureStats
+    from explorer.capture import CaptureStats
     from explorer.model import Snapshot
     from explorer.plugin import LoadedPlugins, PluginSet
-    from explorer.targets.crash import CrashGuard
-    from explorer.targets.kernel import OpenKernel, OpenOptions
-    from explorer.targets.spec import TargetSpec
+    from explorer.targets import CrashGuard, OpenKernel, OpenOptions, TargetSpec
 
 __all__ = ("TargetArguments", "give_up_rights", "read_snapshot", "say_broken", "target_options")
 
@@ -80,14 +78,13 @@ class TargetArguments:
         return named[0]
 
     def spec(self) -> TargetSpec:
-        from explorer.targets.detect import detect_target
+        from explorer.targets import detect_target
 
         return detect_target(self.name())
 
     def open_options(self) -> OpenOptions:
-        from explorer.targets.dumps.containers import read_small_file
-        from explorer.targets.kernel import OpenOptions
-        from explorer.targets.vmcoreinfo import MAX_VMCOREINFO
+        from explorer.targets import MAX_VMCOREINFO, OpenOptions
+        from explorer.targets.dumps import read_small_file
 
         vmcoreinfo = None
         if self.vmcoreinfo is not None:
@@ -264,13 +261,13 @@ def read_named_snapshot(
     if spec.kind in ("snapshot", "recording") and not keeps_rights:
         give_up_rights(spec, output)
     if spec.kind == "snapshot":
-        from explorer.codec.snapshots import load_snapshot
+        from explorer.codec import load_snapshot
 
         assert spec.path is not None
         snapshot = load_snapshot(spec.path, spec.file_name)
         return snapshot, f"{spec.file_name} ({snapshot.capture.source.target}, {snapshot.capture.taken_at})"
     if spec.kind == "recording":
-        from explorer.recording.reader import Recording
+        from explorer.recording import Recording
 
         assert spec.path is not None
         with Recording.open(spec.path, spec.file_name) as recording:
@@ -279,8 +276,8 @@ def read_named_snapshot(
             return snapshot, f"{spec.file_name}, {at} ({snapshot.capture.source.target})"
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec, progress)
-    from explorer.capture.snapshot import CaptureStats
-    from explorer.targets.kernel import open_kernel
+    from explorer.capture import CaptureStats
+    from explorer.targets import open_kernel
 
     stats = CaptureStats()
     try:
@@ -307,8 +304,7 @@ def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
 
     :raises TargetError: if it did, and nothing could be kept
     """
-    from explorer.targets.crash import CrashGuard, fork_reader
-    from explorer.targets.errors import TargetError
+    from explorer.targets import CrashGuard, TargetError, fork_reader
 
     from .process import is_program
 
@@ -330,7 +326,7 @@ def give_up_rights(spec: TargetSpec, output: Path | None) -> None:
 
     :raises TargetError: if they cannot be given up
     """
-    from explorer.targets.privilege import Needs, give_up_rights
+    from explorer.targets import Needs, give_up_rights
 
     from .process import is_program
 
@@ -365,8 +361,8 @@ def escape_lines(text: str) -> str:
 @contextmanager
 def capture_errors(kernel: OpenKernel) -> Iterator[None]:
     """What the kernel's types lack, or where they are damaged, as one line. :raises TargetError: for that"""
-    from explorer.targets.errors import TargetError
-    from explorer.targets.symbols.btf import BtfError
+    from explorer.targets import TargetError
+    from explorer.targets.symbols import BtfError
 
     try:
         yield
@@ -386,7 +382,7 @@ def capture_kernel(
     guard: CrashGuard,
 ) -> Snapshot:
     """Capture an open kernel. :raises TargetError: if its types lack what a capture needs"""
-    from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+    from explorer.capture import CaptureRequest, capture_snapshot
     from explorer.model import CaptureError
 
     with capture_errors(kernel):

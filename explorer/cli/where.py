@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from explorer.analysis.query.parse import Query
+    from explorer.analysis.query import Query
 
 __all__ = ("QueryType", "where_option")
 
@@ -18,7 +18,7 @@ class QueryType(click.ParamType["Query"]):
     name = "query"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Query:
-        from explorer.analysis.query.parse import Query, QueryError, parse_query
+        from explorer.analysis.query import Query, QueryError, parse_query
 
         if isinstance(value, Query):
             return value

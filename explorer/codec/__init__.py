@@ -1,1 +1,5 @@
 """Snapshots as JSON and JSON Lines, and back: loaders, writers, and the one check of a schema's version."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

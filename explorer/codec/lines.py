@@ -13,8 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from explorer.model import SNAPSHOT_ARRAYS, FsStruct, PathRef, Record, Snapshot
-from explorer.model.bulk import no_garbage_collection
+from explorer.model import SNAPSHOT_ARRAYS, FsStruct, PathRef, Record, Snapshot, no_garbage_collection
 
 from .version import check_version
 

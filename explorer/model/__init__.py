@@ -2,11 +2,27 @@
 
 from .activity import KernelSetting, LoadedModule, StackFrame, UserModeHelper, Walk, Work, Workqueue
 from .base import KERNEL_WORD, Address, HexInt, KernelInt, KernelText, Record, hex_address
+from .bulk import no_garbage_collection
+from .diff import (
+    Change,
+    DiffSide,
+    Fact,
+    ObjectChange,
+    ObjectState,
+    Regrouping,
+    SnapshotDiff,
+    TaskChange,
+    TaskLabel,
+    WorkerGroup,
+)
 from .facts import check_facts
 from .finding import Finding, Reference, Severity
 from .flags import PF_NAMES, TaskFlag
+from .frame import Frame
 from .fs import FsStruct, PathRef, Placement
+from .ko import ModuleFile, ModuleReport, ModuleVerdict
 from .mount import Attachment, Mount, MountNamespace
+from .placement import NULL_FS_MAGIC, PlacementContext, classify_owner, classify_path, is_isolating
 from .refs import (
     KERNEL,
     comm_and_pid,
@@ -37,6 +53,7 @@ from .text import display_width, escape_text, kernel_bytes, kernel_text
 __all__ = (
     "KERNEL",
     "KERNEL_WORD",
+    "NULL_FS_MAGIC",
     "PF_NAMES",
     "SCHEMA_VERSION",
     "SNAPSHOT_ARRAYS",
@@ -44,7 +61,11 @@ __all__ = (
     "Attachment",
     "Capture",
     "CaptureError",
+    "Change",
+    "DiffSide",
+    "Fact",
     "Finding",
+    "Frame",
     "FsStruct",
     "Generation",
     "HexInt",
@@ -54,25 +75,38 @@ __all__ = (
     "KernelText",
     "Kthread",
     "LoadedModule",
+    "ModuleFile",
+    "ModuleReport",
+    "ModuleVerdict",
     "Mount",
     "MountNamespace",
+    "ObjectChange",
+    "ObjectState",
     "Owner",
     "PathRef",
     "Placement",
+    "PlacementContext",
     "Record",
     "Reference",
+    "Regrouping",
     "Severity",
     "Snapshot",
+    "SnapshotDiff",
     "Source",
     "StackFrame",
     "Task",
+    "TaskChange",
     "TaskFlag",
     "TaskKind",
+    "TaskLabel",
     "UserModeHelper",
     "Walk",
     "Work",
+    "WorkerGroup",
     "Workqueue",
     "check_facts",
+    "classify_owner",
+    "classify_path",
     "comm_and_pid",
     "display_width",
     "escape_text",
@@ -80,6 +114,7 @@ __all__ = (
     "fs_reference",
     "global_fs",
     "hex_address",
+    "is_isolating",
     "kernel_bytes",
     "kernel_text",
     "known",
@@ -87,6 +122,7 @@ __all__ = (
     "mount_reference",
     "namespace_name",
     "namespace_reference",
+    "no_garbage_collection",
     "task_name",
     "task_reference",
 )

@@ -1,1 +1,5 @@
 """A snapshot as text for people, and as files for scripts."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
-from explorer.analysis.query.facts import CSV_FACTS, Scope
+from explorer.analysis.query import CSV_FACTS, Scope
 from explorer.model import Snapshot, Task
 
 __all__ = ("csv_cells", "csv_texts", "write_csv", "write_csv_rows")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from explorer.model import comm_and_pid, escape_text, known
-from explorer.model.diff import (
+from explorer.model import (
     Change,
     DiffSide,
     ObjectChange,
@@ -16,6 +15,9 @@ from explorer.model.diff import (
     TaskChange,
     TaskLabel,
     WorkerGroup,
+    comm_and_pid,
+    escape_text,
+    known,
 )
 
 __all__ = ("diff_json", "render_diff")

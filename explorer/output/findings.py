@@ -8,10 +8,7 @@ from collections import Counter
 from itertools import groupby
 from typing import Any
 
-from explorer.analysis.audit import AuditReport
-from explorer.analysis.completeness import task_count
-from explorer.analysis.rule import ALL_GENERATIONS, Rule
-from explorer.analysis.verdicts import verdict
+from explorer.analysis import ALL_GENERATIONS, AuditReport, Rule, task_count, verdict
 from explorer.model import Finding, Generation, Severity, Snapshot, escape_text
 from explorer.naming import count
 

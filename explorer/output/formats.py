@@ -30,7 +30,7 @@ class SnapshotFormat:
 
 
 def _write_json(snapshot: Snapshot, out: BinaryIO) -> None:
-    from explorer.codec.snapshots import write_json
+    from explorer.codec import write_json
 
     write_json(snapshot, out)
 
@@ -42,7 +42,7 @@ def _json_texts(content: str) -> Iterator[str]:
 
 
 def _write_jsonl(snapshot: Snapshot, out: BinaryIO) -> None:
-    from explorer.codec.snapshots import write_jsonl
+    from explorer.codec import write_jsonl
 
     write_jsonl(snapshot, out)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from explorer.analysis.ko import CAVEAT
-from explorer.model import escape_text
-from explorer.model.ko import ModuleReport
+from explorer.analysis import CAVEAT
+from explorer.model import ModuleReport, escape_text
 
 __all__ = ("modules_json", "render_module")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 
-from explorer.analysis.redact.snapshots import Redactor, redact_snapshot
+from explorer.analysis.redact import Redactor, redact_snapshot
 from explorer.model import Snapshot
 from explorer.plugin import Plugin
 

@@ -17,8 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from explorer.analysis.query.columns import LABEL_COLUMNS, TaskRow
-from explorer.analysis.query.facts import CSV_FACTS
+from explorer.analysis.query import CSV_FACTS, LABEL_COLUMNS, TaskRow
 from explorer.model import Record, Snapshot, Task, escape_text
 
 from .csvfile import csv_cells, write_csv_rows

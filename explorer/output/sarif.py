@@ -9,9 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from explorer import __version__
-from explorer.analysis.audit import AuditReport
+from explorer.analysis import AuditReport, verdict
 from explorer.analysis.rules import RULES
-from explorer.analysis.verdicts import verdict
 from explorer.model import CaptureError, Finding, Reference, Severity, Snapshot, escape_text, kernel_bytes
 
 __all__ = ("sarif_log",)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from explorer.analysis.accounting import books_of, reconcile
-from explorer.analysis.query.columns import label_columns, task_rows
-from explorer.analysis.worlds import WORLD_ORDER, WorldKey, world_of_root
+from explorer.analysis import WORLD_ORDER, WorldKey, books_of, reconcile, world_of_root
+from explorer.analysis.query import label_columns, task_rows
 from explorer.model import (
     FsStruct,
     Owner,

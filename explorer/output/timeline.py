@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from explorer.analysis.timeline.follow import BorrowSpan, Timeline
+from explorer.analysis.timeline import BorrowSpan, Timeline
 from explorer.model import comm_and_pid, escape_text, hex_address
 from explorer.naming import count
 

@@ -13,13 +13,12 @@ from typing import Protocol
 
 import drgn
 
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture import CaptureRequest, capture_snapshot
 from explorer.model import Snapshot
 from explorer.plugin import Plugin
-from explorer.recording.writer import RecordingWriter
-from explorer.targets.errors import TargetError
-from explorer.targets.kernel import OpenKernel
-from explorer.targets.qemu.control import GuestEndedError
+from explorer.recording import RecordingWriter
+from explorer.targets import OpenKernel, TargetError
+from explorer.targets.qemu import GuestEndedError
 
 __all__ = ("Machine", "NotReadableError", "RecordRequest", "RecordSummary", "Recorder")
 

@@ -6,15 +6,9 @@ import time
 from contextlib import ExitStack
 from typing import Self
 
-from explorer.targets.errors import TargetError
-from explorer.targets.kernel import OpenKernel, OpenOptions, open_kernel
-from explorer.targets.opened import OpenProgram
-from explorer.targets.qemu.attach import query_guest
-from explorer.targets.qemu.control import GuestControl, GuestEndedError
-from explorer.targets.qemu.qmp import QmpConnection
-from explorer.targets.qemu.watch import GuestWatch
-from explorer.targets.spec import TargetSpec
-from explorer.targets.symbols.types import attach_types
+from explorer.targets import OpenKernel, OpenOptions, OpenProgram, TargetError, TargetSpec, open_kernel
+from explorer.targets.qemu import GuestControl, GuestEndedError, GuestWatch, QmpConnection, query_guest
+from explorer.targets.symbols import attach_types
 
 from .loop import NotReadableError
 

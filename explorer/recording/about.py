@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from explorer.codec.version import check_version
+from explorer.codec import check_version
 
 from .format import RecordingError, decode_json
 

@@ -14,8 +14,7 @@ import zstandard
 from pydantic import ValidationError
 
 from explorer.files import NotRegularError, open_regular
-from explorer.model import CaptureError, Snapshot
-from explorer.model.frame import Frame
+from explorer.model import CaptureError, Frame, Snapshot
 
 from .about import (
     EndRecord,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.codec.version import check_version
+from explorer.codec import check_version
 from explorer.model import SNAPSHOT_ARRAYS, Record, Snapshot, check_facts
 
 from .delta import TABLES

@@ -14,16 +14,14 @@ from typing import BinaryIO
 
 import drgn
 
-from explorer.capture.kernel.log import touch_log
-from explorer.capture.memory.reader import MemoryReader, ReadError
-from explorer.capture.snapshot import CaptureProgress, CaptureRequest, capture_snapshot
+from explorer.capture import CaptureProgress, CaptureRequest, capture_snapshot
+from explorer.capture.kernel import touch_log
+from explorer.capture.memory import MemoryReader, ReadError
 from explorer.model import Snapshot
 from explorer.plugin import Plugin
-from explorer.targets.drgn_calls import drgn_errors
-from explorer.targets.dumps.elfcore import write_vmcore
-from explorer.targets.errors import TargetError
-from explorer.targets.kernel import OpenKernel
-from explorer.targets.symbols.types import KernelTypes, attach_types
+from explorer.targets import OpenKernel, TargetError, drgn_errors
+from explorer.targets.dumps import write_vmcore
+from explorer.targets.symbols import KernelTypes, attach_types
 
 __all__ = ("RecordedSlice", "Slice", "record", "record_slice")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import drgn
 
-from explorer.targets.dumps.pagetable import translate
-from explorer.targets.symbols.types import KernelTypes
-from explorer.targets.vmcoreinfo import VmcoreInfo
+from explorer.targets import VmcoreInfo
+from explorer.targets.dumps import translate
+from explorer.targets.symbols import KernelTypes
 
 __all__ = ("SliceMemory",)
 

@@ -20,17 +20,13 @@ from typing import BinaryIO, cast
 
 import drgn
 
-from explorer.analysis.redact.snapshots import Redactor, redact_snapshot
-from explorer.capture.memory.decode import Decoder, find_member
-from explorer.capture.memory.layout import INLINE_NAME, probe_layout
-from explorer.capture.paths.dcache import probe_dcache
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.analysis.redact import Redactor, redact_snapshot
+from explorer.capture import CaptureRequest, capture_snapshot
+from explorer.capture.memory import INLINE_NAME, Decoder, find_member, probe_layout
+from explorer.capture.paths import probe_dcache
 from explorer.model import PathRef, Snapshot
 from explorer.plugin import Plugin
-from explorer.targets.errors import TargetError
-from explorer.targets.kernel import OpenOptions, open_kernel
-from explorer.targets.spec import TargetSpec
-from explorer.targets.vmcoreinfo import VmcoreInfo
+from explorer.targets import OpenOptions, TargetError, TargetSpec, VmcoreInfo, open_kernel
 
 from .cut import RecordedSlice, Slice
 from .pages import SliceMemory

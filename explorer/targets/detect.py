@@ -7,11 +7,18 @@ import stat
 from importlib.resources import files
 from pathlib import Path
 
-from explorer.targets.dumps.containers import COMPRESSED, Format, file_errors, open_file, peek, sniff
-from explorer.targets.dumps.elfcore import check_elf_header
-from explorer.targets.dumps.folder import dump_in
-from explorer.targets.dumps.foreign import foreign_format
-from explorer.targets.dumps.streams import readable_path
+from explorer.targets.dumps import (
+    COMPRESSED,
+    Format,
+    check_elf_header,
+    dump_in,
+    file_errors,
+    foreign_format,
+    open_file,
+    peek,
+    readable_path,
+    sniff,
+)
 from explorer.targets.errors import TargetError
 from explorer.targets.spec import TargetSpec
 

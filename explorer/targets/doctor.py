@@ -13,7 +13,7 @@ import drgn
 from explorer.targets.detect import sample_path
 from explorer.targets.drgn_calls import with_libkdumpfile
 from explorer.targets.errors import TargetError
-from explorer.targets.symbols.typecache import cache_directory
+from explorer.targets.symbols import cache_directory
 
 __all__ = ("Check", "examine")
 

@@ -13,7 +13,7 @@ from explorer.model import Source
 from explorer.targets.opened import OpenProgram
 from explorer.targets.program import open_program
 from explorer.targets.spec import Progress, TargetSpec, no_progress
-from explorer.targets.symbols.types import KernelTypes, attach_types
+from explorer.targets.symbols import KernelTypes, attach_types
 
 __all__ = ("OpenKernel", "OpenOptions", "open_kernel")
 

@@ -20,19 +20,35 @@ from explorer.targets.drgn_calls import (
     physical_reader,
     with_libkdumpfile,
 )
-from explorer.targets.dumps.containers import COMPRESSED, Format, decompress, file_errors, open_file, sniff
-from explorer.targets.dumps.elfcore import ElfCore, hide_absent, read_elf_core, segment_reader, stored_ranges
-from explorer.targets.dumps.extents import Extents
-from explorer.targets.dumps.flattened import reassemble
-from explorer.targets.dumps.kdump import PAGE, dumped_ranges, read_kdump_header
-from explorer.targets.dumps.kdump_cut import as_read, without_missing_pages
-from explorer.targets.dumps.lime import read_lime
-from explorer.targets.dumps.pagetable import FOUND, find_kernel
-from explorer.targets.dumps.physmem import open_physmem
-from explorer.targets.dumps.ranges import FileRanges, Part
+from explorer.targets.dumps import (
+    COMPRESSED,
+    FOUND,
+    PAGE,
+    ElfCore,
+    Extents,
+    FileRanges,
+    Format,
+    Part,
+    as_read,
+    decompress,
+    dumped_ranges,
+    file_errors,
+    find_kernel,
+    hide_absent,
+    open_file,
+    open_physmem,
+    read_elf_core,
+    read_kdump_header,
+    read_lime,
+    reassemble,
+    segment_reader,
+    sniff,
+    stored_ranges,
+    without_missing_pages,
+)
 from explorer.targets.errors import TargetError
 from explorer.targets.opened import OpenProgram
-from explorer.targets.qemu.attach import open_qemu
+from explorer.targets.qemu import open_qemu
 from explorer.targets.spec import Progress, TargetSpec, no_progress
 from explorer.targets.vmcoreinfo import VmcoreInfo
 

@@ -12,14 +12,10 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from explorer.model import Snapshot
-from explorer.tui.screens.base import BrowserScreen
-from explorer.tui.screens.dialogs.info import TextScreen, help_screen
-from explorer.tui.screens.dialogs.problem import ProblemScreen
-from explorer.tui.screens.dialogs.prompt import TargetPrompt
-from explorer.tui.screens.tables import FindingsScreen
-from explorer.tui.session.state import Session, View
-from explorer.tui.session.viewing import Viewing
-from explorer.tui.widgets.timeline_bar import TimelineBar
+from explorer.tui.screens import BrowserScreen, FindingsScreen
+from explorer.tui.screens.dialogs import ProblemScreen, TargetPrompt, TextScreen, help_screen
+from explorer.tui.session import Session, View, Viewing
+from explorer.tui.widgets import TimelineBar
 
 from .debug_info import copy_text, debug_lines
 from .faults import FAULT_MODE, GuardedApp

@@ -13,8 +13,8 @@ from textual.app import App
 
 from explorer import __version__
 from explorer.model import escape_text
-from explorer.tui.session.state import Session, View
-from explorer.tui.views.details.pane import describe
+from explorer.tui.session import Session, View
+from explorer.tui.views.details import describe
 
 from .faults import Fault
 from .navigation import KERNEL

@@ -9,20 +9,22 @@ from textual.app import App
 from textual.screen import Screen
 
 from explorer.model import Reference
-from explorer.tui.screens.base import BrowserScreen
-from explorer.tui.screens.compare import CompareScreen
-from explorer.tui.screens.dialogs.fault import FaultScreen
-from explorer.tui.screens.dialogs.info import TextScreen
-from explorer.tui.screens.dialogs.problem import ProblemScreen
-from explorer.tui.screens.dialogs.reading import ReadingScreen
-from explorer.tui.screens.events import EventsScreen
-from explorer.tui.screens.overview import OverviewScreen
-from explorer.tui.screens.subsystems import SubsystemsScreen
-from explorer.tui.screens.tables import FindingsScreen, FsStructsScreen, MountsScreen, TableScreen
-from explorer.tui.screens.tasks import TasksScreen
-from explorer.tui.screens.timeline import TimelineScreen
-from explorer.tui.session.state import View
-from explorer.tui.views.details.pane import describe
+from explorer.tui.screens import (
+    BrowserScreen,
+    CompareScreen,
+    EventsScreen,
+    FindingsScreen,
+    FsStructsScreen,
+    MountsScreen,
+    OverviewScreen,
+    SubsystemsScreen,
+    TableScreen,
+    TasksScreen,
+    TimelineScreen,
+)
+from explorer.tui.screens.dialogs import FaultScreen, ProblemScreen, ReadingScreen, TextScreen
+from explorer.tui.session import View
+from explorer.tui.views.details import describe
 
 from .faults import FAULT_MODE
 from .typeahead import GO

@@ -8,8 +8,8 @@ from typing import Any
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from .screens.tasks import TasksScreen
-from .session.schedule import INTERVALS
+from explorer.tui.screens import TasksScreen
+from explorer.tui.session import INTERVALS
 
 __all__ = ("palette_commands",)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from explorer.tui.session import Session
+
 from .app import ExplorerApp
-from .session.state import Session
 from .themes import theme_for
 
 __all__ = ("run_app",)

@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 
 from explorer.caller import known_path
-from explorer.codec.snapshots import write_json
+from explorer.codec import write_json
 from explorer.model import Snapshot
-from explorer.output.files import OutputError, open_output
+from explorer.output import OutputError, open_output
 
 __all__ = (
     "Settings",

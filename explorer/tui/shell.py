@@ -8,11 +8,9 @@ from typing import Protocol, cast
 from textual.dom import DOMNode
 
 from explorer.model import Reference
+from explorer.tui.session import Player, Source, View
 
 from .faults import FaultLog
-from .session.player import Player
-from .session.source import Source
-from .session.state import View
 
 __all__ = ("Shell", "shell_of")
 

@@ -16,7 +16,7 @@ from textual.app import App
 from textual.message_pump import MessagePump
 from textual.worker import Worker, WorkerState
 
-from .session.background import note_input
+from explorer.tui.session import note_input
 
 __all__ = ("GO", "TypeAhead")
 

@@ -11,15 +11,19 @@ from enum import StrEnum
 
 from explorer.model import (
     KERNEL,
+    Change,
+    Fact,
     Finding,
     KernelText,
+    ObjectChange,
+    ObjectState,
     Owner,
     Reference,
     Snapshot,
+    TaskChange,
     known,
     mount_reference,
 )
-from explorer.model.diff import Change, Fact, ObjectChange, ObjectState, TaskChange
 
 from .contrast import Contrast, evidence_of, finding_text, label_reference
 

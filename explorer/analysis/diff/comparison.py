@@ -11,8 +11,22 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Literal
 
-from explorer.model import KERNEL, Finding, KernelText, Reference, Snapshot, known, mount_reference, task_name
-from explorer.model.diff import Change, Fact, Regrouping, TaskChange, TaskLabel, WorkerGroup
+from explorer.model import (
+    KERNEL,
+    Change,
+    Fact,
+    Finding,
+    KernelText,
+    Reference,
+    Regrouping,
+    Snapshot,
+    TaskChange,
+    TaskLabel,
+    WorkerGroup,
+    known,
+    mount_reference,
+    task_name,
+)
 
 from .contrast import Contrast, evidence_of, finding_text, label_reference
 

@@ -12,8 +12,21 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from explorer.analysis.verdicts import Verdict, verdict
-from explorer.model import Finding, FsStruct, Reference, Snapshot, comm_and_pid, global_fs, hex_address
-from explorer.model.diff import Change, Fact, ObjectChange, ObjectState, SnapshotDiff, TaskLabel
+from explorer.model import (
+    Change,
+    Fact,
+    Finding,
+    FsStruct,
+    ObjectChange,
+    ObjectState,
+    Reference,
+    Snapshot,
+    SnapshotDiff,
+    TaskLabel,
+    comm_and_pid,
+    global_fs,
+    hex_address,
+)
 
 from .snapshots import diff_snapshots
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from explorer.model import Mount, MountNamespace, Snapshot, namespace_name
-from explorer.model.diff import Change, Fact, ObjectChange, ObjectState
+from explorer.model import (
+    Change,
+    Fact,
+    Mount,
+    MountNamespace,
+    ObjectChange,
+    ObjectState,
+    Snapshot,
+    namespace_name,
+)
 
 from .matching import Pairs
 from .side_by_side import SideBySide, changed_values, describe_mount

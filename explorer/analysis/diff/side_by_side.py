@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from explorer.model import (
     Attachment,
+    Change,
+    Fact,
     Mount,
     MountNamespace,
     PathRef,
@@ -18,7 +20,6 @@ from explorer.model import (
     known,
     namespace_name,
 )
-from explorer.model.diff import Change, Fact
 
 from .matching import Pairs, match_mounts, match_namespaces, match_tasks
 

@@ -6,16 +6,21 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from explorer.model import Snapshot, Task, TaskFlag, TaskKind, hex_address, task_name
-from explorer.model.diff import (
+from explorer.model import (
     Change,
     DiffSide,
     Fact,
     Regrouping,
+    Snapshot,
     SnapshotDiff,
+    Task,
     TaskChange,
+    TaskFlag,
+    TaskKind,
     TaskLabel,
     WorkerGroup,
+    hex_address,
+    task_name,
 )
 
 from .matching import are_of_one_boot, worker_group

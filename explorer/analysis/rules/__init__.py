@@ -5,8 +5,13 @@ from __future__ import annotations
 from explorer.analysis.rule import Rule
 
 from . import borrowing, kthreads, namespaces, pid1, reading, references, roots, sharing, walks
+from .borrowing import merge_borrowers
 
-__all__ = ("RULES", "find_rule")
+__all__ = (
+    "RULES",
+    "find_rule",
+    "merge_borrowers",
+)
 
 RULES: tuple[Rule, ...] = (
     *pid1.RULES,

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from explorer.analysis.diff.matching import Pairs, match_mounts, match_namespaces, match_tasks
+from explorer.analysis.diff import Pairs, match_mounts, match_namespaces, match_tasks
 from explorer.analysis.isolation import find_abandonment, find_pid1, is_kernel_thread
 from explorer.analysis.kthread_words import name_kthreads
 from explorer.analysis.overmounts import overmount_stack
 from explorer.model import (
     Attachment,
+    Frame,
     KernelText,
     Mount,
     MountNamespace,
@@ -27,12 +28,11 @@ from explorer.model import (
     UserModeHelper,
     global_fs,
     hex_address,
+    is_isolating,
     mount_name,
     namespace_name,
     task_name,
 )
-from explorer.model.frame import Frame
-from explorer.model.placement import is_isolating
 from explorer.naming import count, name_tasks, place
 
 from .phases import root_mount, unpacker

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from explorer.analysis.worlds import WorldKey, find_worlds
-from explorer.model import KernelText, Snapshot, Task, comm_and_pid, task_name
-from explorer.model.frame import Frame
+from explorer.model import Frame, KernelText, Snapshot, Task, comm_and_pid, task_name
 from explorer.naming import seconds
 
 from .events import Event, EventKind, events_between, first_events

@@ -8,8 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from explorer.analysis.isolation import find_pid1
-from explorer.model import KernelText, Mount, Snapshot, Task, TaskFlag, TaskKind
-from explorer.model.frame import Frame
+from explorer.model import Frame, KernelText, Mount, Snapshot, Task, TaskFlag, TaskKind
 
 __all__ = ("Phase", "PhaseSpan", "find_phase", "root_mount", "runs", "spans_of", "unpacker")
 

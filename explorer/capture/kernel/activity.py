@@ -10,12 +10,9 @@ from typing import TypeVar, cast
 
 import drgn
 
-from explorer.capture.memory.reader import ErrorLog, MemoryReader
-from explorer.capture.memory.symbols import SymbolTable
-from explorer.capture.paths.dcache import DcacheLookup, probe_dcache
-from explorer.capture.paths.mounts import MountTable
-from explorer.capture.paths.resolve import PathRefs
-from explorer.capture.tasks.clocks import JiffiesClock
+from explorer.capture.memory import ErrorLog, MemoryReader, SymbolTable
+from explorer.capture.paths import DcacheLookup, MountTable, PathRefs, probe_dcache
+from explorer.capture.tasks import JiffiesClock
 from explorer.model import KernelSetting, Task, UserModeHelper
 
 from .helpers import HelperReader, probe_helpers

@@ -12,9 +12,15 @@ from dataclasses import dataclass
 
 import drgn
 
-from explorer.capture.memory.decode import Decoder, make_decoder, member_offset
-from explorer.capture.memory.reader import ErrorLog, MemoryReader, is_kernel_pointer
-from explorer.capture.memory.symbols import SymbolTable
+from explorer.capture.memory import (
+    Decoder,
+    ErrorLog,
+    MemoryReader,
+    SymbolTable,
+    is_kernel_pointer,
+    make_decoder,
+    member_offset,
+)
 from explorer.model import Task, TaskKind, UserModeHelper, kernel_text
 
 from .workqueues import BusyWorker

@@ -12,9 +12,7 @@ from typing import NamedTuple
 
 import drgn
 
-from explorer.capture.memory.decode import make_decoder
-from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError
-from explorer.capture.memory.symbols import SymbolTable
+from explorer.capture.memory import ErrorLog, MemoryReader, ReadError, SymbolTable, make_decoder
 from explorer.model import kernel_text
 
 __all__ = ("LOG_WORDS", "read_log", "touch_log")

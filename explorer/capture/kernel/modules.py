@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.capture.memory.symbols import SymbolTable
+from explorer.capture.memory import SymbolTable
 from explorer.model import LoadedModule
 
 __all__ = ("read_modules", "taint_letters")

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 
 import drgn
 
-from explorer.capture.memory.reader import ErrorLog, MemoryReader
-from explorer.capture.memory.symbols import SymbolTable
-from explorer.capture.paths.dcache import DcacheLookup
+from explorer.capture.memory import ErrorLog, MemoryReader, SymbolTable
+from explorer.capture.paths import DcacheLookup
 from explorer.model import KernelSetting
 
 __all__ = ("command_path", "core_pattern_path", "read_settings")

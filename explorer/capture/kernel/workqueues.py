@@ -13,10 +13,18 @@ from typing import NamedTuple, TypeVar
 
 import drgn
 
-from explorer.capture.memory.decode import Decoder, find_member, make_decoder, member_offset
-from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
-from explorer.capture.memory.symbols import SymbolTable
-from explorer.capture.tasks.clocks import JiffiesClock
+from explorer.capture.memory import (
+    Decoder,
+    ErrorLog,
+    MemoryReader,
+    ReadError,
+    SymbolTable,
+    find_member,
+    is_kernel_pointer,
+    make_decoder,
+    member_offset,
+)
+from explorer.capture.tasks import JiffiesClock
 from explorer.model import Work, Workqueue, kernel_text
 
 __all__ = ("BusyWorker", "WorkqueueLayout", "WorkqueueReader", "WorkqueueTable", "probe_workqueues")

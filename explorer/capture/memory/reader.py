@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import drgn
 
 from explorer.model import CaptureError
-from explorer.targets.addresses import HIGHEST_KERNEL_ADDRESS, LOWEST_KERNEL_ADDRESS, is_kernel_pointer
+from explorer.targets import HIGHEST_KERNEL_ADDRESS, LOWEST_KERNEL_ADDRESS, is_kernel_pointer
 
 from .decode import Decoder
 

@@ -13,10 +13,17 @@ from typing import Literal, NamedTuple
 
 import drgn
 
-from explorer.capture.memory.decode import Decoder, make_decoder, member_offset
-from explorer.capture.memory.layout import INLINE_NAME
-from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
-from explorer.capture.memory.symbols import SymbolTable
+from explorer.capture.memory import (
+    INLINE_NAME,
+    Decoder,
+    ErrorLog,
+    MemoryReader,
+    ReadError,
+    SymbolTable,
+    is_kernel_pointer,
+    make_decoder,
+    member_offset,
+)
 from explorer.model import KernelSetting, PathRef, kernel_text
 
 from .mounts import MountTable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.capture.memory.reader import ErrorLog, is_kernel_pointer
+from explorer.capture.memory import ErrorLog, is_kernel_pointer
 from explorer.model import Mount, MountNamespace, kernel_text
 
 from .mounts import MountTable, RawMount

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from explorer.capture.memory.layout import Layout
-from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer, lie_apart
+from explorer.capture.memory import ErrorLog, Layout, MemoryReader, ReadError, is_kernel_pointer, lie_apart
 from explorer.model import Attachment
 
 __all__ = ("MNT_CURSOR", "MNT_UMOUNT", "MountTable", "RawMount", "RawNamespace", "SuperBlock")

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from explorer.capture.memory.layout import Layout
-from explorer.capture.memory.reader import MemoryReader, ReadError, is_kernel_pointer
+from explorer.capture.memory import Layout, MemoryReader, ReadError, is_kernel_pointer
 from explorer.model import PathRef
 
 from .mounts import MountTable, RawMount

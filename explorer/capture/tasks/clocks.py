@@ -11,9 +11,7 @@ from typing import NamedTuple
 
 import drgn
 
-from explorer.capture.memory.decode import Decoder, make_decoder
-from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError
-from explorer.capture.memory.symbols import SymbolTable
+from explorer.capture.memory import Decoder, ErrorLog, MemoryReader, ReadError, SymbolTable, make_decoder
 
 from .raw_task import AnyTask
 

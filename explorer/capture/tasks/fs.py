@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
-from explorer.capture.memory.layout import Layout
-from explorer.capture.memory.reader import PAGE, MemoryReader, ReadError
+from explorer.capture.memory import PAGE, Layout, MemoryReader, ReadError
 
 __all__ = ("FsReader", "RawFs")
 

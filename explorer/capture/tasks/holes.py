@@ -12,8 +12,7 @@ from contextlib import suppress
 
 import drgn
 
-from explorer.capture.memory.layout import Layout
-from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer, lie_apart
+from explorer.capture.memory import ErrorLog, Layout, MemoryReader, ReadError, is_kernel_pointer, lie_apart
 
 from .pidtable import for_each_pid_task
 from .raw_task import MAX_TASKS, AnyTask, PartialTask, RawTask

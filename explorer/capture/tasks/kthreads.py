@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from explorer.capture.memory.layout import Layout
-from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError
-from explorer.capture.memory.symbols import SymbolTable, function_name
+from explorer.capture.memory import ErrorLog, Layout, MemoryReader, ReadError, SymbolTable, function_name
 from explorer.model import Kthread, TaskKind, kernel_text
 
 from .clocks import JiffiesClock

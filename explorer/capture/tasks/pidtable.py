@@ -9,9 +9,8 @@ from collections.abc import Iterator
 
 import drgn
 
-from explorer.capture.memory.decode import member_offset
-from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError
-from explorer.targets.symbols.idr import IdrError, for_each_idr_item
+from explorer.capture.memory import ErrorLog, MemoryReader, ReadError, member_offset
+from explorer.targets.symbols import IdrError, for_each_idr_item
 
 __all__ = ("for_each_pid_task",)
 

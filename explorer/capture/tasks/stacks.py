@@ -10,10 +10,9 @@ from itertools import islice
 
 import drgn
 
-from explorer.capture.memory.reader import ErrorLog, is_kernel_pointer
+from explorer.capture.memory import ErrorLog, is_kernel_pointer
 from explorer.model import StackFrame
-from explorer.targets.drgn_calls import drgn_errors
-from explorer.targets.errors import TargetError
+from explorer.targets import TargetError, drgn_errors
 
 from .raw_task import AnyTask
 

@@ -12,10 +12,16 @@ from typing import Any
 
 import drgn
 
-from explorer.capture.memory.decode import find_member
-from explorer.capture.memory.layout import Layout
-from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer, lie_apart
-from explorer.capture.memory.symbols import SymbolTable
+from explorer.capture.memory import (
+    ErrorLog,
+    Layout,
+    MemoryReader,
+    ReadError,
+    SymbolTable,
+    find_member,
+    is_kernel_pointer,
+    lie_apart,
+)
 
 from .holes import HoleWalk
 from .raw_task import MAX_TASKS, FoundTasks, RawTask

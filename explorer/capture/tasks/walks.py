@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from explorer.capture.memory.layout import Layout
-from explorer.capture.memory.reader import ErrorLog, MemoryReader, ReadError, is_kernel_pointer
+from explorer.capture.memory import ErrorLog, Layout, MemoryReader, ReadError, is_kernel_pointer
 
 from .raw_task import AnyTask
 

@@ -18,8 +18,8 @@ from explorer.wire import PROGRAM
 from .snapshot import warn_of_errors
 
 if TYPE_CHECKING:
-    from explorer.analysis.audit import AuditReport
-    from explorer.analysis.query.parse import Query
+    from explorer.analysis import AuditReport
+    from explorer.analysis.query import Query
     from explorer.model import Snapshot
     from explorer.plugin import PluginSet
 
@@ -62,7 +62,7 @@ def audit_command(
 
     With --where, only findings about tasks that match.
     """
-    from explorer.analysis.audit import audit_with
+    from explorer.analysis import audit_with
 
     arguments.name()
     plugins = arguments.plugin_set()
@@ -70,7 +70,7 @@ def audit_command(
     snapshot, name = read_named_snapshot(arguments, plugins=plugins)
     report = audit_with(plugins, snapshot, only)  # imports them: by now root's rights have been given up
     if where is not None:
-        from explorer.analysis.audit import select_findings
+        from explorer.analysis import select_findings
 
         selected = select_findings(report.findings, snapshot, where.bind(snapshot))
         report.hidden = len(report.findings) - len(selected)
@@ -104,7 +104,7 @@ def _check_rules(only: Sequence[str], plugins: PluginSet) -> None:
 
 def _exit_code(snapshot: Snapshot, report: AuditReport, fail_on: str) -> int:
     """A finding that counts outweighs what could not be read; without one, a gap is no clean bill."""
-    from explorer.analysis.completeness import lost_tasks
+    from explorer.analysis import lost_tasks
     from explorer.model import Severity
 
     worst = report.worst()
@@ -115,20 +115,19 @@ def _exit_code(snapshot: Snapshot, report: AuditReport, fail_on: str) -> int:
 
 
 def _render(snapshot: Snapshot, report: AuditReport, name: str, format_: str, code: int) -> str:
-    from explorer.output.findings import findings_document, render_findings, write_findings
+    from explorer.output import findings_document, render_findings, write_findings
 
     if format_ == "json":
         return write_findings(findings_document(snapshot, report))
     if format_ == "sarif":
-        from explorer.output.sarif import sarif_log
+        from explorer.output import sarif_log
 
         return write_findings(sarif_log(snapshot, report, code))
     return "\n".join(render_findings(snapshot, report, name, _width()))
 
 
 def _print_markdown(snapshot: Snapshot, report: AuditReport, name: str) -> None:
-    from explorer.output.findings import findings_heading, findings_table
-    from explorer.output.markdown import print_markdown
+    from explorer.output import findings_heading, findings_table, print_markdown
 
     print_markdown("Findings", findings_table(report), findings_heading(snapshot, name))
 
@@ -141,7 +140,7 @@ def explain_command(rule: str | None) -> None:
     Findings of plugins explain themselves: their ids begin with NX- and the plugin's name.
     """
     from explorer.analysis.rules import RULES, find_rule
-    from explorer.output.findings import render_rule, render_rules
+    from explorer.output import render_rule, render_rules
 
     if rule is None:
         lines = render_rules(RULES, _width())

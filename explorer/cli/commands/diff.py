@@ -28,8 +28,8 @@ def diff_command(arguments: TargetArguments, other: str | None, format_: str) ->
     time, across boots by name and kind. Exit codes: 0 no difference, 1 differences, 3 one cannot be opened,
     4 values could not be read, so that differences may be missing.
     """
-    from explorer.analysis.diff.snapshots import diff_snapshots
-    from explorer.output.diff import diff_json, render_diff
+    from explorer.analysis.diff import diff_snapshots
+    from explorer.output import diff_json, render_diff
 
     first, second = _two(arguments, other)
     # Root's rights are needed until the second is open.

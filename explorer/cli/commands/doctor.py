@@ -14,7 +14,7 @@ def doctor_command() -> int:
     """Say what this machine offers for reading kernels, and what to do about each lack."""
     from explorer import __version__
     from explorer.model import escape_text
-    from explorer.targets.doctor import examine
+    from explorer.targets import examine
 
     click.echo(f"nullfs-explorer {__version__}")
     checks = list(examine())

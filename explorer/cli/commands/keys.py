@@ -16,9 +16,15 @@ def keys_command() -> None:
     To change one, name its id in settings.json: {"keymap": {"go.tasks": "f5", "app.quit": "ctrl+q"}}.
     """
     from explorer.model import escape_text
-    from explorer.output.table import TableColumn, render_table
-    from explorer.tui.keymap import apply_keymap, declared_keys, keymap_complaint, show_keys
-    from explorer.tui.settings import config_directory, load_settings
+    from explorer.output import TableColumn, render_table
+    from explorer.tui import (
+        apply_keymap,
+        config_directory,
+        declared_keys,
+        keymap_complaint,
+        load_settings,
+        show_keys,
+    )
 
     settings, complaint = load_settings()
     keymap = apply_keymap(settings.keymap)

@@ -25,12 +25,11 @@ def ko_command(files: tuple[Path, ...], format_: str, debug: bool) -> int:
     Judged by their undefined symbols: no kernel is needed. Exit codes: 0 none is exposed, 1 one or more look up
     paths and never borrow, 3 a file cannot be read.
     """
-    from explorer.analysis.ko import CAVEAT, judge_module
-    from explorer.model import escape_text
-    from explorer.model.ko import ModuleVerdict
-    from explorer.output.ko import modules_json, render_module
-    from explorer.targets.errors import TargetError
-    from explorer.targets.symbols.ko import read_module_file
+    from explorer.analysis import CAVEAT, judge_module
+    from explorer.model import ModuleVerdict, escape_text
+    from explorer.output import modules_json, render_module
+    from explorer.targets import TargetError
+    from explorer.targets.symbols import read_module_file
 
     reports, unreadable = [], False
     for path in files:

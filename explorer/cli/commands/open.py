@@ -12,7 +12,7 @@ import click
 from explorer.cli.targets import TargetArguments, target_options
 
 if TYPE_CHECKING:
-    from explorer.targets.spec import TargetSpec
+    from explorer.targets import TargetSpec
 
 __all__ = ("in_browser", "open_command", "reader_words", "refuse_pipe")
 
@@ -43,8 +43,8 @@ def open_command(arguments: TargetArguments, interval: float | None, against: st
             "--interval is for a kernel that runs (live, qemu:…): a vmcore or a saved snapshot does not change."
         )
     words = reader_words(arguments) if not guess else ["live", *reader_words(arguments)]
-    from explorer.tui.run import run_app
-    from explorer.tui.session.state import Session
+    from explorer.tui import run_app
+    from explorer.tui.session import Session
 
     recorded = spec is not None and spec.kind == "recording"
     return run_app(

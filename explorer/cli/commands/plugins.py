@@ -16,8 +16,7 @@ __all__ = ("plugins_command",)
 def plugins_command(arguments: TargetArguments, format_: str) -> None:
     """List the plugins and what they need; with a TARGET, also whether it is there. Imports none of them."""
     from explorer.model import escape_text
-    from explorer.output.markdown import print_markdown
-    from explorer.output.table import Table, TableColumn
+    from explorer.output import Table, TableColumn, print_markdown
 
     plugins = arguments.plugin_set()
     snapshot = read_snapshot(arguments, plugins=plugins) if arguments.is_named() else None

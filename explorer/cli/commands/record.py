@@ -18,11 +18,11 @@ from explorer.cli.process import ExitCode
 from explorer.cli.targets import ProgressLine, say_broken
 
 if TYPE_CHECKING:
-    from explorer.analysis.query.condition import Condition
+    from explorer.analysis.query import Condition
     from explorer.plugin import Plugin
-    from explorer.recorder.loop import Machine, Recorder, RecordRequest, RecordSummary
-    from explorer.targets.kernel import OpenOptions
-    from explorer.targets.qemu.start import StartedGuest
+    from explorer.recorder import Machine, Recorder, RecordRequest, RecordSummary
+    from explorer.targets import OpenOptions
+    from explorer.targets.qemu import StartedGuest
 
 __all__ = ("record_command",)
 
@@ -80,8 +80,7 @@ class _ConditionType(click.ParamType["Condition"]):
     name = "condition"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Condition:
-        from explorer.analysis.query.condition import Condition, parse_condition
-        from explorer.analysis.query.parse import QueryError
+        from explorer.analysis.query import Condition, QueryError, parse_condition
 
         if isinstance(value, Condition):
             return value
@@ -140,7 +139,7 @@ class RecordArguments:
         return "poll" if self.free_running else "step"
 
     def open_options(self) -> OpenOptions:
-        from explorer.targets.kernel import OpenOptions
+        from explorer.targets import OpenOptions
 
         return OpenOptions(symbols=self.symbols, types=self.types, use_cache=self.cache)
 
@@ -228,7 +227,7 @@ def record_command(**values: Any) -> int:
 
     Every frame is a snapshot: browse the file, or use FILE@3.4s as a TARGET of any command. Ctrl-C ends it.
     """
-    from explorer.output.files import check_writable
+    from explorer.output import check_writable
 
     arguments = RecordArguments(**values)
     mode = arguments.mode()
@@ -257,7 +256,7 @@ def _record(
 
     :raises _AccelerationError: if it has to be recorded again, without acceleration
     """
-    from explorer.targets.errors import TargetError
+    from explorer.targets import TargetError
 
     guest = None if arguments.boot is None else stack.enter_context(_start(arguments, arguments.boot, quiet))
     accelerated = guest is not None and guest.accelerator == "kvm"
@@ -279,7 +278,7 @@ def _record(
 def _request(
     arguments: RecordArguments, mode: str, accelerated: bool, progress: ProgressLine
 ) -> RecordRequest:
-    from explorer.recorder.loop import RecordRequest
+    from explorer.recorder import RecordRequest
 
     until = arguments.until
     return RecordRequest(
@@ -301,9 +300,9 @@ def _record_machine(
     request: RecordRequest,
 ) -> RecordSummary:
     """:param names: the mode, and the target"""
-    from explorer.recorder.loop import Recorder
-    from explorer.recording.writer import RecordingWriter
-    from explorer.targets.privilege import drop_privileges
+    from explorer.recorder import Recorder
+    from explorer.recording import RecordingWriter
+    from explorer.targets import drop_privileges
 
     mode, target = names
     writer = stack.enter_context(
@@ -330,7 +329,7 @@ def _record_machine(
 
 
 def _start(arguments: RecordArguments, kernel: Path, quiet: bool) -> StartedGuest:
-    from explorer.targets.qemu.start import BootOptions, StartedGuest
+    from explorer.targets.qemu import BootOptions, StartedGuest
 
     boot = BootOptions(
         kernel=kernel,
@@ -361,11 +360,11 @@ def _open_machine(
     arguments: RecordArguments, mode: str, stack: ExitStack, guest: StartedGuest | None
 ) -> tuple[Machine, str]:
     """The machine, which can be read, and what to call it. One that cannot costs no file that is there already."""
-    from explorer.recorder.machines import LiveMachine, QemuMachine
+    from explorer.recorder import LiveMachine, QemuMachine
 
     options = arguments.open_options()
     if mode == "live":
-        from explorer.targets.privilege import Needs, give_up_rights
+        from explorer.targets import Needs, give_up_rights
 
         live = stack.enter_context(LiveMachine(options))
         live.attach()

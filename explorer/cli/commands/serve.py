@@ -44,7 +44,7 @@ def serve_command(arguments: TargetArguments, port: int, host: str) -> int:
         arguments.name()
         refuse_pipe(arguments.spec())
     try:
-        from explorer.tui.web.server import serve_app
+        from explorer.tui.web import serve_app
     except ModuleNotFoundError as error:
         raise Refused(
             f"serve needs the package {(error.name or '?').replace('_', '-')}, which is not installed: "

@@ -41,15 +41,15 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
 
     It opens in this tool and in plain drgn, and gives the same snapshot as TARGET.
     """
-    from explorer.output.files import check_writable, open_output
+    from explorer.output import check_writable, open_output
 
     arguments.name()
     check_writable(output)
     spec = arguments.spec()
     progress = ProgressLine()
     guard_reader(spec, progress)
-    from explorer.slicing.cut import record_slice
-    from explorer.targets.kernel import open_kernel
+    from explorer.slicing import record_slice
+    from explorer.targets import open_kernel
 
     try:
         with open_kernel(spec, arguments.open_options(), progress) as kernel:
@@ -58,8 +58,7 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
                 loaded = arguments.plugin_set().loaded
                 broken, plugins = say_broken(loaded), loaded.plugins
                 if redact:
-                    from explorer.slicing.cut import record
-                    from explorer.slicing.redact import redact_slice
+                    from explorer.slicing import record, redact_slice
 
                     piece = redact_slice(record(kernel, progress, plugins), plugins)
                 else:

@@ -11,7 +11,7 @@ import click
 from explorer.cli.formats import OutputFile
 from explorer.cli.process import ExitCode
 from explorer.cli.targets import TargetArguments, read_snapshot, say_broken, target_options
-from explorer.output.formats import SNAPSHOT_FORMATS, format_of_name
+from explorer.output import SNAPSHOT_FORMATS, format_of_name
 from explorer.wire import PROGRAM
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def snapshot_command(
     arguments: TargetArguments, output: Path | None, format_: str | None, redact: bool
 ) -> int:
     """Export everything about TARGET's tasks, fs_structs, mounts and namespaces."""
-    from explorer.output.files import check_writable, open_output
+    from explorer.output import check_writable, open_output
 
     arguments.name()
     if output is not None:
@@ -58,7 +58,7 @@ def snapshot_command(
     snapshot = read_snapshot(arguments, output=output, plugins=plugins)
     form = format_of_name(output) if format_ is None else SNAPSHOT_FORMATS[format_]
     if redact:
-        from explorer.output.redacted import redact_and_encode
+        from explorer.output import redact_and_encode
 
         loaded = plugins.loaded
         broken = say_broken(loaded, snapshot)
@@ -73,7 +73,7 @@ def snapshot_command(
 
 def warn_of_errors(snapshot: Snapshot) -> int:
     """Exit code 4, and a line that says why, if values or tasks are missing."""
-    from explorer.analysis.completeness import lost_tasks, task_count
+    from explorer.analysis import lost_tasks, task_count
     from explorer.model import escape_text
 
     lost = lost_tasks(snapshot)
@@ -95,6 +95,6 @@ def warn_of_errors(snapshot: Snapshot) -> int:
 @click.command("schema")
 def schema_command() -> None:
     """Print the JSON Schema of a snapshot."""
-    from explorer.codec.snapshots import snapshot_schema
+    from explorer.codec import snapshot_schema
 
     click.echo(json.dumps(snapshot_schema(), indent=2))

@@ -15,7 +15,7 @@ from explorer.cli.where import where_option
 from .snapshot import warn_of_errors
 
 if TYPE_CHECKING:
-    from explorer.analysis.query.parse import Query
+    from explorer.analysis.query import Query
 
 __all__ = ("tasks_command",)
 
@@ -39,10 +39,8 @@ def tasks_command(
 
     With --where, the fs_structs of which a sharer matches, and how many of how many do.
     """
-    from explorer.analysis.completeness import task_count
-    from explorer.output.markdown import print_markdown
-    from explorer.output.table import fit, wrap_lines
-    from explorer.output.tasks import render_summary, tasks_table, worlds_table
+    from explorer.analysis import task_count
+    from explorer.output import fit, print_markdown, render_summary, tasks_table, worlds_table, wrap_lines
 
     snapshot, name = read_named_snapshot(arguments)
     matches = None if where is None else where.bind(snapshot)

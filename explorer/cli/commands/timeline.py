@@ -9,14 +9,14 @@ import click
 
 from explorer.cli.formats import OutputFile
 from explorer.cli.process import ExitCode
-from explorer.output.formats import SNAPSHOT_FORMATS, format_of_name
+from explorer.output import SNAPSHOT_FORMATS, format_of_name
 from explorer.wire import PROGRAM
 
 from .snapshot import warn_of_errors
 
 if TYPE_CHECKING:
-    from explorer.output.timeline import TimelineHead
-    from explorer.recording.reader import Recording
+    from explorer.output import TimelineHead
+    from explorer.recording import Recording
 
 __all__ = ("frame_command", "timeline_command")
 
@@ -31,11 +31,11 @@ def timeline_command(file: Path, as_json: bool) -> int:
 
     Exit codes: 3 FILE is no recording, 4 it is cut off or damaged, and what came before that is shown.
     """
-    from explorer.analysis.timeline.follow import build_timeline
+    from explorer.analysis.timeline import build_timeline
     from explorer.model import escape_text
-    from explorer.output.timeline import render_timeline, timeline_json
-    from explorer.recording.reader import Recording
-    from explorer.targets.dumps.streams import readable_path
+    from explorer.output import render_timeline, timeline_json
+    from explorer.recording import Recording
+    from explorer.targets.dumps import readable_path
 
     path = readable_path(str(file))
     _give_up_rights(path)
@@ -53,14 +53,14 @@ def timeline_command(file: Path, as_json: bool) -> int:
 def _give_up_rights(file: Path, output: Path | None = None) -> None:
     """Before a byte of it is read. Not of a program that called the command."""
     from explorer.cli.process import is_program
-    from explorer.targets.privilege import Needs, give_up_rights
+    from explorer.targets import Needs, give_up_rights
 
     if is_program():
         give_up_rights(Needs((file,), () if output is None else (output,)))
 
 
 def _head(recording: Recording) -> TimelineHead:
-    from explorer.output.timeline import TimelineHead
+    from explorer.output import TimelineHead
 
     end = recording.end
     last = recording.times[-1] if recording.times else 0.0
@@ -96,9 +96,9 @@ def frame_command(file: Path, moment: str | None, output: Path | None, format_: 
 
     FILE@3.4s is a target of every other command too: audit FILE@3.4s, diff FILE@3.4s FILE@9s.
     """
-    from explorer.output.files import check_writable, open_output
-    from explorer.recording.reader import Recording
-    from explorer.targets.dumps.streams import readable_path
+    from explorer.output import check_writable, open_output
+    from explorer.recording import Recording
+    from explorer.targets.dumps import readable_path
 
     if output is not None:
         check_writable(output)

@@ -26,7 +26,7 @@ from explorer.targets.drgn_calls import (
     own_vmcoreinfo,
     physical_reader,
 )
-from explorer.targets.dumps.pagetable import FOUND, describes_memory, find_kernel
+from explorer.targets.dumps import FOUND, describes_memory, find_kernel
 from explorer.targets.errors import TargetError
 from explorer.targets.qemu.qmp import QmpConnection, connect, parse_ram_ranges
 from explorer.targets.spec import Progress

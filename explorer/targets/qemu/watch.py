@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from explorer.targets.drgn_calls import physical_reader
-from explorer.targets.dumps.pagetable import FOUND, describes_memory, top_table, translate
+from explorer.targets.dumps import FOUND, describes_memory, top_table, translate
 from explorer.targets.errors import TargetError
 from explorer.targets.opened import OpenProgram
 from explorer.targets.qemu.attach import Attached, announced_kernel, attach_qemu, reads_how, use_kernel

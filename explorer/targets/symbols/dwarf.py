@@ -15,7 +15,7 @@ from typing import BinaryIO
 from drgn import MainModule, MissingDebugInfoError, Program
 
 from explorer.targets.drgn_calls import capture_log, drgn_errors
-from explorer.targets.dumps.containers import open_file
+from explorer.targets.dumps import open_file
 from explorer.targets.errors import TargetError
 
 __all__ = ("ElfFile", "load_dwarf", "read_elf")

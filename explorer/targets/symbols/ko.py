@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from explorer.model import kernel_text
-from explorer.model.ko import ModuleFile
-from explorer.targets.dumps.containers import COMPRESSED, Format, decompress, open_file, sniff
+from explorer.model import ModuleFile, kernel_text
+from explorer.targets.dumps import COMPRESSED, Format, decompress, open_file, sniff
 from explorer.targets.errors import TargetError
 
 __all__ = ("read_module_file",)

@@ -11,10 +11,10 @@ from textual.widgets import Footer, Static
 
 from explorer.model import display_width
 from explorer.tui.faults import Guarded
-from explorer.tui.session.state import View
+from explorer.tui.session import View
 from explorer.tui.shell import Shell, shell_of
-from explorer.tui.views.overview import fit_header
-from explorer.tui.widgets.timeline_bar import TimelineBar
+from explorer.tui.views import fit_header
+from explorer.tui.widgets import TimelineBar
 
 __all__ = ("BrowserScreen",)
 

@@ -12,11 +12,11 @@ from textual.content import Content
 from textual.widgets import Input, Static
 from textual.worker import get_current_worker
 
-from explorer.analysis.diff.comparison import KINDS, Comparison, Difference, compare_snapshots
+from explorer.analysis.diff import KINDS, Comparison, Difference, compare_snapshots
 from explorer.model import Snapshot
 from explorer.tui.keys import hidden, shown
-from explorer.tui.session.state import View
-from explorer.tui.views.comparison import (
+from explorer.tui.session import View
+from explorer.tui.views import (
     SIDES,
     compared,
     comparison_table,
@@ -26,12 +26,8 @@ from explorer.tui.views.comparison import (
     select_differences,
     side_line,
 )
-from explorer.tui.views.details.facts import Detail
-from explorer.tui.views.details.pane import describe
-from explorer.tui.views.details.records import RecordTable
-from explorer.tui.widgets.detail_pane import DetailPane
-from explorer.tui.widgets.filter_box import NO_CONTROL, FilterBox
-from explorer.tui.widgets.virtual_table import VirtualTable
+from explorer.tui.views.details import Detail, RecordTable, describe
+from explorer.tui.widgets import NO_CONTROL, DetailPane, FilterBox, VirtualTable
 
 from .tables import TableScreen
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.tui.session.event_log import MOST_ENTRIES
-from explorer.tui.session.state import View
-from explorer.tui.views.details.facts import Detail
-from explorer.tui.views.details.records import RecordTable
-from explorer.tui.views.events import LogEntry, describe_entry, events_table
+from explorer.tui.session import MOST_ENTRIES, View
+from explorer.tui.views import LogEntry, describe_entry, events_table
+from explorer.tui.views.details import Detail, RecordTable
 
 from .tables import TableScreen
 

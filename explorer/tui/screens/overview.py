@@ -13,11 +13,9 @@ from textual.widgets import Static
 
 from explorer.model import Finding, Severity
 from explorer.tui.keys import hidden, shown
-from explorer.tui.session.background import in_background
-from explorer.tui.session.state import View
-from explorer.tui.views.details.records import findings_table
-from explorer.tui.widgets.door_box import DoorBox, titled_width
-from explorer.tui.widgets.virtual_table import VirtualTable
+from explorer.tui.session import View, in_background
+from explorer.tui.views.details import findings_table
+from explorer.tui.widgets import DoorBox, VirtualTable, titled_width
 
 from .base import BrowserScreen
 

@@ -8,10 +8,9 @@ from textual import work
 from textual.binding import BindingType
 
 from explorer.tui.keys import hidden
-from explorer.tui.session.state import View
-from explorer.tui.views.details.facts import Detail
-from explorer.tui.views.details.records import RecordTable
-from explorer.tui.views.subsystems import Subsystem, describe_subsystem, subsystems_table
+from explorer.tui.session import View
+from explorer.tui.views import Subsystem, describe_subsystem, subsystems_table
+from explorer.tui.views.details import Detail, RecordTable
 
 from .tables import TableScreen
 

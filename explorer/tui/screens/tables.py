@@ -11,17 +11,23 @@ from textual.binding import BindingType
 from textual.containers import Container
 
 from explorer.model import Finding, Record, Reference
-from explorer.output.rows import RowSet
+from explorer.output import RowSet
 from explorer.tui.keys import hidden
-from explorer.tui.screens.dialogs.export import ExportScreen
-from explorer.tui.session.state import View
-from explorer.tui.views.details.expressions import drgn_expression
-from explorer.tui.views.details.facts import Detail, detail_text
-from explorer.tui.views.details.pane import describe, describe_finding, row_text
-from explorer.tui.views.details.records import RecordTable, findings_table, fs_table
-from explorer.tui.views.mounts import mounts_table
-from explorer.tui.widgets.detail_pane import DetailPane
-from explorer.tui.widgets.virtual_table import VirtualTable
+from explorer.tui.screens.dialogs import ExportScreen
+from explorer.tui.session import View
+from explorer.tui.views import mounts_table
+from explorer.tui.views.details import (
+    Detail,
+    RecordTable,
+    describe,
+    describe_finding,
+    detail_text,
+    drgn_expression,
+    findings_table,
+    fs_table,
+    row_text,
+)
+from explorer.tui.widgets import DetailPane, VirtualTable
 
 from .base import BrowserScreen
 

@@ -13,19 +13,13 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
-from explorer.analysis.query.facets import count_facets, toggle_term
-from explorer.analysis.query.parse import QueryError, parse_query
+from explorer.analysis.query import QueryError, count_facets, parse_query, toggle_term
 from explorer.model import Reference, display_width, escape_text
-from explorer.output.rows import RowSet, task_row_set
+from explorer.output import RowSet, task_row_set
 from explorer.tui.keys import hidden, shown
-from explorer.tui.session.background import give_way, in_background
-from explorer.tui.session.garbage_collection import MANY_TASKS, freeze_more
-from explorer.tui.session.state import View
-from explorer.tui.views.tasks.view import TaskTable
-from explorer.tui.widgets.detail_pane import DetailPane
-from explorer.tui.widgets.facet_pane import FacetPane
-from explorer.tui.widgets.filter_box import NO_CONTROL, FilterBox
-from explorer.tui.widgets.virtual_table import VirtualTable
+from explorer.tui.session import MANY_TASKS, View, freeze_more, give_way, in_background
+from explorer.tui.views.tasks import TaskTable
+from explorer.tui.widgets import NO_CONTROL, DetailPane, FacetPane, FilterBox, VirtualTable
 
 from .tables import TableScreen
 

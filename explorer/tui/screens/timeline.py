@@ -6,14 +6,12 @@ from typing import Any
 
 from textual.app import ComposeResult
 
-from explorer.analysis.timeline.events import Event, EventKind
+from explorer.analysis.timeline import Event, EventKind
 from explorer.model import Reference, Snapshot, escape_text, mount_name, namespace_name, task_name
-from explorer.tui.session.playback import Playback
-from explorer.tui.session.state import View
-from explorer.tui.views.details.facts import Detail
-from explorer.tui.views.details.records import RecordTable
-from explorer.tui.views.table import Cell, ViewColumn
-from explorer.tui.widgets.timeline_bar import WorldLines
+from explorer.tui.session import Playback, View
+from explorer.tui.views import Cell, ViewColumn
+from explorer.tui.views.details import Detail, RecordTable
+from explorer.tui.widgets import WorldLines
 
 from .tables import TableScreen
 

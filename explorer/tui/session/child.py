@@ -14,8 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from explorer.codec.snapshots import SnapshotError
-from explorer.codec.stream import SnapshotStream
+from explorer.codec import SnapshotError, SnapshotStream
 from explorer.model import CaptureError, Snapshot, escape_text
 from explorer.wire import (
     Crashed,

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
 
-from explorer.analysis.diff.changes import EventKind, HappenedEvent
+from explorer.analysis.diff import EventKind, HappenedEvent
 from explorer.model import escape_text
-from explorer.tui.views.events import LogEntry
+from explorer.tui.views import LogEntry
 
 __all__ = ("MOST_ENTRIES", "EventLog")
 

@@ -6,14 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Lock
 
-from explorer.analysis.audit import run_audit
-from explorer.analysis.timeline.events import Event
-from explorer.analysis.timeline.follow import Timeline, build_timeline
-from explorer.model import Finding, Snapshot
-from explorer.model.frame import Frame
+from explorer.analysis import run_audit
+from explorer.analysis.timeline import Event, Timeline, build_timeline
+from explorer.model import Finding, Frame, Snapshot
 from explorer.plugin import PluginSet
-from explorer.recording.format import RecordingError
-from explorer.recording.reader import Recording
+from explorer.recording import Recording, RecordingError
 
 __all__ = ("SPEEDS", "Playback")
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from explorer.analysis.diff.changes import find_changes
+from explorer.analysis.diff import find_changes
 from explorer.model import Finding, Snapshot, escape_text
 from explorer.plugin import PluginSet
-from explorer.recording.format import RecordingError
+from explorer.recording import RecordingError
 
 from .host import Alarm, Host
 from .playback import Playback

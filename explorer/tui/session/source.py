@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from explorer.analysis.diff.changes import find_changes
+from explorer.analysis.diff import find_changes
 from explorer.model import escape_text
 from explorer.tui.settings import keep_snapshot
 

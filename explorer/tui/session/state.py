@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from explorer.analysis.audit import AuditReport, audit_with
-from explorer.analysis.diff.changes import Changes
-from explorer.analysis.worlds import Worlds, find_worlds
+from explorer.analysis import AuditReport, Worlds, audit_with, find_worlds
+from explorer.analysis.diff import Changes
 from explorer.model import Snapshot
 from explorer.plugin import PluginSet
-from explorer.tui.views.overview import Overview, header_line, make_overview
+from explorer.tui.views import Overview, header_line, make_overview
 
 from .background import give_way
 from .garbage_collection import MANY_TASKS, settle_heap

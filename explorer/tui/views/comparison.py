@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from explorer.analysis.diff.comparison import KINDS, Comparison, Difference, DifferenceKind, Sign
-from explorer.analysis.verdicts import VerdictKind
+from explorer.analysis import VerdictKind
+from explorer.analysis.diff import KINDS, Comparison, Difference, DifferenceKind, Sign
 from explorer.model import KERNEL, Reference, Snapshot, escape_text
-from explorer.tui.views.details.facts import Detail, Fact
-from explorer.tui.views.details.records import RecordTable
-from explorer.tui.views.tasks.completion import longest_common
+from explorer.tui.views.details import Detail, Fact, RecordTable
+from explorer.tui.views.tasks import longest_common
 
 from .table import Cell, ViewColumn
 

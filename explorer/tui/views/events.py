@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from explorer.model import KERNEL, Reference, Snapshot, escape_text
-from explorer.tui.views.details.facts import Detail, Fact
-from explorer.tui.views.details.pane import describe
-from explorer.tui.views.details.records import RecordTable
+from explorer.tui.views.details import Detail, Fact, RecordTable, describe
 
 from .table import Cell, ViewColumn
 

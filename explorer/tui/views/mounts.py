@@ -16,8 +16,7 @@ from explorer.model import (
     mount_name,
     mount_reference,
 )
-from explorer.tui.views.details.pane import namespace_reference
-from explorer.tui.views.details.records import RecordTable
+from explorer.tui.views.details import RecordTable, namespace_reference
 
 from .table import Cell, ViewColumn
 

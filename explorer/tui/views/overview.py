@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from explorer.analysis.accounting import books_of, expected_users
-from explorer.analysis.completeness import task_count
-from explorer.analysis.overmounts import overmount_stack
-from explorer.analysis.worlds import World, WorldKey, Worlds
+from explorer.analysis import World, WorldKey, Worlds, books_of, expected_users, overmount_stack, task_count
 from explorer.model import (
     FsStruct,
     PathRef,
@@ -17,10 +14,10 @@ from explorer.model import (
     comm_and_pid,
     display_width,
     escape_text,
+    is_isolating,
     known,
     mount_name,
 )
-from explorer.model.placement import is_isolating
 from explorer.naming import kind_plural, name_label, path_label, place_mount
 
 from .verdict import ShownVerdict, show_verdict

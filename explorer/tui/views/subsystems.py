@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from explorer.analysis.audit import AuditReport
+from explorer.analysis import AuditReport
 from explorer.analysis.rules import RULES
 from explorer.model import Finding, Reference, Severity, Snapshot, Task, escape_text
 from explorer.plugin import Expectation, Plugin, PluginListing, PluginSet, Speaks, rule_prefix
-from explorer.tui.views.details.facts import Detail, Fact
-from explorer.tui.views.details.pane import describe
-from explorer.tui.views.details.records import SEVERITY_TONES, RecordTable
+from explorer.tui.views.details import SEVERITY_TONES, Detail, Fact, RecordTable, describe
 
 from .table import Cell, ViewColumn
 

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from explorer.analysis.timeline.events import Event
-from explorer.analysis.timeline.follow import BorrowSpan, Timeline
-from explorer.analysis.timeline.phases import Phase
+from explorer.analysis.timeline import BorrowSpan, Event, Phase, Timeline
 from explorer.model import display_width, escape_text
-from explorer.output.table import fit
-from explorer.recording.reader import Recording
+from explorer.output import fit
+from explorer.recording import Recording
 
 from .table import Cell
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from explorer.analysis.verdicts import VerdictKind, verdict
+from explorer.analysis import VerdictKind, verdict
 from explorer.model import Generation, Snapshot, escape_text
 
 __all__ = ("ShownVerdict", "show_verdict")

@@ -9,8 +9,7 @@ from textual.binding import BindingType
 
 from explorer.model import Reference, Snapshot
 from explorer.tui.keys import hidden
-from explorer.tui.views.details.facts import Detail, DetailTable, Fact
-from explorer.tui.views.details.pane import describe
+from explorer.tui.views.details import Detail, DetailTable, Fact, describe
 
 from .virtual_table import VirtualTable
 

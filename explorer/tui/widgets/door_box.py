@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from explorer.model import display_width
 from explorer.tui.keys import hidden
-from explorer.tui.views.overview import Door
+from explorer.tui.views import Door
 
 __all__ = ("DoorBox", "titled_width")
 

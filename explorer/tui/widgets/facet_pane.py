@@ -8,10 +8,9 @@ from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 
-from explorer.analysis.query.ast import Node
-from explorer.analysis.query.facets import Facet, FacetTerm
+from explorer.analysis.query import Facet, FacetTerm, Node
 from explorer.tui.keys import hidden
-from explorer.tui.views.tasks.facets import FACETS_WIDTH, FacetTable
+from explorer.tui.views.tasks import FACETS_WIDTH, FacetTable
 
 from .virtual_table import VirtualTable
 

@@ -10,8 +10,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from explorer.tui.views.table import Cell
-from explorer.tui.views.timeline import Playback, TimelineText, world_lines
+from explorer.tui.views import Cell, Playback, TimelineText, world_lines
 
 __all__ = ("TimelineBar", "WorldLines")
 

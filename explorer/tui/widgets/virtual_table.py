@@ -19,9 +19,9 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from explorer.model import display_width
-from explorer.output.table import fit
+from explorer.output import fit
 from explorer.tui.keys import hidden
-from explorer.tui.views.table import Cell, MarkedSource, TableSource, fit_columns
+from explorer.tui.views import Cell, MarkedSource, TableSource, fit_columns
 
 __all__ = ("VirtualTable",)
 

@@ -16,10 +16,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, Static
 
 from explorer.model import escape_text
-from explorer.output.files import OutputError
-from explorer.output.rows import RowFormat, RowSet, file_name, save_rows
+from explorer.output import OutputError, RowFormat, RowSet, file_name, save_rows
 from explorer.tui.keys import hidden, shown
-from explorer.tui.widgets.filter_box import NO_CONTROL
+from explorer.tui.widgets import NO_CONTROL
 
 __all__ = ("ExportScreen",)
 

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 
 from explorer.model import escape_text
 from explorer.tui.keys import shown
-from explorer.tui.session.child import run_doctor
+from explorer.tui.session import run_doctor
 
 from .notice import NoticeScreen
 

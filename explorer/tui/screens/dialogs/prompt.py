@@ -16,12 +16,10 @@ from textual.widgets import Footer, Input, Static
 
 from explorer.model import escape_text
 from explorer.tui.faults import Guarded
-from explorer.tui.session.child import ReaderFailure
-from explorer.tui.session.state import View
-from explorer.tui.session.target import Target
+from explorer.tui.session import ReaderFailure, Target, View
 from explorer.tui.shell import Shell, shell_of
-from explorer.tui.views.tasks.completion import complete_target, longest_common
-from explorer.tui.widgets.filter_box import NO_CONTROL
+from explorer.tui.views.tasks import complete_target, longest_common
+from explorer.tui.widgets import NO_CONTROL
 
 __all__ = ("TargetPrompt",)
 

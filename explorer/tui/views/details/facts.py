@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from explorer.analysis.containment import is_inside
+from explorer.analysis import is_inside
 from explorer.model import (
     FsStruct,
     PathRef,

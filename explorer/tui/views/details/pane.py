@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from explorer.analysis.accounting import expected_users
-from explorer.analysis.completeness import lost_tasks, task_count
-from explorer.analysis.query.facts import DETAIL_FACTS
+from explorer.analysis import expected_users, lost_tasks, task_count
+from explorer.analysis.query import DETAIL_FACTS
 from explorer.model import (
     PF_NAMES,
     Finding,

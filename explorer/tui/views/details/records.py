@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from explorer.analysis.accounting import books_of
-from explorer.analysis.worlds import Worlds
+from explorer.analysis import Worlds, books_of
 from explorer.model import Finding, FsStruct, Reference, Snapshot, escape_text
 from explorer.naming import count_kinds, fs_label, name_label, path_label, pwd_label
 from explorer.tui.views.table import Cell, ViewColumn

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from explorer.analysis.query.ast import Node
-from explorer.analysis.query.facets import Facet, FacetTerm, Standing, standing_of
+from explorer.analysis.query import Facet, FacetTerm, Node, Standing, standing_of
 from explorer.tui.views.table import Cell, ViewColumn
 
 __all__ = ("FACETS_WIDTH", "FacetTable")

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
-from explorer.analysis.query.index import Mask, TaskIndex
-from explorer.analysis.worlds import WORLD_ORDER, WorldKey, world_of
+from explorer.analysis import WORLD_ORDER, WorldKey, world_of
+from explorer.analysis.query import Mask, TaskIndex
 from explorer.model import FsStruct
 
 __all__ = ("Group", "TaskGroups")

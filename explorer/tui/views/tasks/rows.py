@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from explorer.analysis.query.columns import LABEL_COLUMNS, LabelColumn, TaskRow
-from explorer.analysis.query.facts import Scope
-from explorer.analysis.query.index import TaskIndex
+from explorer.analysis.query import LABEL_COLUMNS, LabelColumn, Scope, TaskIndex, TaskRow
 from explorer.model import Task, known
 
 __all__ = ("TaskRows",)

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
-from explorer.analysis.accounting import books_of
-from explorer.analysis.query.columns import LABEL_COLUMNS, LabelColumn, TaskRow
-from explorer.analysis.query.facts import Scope
-from explorer.analysis.query.index import Mask, TaskIndex, selected
-from explorer.analysis.query.parse import Query
+from explorer.analysis import books_of
+from explorer.analysis.query import (
+    LABEL_COLUMNS,
+    LabelColumn,
+    Mask,
+    Query,
+    Scope,
+    TaskIndex,
+    TaskRow,
+    selected,
+)
 from explorer.model import FsStruct, Reference, Snapshot, Task, escape_text, task_reference
 from explorer.naming import count_kinds
-from explorer.tui.views.details.facts import group_reference
+from explorer.tui.views.details import group_reference
 from explorer.tui.views.table import Cell, ViewColumn
 
 from .groups import Group, TaskGroups

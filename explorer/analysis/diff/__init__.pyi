@@ -1,0 +1,15 @@
+from .changes import Changes as Changes
+from .changes import EventKind as EventKind
+from .changes import HappenedEvent as HappenedEvent
+from .changes import find_changes as find_changes
+from .comparison import KINDS as KINDS
+from .comparison import Comparison as Comparison
+from .comparison import Difference as Difference
+from .comparison import DifferenceKind as DifferenceKind
+from .comparison import Sign as Sign
+from .comparison import compare_snapshots as compare_snapshots
+from .matching import Pairs as Pairs
+from .matching import match_mounts as match_mounts
+from .matching import match_namespaces as match_namespaces
+from .matching import match_tasks as match_tasks
+from .snapshots import diff_snapshots as diff_snapshots

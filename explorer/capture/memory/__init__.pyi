@@ -1,0 +1,16 @@
+from .decode import Decoder as Decoder
+from .decode import find_member as find_member
+from .decode import make_decoder as make_decoder
+from .decode import member_offset as member_offset
+from .directmap import find_direct_map as find_direct_map
+from .layout import INLINE_NAME as INLINE_NAME
+from .layout import Layout as Layout
+from .layout import probe_layout as probe_layout
+from .reader import PAGE as PAGE
+from .reader import ErrorLog as ErrorLog
+from .reader import MemoryReader as MemoryReader
+from .reader import ReadError as ReadError
+from .reader import is_kernel_pointer as is_kernel_pointer
+from .reader import lie_apart as lie_apart
+from .symbols import SymbolTable as SymbolTable
+from .symbols import function_name as function_name

@@ -1,0 +1,6 @@
+from .loop import Machine as Machine
+from .loop import Recorder as Recorder
+from .loop import RecordRequest as RecordRequest
+from .loop import RecordSummary as RecordSummary
+from .machines import LiveMachine as LiveMachine
+from .machines import QemuMachine as QemuMachine

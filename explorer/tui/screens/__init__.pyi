@@ -1,0 +1,11 @@
+from .base import BrowserScreen as BrowserScreen
+from .compare import CompareScreen as CompareScreen
+from .events import EventsScreen as EventsScreen
+from .overview import OverviewScreen as OverviewScreen
+from .subsystems import SubsystemsScreen as SubsystemsScreen
+from .tables import FindingsScreen as FindingsScreen
+from .tables import FsStructsScreen as FsStructsScreen
+from .tables import MountsScreen as MountsScreen
+from .tables import TableScreen as TableScreen
+from .tasks import TasksScreen as TasksScreen
+from .timeline import TimelineScreen as TimelineScreen

@@ -1,0 +1,16 @@
+from .background import give_way as give_way
+from .background import in_background as in_background
+from .background import note_input as note_input
+from .child import ReaderFailure as ReaderFailure
+from .child import run_doctor as run_doctor
+from .event_log import MOST_ENTRIES as MOST_ENTRIES
+from .garbage_collection import MANY_TASKS as MANY_TASKS
+from .garbage_collection import freeze_more as freeze_more
+from .playback import Playback as Playback
+from .player import Player as Player
+from .schedule import INTERVALS as INTERVALS
+from .source import Source as Source
+from .state import Session as Session
+from .state import View as View
+from .target import Target as Target
+from .viewing import Viewing as Viewing

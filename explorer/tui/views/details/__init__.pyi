@@ -1,0 +1,14 @@
+from .expressions import drgn_expression as drgn_expression
+from .facts import Detail as Detail
+from .facts import DetailTable as DetailTable
+from .facts import Fact as Fact
+from .facts import detail_text as detail_text
+from .facts import group_reference as group_reference
+from .pane import describe as describe
+from .pane import describe_finding as describe_finding
+from .pane import namespace_reference as namespace_reference
+from .pane import row_text as row_text
+from .records import SEVERITY_TONES as SEVERITY_TONES
+from .records import RecordTable as RecordTable
+from .records import findings_table as findings_table
+from .records import fs_table as fs_table

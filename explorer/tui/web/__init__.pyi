@@ -1,0 +1,1 @@
+from .server import serve_app as serve_app
