@@ -1,6 +1,6 @@
 """``python -m explorer``: the same as the ``nullfs-explorer`` command."""
 
-from explorer.cli import command as main
+from explorer.cli import main
 
 if __name__ == "__main__":
     main()

@@ -1,7 +1,7 @@
 """Two snapshots and all that differs, as data: what a comparison lists and what a log tells both rest on this.
 
-Tasks, mounts, namespaces and the kernel are :mod:`explorer.analysis.diff.snapshots`'s; ``fs_structs`` of one boot, findings and
-the verdict, which that does not compare, are compared here. Pure functions.
+Tasks, mounts, namespaces and the kernel are :mod:`explorer.analysis.diff.snapshots`'s; ``fs_structs`` of one boot,
+findings and the verdict, which that does not compare, are compared here. Pure functions.
 """
 
 from __future__ import annotations

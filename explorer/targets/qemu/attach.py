@@ -1,7 +1,8 @@
 """A QEMU guest, read by drgn: out of the memory of the QEMU process, or through the monitor.
 
 drgn can read through the monitor itself, but would wait for ever for a reply, and take in one without an end; here it
-asks :class:`~explorer.targets.qemu.qmp.QmpConnection`. What drgn alone does is attach to the QEMU process, under a watchdog.
+asks :class:`~explorer.targets.qemu.qmp.QmpConnection`. What drgn alone does is attach to the QEMU process, under a
+watchdog.
 
 With ``-device vmcoreinfo`` (and ``qemu_fw_cfg`` loaded in the guest) QEMU can say what the kernel is;
 without it, and always over TCP, VMCOREINFO is looked for in the guest's memory.

@@ -142,7 +142,7 @@ class KernelTypes:
         return found
 
     def module_variable(self, module: str, name: str) -> Object | None:
-        """A variable of a module (or built in) whose type :data:`explorer.targets.symbols.globals.MODULE_VARIABLES` has."""
+        """A variable of a module (or built in) whose type :data:`.globals.MODULE_VARIABLES` has."""
         if self._globals is not None:
             return self._globals.module_variable(self.prog, module, name)
         return None

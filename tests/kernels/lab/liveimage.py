@@ -46,7 +46,7 @@ _PROGRAM_NAME = "nullfs-explorer"
 #: What an installation puts on the PATH.
 _PROGRAM = """#!/py/bin/python3
 import sys
-from explorer.cli import command as main
+from explorer.cli import main
 sys.exit(main())
 """
 
