@@ -8,7 +8,6 @@ user memory on kernels it does not know. Such a task is a :class:`~.raw_task.Par
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 import drgn
 
@@ -22,6 +21,10 @@ __all__ = ("HoleWalk",)
 
 class _Stopped(Exception):
     """A list cannot be followed any further; the message says where."""
+
+
+class _TooMany(_Stopped):
+    """What is found are no tasks: to go on elsewhere would only find more of them."""
 
 
 class HoleWalk:
@@ -104,10 +107,17 @@ class HoleWalk:
             self._expect_more(count)
         return task
 
+    def add_idle(self, address: int) -> None:
+        """The idle task of a CPU, which is in no list. :raises ReadError: if nothing of it is there"""
+        try:
+            self.add(address, pid=0)
+        except _TooMany as error:
+            raise ReadError(str(error)) from error
+
     def _expect_more(self, count: int) -> None:
         found = [*self.whole, *self.partial]
         if count >= MAX_TASKS or not lie_apart(found, self._layout.task.size):
-            raise _Stopped(f"of {count} tasks, some lie within another")
+            raise _TooMany(f"of {count} tasks, some lie within another")
         self._may_be = 2 * count
 
     def _follow(self, start: int, forwards: bool, met: set[int], own: set[int]) -> None:
@@ -213,9 +223,13 @@ class HoleWalk:
             met.add(address)
             for forwards in (True, False):
                 own = set[int]()
-                # where it ends is one of the holes that were met before, from their other side
-                with suppress(_Stopped, ReadError):
+                try:
                     self._follow(address, forwards, met, own)
+                except _TooMany:
+                    self.lost = self.lost or "what the list of tasks leads to are too many to be tasks"
+                    return
+                except (_Stopped, ReadError):
+                    pass  # where it ends is one of the holes that were met before, from their other side
                 met |= own
 
     def _settle_pids(self) -> None:

@@ -198,7 +198,7 @@ class TaskReader:
             for address in self._idle_addresses():
                 if address:
                     with self._errors.guard(f"idle task 0x{address:x}", "task_struct"):
-                        walk.add(address, pid=0)
+                        walk.add_idle(address)
         except (ReadError, LookupError) as error:
             self._errors.add("idle tasks", "list of CPUs", str(error))
             self.runqueues.clear()  # some are not among them: what holds for all of them cannot be told
