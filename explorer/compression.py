@@ -293,10 +293,8 @@ def _decoded(method: Method, decoder: Any, data: bytes) -> Iterator[bytes]:
     try:
         yield from method.pieces(decoder, data)
     except (OSError, RuntimeError) as error:
-        if method in (
-            BZIP2,
-            LZ4,
-        ):  # the one raises OSError, the other RuntimeError for whatever is wrong with the data
+        # The one raises OSError, the other RuntimeError for whatever is wrong with the data.
+        if method in (BZIP2, LZ4):
             raise _DecoderError(str(error)) from error
         raise
 

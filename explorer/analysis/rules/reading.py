@@ -45,7 +45,7 @@ RULES = (
         explanation="The rules do not guess: what depends on a missing value was not judged, so that an audit without "
         "findings is not a clean bill here. On a running kernel a few such values are normal.",
         advice="nullfs-explorer snapshot lists them all under errors. Read the running kernel again, or take a "
-        "dump with more of its memory (makedumpfile -d 1).",
+        "dump with more of its memory (makedumpfile -d 23).",
         find=_find_unreadable,
     ),
 )
