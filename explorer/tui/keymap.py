@@ -7,12 +7,11 @@ import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.keys import _character_to_key, key_to_character
-
-import explorer.tui
 
 __all__ = ("DeclaredKey", "apply_keymap", "declared_keys", "keymap_complaint", "show_keys")
 
@@ -34,7 +33,7 @@ class DeclaredKey:
 
 def declared_classes() -> Iterator[type[DOMNode]]:
     """Our screens, widgets and the app, those that declare bindings."""
-    for module in pkgutil.walk_packages(explorer.tui.__path__, "explorer.tui."):
+    for module in pkgutil.walk_packages([str(Path(__file__).parent)], "explorer.tui."):
         if module.name.startswith(_NOT_OURS):
             continue
         for _, found in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):

@@ -22,8 +22,8 @@ from .test_terminal import ROOT
 
 @pytest.fixture
 def poweroff(tmp_path: Path) -> Path:
-    """The README's plugin."""
-    source = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    """The plugin of the docs."""
+    source = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "plugins.md").read_text(), re.DOTALL)
     assert source is not None
     path = tmp_path / "poweroff.py"
     path.write_text(source[1])
@@ -32,7 +32,7 @@ def poweroff(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def reported(saved: Snapshot) -> Snapshot:
-    """A snapshot with facts of the README's plugin: what it looks for is not there."""
+    """A snapshot with facts of the docs' plugin: what it looks for is not there."""
     missing = "/sbin/poweroff"
     program = KernelSetting(name="poweroff_cmd", value=missing, path=missing, found="no", target=None)
     facts = {"state": "loaded", "command": "/sbin/poweroff", "program": program.model_dump(mode="json")}
