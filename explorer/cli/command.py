@@ -112,8 +112,8 @@ def _check_first(word: str) -> None:
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="TARGET is live, a vmcore or the crash folder it is in, qemu:SOCKET, physmem:FILE, sample, a saved snapshot, "
-    "or a recording (FILE@3.4s: one of its frames). "
+    epilog="TARGET is live, a vmcore or the crash folder it is in, qemu:SOCKET, physmem:FILE, sample, "
+    "a saved snapshot, or a recording (FILE@3.4s: one of its frames). "
     "Exit codes: 0 done, 1 something was found (audit, diff, ko), 2 wrong usage or output not writable, "
     "3 target cannot be opened (or the reader crashed at once), 4 captured with errors (the output is written).",
 )
