@@ -25,8 +25,8 @@ def is_inside(path: PathRef, root: PathRef, snapshot: Snapshot) -> bool | None:
         if address == root.mount:
             return None if text is None or root.path is None else _is_below(text, root.path)
         mount = snapshot.mount_by_address.get(address)
-        if mount is None:
-            return None
+        if mount is None or mount.superblock is None:
+            return None  # a mount without it lacks its first page, and with that its parent
         if mount.parent is None:
             return False
         text, address = mount.mountpoint, mount.parent

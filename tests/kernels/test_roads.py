@@ -108,11 +108,26 @@ def test_a_vmlinux_of_another_build_is_refused_with_both_ids_unless_forced(undes
     assert "--force" in said
 
 
-def test_every_kind_of_truncated_dump_is_one_line(undescribed: Undescribed, tmp_path: Path) -> None:
+def test_a_dump_cut_before_its_memory_is_refused_in_one_line(
+    undescribed: Undescribed, tmp_path: Path
+) -> None:
     whole = (undescribed.directory / "elf").read_bytes()
-    for size in (10, 100, 5000, len(whole) // 2, len(whole) - 5000):
+    for size in (10, 100, 5000):
         (tmp_path / "cut").write_bytes(whole[:size])
         assert "cut" in refused(tmp_path / "cut")
+
+
+def test_a_dump_that_lacks_its_last_page_says_so_first_and_shows_the_rest(
+    undescribed: Undescribed, tmp_path: Path
+) -> None:
+    whole = (undescribed.directory / "elf").read_bytes()
+    (tmp_path / "cut").write_bytes(whole[:-5000])
+    snapshot = capture(str(tmp_path / "cut"))
+    assert (snapshot.errors[0].where, snapshot.errors[0].what) == ("target", "memory")
+    assert "cut off" in snapshot.errors[0].why
+    assert [task.pid for task in snapshot.tasks] == [
+        task.pid for task in capture(str(undescribed.directory / "elf")).tasks
+    ]
 
 
 def test_dwarf_that_nobody_has_is_one_line_that_says_where_to_get_it(undescribed: Undescribed) -> None:

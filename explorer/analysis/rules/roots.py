@@ -137,6 +137,8 @@ def _escapes(fs: FsStruct, snapshot: Snapshot) -> bool:
     root, pwd = fs.root, fs.pwd
     if root is None or pwd is None or fs.unstable:
         return False
+    if None in (root.placement, pwd.placement):
+        return False  # either may be one of those below
     if root.placement in _SAID_ELSEWHERE or pwd.placement in _SAID_ELSEWHERE:
         return False
     return is_inside(pwd, root, snapshot) is False
