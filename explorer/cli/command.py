@@ -153,14 +153,19 @@ def _known_errors() -> dict[type[BaseException], int]:
 
 #: What every program may expect to have, and what to say where it is missing.
 _STREAMS = (
-    ("stdin", "standard input", "<"),
     ("stdout", "standard output", ">"),
     ("stderr", "standard error", "2>"),
 )
 
 
 def _check_streams() -> None:
-    """End with exit code 2 where a daemon, or ``>&-``, closed a standard stream: the next file opened would be it."""
+    """End with exit code 2 where a daemon, or ``>&-``, closed stdout or stderr: the next file opened would be it.
+
+    A closed stdin is an empty one: few ask for it, and cron jobs and test runners have none.
+    """
+    if sys.stdin is None:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115  # it is the process's own until its end
     closed = [words for name, *words in _STREAMS if getattr(sys, name) is None]
     if not closed:
         return
