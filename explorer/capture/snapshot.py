@@ -93,7 +93,7 @@ class CaptureRequest:
             release=kernel.program.vmcoreinfo.osrelease,
             build_id=kernel.types.build_id or None,
             consistent=kernel.program.consistent,
-            notes=list(kernel.notes),
+            notes=[*filter(None, [kernel.program.cut_off]), *kernel.notes],
             missing_memory=kernel.program.missing_memory,
             cut_off=kernel.program.cut_off,
             plugins=plugins,

@@ -125,6 +125,7 @@ def test_a_dump_that_lacks_its_last_page_says_so_first_and_shows_the_rest(
     snapshot = capture(str(tmp_path / "cut"))
     assert (snapshot.errors[0].where, snapshot.errors[0].what) == ("target", "memory")
     assert "cut off" in snapshot.errors[0].why
+    assert snapshot.capture.notes[0] == snapshot.errors[0].why
     assert [task.pid for task in snapshot.tasks] == [
         task.pid for task in capture(str(undescribed.directory / "elf")).tasks
     ]
