@@ -29,7 +29,6 @@ from explorer.targets.dumps import (
     FileRanges,
     Format,
     Part,
-    as_read,
     decompress,
     dumped_ranges,
     file_errors,
@@ -364,7 +363,7 @@ def _kdump_vmcoreinfo(
     header = read_kdump_header(dump.file, name, dump.present)
     if header.cut:
         with dump.file as cut:
-            present = dump.present or as_read(cut)
+            present = dump.present or Extents.of_file(cut.fileno())
             dump.file, pages = without_missing_pages(cut, header, present, name, progress)
         if not pages:
             raise TargetError(f"{name}: cut off before its first page of memory: nothing can be read")

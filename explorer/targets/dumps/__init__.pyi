@@ -20,7 +20,6 @@ from .foreign import foreign_format as foreign_format
 from .kdump import PAGE as PAGE
 from .kdump import dumped_ranges as dumped_ranges
 from .kdump import read_kdump_header as read_kdump_header
-from .kdump_cut import as_read as as_read
 from .kdump_cut import without_missing_pages as without_missing_pages
 from .lime import read_lime as read_lime
 from .pagetable import FOUND as FOUND

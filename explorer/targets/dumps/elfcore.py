@@ -172,7 +172,7 @@ def read_elf_core(file: BinaryIO, name: str, present: Extents | None = None) -> 
     if sum(size for _, size in notes) > _MAX_NOTES_SIZE:
         raise TargetError(f"{name}: damaged: its notes claim more than {_MAX_NOTES_SIZE >> 20} MB")
     vmcoreinfo, from_qemu = _read_notes(os.pread(fd, size, offset) for offset, size in notes)
-    there = Extents([(0, file_size)]) if present is None else present
+    there = present or Extents.of_file(fd)
     stored = [_stored(segment, there) for segment in segments]
     memory = sum(segment.memory_size for segment in segments)
     left_out = sum(max(segment.memory_size - segment.file_size, 0) for segment in segments)

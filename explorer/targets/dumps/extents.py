@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
@@ -24,6 +25,11 @@ class Extents:
             else:
                 self._starts.append(first)
                 self._ends.append(end)
+
+    @classmethod
+    def of_file(cls, fd: int) -> Extents:
+        """All of a file, as it is."""
+        return cls([(0, os.fstat(fd).st_size)])
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return zip(self._starts, self._ends, strict=True)

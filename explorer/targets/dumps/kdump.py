@@ -82,7 +82,7 @@ def read_kdump_header(file: BinaryIO, name: str, present: Extents | None = None)
     """
     fd = file.fileno()
     size = os.fstat(fd).st_size
-    there = Extents([(0, size)]) if present is None else present
+    there = present or Extents.of_file(fd)
     head = os.pread(fd, _HEADER_SIZE, 0)
     if len(head) < _HEADER_SIZE:
         raise TargetError(f"{name}: truncated: a kdump header of {len(head)} bytes")

@@ -107,8 +107,3 @@ def _present_pages(fd: int, header: KdumpHeader, present: Extents) -> Iterator[t
             there = present.covers(here, here + DESCRIPTOR.size)
             if there and 0 < size <= PAGE <= offset and present.covers(offset, offset + size):
                 yield frame, data
-
-
-def as_read(file: BinaryIO) -> Extents:
-    """All of a file, as it is."""
-    return Extents([(0, os.fstat(file.fileno()).st_size)])
