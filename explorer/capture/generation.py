@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import drgn
 from drgn.helpers.linux.timekeeping import ktime_get_coarse_boottime_ns, ktime_get_coarse_real_ns
 
-from explorer.capture.memory import ErrorLog, Layout, MemoryReader, SymbolTable, is_kernel_pointer
+from explorer.capture.memory import Memory, is_kernel_pointer
 from explorer.model import Generation
 
 __all__ = ("WellKnown", "find_well_known", "read_boot_time_ns", "read_cmdline")
@@ -34,19 +34,18 @@ class WellKnown:
     """The kernel has a ``userspace_init_fs``, and it could not be read: then who owns or borrows it is not known."""
 
 
-def find_well_known(
-    reader: MemoryReader, layout: Layout, symbols: SymbolTable, errors: ErrorLog
-) -> WellKnown:
+def find_well_known(memory: Memory) -> WellKnown:
     """Detect the generation. What cannot be read is in the error log and ``None``."""
+    symbols, errors = memory.symbols, memory.errors
     generation = Generation.LEGACY
     userspace_init_fs, before = None, errors.count
     variable = symbols.symbol_address("userspace_init_fs")
     if variable is not None:
-        generation = Generation.ISOLATED if layout.has_real_fs else Generation.RFC_V1
+        generation = Generation.ISOLATED if memory.layout.has_real_fs else Generation.RFC_V1
         if generation is Generation.RFC_V1:
             userspace_init_fs = variable
         else:
-            userspace_init_fs = _read_pointer(reader, errors, variable, "userspace_init_fs")
+            userspace_init_fs = _read_pointer(memory, variable, "userspace_init_fs")
     elif symbols.symbol_address("nullfs_fs_type") is not None:
         generation = Generation.NULLFS_ROOTFS
     init_unread = errors.count > before
@@ -55,39 +54,37 @@ def find_well_known(
         generation=generation,
         init_fs=symbols.symbol_address("init_fs"),
         userspace_init_fs=userspace_init_fs,
-        knullfs=None
-        if knullfs_variable is None
-        else _read_pointer(reader, errors, knullfs_variable, "knullfs"),
+        knullfs=None if knullfs_variable is None else _read_pointer(memory, knullfs_variable, "knullfs"),
         init_unread=init_unread,
     )
 
 
-def _read_pointer(reader: MemoryReader, errors: ErrorLog, variable: int, name: str) -> int | None:
+def _read_pointer(memory: Memory, variable: int, name: str) -> int | None:
     """A pointer variable; NULL (early in boot) is ``None``, garbage an error entry."""
-    with errors.guard("kernel", name):
-        value = reader.read_u64(variable)
+    with memory.errors.guard("kernel", name):
+        value = memory.reader.read_u64(variable)
         if is_kernel_pointer(value):
             return value
         if value:
-            errors.add("kernel", name, f"0x{value:x} is no kernel pointer")
+            memory.errors.add("kernel", name, f"0x{value:x} is no kernel pointer")
     return None
 
 
-def read_cmdline(reader: MemoryReader, symbols: SymbolTable, errors: ErrorLog) -> bytes | None:
+def read_cmdline(memory: Memory) -> bytes | None:
     """The command line that /proc/cmdline shows (``saved_command_line``)."""
-    variable = symbols.symbol_address("saved_command_line")
+    variable = memory.symbols.symbol_address("saved_command_line")
     if variable is None:
-        errors.add("kernel", "cmdline", "the kernel's symbol table has no saved_command_line")
+        memory.errors.add("kernel", "cmdline", "the kernel's symbol table has no saved_command_line")
         return None
-    with errors.guard("kernel", "cmdline"):
-        return reader.read_c_string(reader.read_u64(variable), _MAX_CMDLINE)
+    with memory.errors.guard("kernel", "cmdline"):
+        return memory.reader.read_c_string(memory.reader.read_u64(variable), _MAX_CMDLINE)
     return None
 
 
-def read_boot_time_ns(prog: drgn.Program, errors: ErrorLog) -> int | None:
+def read_boot_time_ns(memory: Memory) -> int | None:
     """When the kernel booted: nanoseconds since 1970, by its own wall clock (``getboottime64()``)."""
     try:
-        return int(ktime_get_coarse_real_ns(prog)) - int(ktime_get_coarse_boottime_ns(prog))
+        return int(ktime_get_coarse_real_ns(memory.prog)) - int(ktime_get_coarse_boottime_ns(memory.prog))
     except (drgn.FaultError, LookupError, AttributeError, ValueError) as error:
-        errors.add("kernel", "boot_time", str(error))
+        memory.errors.add("kernel", "boot_time", str(error))
         return None

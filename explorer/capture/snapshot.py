@@ -19,20 +19,22 @@ from explorer.capture.kernel import KernelActivity, read_log, read_modules
 from explorer.capture.memory import (
     ErrorLog,
     Layout,
+    Memory,
     MemoryReader,
+    RawFs,
+    RawTask,
     ReadError,
+    TaskStruct,
     find_direct_map,
     is_kernel_pointer,
     probe_layout,
 )
-from explorer.capture.paths import DcacheLookup, MountTable, PathResolver
+from explorer.capture.paths import DcacheLookup, MountTable
 from explorer.capture.tasks import (
     FoundTasks,
     FsReader,
     JiffiesClock,
     KthreadReader,
-    RawFs,
-    RawTask,
     SchedulerClocks,
     StackReader,
     TaskActivity,
@@ -45,8 +47,10 @@ from explorer.targets import CrashGuard, OpenKernel, TargetError
 from explorer.targets.symbols import KernelTypes
 
 from .generation import WellKnown, find_well_known, read_boot_time_ns, read_cmdline
+from .ownership import RawKernel
 from .plugins import PluginContext, run_plugins
 from .records import RecordBuilder
+from .task_records import TaskRecords
 
 __all__ = ("CaptureProgress", "CaptureRequest", "CaptureStats", "capture_snapshot")
 
@@ -154,22 +158,21 @@ class _Capture:
         self.request = request
         self.stats = stats
         self.progress = progress
-        self.errors = ErrorLog()
+        prog, symbols = request.prog, request.symbols
+        self.errors = errors = ErrorLog()
         if request.cut_off is not None:
-            self.errors.add("target", "memory", request.cut_off)
-        self.reader = MemoryReader(request.prog)
-        self.layout = _layout_of(request.prog)
-        direct_map = find_direct_map(request.prog, self.layout, request.symbols) if request.direct else None
+            errors.add("target", "memory", request.cut_off)
+        self.reader = reader = MemoryReader(prog)
+        layout = _layout_of(prog)
+        direct_map = find_direct_map(prog, layout, symbols) if request.direct else None
         if direct_map is not None:
-            self.reader.use_direct_map(*direct_map)
+            reader.use_direct_map(*direct_map)
         if not request.direct:
-            self.reader.read_strings_exactly()
-        self.mounts = MountTable(self.reader, self.layout, self.errors)
-        self.live = not request.consistent
-        self.task_reader = TaskReader(
-            request.prog, self.reader, self.layout, request.symbols, self.errors, self.live
-        )
-        self.fs_reader = FsReader(self.reader, self.layout, self.live)
+            reader.read_strings_exactly()
+        self.memory = memory = Memory(prog, reader, layout, symbols, errors, not request.consistent)
+        self.mounts = MountTable(memory)
+        self.task_reader = TaskReader(memory)
+        self.fs_reader = FsReader(memory)
         self.fs_structs: dict[int, RawFs | None] = {}
         self.namespace_of: dict[int, int | None] = {}
         self.lookup: DcacheLookup | None = None
@@ -179,7 +182,7 @@ class _Capture:
         started, taken_at = time.perf_counter(), datetime.now(UTC)
         stats.start()
         self.request.guard.doing("it read the tasks")
-        known = find_well_known(self.reader, self.layout, self.request.symbols, self.errors)
+        known = find_well_known(self.memory)
         progress = self.progress  # not self: a circle would keep all of this until a garbage collection
         tasks = self.task_reader.read_all(lambda count: progress("tasks", count, None))
         if not tasks and self.request.cut_off is not None:
@@ -189,7 +192,7 @@ class _Capture:
         self.progress("tasks", len(tasks), len(tasks))
         stats.mark("tasks")
         self._read_fs_structs(tasks, known)
-        if self.live:
+        if self.memory.live:
             self._settle(tasks.whole)
         stats.mark("fs_structs")
         self._read_namespaces(tasks)
@@ -203,9 +206,9 @@ class _Capture:
 
     def _read_fs_structs(self, tasks: FoundTasks, known: WellKnown) -> None:
         """Every fs_struct that a task or a well-known pointer points at."""
-        held = set(map(itemgetter(RawTask._fields.index("fs")), tasks.whole.values()))
-        if self.layout.has_real_fs:
-            held.update(map(itemgetter(RawTask._fields.index("real_fs")), tasks.whole.values()))
+        held = set(map(itemgetter(TaskStruct._fields.index("fs")), tasks.whole.values()))
+        if self.memory.layout.has_real_fs:
+            held.update(map(itemgetter(TaskStruct._fields.index("real_fs")), tasks.whole.values()))
         for task in tasks.partial.values():
             held |= {task.fs or 0, task.real_fs or 0}
         held |= {known.init_fs or 0, known.userspace_init_fs or 0}
@@ -263,7 +266,7 @@ class _Capture:
             if task.nsproxy and task.nsproxy not in self.namespace_of:
                 self.namespace_of[task.nsproxy] = None
                 with self.errors.guard(task.name, "nsproxy.mnt_ns"):
-                    namespace = self.reader.read_u64(task.nsproxy + self.layout.nsproxy_mnt_ns)
+                    namespace = self.reader.read_u64(task.nsproxy + self.memory.layout.nsproxy_mnt_ns)
                     self.namespace_of[task.nsproxy] = namespace
                     self.mounts.load_namespace(namespace)
         holder_of: dict[int, int] = {}  # a handful of mounts, however many fs_structs
@@ -278,31 +281,22 @@ class _Capture:
                     self.mounts.load_namespace(mount.mnt_ns)
 
     def _task_activity(self) -> TaskActivity:
-        prog, errors = self.request.prog, self.errors
         return TaskActivity(
-            walks=WalkReader(self.reader, self.layout, errors, self.live),
-            clocks=SchedulerClocks(prog, self.reader, self.task_reader.runqueues, errors),
-            stacks=StackReader(prog, errors) if self.request.types == "dwarf" else None,
+            walks=WalkReader(self.memory),
+            clocks=SchedulerClocks(self.memory, self.task_reader.runqueues),
+            stacks=StackReader(self.memory) if self.request.types == "dwarf" else None,
         )
 
     def _build(self, tasks: FoundTasks, known: WellKnown, taken_at: datetime) -> Snapshot:
-        request = self.request
-        jiffies = JiffiesClock(request.prog, self.reader, request.symbols, self.errors)
-        kthreads = KthreadReader(self.reader, self.layout, request.symbols, jiffies, self.errors)
-        builder = RecordBuilder(
-            layout=self.layout,
-            mounts=self.mounts,
-            paths=PathResolver(self.reader, self.layout, self.mounts),
-            kthreads=kthreads,
-            reader=self.reader,
-            errors=self.errors,
-        )
+        request, memory = self.request, self.memory
+        jiffies = JiffiesClock(memory)
+        kthreads = KthreadReader(memory, jiffies)
         init_task = tasks.get(request.symbols.symbol_address("init_task") or 0)
         init_ns = self.namespace_of.get(init_task.nsproxy or 0) if init_task is not None else None
-        builder.set_context(
-            tasks, self.fs_structs, self.namespace_of, known, init_task, self._task_activity()
-        )
-        records, fs_structs = builder.build_tasks(), builder.build_fs_structs()
+        raw = RawKernel(known, tasks, self.fs_structs, self.namespace_of, init_task)
+        builder = RecordBuilder(memory, self.mounts, raw)
+        records = TaskRecords(memory, raw, builder, kthreads, self._task_activity()).build()
+        fs_structs = builder.build_fs_structs()
         self.stats.mark("records")
         snapshot = Snapshot(
             capture=Capture(
@@ -347,7 +341,7 @@ class _Capture:
         """What the kernel does with paths, and its own paths."""
         request = self.request
         request.guard.doing("it read what the kernel is doing")
-        activity = KernelActivity(request.prog, self.reader, request.symbols, self.errors, self.live)
+        activity = KernelActivity(self.memory)
         self.lookup = lookup = activity.make_lookup(self.mounts, builder)
         workqueues = activity.read_workqueues(kthreads.function, jiffies)
         snapshot.workqueues = workqueues.workqueues
@@ -358,13 +352,13 @@ class _Capture:
         )
         snapshot.settings = activity.read_settings(lookup)
         snapshot.modules = read_modules(request.symbols)
-        snapshot.log = read_log(request.prog, self.reader, request.symbols, self.errors)
+        snapshot.log = read_log(self.memory)
         self.stats.mark("kernel activity")
 
     def _kernel(self, builder: RecordBuilder, known: WellKnown, init_ns: int | None) -> Kernel:
         request = self.request
-        boot_ns = read_boot_time_ns(request.prog, self.errors)
-        cmdline = read_cmdline(self.reader, request.symbols, self.errors)
+        boot_ns = read_boot_time_ns(self.memory)
+        cmdline = read_cmdline(self.memory)
         return Kernel(
             release=request.release,
             build_id=request.build_id,

@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 
 import drgn
 
-from explorer.capture.memory import ErrorLog, MemoryReader, SymbolTable
+from explorer.capture.memory import Memory
 from explorer.capture.paths import DcacheLookup, MountTable, PathRefs, probe_dcache
 from explorer.capture.tasks import JiffiesClock
 from explorer.model import KernelSetting, Task, UserModeHelper
@@ -25,30 +25,20 @@ _T = TypeVar("_T")
 
 
 class KernelActivity:
-    """Reads the activity of one kernel, a part at a time. :param live: the kernel runs"""
+    """Reads the activity of one kernel, a part at a time."""
 
-    def __init__(
-        self,
-        prog: drgn.Program,
-        reader: MemoryReader,
-        symbols: SymbolTable,
-        errors: ErrorLog,
-        live: bool,
-    ) -> None:
-        self._prog = prog
-        self._reader = reader
-        self._symbols = symbols
-        self._errors = errors
-        self._live = live
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
 
     def _probe(self, what: str, probe: Callable[[drgn.Program], _T]) -> _T | None:
-        known = self._prog.cache.setdefault("nullfs-explorer layouts", {})
+        prog = self._memory.prog
+        known = prog.cache.setdefault("nullfs-explorer layouts", {})
         try:
             if what not in known:
-                known[what] = probe(self._prog)
+                known[what] = probe(prog)
             return cast(_T, known[what])
         except LookupError as error:
-            self._errors.add(what, "layout", str(error))
+            self._memory.errors.add(what, "layout", str(error))
             return None
 
     def make_lookup(self, mounts: MountTable, builder: PathRefs) -> DcacheLookup | None:
@@ -56,17 +46,14 @@ class KernelActivity:
         layout = self._probe("dcache", probe_dcache)
         if layout is None:
             return None
-        return DcacheLookup(
-            self._reader, layout, mounts, builder, self._symbols, self._errors, live=self._live
-        )
+        return DcacheLookup(self._memory, layout, mounts, builder)
 
     def read_workqueues(self, function: Callable[[int], str | None], jiffies: JiffiesClock) -> WorkqueueTable:
         """All workqueues. :param function: names a function"""
         layout = self._probe("workqueues", probe_workqueues)
         if layout is None:
             return WorkqueueTable([], [])
-        reader = WorkqueueReader(self._reader, layout, function, jiffies, self._errors, self._live)
-        return reader.read_all(self._symbols)
+        return WorkqueueReader(self._memory, layout, function, jiffies).read_all()
 
     def read_helpers(
         self, busy: Sequence[BusyWorker], tasks: Sequence[Task], parent_of: Callable[[int], int]
@@ -75,11 +62,10 @@ class KernelActivity:
         layout = self._probe("usermodehelpers", probe_helpers)
         if layout is None:
             return []
-        reader = HelperReader(self._reader, layout, self._symbols, self._errors)
-        return reader.read_helpers(busy, tasks, parent_of)
+        return HelperReader(self._memory, layout).read_helpers(busy, tasks, parent_of)
 
     def read_settings(self, lookup: DcacheLookup | None) -> list[KernelSetting]:
         """The kernel's own paths; none where paths cannot be looked up."""
         if lookup is None:
             return []
-        return read_settings(self._prog, self._reader, self._symbols, lookup, self._errors)
+        return read_settings(self._memory, lookup)

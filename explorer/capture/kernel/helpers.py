@@ -14,20 +14,17 @@ import drgn
 
 from explorer.capture.memory import (
     Decoder,
-    ErrorLog,
-    MemoryReader,
-    SymbolTable,
+    Memory,
     is_kernel_pointer,
     make_decoder,
     member_offset,
 )
-from explorer.model import Task, TaskKind, UserModeHelper, kernel_text
+from explorer.model import Task, TaskFlag, TaskKind, UserModeHelper, kernel_text
 
 from .workqueues import BusyWorker
 
 __all__ = ("HelperLayout", "HelperReader", "probe_helpers")
 
-_PF_FORKNOEXEC = 0x40  # include/linux/sched.h
 _MAX_ARGUMENTS = 64
 _MAX_TEXT = 4096
 _POINTER = 8
@@ -53,13 +50,11 @@ def probe_helpers(prog: drgn.Program) -> HelperLayout:
 class HelperReader:
     """Finds the helpers in flight."""
 
-    def __init__(
-        self, reader: MemoryReader, layout: HelperLayout, symbols: SymbolTable, errors: ErrorLog
-    ) -> None:
-        self._reader = reader
+    def __init__(self, memory: Memory, layout: HelperLayout) -> None:
+        self._reader = memory.reader
         self._layout = layout
-        self._errors = errors
-        self._exec_work = symbols.symbol_address("call_usermodehelper_exec_work")
+        self._errors = memory.errors
+        self._exec_work = memory.symbols.symbol_address("call_usermodehelper_exec_work")
 
     def read_helpers(
         self, busy: Sequence[BusyWorker], tasks: Sequence[Task], parent_of: Callable[[int], int]
@@ -125,4 +120,4 @@ def _before_exec(process: Task | None) -> bool | None:
     """Whether it runs no program yet; ``None`` if its flags are not there."""
     if process is None:
         return False
-    return None if process.flags is None else bool(process.flags & _PF_FORKNOEXEC)
+    return None if process.flags is None else process.has_flag(TaskFlag.FORKNOEXEC)

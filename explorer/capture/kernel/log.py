@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import drgn
 
-from explorer.capture.memory import ErrorLog, MemoryReader, ReadError, SymbolTable, make_decoder
+from explorer.capture.memory import Memory, MemoryReader, ReadError, SymbolTable, make_decoder
 from explorer.model import kernel_text
 
 __all__ = ("LOG_WORDS", "read_log", "touch_log")
@@ -44,19 +44,19 @@ class _Ring(NamedTuple):
         return (desc_id - self.tail_id) & mask <= (self.head_id - self.tail_id) & mask
 
 
-def read_log(prog: drgn.Program, reader: MemoryReader, symbols: SymbolTable, errors: ErrorLog) -> list[str]:
+def read_log(memory: Memory) -> list[str]:
     """The last of the lines that matter, at most 100, each with its time, as dmesg shows them."""
-    variable = symbols.symbol_address("prb")
+    variable = memory.symbols.symbol_address("prb")
     if variable is None:
         return []  # a kernel without CONFIG_PRINTK
     try:
-        records = _Records(prog, reader)
+        records = _Records(memory.prog, memory.reader)
     except LookupError as error:
-        errors.add("log", "layout", str(error))
+        memory.errors.add("log", "layout", str(error))
         return []
     lines: list[bytes] = []
-    with errors.guard("log", "text"):
-        lines = records.matching_lines(reader.read_u64(variable))
+    with memory.errors.guard("log", "text"):
+        lines = records.matching_lines(memory.reader.read_u64(variable))
     return [kernel_text(line) for line in lines[-_MAX_LINES:]]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import drgn
 
-from explorer.capture.memory import ErrorLog, MemoryReader, SymbolTable
+from explorer.capture.memory import Memory
 from explorer.capture.paths import DcacheLookup
 from explorer.model import KernelSetting
 
@@ -59,21 +59,15 @@ def command_path(command: bytes) -> bytes | None:
     return words[0] if words and words[0].startswith(b"/") else None
 
 
-def read_settings(
-    prog: drgn.Program,
-    reader: MemoryReader,
-    symbols: SymbolTable,
-    lookup: DcacheLookup,
-    errors: ErrorLog,
-) -> list[KernelSetting]:
+def read_settings(memory: Memory, lookup: DcacheLookup) -> list[KernelSetting]:
     """Every setting this kernel has, by name. One that cannot be read has the value ``None``."""
     found: list[KernelSetting] = []
-    for name, value in _values(reader, symbols, errors):
+    for name, value in _values(memory):
         if value is None:
             found.append(KernelSetting(name=name, value=None, path=None, found="unknown", target=None))
             continue
         if name == "core_pattern":
-            path = core_pattern_path(value, _has_core_sockets(prog))
+            path = core_pattern_path(value, _has_core_sockets(memory.prog))
         elif name in _COMMANDS:
             path = command_path(value)
         else:
@@ -82,39 +76,35 @@ def read_settings(
     return sorted(found, key=lambda setting: setting.name)
 
 
-def _values(
-    reader: MemoryReader, symbols: SymbolTable, errors: ErrorLog
-) -> Iterator[tuple[str, bytes | None]]:
+def _values(memory: Memory) -> Iterator[tuple[str, bytes | None]]:
     for name in ("core_pattern", *_COMMANDS):
-        address = symbols.symbol_address(name)
+        address = memory.symbols.symbol_address(name)
         if address is not None:
-            yield name, _string(reader, errors, name, address)
-    yield from _firmware_paths(reader, symbols, errors)
+            yield name, _string(memory, name, address)
+    yield from _firmware_paths(memory)
 
 
-def _firmware_paths(
-    reader: MemoryReader, symbols: SymbolTable, errors: ErrorLog
-) -> Iterator[tuple[str, bytes | None]]:
+def _firmware_paths(memory: Memory) -> Iterator[tuple[str, bytes | None]]:
     """``fw_path_para``, which is ``fw_path[0]`` and may hold several paths, and the built-in ones behind it."""
-    parameter = symbols.symbol_address("fw_path_para")
+    parameter = memory.symbols.symbol_address("fw_path_para")
     if parameter is not None:
-        value = _string(reader, errors, "fw_path_para", parameter)
+        value = _string(memory, "fw_path_para", parameter)
         parts = [value] if value is None else value.split(b";")
         for index, part in enumerate(parts):
             yield ("fw_path_para" if index == 0 else f"fw_path_para[{index}]"), part
-    table = symbols.symbol_address("fw_path")
+    table = memory.symbols.symbol_address("fw_path")
     if table is None:
         return
     for index in range(1, _FW_PATHS):
         name = f"fw_path[{index}]"
-        with errors.guard(f"setting {name}", "value"):
-            pointer = reader.read_u64(table + _POINTER * index)
-            yield name, _string(reader, errors, name, pointer)
+        with memory.errors.guard(f"setting {name}", "value"):
+            pointer = memory.reader.read_u64(table + _POINTER * index)
+            yield name, _string(memory, name, pointer)
 
 
-def _string(reader: MemoryReader, errors: ErrorLog, name: str, address: int) -> bytes | None:
-    with errors.guard(f"setting {name}", "value"):
-        return reader.read_c_string(address, _MAX_VALUE)
+def _string(memory: Memory, name: str, address: int) -> bytes | None:
+    with memory.errors.guard(f"setting {name}", "value"):
+        return memory.reader.read_c_string(address, _MAX_VALUE)
     return None
 
 

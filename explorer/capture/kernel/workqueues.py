@@ -15,10 +15,8 @@ import drgn
 
 from explorer.capture.memory import (
     Decoder,
-    ErrorLog,
-    MemoryReader,
+    Memory,
     ReadError,
-    SymbolTable,
     find_member,
     is_kernel_pointer,
     make_decoder,
@@ -153,27 +151,26 @@ class WorkqueueReader:
 
     def __init__(
         self,
-        reader: MemoryReader,
+        memory: Memory,
         layout: WorkqueueLayout,
         function: Callable[[int], str | None],
         jiffies: JiffiesClock,
-        errors: ErrorLog,
-        live: bool,
     ) -> None:
-        self._reader = reader
+        self._reader = memory.reader
+        self._symbols = memory.symbols
         self._layout = layout
         self._function = function
         self._jiffies = jiffies
-        self._errors = errors
-        self._attempts = _LIVE_ATTEMPTS if live else 1
+        self._errors = memory.errors
+        self._attempts = _LIVE_ATTEMPTS if memory.live else 1
         self._workqueues: dict[int, Workqueue] = {}
         self._pwqs: dict[int, Workqueue] = {}
         self._pools: dict[int, None] = {}
         self._nodes_left = _MAX_NODES
 
-    def read_all(self, symbols: SymbolTable) -> WorkqueueTable:
+    def read_all(self) -> WorkqueueTable:
         """Every workqueue in the kernel's list; what could not be read is in the error log."""
-        head = symbols.symbol_address("workqueues")
+        head = self._symbols.symbol_address("workqueues")
         if head is None:
             self._errors.add("workqueues", "list", "the kernel's symbol table has no workqueues")
             return WorkqueueTable([], [])

@@ -96,13 +96,26 @@ class Decoder:
     value for every field asked for, in the order asked; ``None`` for a member this kernel has not.
     """
 
-    __slots__ = ("_missing", "_pick", "_slots", "_struct", "base", "members", "name", "size", "span")
+    __slots__ = (
+        "_missing",
+        "_pick",
+        "_slots",
+        "_struct",
+        "base",
+        "fields",
+        "members",
+        "name",
+        "size",
+        "span",
+    )
 
-    def __init__(self, type_: drgn.Type, found: Sequence[Member | None]) -> None:
+    def __init__(self, type_: drgn.Type, found: Sequence[Member | None], fields: Sequence[str]) -> None:
         present = sorted((m.offset, i) for i, m in enumerate(found) if m is not None)
         if not present:
             raise LayoutError(f"{type_.type_name()} has none of the members wanted")
         self.name = type_.type_name()
+        #: What the values are called, in the order they are given.
+        self.fields = tuple(fields)
         self.size = drgn.sizeof(type_)
         self.base = present[0][0]
         #: Of every field: where it lies from the start of the structure, and how it is read by itself.
@@ -165,9 +178,12 @@ class Decoder:
 Wanted = str | tuple[str, ...]
 
 
-def make_decoder(prog: drgn.Program, type_name: str, *wanted: Wanted) -> Decoder:
+def make_decoder(
+    prog: drgn.Program, type_name: str, *wanted: Wanted, fields: Sequence[str] | None = None
+) -> Decoder:
     """A decoder of ``struct type_name`` for the members wanted.
 
+    :param fields: what to call their values, if not as they are spelled
     :raises LayoutError: if a member without a leading ``?`` is missing, or is an array where a number is wanted, or not
         one where one is
     """
@@ -184,7 +200,8 @@ def make_decoder(prog: drgn.Program, type_name: str, *wanted: Wanted) -> Decoder
             what = member.type.type_name()
             raise LayoutError(f"this kernel's struct {type_name} has {what} for {designators[0]}")
         found.append(member)
-    return Decoder(type_, found)
+    names = (spelling if isinstance(spelling, str) else spelling[0] for spelling in wanted)
+    return Decoder(type_, found, fields or [name.removeprefix("?").removesuffix("[]") for name in names])
 
 
 def member_offset(prog: drgn.Program, type_name: str, *designators: str) -> int:

@@ -20,8 +20,18 @@ from .decode import (
     member_offset,
     optional_offset,
 )
+from .structures import (
+    INLINE_NAME,
+    RawFs,
+    RawKthread,
+    RawMount,
+    RawSuperBlock,
+    RawWorker,
+    TaskStruct,
+    decoder_of,
+)
 
-__all__ = ("INLINE_NAME", "Layout", "probe_layout")
+__all__ = ("Layout", "probe_layout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +39,7 @@ class Layout:
     """Every layout the capture needs, probed once per open kernel."""
 
     task: Decoder
-    """flags, pid, tgid, comm, fs, real_fs, tasks.next, tasks.prev, thread_node.next, thread_node.prev,
-    signal, real_parent, nsproxy, state, exit_state, worker_private, start_time, nameidata, on_cpu, cpu,
-    exec_start, last_arrival"""
+    """Gives a :class:`~.structures.TaskStruct`."""
     task_tgid: Decoder
     """tgid"""
     task_nameidata: int
@@ -41,14 +49,13 @@ class Layout:
     nsproxy_mnt_ns: int
     cred_user_ns: int
     fs_struct: Decoder
-    """users, seq, umask, in_exec, root.mnt, root.dentry, pwd.mnt, pwd.dentry"""
+    """Gives a :class:`~.structures.RawFs`."""
     dentry: Decoder
     """d_parent, name length, name pointer, inline name, d_hash.pprev, d_op"""
     dentry_inline_name: int
     dentry_operations_dname: int
     mount: Decoder
-    """mnt_parent, mnt_mountpoint, mnt_root, mnt_sb, mnt_flags, mnt_devname, mnt_ns, mnt_id, mnt_id_unique,
-    overmount, rb_right, rb_left, mnt_list.next"""
+    """Gives a :class:`~.structures.RawMount`."""
     mount_vfsmount: int
     mount_node: int | None
     """Offset of ``mnt_node`` (rb-tree of a namespace's mounts, since 6.8); ``None`` where it is a list."""
@@ -61,12 +68,12 @@ class Layout:
     anonymous_when: int
     """The value of the anonymous marker that means an anonymous namespace."""
     super_block: Decoder
-    """s_magic, s_type, s_subtype"""
+    """Gives a :class:`~.structures.RawSuperBlock`."""
     fstype_name: int
     kthread: Decoder
-    """threadfn, data, full_name"""
+    """Gives a :class:`~.structures.RawKthread`."""
     worker: Decoder
-    """current_func, current_pwq, last_func, desc, rescue_wq, current_start"""
+    """Gives a :class:`~.structures.RawWorker`."""
     pwq_wq: int
     workqueue_name: Member
     nameidata: Decoder
@@ -75,68 +82,6 @@ class Layout:
     has_real_fs: bool
 
 
-def _task_decoder(prog: drgn.Program) -> Decoder:
-    return make_decoder(
-        prog,
-        "task_struct",
-        "flags",
-        "pid",
-        "tgid",
-        "comm[]",
-        "fs",
-        "?real_fs",  # 7.3: "fs: add real_fs"; what the task owns
-        "tasks.next",
-        "tasks.prev",
-        "thread_node.next",
-        "thread_node.prev",
-        "signal",
-        "real_parent",
-        "nsproxy",
-        "__state",
-        "exit_state",
-        "worker_private",
-        "start_boottime",
-        "nameidata",
-        "?on_cpu",
-        "?thread_info.cpu",
-        "?se.exec_start",
-        "?sched_info.last_arrival",  # with CONFIG_SCHED_INFO only
-        "real_cred",
-    )
-
-
-def _mount_decoder(prog: drgn.Program) -> Decoder:
-    return make_decoder(
-        prog,
-        "mount",
-        "mnt_parent",
-        "mnt_mountpoint",
-        "mnt.mnt_root",
-        "mnt.mnt_sb",
-        "mnt.mnt_flags",
-        "mnt_devname",
-        "mnt_ns",
-        "mnt_id",
-        "?mnt_id_unique",  # 6.8
-        "?overmount",  # 6.16
-        "?mnt_node.rb_right",  # 6.8: mounts of a namespace in an rb-tree; a list before
-        "?mnt_node.rb_left",
-        "mnt_list.next",
-    )
-
-
-_FS_STRUCT: tuple[Wanted, ...] = (
-    ("users.counter", "users.refcount.refs.counter", "users"),
-    ("seq.seqcount.seqcount.sequence", "seq.seqcount.sequence"),  # seqlock_t since 6.17
-    "umask",
-    "in_exec",
-    "root.mnt",
-    "root.dentry",
-    "pwd.mnt",
-    "pwd.dentry",
-)
-#: Where a dentry keeps a name that is short enough: in a union shortname_store since 6.14.
-INLINE_NAME = ("d_shortname.string[]", "d_shortname", "d_iname")
 _DENTRY: tuple[Wanted, ...] = (
     "d_parent",
     "d_name.len",
@@ -145,14 +90,6 @@ _DENTRY: tuple[Wanted, ...] = (
     "d_hash.pprev",
     "d_op",
 )
-_WORKER = (
-    "current_func",
-    "current_pwq",
-    "last_func",
-    "desc[]",
-    "rescue_wq",
-    "?current_start",
-)  # the last: 7.x
 _NAMEIDATA = ("path.mnt", "path.dentry", "root.mnt", "root.dentry", "flags", "name")
 
 
@@ -185,7 +122,7 @@ def probe_layout(prog: drgn.Program) -> Layout:
     # 6.19 and later say so in a flag.
     flagged = namespace.has_member("is_anon")
     return Layout(
-        task=_task_decoder(prog),
+        task=decoder_of(prog, TaskStruct),
         task_tgid=make_decoder(prog, "task_struct", "tgid"),
         task_nameidata=member_offset(prog, "task_struct", "nameidata"),
         task_tasks=member_offset(prog, "task_struct", "tasks"),
@@ -193,11 +130,11 @@ def probe_layout(prog: drgn.Program) -> Layout:
         signal_thread_head=member_offset(prog, "signal_struct", "thread_head"),
         cred_user_ns=member_offset(prog, "cred", "user_ns"),
         nsproxy_mnt_ns=member_offset(prog, "nsproxy", "mnt_ns"),
-        fs_struct=make_decoder(prog, "fs_struct", *_FS_STRUCT),
+        fs_struct=decoder_of(prog, RawFs),
         dentry=make_decoder(prog, "dentry", *_DENTRY),
         dentry_inline_name=member_offset(prog, "dentry", *INLINE_NAME[1:]),
         dentry_operations_dname=member_offset(prog, "dentry_operations", "d_dname"),
-        mount=_mount_decoder(prog),
+        mount=decoder_of(prog, RawMount),
         mount_vfsmount=member_offset(prog, "mount", "mnt"),
         mount_node=mount_node,
         mount_list=member_offset(prog, "mount", "mnt_list"),
@@ -206,10 +143,10 @@ def probe_layout(prog: drgn.Program) -> Layout:
         namespace_list=member_offset(prog, "mnt_namespace", "list") if mount_node is None else None,
         has_anonymous_marker=flagged or find_member(namespace, *_NAMESPACE_ID) is not None,
         anonymous_when=1 if flagged else 0,
-        super_block=make_decoder(prog, "super_block", "s_magic", "s_type", "s_subtype"),
+        super_block=decoder_of(prog, RawSuperBlock),
         fstype_name=member_offset(prog, "file_system_type", "name"),
-        kthread=make_decoder(prog, "kthread", "threadfn", "data", "?full_name"),
-        worker=make_decoder(prog, "worker", *_WORKER),
+        kthread=decoder_of(prog, RawKthread),
+        worker=decoder_of(prog, RawWorker),
         pwq_wq=member_offset(prog, "pool_workqueue", "wq"),
         workqueue_name=_workqueue_name(prog),
         nameidata=make_decoder(prog, "nameidata", *_NAMEIDATA),

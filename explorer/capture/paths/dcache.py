@@ -16,10 +16,8 @@ import drgn
 from explorer.capture.memory import (
     INLINE_NAME,
     Decoder,
-    ErrorLog,
-    MemoryReader,
+    Memory,
     ReadError,
-    SymbolTable,
     is_kernel_pointer,
     make_decoder,
     member_offset,
@@ -115,29 +113,17 @@ class _At(NamedTuple):
 
 
 class DcacheLookup:
-    """Looks paths up from init's root. Every directory is listed once.
+    """Looks paths up from init's root. Every directory is listed once; of a kernel that runs, again if it changed."""
 
-    :param live: the kernel runs: a list that changed underfoot is walked again
-    """
-
-    def __init__(
-        self,
-        reader: MemoryReader,
-        layout: DcacheLayout,
-        mounts: MountTable,
-        builder: PathRefs,
-        symbols: SymbolTable,
-        errors: ErrorLog,
-        live: bool = False,
-    ) -> None:
-        self._reader = reader
+    def __init__(self, memory: Memory, layout: DcacheLayout, mounts: MountTable, builder: PathRefs) -> None:
+        self._reader = memory.reader
         self._layout = layout
         self._mounts = mounts
         self._builder = builder
-        self._errors = errors
-        self._attempts = _LIVE_ATTEMPTS if live else 1
+        self._errors = memory.errors
+        self._attempts = _LIVE_ATTEMPTS if memory.live else 1
         self._root = None if builder.init_root is None else _At(*builder.init_root)
-        self._complete = {symbols.symbol_address(name) for name in _COMPLETE} - {None}
+        self._complete = {memory.symbols.symbol_address(name) for name in _COMPLETE} - {None}
         self._lookups: dict[int, int] = {}
         self._children: dict[int, list[_Node]] = {}
         self._mounted: dict[_At, int] | None = None

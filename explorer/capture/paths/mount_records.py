@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from explorer.capture.memory import ErrorLog, is_kernel_pointer
+from explorer.capture.memory import ErrorLog, RawMount, is_kernel_pointer
 from explorer.model import Mount, MountNamespace, kernel_text
 
-from .mounts import MountTable, RawMount
+from .mounts import MountTable
 from .resolve import PathResolver
 
 __all__ = ("MountRecords",)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from explorer.capture.memory import ErrorLog, Layout, MemoryReader, ReadError, is_kernel_pointer, lie_apart
+from explorer.capture.memory import Memory, RawMount, RawSuperBlock, ReadError, is_kernel_pointer, lie_apart
 from explorer.model import Attachment
 
-__all__ = ("MNT_CURSOR", "MNT_UMOUNT", "MountTable", "RawMount", "RawNamespace", "SuperBlock")
+__all__ = ("MNT_CURSOR", "MNT_UMOUNT", "MountTable", "RawNamespace", "SuperBlock")
 
 #: include/linux/mount.h
 MNT_UMOUNT = 0x8000000
@@ -22,30 +22,6 @@ _MAX_STACK = 4096
 _MAX_PASSED = 2 * _MAX_MOUNTS  # in all namespaces: each once, and once more for those on a root
 _STEP = 1024  # mounts, and each time they have doubled: a look at whether they can be
 _MAX_NAME = 4096
-
-
-class RawMount(NamedTuple):
-    """A ``struct mount`` as it was read; ``None`` for what is not there, and for what this kernel has not."""
-
-    address: int
-    parent: int | None
-    mountpoint: int | None
-    root: int | None
-    superblock: int | None
-    flags: int | None
-    devname: int | None
-    mnt_ns: int | None
-    id: int | None
-    unique_id: int | None
-    overmount: int | None
-    rb_right: int | None
-    rb_left: int | None
-    list_next: int | None
-
-    @property
-    def name(self) -> str:
-        """How error entries call it."""
-        return f"mount {'?' if self.id is None else self.id} (0x{self.address:x})"
 
 
 class RawNamespace(NamedTuple):
@@ -68,10 +44,11 @@ class SuperBlock(NamedTuple):
 class MountTable:
     """All mounts met so far, by address. What cannot be read is not tried twice."""
 
-    def __init__(self, reader: MemoryReader, layout: Layout, errors: ErrorLog) -> None:
-        self._reader = reader
-        self._layout = layout
-        self._errors = errors
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._reader = memory.reader
+        self._layout = memory.layout
+        self._errors = memory.errors
         self._failed: dict[int, str] = {}
         self._superblocks: dict[int, SuperBlock | None] = {}
         self._strings: dict[int, bytes] = {}
@@ -108,14 +85,12 @@ class MountTable:
         if address in self._failed:
             raise ReadError(self._failed[address])
         try:
-            values, unread, why = self._reader.read_members(self._layout.mount, address)
+            mount = self._memory.read_structure(
+                self._layout.mount, RawMount, address, lambda mount: mount.name
+            )
         except ReadError as error:
             self._failed[address] = str(error)
             raise
-        mount = RawMount(address, *values)
-        if why is not None:
-            members = ", ".join(RawMount._fields[1 + index] for index in unread)
-            self._errors.add(mount.name, members, why)
         if len(self.mounts) >= self._may_be:
             self._expect_more()
         self.mounts[address] = mount
@@ -143,10 +118,9 @@ class MountTable:
 
     def _read_superblock(self, address: int) -> SuperBlock:
         where = f"superblock 0x{address:x}"
-        (magic, fs_type, subtype), unread, why = self._reader.read_members(self._layout.super_block, address)
-        if why is not None:
-            members = ", ".join(("s_magic", "s_type", "s_subtype")[index] for index in unread)
-            self._errors.add(where, members, why)
+        _, magic, fs_type, subtype = self._memory.read_structure(
+            self._layout.super_block, RawSuperBlock, address, lambda _: where
+        )
         name = None
         if fs_type is not None and subtype is not None:
             with self._errors.guard(where, "s_type"):

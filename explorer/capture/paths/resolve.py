@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from explorer.capture.memory import Layout, MemoryReader, ReadError, is_kernel_pointer
+from explorer.capture.memory import Memory, RawMount, ReadError, is_kernel_pointer
 from explorer.model import PathRef
 
-from .mounts import MountTable, RawMount
+from .mounts import MountTable
 
 __all__ = ("PathRefs", "PathResolver")
 
@@ -46,9 +46,9 @@ class _Dentry(NamedTuple):
 class PathResolver:
     """Resolves paths of one kernel; every dentry is read once, and every prefix walked once (while they are few)."""
 
-    def __init__(self, reader: MemoryReader, layout: Layout, mounts: MountTable) -> None:
-        self._reader = reader
-        self._layout = layout
+    def __init__(self, memory: Memory, mounts: MountTable) -> None:
+        self._reader = memory.reader
+        self._layout = memory.layout
         self._mounts = mounts
         self._dentries: dict[int, _Dentry] = {}
         self._operations: dict[int, bool] = {}

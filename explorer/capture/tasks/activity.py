@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from explorer.capture.memory import AnyTask
 from explorer.model import StackFrame
 
 from .clocks import SchedulerClocks
-from .raw_task import AnyTask
 from .stacks import StackReader
 from .walks import WalkReader
 

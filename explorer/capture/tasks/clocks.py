@@ -11,9 +11,7 @@ from typing import NamedTuple
 
 import drgn
 
-from explorer.capture.memory import Decoder, ErrorLog, MemoryReader, ReadError, SymbolTable, make_decoder
-
-from .raw_task import AnyTask
+from explorer.capture.memory import AnyTask, Decoder, Memory, ReadError, make_decoder
 
 __all__ = ("JiffiesClock", "SchedulerClocks")
 
@@ -46,20 +44,19 @@ class SchedulerClocks:
     :param runqueues: CPU -> address of its ``struct rq``
     """
 
-    def __init__(
-        self, prog: drgn.Program, reader: MemoryReader, runqueues: dict[int, int], errors: ErrorLog
-    ) -> None:
+    def __init__(self, memory: Memory, runqueues: dict[int, int]) -> None:
         self._clocks: dict[int | None, _Clock] = {}
         self._now = 0
         try:
-            decoder = _rq_decoder(prog)
+            decoder = _rq_decoder(memory.prog)
         except LookupError as error:
-            errors.add("scheduler", "clocks", str(error))
+            memory.errors.add("scheduler", "clocks", str(error))
             return
         read: dict[int, tuple[int, int, int]] = {}
         for cpu, address in runqueues.items():
-            with errors.guard(f"CPU {cpu}", "rq.clock"):
-                clock, clock_task, curr = decoder.decode(reader.read(address + decoder.base, decoder.span))
+            with memory.errors.guard(f"CPU {cpu}", "rq.clock"):
+                data = memory.reader.read(address + decoder.base, decoder.span)
+                clock, clock_task, curr = decoder.decode(data)
                 read[cpu] = clock, clock_task, curr
                 self._now = max(self._now, clock)
         if len(read) < len(runqueues):
@@ -86,19 +83,17 @@ class SchedulerClocks:
 class JiffiesClock:
     """``jiffies`` now, and how many make a second (``HZ`` is in no variable: a tick's length is)."""
 
-    def __init__(
-        self, prog: drgn.Program, reader: MemoryReader, symbols: SymbolTable, errors: ErrorLog
-    ) -> None:
+    def __init__(self, memory: Memory) -> None:
         self._now: int | None = None
         self.hz: int | None = None
         try:
-            address = symbols.symbol_address("jiffies")
+            address = memory.symbols.symbol_address("jiffies")
             if address is None:
                 raise LookupError("the kernel's symbol table has no jiffies")
-            self._now = reader.read_u64(address)
-            self.hz = _read_hz(prog)
+            self._now = memory.reader.read_u64(address)
+            self.hz = _read_hz(memory.prog)
         except (LookupError, AttributeError, ReadError, drgn.FaultError) as error:
-            errors.add("kernel", "jiffies", str(error))
+            memory.errors.add("kernel", "jiffies", str(error))
 
     def seconds_since(self, start: int | None) -> float | None:
         """Seconds since a value of ``jiffies``; ``None`` for one that is missing."""

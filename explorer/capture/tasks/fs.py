@@ -7,35 +7,14 @@ seen one state.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any, NamedTuple
 
-from explorer.capture.memory import PAGE, Layout, MemoryReader, ReadError
+from explorer.capture.memory import PAGE, Memory, RawFs, ReadError, new_raw_fs
 
-__all__ = ("FsReader", "RawFs")
+__all__ = ("FsReader",)
 
 _LIVE_ATTEMPTS = 16
 _MAX_USERS = 1 << 23  # twice PID_MAX_LIMIT
 _SEQ = 2  # of a RawFs: from there on, a writer is counted
-
-
-class RawFs(NamedTuple):
-    """The members of an ``fs_struct``, ``None`` where memory is not there; ``root_mnt`` and ``pwd_mnt`` are
-    ``struct vfsmount *``."""
-
-    address: int
-    users: int | None
-    seq: int | None
-    umask: int | None
-    in_exec: int | None
-    root_mnt: int | None
-    root_dentry: int | None
-    pwd_mnt: int | None
-    pwd_dentry: int | None
-    unstable: bool
-
-
-_new_raw_fs: Callable[[tuple[Any, ...]], RawFs] = partial(tuple.__new__, RawFs)
 
 
 def _checked(fs: RawFs) -> RawFs:
@@ -47,13 +26,13 @@ def _checked(fs: RawFs) -> RawFs:
 
 
 class FsReader:
-    """Reads fs_structs. :param live: the kernel runs: read until two reads in a row agree"""
+    """Reads fs_structs. Of a kernel that runs, until two reads in a row agree."""
 
-    def __init__(self, reader: MemoryReader, layout: Layout, live: bool) -> None:
-        self._reader = reader
-        self._decoder = layout.fs_struct
-        self._read_fs = reader.record_reader(layout.fs_struct, _new_raw_fs, tail=(False,))
-        self._live = live
+    def __init__(self, memory: Memory) -> None:
+        self._reader = memory.reader
+        self._decoder = memory.layout.fs_struct
+        self._read_fs = memory.reader.record_reader(self._decoder, new_raw_fs, tail=(False,))
+        self._live = memory.live
 
     def read_fs(self, address: int) -> RawFs:
         """One fs_struct. :raises ReadError: if it cannot be read"""
@@ -79,7 +58,7 @@ class FsReader:
             try:
                 if page is not None and offset <= behind:
                     values = pick((*unpack(page, offset), None, address, False))
-                    found[address] = _checked(_new_raw_fs(values))
+                    found[address] = _checked(new_raw_fs(values))
                 else:
                     found[address] = self.read_fs(address)
             except ReadError as error:
@@ -91,7 +70,7 @@ class FsReader:
         """What is there of one that could not be read at once."""
         try:
             values, unread = self._reader.recover_members(self._decoder, address, error)
-            return _checked(_new_raw_fs((address, *values, False))) if unread else None
+            return _checked(new_raw_fs((address, *values, False))) if unread else None
         except ReadError:
             return None
 

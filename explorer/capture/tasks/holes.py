@@ -1,7 +1,7 @@
 """Tasks of a kernel whose memory is not all there: what its list, from both ends, and the table of pids lead to.
 
 A ``task_struct`` is larger than a page, and a dump can lack any of its pages: makedumpfile drops some that it takes for
-user memory on kernels it does not know. Such a task is a :class:`~.raw_task.PartialTask`. Mirrors
+user memory on kernels it does not know. Such a task is a :data:`~explorer.capture.memory.PartialTask`. Mirrors
 ``for_each_process_thread()`` and ``next_tgid()`` of fs/proc/base.c.
 """
 
@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import drgn
+from explorer.capture.memory import (
+    AnyTask,
+    Memory,
+    PartialTask,
+    RawTask,
+    ReadError,
+    is_kernel_pointer,
+    lie_apart,
+)
 
-from explorer.capture.memory import ErrorLog, Layout, MemoryReader, ReadError, is_kernel_pointer, lie_apart
-
+from .found import MAX_TASKS
 from .pidtable import for_each_pid_task
-from .raw_task import MAX_TASKS, AnyTask, PartialTask, RawTask
 
 __all__ = ("HoleWalk",)
 
@@ -34,18 +40,11 @@ class HoleWalk:
     cannot be: the table of pids has every task that the list has.
     """
 
-    def __init__(
-        self,
-        prog: drgn.Program,
-        reader: MemoryReader,
-        layout: Layout,
-        errors: ErrorLog,
-        read_task: Callable[[int], RawTask],
-    ) -> None:
-        self._prog = prog
-        self._reader = reader
-        self._layout = layout
-        self._errors = errors
+    def __init__(self, memory: Memory, read_task: Callable[[int], RawTask]) -> None:
+        self._memory = memory
+        self._reader = memory.reader
+        self._layout = memory.layout
+        self._errors = memory.errors
         self._read_task = read_task
         self._why: dict[int, str] = {}
         self._may_be = 1024
@@ -74,7 +73,7 @@ class HoleWalk:
             self._errors.add("tasks", "list", reason)
         before = self._errors.count
         try:
-            for pid, address in for_each_pid_task(self._prog, self._reader, self._errors):
+            for pid, address in for_each_pid_task(self._memory):
                 self._from_table(pid, address)
         except (_Stopped, ReadError) as error:
             self._errors.add("tasks", "table of pids", str(error))
@@ -242,10 +241,8 @@ class HoleWalk:
 
     def report(self) -> None:
         """An entry for each task: which of its members are not there."""
+        decoder = self._layout.task
         for address, task in sorted(self.partial.items()):
-            members = (name for name, value, member in self._fields(task) if value is None and member)
-            self._errors.add(task.name, ", ".join(members), self._why[address])
-
-    def _fields(self, task: PartialTask) -> list[tuple[str, object, object]]:
-        """Name, value, and what this kernel has of it, of every member."""
-        return list(zip(PartialTask._fields[1:], task[1:], self._layout.task.members, strict=True))
+            members = zip(decoder.fields, task[1:], decoder.members, strict=True)
+            unread = (name for name, value, member in members if value is None and member)
+            self._errors.add(task.name, ", ".join(unread), self._why[address])

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from explorer.capture.memory import ErrorLog, Layout, MemoryReader, ReadError, SymbolTable, function_name
+from explorer.capture.memory import AnyTask, Memory, RawKthread, RawWorker, ReadError, function_name
 from explorer.model import Kthread, TaskKind, kernel_text
 
 from .clocks import JiffiesClock
-from .raw_task import AnyTask
 
 __all__ = ("KthreadReader",)
 
@@ -30,21 +29,15 @@ class KthreadInfo:
 class KthreadReader:
     """Reads kthreads of one kernel. Functions and workqueue names are looked up once each."""
 
-    def __init__(
-        self,
-        reader: MemoryReader,
-        layout: Layout,
-        symbols: SymbolTable,
-        jiffies: JiffiesClock,
-        errors: ErrorLog,
-    ) -> None:
-        self._reader = reader
-        self._layout = layout
-        self._symbols = symbols
+    def __init__(self, memory: Memory, jiffies: JiffiesClock) -> None:
+        self._memory = memory
+        self._reader = memory.reader
+        self._layout = memory.layout
+        self._symbols = memory.symbols
+        self._errors = memory.errors
         self._jiffies = jiffies
-        self._errors = errors
-        self._worker_thread = symbols.symbol_address("worker_thread")
-        self._rescuer_thread = symbols.symbol_address("rescuer_thread")
+        self._worker_thread = memory.symbols.symbol_address("worker_thread")
+        self._rescuer_thread = memory.symbols.symbol_address("rescuer_thread")
         self._functions: dict[int, str | None] = {}
         self._workqueues: dict[int, str] = {}
 
@@ -53,13 +46,12 @@ class KthreadReader:
         if not task.worker_private:
             return None  # the idle task of a CPU on old kernels has no struct kthread
         try:
-            (threadfn, private, full_name), unread, why = self._reader.read_members(
-                self._layout.kthread, task.worker_private
+            _, threadfn, private, full_name = self._memory.read_structure(
+                self._layout.kthread, RawKthread, task.worker_private, lambda _: task.name
             )
         except ReadError as error:
             self._errors.add(task.name, "kthread", str(error))
             return KthreadInfo(None, None)
-        self._missing(task, ("threadfn", "data", "full_name"), unread, why)
         values: dict[str, str | float | None] = dict.fromkeys(Kthread.model_fields)
         values["threadfn"] = self.function(threadfn or 0)
         values["module"] = self._module(threadfn or 0)
@@ -72,12 +64,6 @@ class KthreadReader:
                 self._read_worker(task, private, kind, values)
         return KthreadInfo(kind, Kthread.build(values))
 
-    def _missing(
-        self, task: AnyTask, names: tuple[str, ...], unread: tuple[int, ...], why: str | None
-    ) -> None:
-        if why is not None:
-            self._errors.add(task.name, ", ".join(names[index] for index in unread), why)
-
     def _kind(self, threadfn: int) -> TaskKind:
         # threadfn is NULL for kthreadd: it must not equal a symbol that is missing.
         if threadfn and threadfn == self._worker_thread:
@@ -89,10 +75,9 @@ class KthreadReader:
     def _read_worker(
         self, task: AnyTask, worker: int, kind: TaskKind, values: dict[str, str | float | None]
     ) -> None:
-        members, unread, why = self._reader.read_members(self._layout.worker, worker)
-        names = ("current_func", "current_pwq", "last_func", "desc", "rescue_wq", "current_start")
-        self._missing(task, names, unread, why)
-        current_func, current_pwq, last_func, desc, rescue_wq, start = members
+        _, current_func, current_pwq, last_func, desc, rescue_wq, start = self._memory.read_structure(
+            self._layout.worker, RawWorker, worker, lambda _: task.name
+        )
         values["current_func"] = self.function(current_func or 0)
         values["last_func"] = self.function(last_func or 0)
         if current_func is None:

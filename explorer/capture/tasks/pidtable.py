@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import drgn
 
-from explorer.capture.memory import ErrorLog, MemoryReader, ReadError, member_offset
+from explorer.capture.memory import Memory, ReadError, member_offset
 from explorer.targets.symbols import IdrError, for_each_idr_item
 
 __all__ = ("for_each_pid_task",)
@@ -18,13 +18,13 @@ __all__ = ("for_each_pid_task",)
 _MAX_PIDS = 1 << 20
 
 
-def for_each_pid_task(
-    prog: drgn.Program, reader: MemoryReader, errors: ErrorLog
-) -> Iterator[tuple[int, int]]:
+def for_each_pid_task(memory: Memory) -> Iterator[tuple[int, int]]:
     """Pid and address of every ``task_struct`` in the initial namespace; what cannot be read is in ``errors``.
 
     :raises ReadError: where the table itself is damaged, or leads to more than can be
     """
+
+    prog, reader, errors = memory.prog, memory.reader, memory.errors
 
     def unreadable(fault: drgn.FaultError) -> None:
         errors.add("tasks", "table of pids", str(fault))

@@ -10,11 +10,9 @@ from itertools import islice
 
 import drgn
 
-from explorer.capture.memory import ErrorLog, is_kernel_pointer
+from explorer.capture.memory import AnyTask, Memory, is_kernel_pointer
 from explorer.model import StackFrame
 from explorer.targets import TargetError, drgn_errors
-
-from .raw_task import AnyTask
 
 __all__ = ("StackReader", "relative_source")
 
@@ -27,9 +25,9 @@ _ANCHOR = "kernel/sched/core.c"
 class StackReader:
     """Unwinds stacks with drgn."""
 
-    def __init__(self, prog: drgn.Program, errors: ErrorLog) -> None:
-        self._prog = prog
-        self._errors = errors
+    def __init__(self, memory: Memory) -> None:
+        self._prog = memory.prog
+        self._errors = memory.errors
 
     def read_stack(self, task: AnyTask) -> list[StackFrame] | None:
         """The kernel frames, innermost first; ``None``, with an error entry, if they cannot be unwound."""

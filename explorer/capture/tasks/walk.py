@@ -7,24 +7,21 @@ itself costs nothing. Mirrors ``for_each_process_thread()`` and ``idle_task()``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any
 
 import drgn
 
 from explorer.capture.memory import (
-    ErrorLog,
-    Layout,
-    MemoryReader,
+    Memory,
+    RawTask,
     ReadError,
-    SymbolTable,
     find_member,
     is_kernel_pointer,
     lie_apart,
+    new_raw_task,
 )
 
+from .found import MAX_TASKS, FoundTasks
 from .holes import HoleWalk
-from .raw_task import MAX_TASKS, FoundTasks, RawTask
 
 __all__ = ("TaskReader",)
 
@@ -33,9 +30,6 @@ _LIVE_ATTEMPTS = 8
 _STEP = 1024  # tasks between two looks at how many there are
 
 Progress = Callable[[int], None]
-
-
-_new_raw_task: Callable[[tuple[Any, ...]], RawTask] = partial(tuple.__new__, RawTask)
 
 
 class _ListBroken(Exception):
@@ -47,27 +41,16 @@ class _ListChanged(Exception):
 
 
 class TaskReader:
-    """Reads the tasks of one kernel.
+    """Reads the tasks of one kernel. Of a kernel that runs, a list that changed underfoot is walked again."""
 
-    :param live: the kernel runs while it is read: a list that changed underfoot is walked again
-    """
-
-    def __init__(
-        self,
-        prog: drgn.Program,
-        reader: MemoryReader,
-        layout: Layout,
-        symbols: SymbolTable,
-        errors: ErrorLog,
-        live: bool,
-    ) -> None:
-        self._prog = prog
-        self._reader = reader
-        self._layout = layout
-        self._symbols = symbols
-        self._errors = errors
-        self._live = live
-        self._read_task = reader.record_reader(layout.task, _new_raw_task)
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._reader = memory.reader
+        self._layout = memory.layout
+        self._symbols = memory.symbols
+        self._errors = memory.errors
+        self._live = memory.live
+        self._read_task = memory.reader.record_reader(memory.layout.task, new_raw_task)
         self._progress: Progress = lambda count: None
         self.found: dict[int, RawTask] = {}  # so far
         self.runqueues: dict[int, int] = {}
@@ -86,7 +69,7 @@ class TaskReader:
             self._errors.add("tasks", "all", "the kernel's symbol table has no init_task")
             return FoundTasks({}, {}, "the kernel's symbol table has no init_task")
         broken = self._walk_forward(init_task)
-        walk = HoleWalk(self._prog, self._reader, self._layout, self._errors, self._read_task)
+        walk = HoleWalk(self._memory, self._read_task)
         if broken:
             walk.walk(init_task, broken)
         else:
@@ -206,7 +189,7 @@ class TaskReader:
     def _idle_addresses(self) -> Iterator[int]:
         runqueues = self._required("runqueues")
         offsets = self._required("__per_cpu_offset")
-        idle = find_member(self._prog.type("struct rq"), "idle")
+        idle = find_member(self._memory.prog.type("struct rq"), "idle")
         if idle is None:
             raise LookupError("struct rq has no idle")
         for cpu in self._possible_cpus():
@@ -219,7 +202,7 @@ class TaskReader:
         # nr_cpu_ids is a variable only where more than one CPU is possible.
         address = self._symbols.symbol_address("nr_cpu_ids")
         count = self._reader.read_u32(address) if address is not None else _MAX_CPUS
-        mask_size = drgn.sizeof(self._prog.type("struct cpumask"))
+        mask_size = drgn.sizeof(self._memory.prog.type("struct cpumask"))
         mask = int.from_bytes(self._reader.read(self._required("__cpu_possible_mask"), mask_size), "little")
         if not 0 < count <= _MAX_CPUS:
             raise ReadError(f"nr_cpu_ids is {count}")

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from explorer.capture.memory import ErrorLog, Layout, MemoryReader, ReadError, is_kernel_pointer
-
-from .raw_task import AnyTask
+from explorer.capture.memory import AnyTask, Memory, ReadError, is_kernel_pointer
 
 __all__ = ("RawWalk", "WalkReader")
 
@@ -36,13 +34,13 @@ class RawWalk(NamedTuple):
 
 
 class WalkReader:
-    """Reads path walks. :param live: the kernel runs: a walk that has ended meanwhile is none"""
+    """Reads path walks. Of a kernel that runs, a walk that has ended meanwhile is none."""
 
-    def __init__(self, reader: MemoryReader, layout: Layout, errors: ErrorLog, live: bool) -> None:
-        self._reader = reader
-        self._layout = layout
-        self._errors = errors
-        self._live = live
+    def __init__(self, memory: Memory) -> None:
+        self._reader = memory.reader
+        self._layout = memory.layout
+        self._errors = memory.errors
+        self._live = memory.live
 
     def read_walk(self, task: AnyTask) -> RawWalk | None:
         """The walk of a task whose ``nameidata`` is not NULL; ``None``, with an error entry, if unreadable."""

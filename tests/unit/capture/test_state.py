@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from explorer.capture.tasks.raw_task import state_letter
+from explorer.capture.tasks.found import state_letter
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""One kernel as the capture reads it: what nearly every part of it needs, in one piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import drgn
+
+from .decode import Decoder
+from .layout import Layout
+from .reader import ErrorLog, MemoryReader
+from .symbols import SymbolTable
+
+__all__ = ("Memory",)
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The memory of one kernel, and how to read it."""
+
+    prog: drgn.Program
+    reader: MemoryReader
+    layout: Layout
+    symbols: SymbolTable
+    errors: ErrorLog
+    live: bool
+    """The kernel runs while it is read: what changed underfoot is read again."""
+
+    def read_structure(
+        self, decoder: Decoder, structure: Callable[..., _T], address: int, name: Callable[[_T], str]
+    ) -> _T:
+        """A structure, whole or in part: members that are not there are ``None``, and an error entry says which.
+
+        :param structure: what ``decoder`` gives the fields of, one of :mod:`.structures`
+        :param name: how error entries call it
+        :raises ReadError: if nothing of it is there
+        """
+        values, unread, why = self.reader.read_members(decoder, address)
+        found = structure(address, *values)
+        if why is not None:
+            self.errors.add(name(found), ", ".join(decoder.fields[index] for index in unread), why)
+        return found

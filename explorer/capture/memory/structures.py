@@ -1,0 +1,184 @@
+"""The kernel's structures as the capture reads them: of each member its name here, its type, and its spellings there.
+
+One list for both: the decoder that :mod:`.layout` makes of a structure gives the values in the order of its fields. A
+field without a spelling is none of the kernel's. Members are probed, never versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Generic, NamedTuple, Never, TypeVar, get_args, get_origin, get_type_hints
+
+import drgn
+
+from .decode import Decoder, make_decoder
+
+__all__ = (
+    "INLINE_NAME",
+    "AnyTask",
+    "PartialTask",
+    "RawFs",
+    "RawKthread",
+    "RawMount",
+    "RawSuperBlock",
+    "RawTask",
+    "RawWorker",
+    "TaskStruct",
+    "decoder_of",
+    "new_raw_fs",
+    "new_raw_task",
+)
+
+#: ``None`` where a part of a structure may not be there, ``Never`` where all of it is.
+Gap = TypeVar("Gap", bound=None, covariant=True)
+
+
+class TaskStruct(NamedTuple, Generic[Gap]):
+    """The members of a ``task_struct`` (include/linux/sched.h); pointers as numbers, NULL as 0.
+
+    ``None`` is what this kernel has not, and of a :data:`PartialTask` what is not there.
+    """
+
+    address: int
+    flags: Annotated[int | Gap, "flags"]
+    pid: Annotated[int | Gap, "pid"]
+    tgid: Annotated[int | Gap, "tgid"]
+    comm: Annotated[bytes | Gap, "comm[]"]
+    fs: Annotated[int | Gap, "fs"]
+    real_fs: Annotated[int | None, "?real_fs"]  # 7.3: "fs: add real_fs"; what the task owns
+    tasks_next: Annotated[int | Gap, "tasks.next"]
+    tasks_prev: Annotated[int | Gap, "tasks.prev"]
+    thread_next: Annotated[int | Gap, "thread_node.next"]
+    thread_prev: Annotated[int | Gap, "thread_node.prev"]
+    signal: Annotated[int | Gap, "signal"]
+    real_parent: Annotated[int | Gap, "real_parent"]
+    nsproxy: Annotated[int | Gap, "nsproxy"]
+    state: Annotated[int | Gap, "__state"]
+    exit_state: Annotated[int | Gap, "exit_state"]
+    worker_private: Annotated[int | Gap, "worker_private"]
+    start_time: Annotated[int | Gap, "start_boottime"]
+    nameidata: Annotated[int | Gap, "nameidata"]
+    on_cpu: Annotated[int | None, "?on_cpu"]
+    cpu: Annotated[int | None, "?thread_info.cpu"]
+    exec_start: Annotated[int | None, "?se.exec_start"]
+    last_arrival: Annotated[int | None, "?sched_info.last_arrival"]  # with CONFIG_SCHED_INFO only
+    real_cred: Annotated[int | Gap, "real_cred"]
+
+    @property
+    def name(self) -> str:
+        """How error entries call it."""
+        return f"task {'?' if self.pid is None else self.pid} (0x{self.address:x})"
+
+
+RawTask = TaskStruct[Never]
+PartialTask = TaskStruct[None]
+AnyTask = RawTask | PartialTask
+
+new_raw_task: Callable[[tuple[Any, ...]], RawTask] = partial(tuple.__new__, TaskStruct)
+
+
+class RawFs(NamedTuple):
+    """The members of an ``fs_struct`` (include/linux/fs_struct.h), ``None`` where memory is not there."""
+
+    address: int
+    users: Annotated[int | None, "users.counter", "users.refcount.refs.counter", "users"]
+    seq: Annotated[
+        int | None, "seq.seqcount.seqcount.sequence", "seq.seqcount.sequence"
+    ]  # seqlock_t since 6.17
+    umask: Annotated[int | None, "umask"]
+    in_exec: Annotated[int | None, "in_exec"]
+    root_mnt: Annotated[int | None, "root.mnt"]
+    """``struct vfsmount *``, as ``pwd_mnt``."""
+    root_dentry: Annotated[int | None, "root.dentry"]
+    pwd_mnt: Annotated[int | None, "pwd.mnt"]
+    pwd_dentry: Annotated[int | None, "pwd.dentry"]
+    unstable: bool
+    """On a live kernel: it was changed each time it was read."""
+
+
+new_raw_fs: Callable[[tuple[Any, ...]], RawFs] = partial(tuple.__new__, RawFs)
+
+
+class RawMount(NamedTuple):
+    """A ``struct mount`` (fs/mount.h); ``None`` for what is not there, and for what this kernel has not."""
+
+    address: int
+    parent: Annotated[int | None, "mnt_parent"]
+    mountpoint: Annotated[int | None, "mnt_mountpoint"]
+    root: Annotated[int | None, "mnt.mnt_root"]
+    superblock: Annotated[int | None, "mnt.mnt_sb"]
+    flags: Annotated[int | None, "mnt.mnt_flags"]
+    devname: Annotated[int | None, "mnt_devname"]
+    mnt_ns: Annotated[int | None, "mnt_ns"]
+    id: Annotated[int | None, "mnt_id"]
+    unique_id: Annotated[int | None, "?mnt_id_unique"]  # 6.8
+    overmount: Annotated[int | None, "?overmount"]  # 6.16
+    rb_right: Annotated[
+        int | None, "?mnt_node.rb_right"
+    ]  # 6.8: an rb-tree of mounts in a namespace, a list before
+    rb_left: Annotated[int | None, "?mnt_node.rb_left"]
+    list_next: Annotated[int | None, "mnt_list.next"]
+
+    @property
+    def name(self) -> str:
+        """How error entries call it."""
+        return f"mount {'?' if self.id is None else self.id} (0x{self.address:x})"
+
+
+class RawSuperBlock(NamedTuple):
+    """A ``struct super_block`` (include/linux/fs.h)."""
+
+    address: int
+    s_magic: Annotated[int | None, "s_magic"]
+    s_type: Annotated[int | None, "s_type"]
+    s_subtype: Annotated[int | None, "s_subtype"]
+
+
+class RawKthread(NamedTuple):
+    """A ``struct kthread`` (kernel/kthread.c)."""
+
+    address: int
+    threadfn: Annotated[int | None, "threadfn"]
+    data: Annotated[int | None, "data"]
+    full_name: Annotated[int | None, "?full_name"]
+
+
+class RawWorker(NamedTuple):
+    """A ``struct worker`` (kernel/workqueue_internal.h)."""
+
+    address: int
+    current_func: Annotated[int | None, "current_func"]
+    current_pwq: Annotated[int | None, "current_pwq"]
+    last_func: Annotated[int | None, "last_func"]
+    desc: Annotated[bytes | None, "desc[]"]
+    rescue_wq: Annotated[int | None, "rescue_wq"]
+    current_start: Annotated[int | None, "?current_start"]  # 7.x
+
+
+#: Where a dentry keeps a name that is short enough: in a union shortname_store since 6.14.
+INLINE_NAME = ("d_shortname.string[]", "d_shortname", "d_iname")
+
+
+def decoder_of(prog: drgn.Program, structure: type[Any]) -> Decoder:
+    """What decodes ``struct NAME`` into the fields of a structure, but for those that have no spelling.
+
+    :raises LookupError: if this kernel lacks what is not marked with ``?``
+    """
+    hints = get_type_hints(structure, include_extras=True)
+    spelled = {
+        field: get_args(hints[field])[1:]
+        for field in structure._fields
+        if get_origin(hints[field]) is Annotated
+    }
+    return make_decoder(prog, _NAMES[structure], *spelled.values(), fields=tuple(spelled))
+
+
+_NAMES: dict[type[Any], str] = {
+    TaskStruct: "task_struct",
+    RawFs: "fs_struct",
+    RawMount: "mount",
+    RawSuperBlock: "super_block",
+    RawKthread: "kthread",
+    RawWorker: "worker",
+}

@@ -1,0 +1,232 @@
+"""The records of tasks: of those that were read whole, and of those of which a part is not there.
+
+Of the latter every value that would need what is missing is ``None``, and never a guess.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter, itemgetter
+
+from explorer.capture.memory import AnyTask, Memory, PartialTask, RawTask, TaskStruct
+from explorer.capture.tasks import (
+    PF_IDLE,
+    PF_IO_OR_USER_WORKER,
+    PF_KTHREAD,
+    KthreadReader,
+    RawWalk,
+    TaskActivity,
+    state_letter,
+)
+from explorer.model import Generation, Kthread, Owner, Task, TaskKind, Walk, kernel_text
+
+from .ownership import RawKernel
+from .records import RecordBuilder
+
+__all__ = ("TaskRecords",)
+
+_PF_SPECIAL = PF_IDLE | PF_IO_OR_USER_WORKER | PF_KTHREAD
+_PID_AND_ADDRESS = itemgetter(TaskStruct._fields.index("pid"), TaskStruct._fields.index("address"))
+_build_task = Task.builder()
+
+
+class TaskRecords:
+    """Makes them. :param records: who makes those of paths"""
+
+    def __init__(
+        self,
+        memory: Memory,
+        raw: RawKernel,
+        records: RecordBuilder,
+        kthreads: KthreadReader,
+        activity: TaskActivity,
+    ) -> None:
+        self._reader = memory.reader
+        self._layout = memory.layout
+        self._errors = memory.errors
+        self._found = raw.tasks
+        self._known = raw.known
+        self._namespace_of = raw.namespace_of
+        self._ownership = records.ownership
+        self._records = records
+        self._kthreads = kthreads
+        self._activity = activity
+        # A hundred thousand tasks have a few names and states.
+        self._comms: dict[bytes, str] = {}
+        self._states: dict[tuple[int, int], str] = {}
+
+    def build(self) -> list[Task]:
+        """All tasks, by pid, then address."""
+        build = self._whole
+        tasks = [build(raw) for raw in sorted(self._found.whole.values(), key=_PID_AND_ADDRESS)]
+        if self._found.partial:
+            tasks += map(self._partial, self._found.partial.values())
+            tasks.sort(key=attrgetter("pid", "address"))
+        return tasks
+
+    def _whole(self, raw: RawTask) -> Task:
+        # Runs once for every task of a large machine: what most tasks do not need is not asked for.
+        known, ownership = self._known, self._ownership
+        flags, fs, real_fs, nameidata = raw.flags, raw.fs, raw.real_fs, raw.nameidata
+        parent = self._found.whole.get(raw.real_parent)
+        kind: TaskKind | None
+        if flags & _PF_SPECIAL or raw.tgid <= 1 or parent is None or parent.flags & PF_KTHREAD:
+            kind, kthread = self._kind(raw)
+        else:
+            kind, kthread = TaskKind.USER, None
+        owned = fs if real_fs is None else real_fs
+        walk, in_init = (None, False) if not nameidata else self._read_walk(raw)
+        borrowing: bool | None
+        borrowing = in_init if real_fs is None else fs != real_fs and fs == known.userspace_init_fs
+        if known.init_unread and fs != real_fs:
+            borrowing = None
+        private = owned in ownership.plainly_private
+        return _build_task(
+            {
+                "address": raw.address,
+                "pid": raw.pid,
+                "tgid": raw.tgid,
+                "ppid": parent.tgid if parent is not None else self._parent_tgid(raw),
+                "comm": self._comms.get(raw.comm) or self._comm(raw.comm),
+                "kind": kind,
+                "state": self._states.get((raw.state, raw.exit_state))
+                or self._state(raw.state, raw.exit_state),
+                "flags": flags,
+                "fs": fs or None,
+                "real_fs": real_fs or None,
+                "borrowing": borrowing,
+                "owner": Owner.PRIVATE if private else ownership.owner(owned),
+                "mnt_ns": self._namespace_of.get(raw.nsproxy),
+                "user_ns": None if private else self._user_ns(raw, owned),
+                "start_time": raw.start_time,
+                "kthread": kthread,
+                "walk": None if walk is None else self._walk(raw, walk, in_init),
+                "waiting_s": self._activity.clocks.waiting_s(raw),
+                "stack": self._activity.read_stack(raw) if borrowing or nameidata else None,
+            }
+        )
+
+    def _partial(self, raw: PartialTask) -> Task:
+        # Its missing members have an error entry already.
+        owned = self._ownership.owned_fs(raw)
+        kind, kthread = self._partial_kind(raw)
+        walk = None if not raw.nameidata else self._activity.walks.read_walk(raw)
+        borrowing = self._borrows(raw, None if walk is None else walk.in_init)
+        in_init = bool(borrowing) and self._known.generation is Generation.RFC_V1
+        stateless = raw.state is None or raw.exit_state is None
+        clockless = None in (raw.cpu, raw.on_cpu, raw.exec_start)
+        return _build_task(
+            {
+                "address": raw.address,
+                "pid": raw.pid,
+                "tgid": raw.tgid,
+                "ppid": self._parent_tgid(raw),
+                "comm": None if raw.comm is None else self._comm(raw.comm),
+                "kind": kind,
+                "state": None if stateless else self._state(raw.state or 0, raw.exit_state or 0),
+                "flags": raw.flags,
+                "fs": raw.fs or None,
+                "real_fs": raw.real_fs or None,
+                "borrowing": borrowing,
+                "owner": None if owned is None else self._ownership.owner(owned),
+                "mnt_ns": self._namespace_of.get(raw.nsproxy or 0),
+                "user_ns": None if not owned or raw.flags is None else self._user_ns(raw, owned),
+                "start_time": raw.start_time,
+                "kthread": kthread,
+                "walk": None if walk is None else self._walk(raw, walk, in_init),
+                "waiting_s": None if clockless else self._activity.clocks.waiting_s(raw),
+                "stack": self._activity.read_stack(raw) if borrowing or raw.nameidata else None,
+            }
+        )
+
+    def _comm(self, comm: bytes) -> str:
+        text = self._comms[comm] = kernel_text(comm.split(b"\0", 1)[0])
+        return text
+
+    def _state(self, state: int, exit_state: int) -> str:
+        letter = self._states[state, exit_state] = state_letter(state, exit_state)
+        return letter
+
+    def _read_walk(self, raw: RawTask) -> tuple[RawWalk | None, bool]:
+        """The walk of a task, and whether it has ``LOOKUP_IN_INIT``, where a kernel knows that."""
+        walk = self._activity.walks.read_walk(raw)
+        return walk, walk is not None and self._known.generation is Generation.RFC_V1 and walk.in_init
+
+    def _borrows(self, raw: PartialTask, in_init: bool | None) -> bool | None:
+        """Whether it borrows ``userspace_init_fs``: by what it looks up with (7.3), or by its walk's flag (rfc-v1)."""
+        known = self._known
+        if known.generation is Generation.RFC_V1:
+            return False if raw.nameidata == 0 else in_init
+        if known.generation is not Generation.ISOLATED:
+            return False
+        if raw.fs is None or raw.real_fs is None or known.userspace_init_fs is None:
+            return False if raw.fs is not None and raw.fs == raw.real_fs else None
+        return raw.fs != raw.real_fs and raw.fs == known.userspace_init_fs
+
+    def _user_ns(self, raw: AnyTask, owned: int) -> int | None:
+        """Asked only where it tells something: two tasks with one fs_struct must agree in it."""
+        if self._ownership.sharers[owned] < 2 or raw.real_cred is None:
+            return None
+        if (raw.flags or 0) & (PF_KTHREAD | PF_IDLE):
+            return None
+        with self._errors.guard(raw.name, "real_cred.user_ns"):
+            return self._reader.read_u64(raw.real_cred + self._layout.cred_user_ns)
+        return None
+
+    def _parent_tgid(self, raw: AnyTask) -> int | None:
+        """``real_parent->tgid``; the parent may not be among the tasks found (reaped, or not there)."""
+        parent = self._found.get(raw.real_parent)
+        if parent is not None or raw.real_parent is None:
+            return None if parent is None else parent.tgid
+        with self._errors.guard(raw.name, "real_parent"):
+            [tgid], _, _ = self._reader.read_members(self._layout.task_tgid, raw.real_parent)
+            return int(tgid)
+        return None
+
+    def _kind(self, raw: RawTask) -> tuple[TaskKind | None, Kthread | None]:
+        flags = raw.flags
+        if not raw.pid or flags & PF_IDLE:
+            return TaskKind.IDLE, None
+        if raw.tgid == 1:
+            return TaskKind.INIT, None
+        if flags & PF_KTHREAD:
+            info = self._kthreads.read_kthread(raw)
+            return (TaskKind.KTHREAD, None) if info is None else (info.kind, info.kthread)
+        if flags & PF_IO_OR_USER_WORKER:
+            return TaskKind.IO_WORKER, None
+        return self._user_kind(raw), None
+
+    def _partial_kind(self, raw: PartialTask) -> tuple[TaskKind | None, Kthread | None]:
+        flags = raw.flags
+        if raw.pid == 0:
+            return TaskKind.IDLE, None
+        if raw.tgid == 1:
+            return TaskKind.INIT, None
+        if flags is None or raw.tgid is None:
+            return None, None
+        if flags & PF_IDLE:
+            return TaskKind.IDLE, None
+        if flags & PF_KTHREAD:
+            info = None if raw.worker_private is None else self._kthreads.read_kthread(raw)
+            return (None, None) if info is None else (info.kind, info.kthread)
+        if flags & PF_IO_OR_USER_WORKER:
+            return TaskKind.IO_WORKER, None
+        return self._user_kind(raw), None
+
+    def _user_kind(self, raw: AnyTask) -> TaskKind | None:
+        """Of a user's task that is not PID 1's: who its parent is decides; ``None`` if that is not there."""
+        parent = self._found.get(raw.real_parent)
+        if parent is None:
+            return None if raw.real_parent is None or self._found.lost else TaskKind.USER
+        if parent.tgid == 1:
+            return TaskKind.USER
+        if parent.flags is None:
+            return None
+        return TaskKind.USERMODEHELPER if parent.flags & PF_KTHREAD else TaskKind.USER
+
+    def _walk(self, task: AnyTask, raw: RawWalk, in_init: bool) -> Walk:
+        """A path walk; ``nd->root`` is NULL until the walk needs it."""
+        where, path_ref = f"{task.name} walk", self._records.path_ref
+        root = path_ref(where, raw.root_mnt, raw.root_dentry) if raw.root_mnt else None
+        start = path_ref(where, raw.mnt, raw.dentry) if raw.mnt else None
+        path = None if raw.path is None else kernel_text(raw.path)
+        return Walk(path=path, root=root, start=start, in_init=in_init)

@@ -1,0 +1,67 @@
+"""The tasks that were found, whole or in part, and what their flags and states mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from explorer.capture.memory import AnyTask, PartialTask, RawTask
+from explorer.model import TaskFlag
+
+__all__ = (
+    "MAX_TASKS",
+    "PF_IDLE",
+    "PF_IO_OR_USER_WORKER",
+    "PF_KTHREAD",
+    "FoundTasks",
+    "state_letter",
+)
+
+# As plain numbers: they are asked of every task of a large machine.
+PF_IDLE = TaskFlag.IDLE.value
+PF_IO_OR_USER_WORKER = TaskFlag.IO_WORKER.value | TaskFlag.USER_WORKER.value
+PF_KTHREAD = TaskFlag.KTHREAD.value
+#: PID_MAX_LIMIT on 64 bits: no kernel has more threads.
+MAX_TASKS = 4 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class FoundTasks:
+    """The tasks of one kernel, by address."""
+
+    whole: dict[int, RawTask]
+    partial: dict[int, PartialTask]
+    """Those of which something is not there."""
+    lost: str | None
+    """Why there may be more; ``None`` if there cannot be."""
+
+    def __len__(self) -> int:
+        return len(self.whole) + len(self.partial)
+
+    def get(self, address: int | None) -> AnyTask | None:
+        """The task at an address, if it was found."""
+        return None if address is None else self.whole.get(address) or self.partial.get(address)
+
+    def all(self) -> Iterator[AnyTask]:
+        """Every task that was found."""
+        yield from self.whole.values()
+        yield from self.partial.values()
+
+
+# include/linux/sched.h and fs/proc/array.c, unchanged in their values from 6.1 to 7.3.
+_TASK_REPORT = 0x7F
+_TASK_IDLE = 0x402  # TASK_UNINTERRUPTIBLE | TASK_NOLOAD
+_TASK_RTLOCK_WAIT = 0x1000
+_TASK_FROZEN = 0x8000
+_UNINTERRUPTIBLE = 0x2
+_STATE_LETTERS = "RSDTtXZPI"
+
+
+def state_letter(state: int, exit_state: int) -> str:
+    """The letter that /proc/PID/stat shows; mirrors ``__task_state_index()`` of include/linux/sched.h."""
+    report = (state | exit_state) & _TASK_REPORT
+    if state == _TASK_IDLE:
+        return "I"
+    if state & (_TASK_RTLOCK_WAIT | _TASK_FROZEN):
+        report = _UNINTERRUPTIBLE
+    return _STATE_LETTERS[report.bit_length()]
