@@ -26,6 +26,16 @@ __all__ = ("TaskRecords",)
 
 _PF_SPECIAL = PF_IDLE | PF_IO_OR_USER_WORKER | PF_KTHREAD
 _PID_AND_ADDRESS = itemgetter(TaskStruct._fields.index("pid"), TaskStruct._fields.index("address"))
+#: At once what :meth:`TaskRecords._whole` needs: attributes of a hundred thousand tuples cost as much as reading them.
+_pick = itemgetter(
+    *map(
+        TaskStruct._fields.index,
+        (
+            "address", "flags", "pid", "tgid", "comm", "fs", "real_fs", "real_parent", "nsproxy", "state",
+            "exit_state", "start_time", "nameidata",
+        ),
+    )
+)  # fmt: skip
 _build_task = Task.builder()
 
 
@@ -66,10 +76,13 @@ class TaskRecords:
     def _whole(self, raw: RawTask) -> Task:
         # Runs once for every task of a large machine: what most tasks do not need is not asked for.
         known, ownership = self._known, self._ownership
-        flags, fs, real_fs, nameidata = raw.flags, raw.fs, raw.real_fs, raw.nameidata
-        parent = self._found.whole.get(raw.real_parent)
+        (
+            address, flags, pid, tgid, name, fs, real_fs, real_parent, nsproxy, state_bits, exit_state, start_time,
+            nameidata,
+        ) = _pick(raw)  # fmt: skip
+        parent = self._found.whole.get(real_parent)
         kind: TaskKind | None
-        if flags & _PF_SPECIAL or raw.tgid <= 1 or parent is None or parent.flags & PF_KTHREAD:
+        if flags & _PF_SPECIAL or tgid <= 1 or parent is None or parent.flags & PF_KTHREAD:
             kind, kthread = self._kind(raw)
         else:
             kind, kthread = TaskKind.USER, None
@@ -80,24 +93,29 @@ class TaskRecords:
         if known.init_unread and fs != real_fs:
             borrowing = None
         private = owned in ownership.plainly_private
+        comm = self._comms.get(name)
+        if comm is None:
+            comm = self._comm(name)
+        state = self._states.get((state_bits, exit_state))
+        if state is None:
+            state = self._state(state_bits, exit_state)
         return _build_task(
             {
-                "address": raw.address,
-                "pid": raw.pid,
-                "tgid": raw.tgid,
+                "address": address,
+                "pid": pid,
+                "tgid": tgid,
                 "ppid": parent.tgid if parent is not None else self._parent_tgid(raw),
-                "comm": self._comms.get(raw.comm) or self._comm(raw.comm),
+                "comm": comm,
                 "kind": kind,
-                "state": self._states.get((raw.state, raw.exit_state))
-                or self._state(raw.state, raw.exit_state),
+                "state": state,
                 "flags": flags,
                 "fs": fs or None,
                 "real_fs": real_fs or None,
                 "borrowing": borrowing,
                 "owner": Owner.PRIVATE if private else ownership.owner(owned),
-                "mnt_ns": self._namespace_of.get(raw.nsproxy),
+                "mnt_ns": self._namespace_of.get(nsproxy),
                 "user_ns": None if private else self._user_ns(raw, owned),
-                "start_time": raw.start_time,
+                "start_time": start_time,
                 "kthread": kthread,
                 "walk": None if walk is None else self._walk(raw, walk, in_init),
                 "waiting_s": self._activity.clocks.waiting_s(raw),
