@@ -83,7 +83,7 @@ class KthreadWorkerReader:
         layout = self._probe()
         if layout is None:
             return None
-        with self._memory.errors.guard(task.name, "kthread_worker"):
+        with self._memory.errors.guard_newer(task.name, "kthread_worker"):
             worker = self._read(layout, address)
             if worker.task not in (0, task.address):  # 0: it has not begun to run
                 raise ReadError(f"0x{address:x} is served by another task")
@@ -110,14 +110,14 @@ class KthreadWorkerReader:
     def _current(self, layout: _Layout, task: AnyTask, work: int) -> int | None:
         if not work:
             return 0
-        with self._memory.errors.guard(task.name, "kthread_worker.current_work"):
+        with self._memory.errors.guard_newer(task.name, "kthread_worker.current_work"):
             [func] = layout.work.decode(self._memory.reader.read(work + layout.work.base, layout.work.span))
             return int(func)
         return None
 
     def _count(self, task: AnyTask, name: str, head: int) -> int | None:
         """Entries of a list, whatever they are in."""
-        with self._memory.errors.guard(task.name, f"kthread_worker.{name}"):
+        with self._memory.errors.guard_newer(task.name, f"kthread_worker.{name}"):
             for _ in range(_LIVE_ATTEMPTS - 1 if self._memory.live else 0):
                 try:
                     return self._walk(name, head)
