@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import Finding, KernelSetting, Reference, Severity, Snapshot, Task, task_name
-from explorer.plugin import Plugin
-from explorer.plugins._common import task_reference
+from explorer.plugin import (
+    Finding,
+    KernelSetting,
+    Plugin,
+    Reference,
+    Severity,
+    Snapshot,
+    Task,
+    task_name,
+    task_reference,
+)
 
 __all__ = ("core_pattern", "dumping_findings", "dumps_to_socket", "is_dumping")
 

@@ -13,29 +13,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from explorer.model import (
+from explorer.plugin import (
     Address,
+    Expectation,
     Finding,
+    GuardedFacts,
     KernelText,
+    KernelWord,
     Owner,
     PathRef,
     Placement,
+    Plugin,
+    PluginKernel,
+    Reading,
     Record,
     Reference,
     Severity,
     Snapshot,
-)
-from explorer.plugin import Expectation, KernelWord, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
-    GuardedFacts,
-    Reading,
+    Speaks,
     everywhere,
     for_each_list_entry,
     incomplete,
+    make_path,
     pointer_text,
     walkers,
 )
-from explorer.plugins._superblocks import make_path
 
 if TYPE_CHECKING:
     import drgn

@@ -12,21 +12,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from explorer.model import (
+from explorer.plugin import (
     Address,
+    Expectation,
     Finding,
+    GuardedFacts,
     KernelText,
     Owner,
     PathRef,
     Placement,
+    Plugin,
+    PluginKernel,
+    Reading,
     Record,
     Reference,
     Severity,
     Snapshot,
+    Speaks,
+    everywhere,
+    for_each_mount,
+    for_each_super_block,
+    incomplete,
+    is_in_namespace,
+    pointer_text,
+    walkers,
 )
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import GuardedFacts, Reading, everywhere, incomplete, pointer_text, walkers
-from explorer.plugins._superblocks import for_each_mount, for_each_super_block, is_in_namespace
 
 if TYPE_CHECKING:
     import drgn

@@ -18,33 +18,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from explorer.model import (
+from explorer.plugin import (
     Address,
+    Expectation,
     Finding,
     Generation,
+    GuardedFacts,
     HexInt,
     KernelText,
     Owner,
     PathRef,
     Placement,
+    Plugin,
+    PluginKernel,
+    Reading,
     Record,
     Reference,
     Severity,
     Snapshot,
-    task_name,
-)
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
-    GuardedFacts,
-    Reading,
+    Speaks,
     for_each_list_entry,
+    for_each_net_state,
     function_name,
     incomplete,
+    isolates,
     pointer_text,
+    spoken_for,
+    task_name,
     task_reference,
 )
-from explorer.plugins._net import for_each_net_state
-from explorer.plugins._stacks import isolates, spoken_for
 
 if TYPE_CHECKING:
     import drgn

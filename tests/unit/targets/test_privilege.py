@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer import plugin as plugin_module
+from explorer.plugin import declare as plugin_module
 from explorer.plugin import load_plugins
 from explorer.targets.privilege import runs_for_another_user
 from explorer.targets.symbols import typecache

@@ -23,7 +23,8 @@ from explorer.model import (
     task_name,
     task_reference,
 )
-from explorer.plugin import Expectation, Facts, Plugin, PluginKernel
+
+from .declare import Expectation, Facts, Plugin, PluginKernel
 
 if TYPE_CHECKING:
     import drgn
@@ -41,7 +42,6 @@ __all__ = (
     "function_name",
     "incomplete",
     "pointer_text",
-    "task_reference",
     "walkers",
 )
 

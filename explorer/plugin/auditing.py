@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import Finding, Generation, Severity, Snapshot, Task, task_name
-from explorer.plugin import Plugin
-from explorer.plugins._common import task_reference
+from explorer.model import Finding, Generation, Severity, Snapshot, Task, task_name, task_reference
+
+from .declare import Plugin
 
 __all__ = ("borrowers_in", "frame_in", "isolates", "spoken_for")
 
