@@ -19,7 +19,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from explorer.plugin import (
+    UNSEEN,
     Address,
+    DeadPlace,
     Expectation,
     Finding,
     Generation,
@@ -54,7 +56,14 @@ if TYPE_CHECKING:
 __all__ = ("PLUGIN", "Export", "NfsdFacts", "Server")
 
 _MODULE = "nfsd"
-_DEAD = (Placement.DETACHED, Placement.NULLFS, Placement.NULLFS_NS_ROOT, Placement.FAILFS)
+_DEAD_EXPORT = DeadPlace(
+    "DEAD-EXPORT",
+    Severity.HIGH,
+    means="The filesystem was unmounted lazily below the export: clients go on writing to a tree that nobody else "
+    "can see, and it cannot be freed.",
+    do="exportfs -f empties the cache: the next request gets what the exported path names now.",
+    among=UNSEEN,
+)
 _CACHE_VALID, _CACHE_NEGATIVE = 1 << 0, 1 << 1
 _WORK_PENDING = 1
 _MAX_BUCKETS = 65_536
@@ -217,21 +226,10 @@ def audit(snapshot: Snapshot, facts: NfsdFacts) -> Iterator[Finding]:
 
 
 def _served(export: Export) -> Iterator[Finding]:
-    path = export.path
-    if not export.usable or path is None or path.placement not in _DEAD:
-        return
-    yield PLUGIN.finding(
-        "DEAD-EXPORT",
-        Severity.HIGH,
-        f"the export of {path.fstype}:{path.path} to {export.client} is on a mount that is {path.placement.value}",
-        [
-            Reference(kind="plugin", address=export.address, label=f"nfsd export to {export.client}"),
-            Reference(kind="mount", address=path.mount, label=f"{path.fstype}:{path.path}"),
-        ],
-        means="The filesystem was unmounted lazily below the export: clients go on writing to a tree that nobody else "
-        "can see, and it cannot be freed.",
-        do="exportfs -f empties the cache: the next request gets what the exported path names now.",
-    )
+    if export.usable and export.path is not None:
+        reference = Reference(kind="plugin", address=export.address, label=f"nfsd export to {export.client}")
+        subject = f"the export of {export.path.fstype}:{export.path.path} to {export.client} is on"
+        yield from _DEAD_EXPORT.findings(PLUGIN, export.path, subject, reference)
 
 
 def _shared(snapshot: Snapshot) -> Iterator[Finding]:

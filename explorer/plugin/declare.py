@@ -7,20 +7,13 @@ the kernel with drgn; ``audit`` is pure and runs on any snapshot, anywhere. A mo
 
 from __future__ import annotations
 
-import ast
-import importlib.util
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property
-from importlib.machinery import SourceFileLoader
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-from explorer.caller import strangers_allowed
+from pydantic import Field
+
 from explorer.model import (
     KERNEL_WORD,
     Finding,
@@ -40,28 +33,16 @@ if TYPE_CHECKING:
     import drgn
 
 __all__ = (
-    "GROUP",
-    "BrokenPlugin",
     "Expectation",
     "Facts",
+    "GuardedFacts",
     "KernelWord",
-    "LoadedPlugins",
     "Plugin",
     "PluginKernel",
-    "PluginListing",
-    "PluginSet",
     "Speaks",
-    "list_plugins",
-    "load_plugins",
+    "everywhere",
     "rule_prefix",
 )
-
-#: The entry-point group in which plugins are found; the built-in ones are registered in it like a stranger's.
-GROUP = "explorer.plugins"
-_DISTRIBUTION = "nullfs-explorer"
-_REFUSED = "not loaded as root for another user: say --allow-plugins-as-root, if you trust it"
-_LISTED = ("title", "needs_modules", "needs_symbols")
-
 
 #: A field of facts that holds one of the kernel's words, or of the plugin's own, and never a user's: a function, a
 #: state. Redaction leaves these as they are, and replaces whatever else is text.
@@ -81,6 +62,13 @@ class Facts(Record):
 
     state: Literal["loaded", "not loaded", "failed"] = "loaded"
     """``not loaded``: the subsystem is not in this kernel now: never the same as *ok*."""
+
+
+class GuardedFacts(Facts):
+    """Facts that were read one by one."""
+
+    missing: list[str] = Field(default_factory=list)
+    """What could not be read, and why: ``what: reason``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +108,11 @@ class Expectation:
     owners: tuple[Owner, ...]
     roots: tuple[Placement, ...] = ()
     """Empty: no demand."""
+
+
+def everywhere(expectation: Expectation) -> dict[Generation, Expectation]:
+    """The same expectation in every generation."""
+    return dict.fromkeys(Generation, expectation)
 
 
 class PluginKernel(Protocol):
@@ -203,183 +196,3 @@ class Plugin:
         return Finding(
             rule=rule, severity=severity, title=title, evidence=evidence, explanation=means, advice=do
         )
-
-
-@dataclass(frozen=True, slots=True)
-class PluginListing:
-    """A plugin as its source declares it, without running it."""
-
-    name: str
-    origin: str
-    """The module or file it is in."""
-    title: str | None
-    """``None`` where the source could not be read: it may still load."""
-    needs_modules: tuple[str, ...] = ()
-    needs_symbols: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class BrokenPlugin:
-    """A plugin that could not be loaded."""
-
-    name: str
-    why: str
-    traceback: str
-
-
-@dataclass(slots=True)
-class LoadedPlugins:
-    """What could be loaded, by name, and what could not."""
-
-    plugins: list[Plugin] = field(default_factory=list)
-    errors: list[BrokenPlugin] = field(default_factory=list)
-
-
-class PluginSet:
-    """The plugins that somebody wants: those that are installed, and files. A command makes one, and hands it on.
-
-    Nothing is imported before :attr:`loaded` is asked for, and that once: by then the rights of root may be gone.
-    """
-
-    def __init__(self, files: Iterable[Path] = ()) -> None:
-        self.files = tuple(files)
-        self._lock = Lock()
-        self._loaded: LoadedPlugins | None = None
-
-    @property
-    def loaded(self) -> LoadedPlugins:
-        """What could be imported, and what could not; from any thread."""
-        with self._lock:
-            if self._loaded is None:
-                self._loaded = load_plugins(self.files)
-            return self._loaded
-
-    @property
-    def plugins(self) -> list[Plugin]:
-        return self.loaded.plugins
-
-    @cached_property
-    def listings(self) -> list[PluginListing]:
-        """All of them as their sources declare them: nothing is imported."""
-        return list_plugins(self.files)
-
-    def name_of_rule(self, rule: str) -> str | None:
-        """The plugin whose rule an id is, in whatever case; ``None``: of none of these."""
-        return next(
-            (each.name for each in self.listings if rule.upper().startswith(rule_prefix(each.name))), None
-        )
-
-
-def list_plugins(files: Sequence[Path] = ()) -> list[PluginListing]:
-    """All plugins by name, read from their sources: nothing is imported, so a broken one is listed too."""
-    found = [_list_source(point.name, point.value, _source_of(point)) for point in _entry_points()]
-    found += [_list_source(path.stem, str(path), path) for path in files]
-    return sorted(found, key=lambda listing: listing.name)
-
-
-def load_plugins(files: Sequence[Path] = (), *, strangers: bool = True) -> LoadedPlugins:
-    """Import every installed plugin, and those in ``files``; one that raises costs only itself.
-
-    In a process that is root for somebody else those that did not come with this package are not loaded, whoever asks:
-    each is an error entry. Only :func:`explorer.caller.allow_strangers` changes that.
-
-    :param strangers: ``False``: not in any other process either
-    """
-    strangers = strangers and strangers_allowed()
-    loaded = LoadedPlugins()
-    for point in _entry_points():
-        if strangers or _is_ours(point):
-            _load(loaded, point.name, lambda point=point: point.load())  # type: ignore[misc]
-        else:
-            loaded.errors.append(BrokenPlugin(point.name, _REFUSED, ""))
-    for path in files:
-        if strangers:
-            _load(loaded, path.stem, lambda path=path: _import_file(path))  # type: ignore[misc]
-        else:
-            loaded.errors.append(BrokenPlugin(path.stem, _REFUSED, ""))
-    loaded.plugins.sort(key=lambda plugin: plugin.name)
-    return loaded
-
-
-def _is_ours(point: EntryPoint) -> bool:
-    """Whether it is in this package, and registered by the distribution that this package came in."""
-    registered = None if point.dist is None else point.dist.metadata["Name"]
-    return registered == _DISTRIBUTION and point.module.startswith("explorer.plugins.")
-
-
-def _entry_points() -> list[EntryPoint]:
-    return sorted(entry_points(group=GROUP), key=lambda point: point.name)
-
-
-def _load(loaded: LoadedPlugins, name: str, get: Callable[[], Any]) -> None:
-    try:
-        found = get()
-        plugin = found if isinstance(found, Plugin) else found.PLUGIN
-        if not isinstance(plugin, Plugin):
-            raise TypeError(f"PLUGIN is a {type(plugin).__name__}, not a Plugin")
-        if any(plugin.name == known.name for known in loaded.plugins):
-            raise ValueError(f"there is a plugin {plugin.name} already")
-    except Exception as error:  # noqa: BLE001  # a stranger's code: recorded with its traceback
-        why = f"{type(error).__name__}: {error}"
-        loaded.errors.append(BrokenPlugin(name, why, traceback.format_exc()))
-    else:
-        loaded.plugins.append(plugin)
-
-
-class _Loader(SourceFileLoader):
-    """Leaves no ``__pycache__`` beside somebody's file: whoever reads a live kernel may be root."""
-
-    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
-        pass
-
-
-def _import_file(path: Path) -> Any:
-    name = f"nullfs_explorer_plugin_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path, loader=_Loader(name, str(path)))
-    if path.suffix != ".py" or spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _source_of(point: EntryPoint) -> Path | None:
-    """The file an entry point's module is in, found without importing it or its package's other modules."""
-    spec = None
-    try:
-        spec = importlib.util.find_spec(point.module)
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec is not None and spec.origin else None
-
-
-def _list_source(name: str, origin: str, path: Path | None) -> PluginListing:
-    """Read the literals of ``PLUGIN = Plugin(...)``."""
-    if path is None:
-        return PluginListing(name, origin, None)
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return PluginListing(name, origin, None)
-    values: dict[str, Any] = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            if not any(isinstance(target, ast.Name) and target.id == "PLUGIN" for target in node.targets):
-                continue
-            for keyword in node.value.keywords:
-                if keyword.arg in (*_LISTED, "name"):
-                    values[keyword.arg] = _literal(keyword.value)
-    return PluginListing(
-        name=values.get("name") or name,
-        origin=origin,
-        title=values.get("title"),
-        needs_modules=tuple(values.get("needs_modules") or ()),
-        needs_symbols=tuple(values.get("needs_symbols") or ()),
-    )
-
-
-def _literal(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return None

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .declare import PluginKernel
 from .collecting import for_each_list_entry
+from .declare import PluginKernel
 
 if TYPE_CHECKING:
     import drgn
