@@ -309,6 +309,7 @@ class _Capture:
                 notes=request.notes,
                 missing_memory=request.cut_off or request.missing_memory,
                 lost_tasks=tasks.lost,
+                pids_checked=tasks.checked,
             ),
             kernel=self._kernel(builder, known, init_ns),
             tasks=records,

@@ -47,7 +47,7 @@ from .snapshot import (
     Snapshot,
     Source,
 )
-from .task import Kthread, Owner, Task, TaskKind
+from .task import Kthread, OnlyIn, Owner, Task, TaskKind
 from .text import display_width, escape_text, kernel_bytes, kernel_text
 
 __all__ = (
@@ -82,6 +82,7 @@ __all__ = (
     "MountNamespace",
     "ObjectChange",
     "ObjectState",
+    "OnlyIn",
     "Owner",
     "PathRef",
     "Placement",

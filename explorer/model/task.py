@@ -7,7 +7,7 @@ from enum import StrEnum
 from .activity import StackFrame, Walk
 from .base import Address, HexInt, KernelInt, KernelText, Record
 
-__all__ = ("Kthread", "Owner", "Task", "TaskKind")
+__all__ = ("Kthread", "OnlyIn", "Owner", "Task", "TaskKind")
 
 
 class TaskKind(StrEnum):
@@ -40,6 +40,15 @@ class Owner(StrEnum):
     PRIVATE = "private"
     NONE = "none"
     """No ``fs_struct``: the task has exited."""
+
+
+class OnlyIn(StrEnum):
+    """Of two that both have every living task, the one that has this one."""
+
+    TASK_LIST = "task_list"
+    """``init_task.tasks`` and the threads of each process in it (``signal->thread_head``)."""
+    PID_TABLE = "pid_table"
+    """``init_pid_ns.idr``, by which /proc lists tasks and signals reach them."""
 
 
 class Kthread(Record):
@@ -105,6 +114,8 @@ class Task(Record):
     """How long ago it last ran, by the scheduler's clock; ``None`` while it runs."""
     stack: list[StackFrame] | None = None
     """Kernel stack of a task that borrows or walks a path; ``None`` without DWARF, and for all others."""
+    only_in: OnlyIn | None = None
+    """Where alone the kernel has it, if not in both; idle tasks are in neither, and ``None``."""
 
     @property
     def owned_fs(self) -> int | None:

@@ -90,6 +90,13 @@ def test_what_could_not_be_read_in_the_storm_is_said(churn: Churn, road: str) ->
     assert snapshot.capture.consistent is False
 
 
+@pytest.mark.parametrize("road", ["by_root", "by_sudo"])
+def test_nobody_who_comes_or_goes_in_the_storm_is_called_hidden(churn: Churn, road: str) -> None:
+    _, snapshot = getattr(churn, road)
+    assert snapshot.capture.pids_checked is True
+    assert [task for task in snapshot.tasks if task.only_in is not None] == []
+
+
 def test_the_audit_runs_in_the_storm(churn: Churn) -> None:
     code, printed = churn.audit
     assert code in (0, 1, 4), printed

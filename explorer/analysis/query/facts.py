@@ -243,6 +243,10 @@ _DECLARED = (
         "seconds that its work item has been running", show="{:.3f} s".format,
     ),
     Field("waiting", FieldType.SECONDS, _task("waiting_s"), "seconds since it last ran", show="{:.3f} s ago".format),
+    Field(
+        "only_in", FieldType.TEXT, lambda task, _: None if task.only_in is None else task.only_in.value,
+        "task_list or pid_table: the one of these that has it, if not both",
+    ),
     Field("started", FieldType.SECONDS, _started, show="{:.3f} s after boot".format),
     Field("walk.path", FieldType.TEXT, _walk_path, "the path it is looking up"),
     Field("flags", FieldType.TEXT, _flag_names, "a PF_ flag that is set, in lower case without PF_: kthread"),

@@ -64,6 +64,7 @@ class TaskStruct(NamedTuple, Generic[Gap]):
     exec_start: Annotated[int | None, "?se.exec_start"]
     last_arrival: Annotated[int | None, "?sched_info.last_arrival"]  # with CONFIG_SCHED_INFO only
     real_cred: Annotated[int | Gap, "real_cred"]
+    thread_pid: Annotated[int | Gap, "thread_pid"]
 
     @property
     def name(self) -> str:
