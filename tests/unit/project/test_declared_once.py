@@ -31,10 +31,10 @@ def test_no_format_of_ranges_is_named_but_where_it_is_declared_and_read() -> Non
     allowed = {"containers.py", "ranged.py"}
     names = {form.name for form in RANGED}
     assert names <= {form.name for form in DUMPS}
-    named = set()
-    for path in _ROOT.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                if node.value.id == "Format" and node.attr in names:
-                    named.add(path.name)
+    named = {
+        path.name
+        for path in _ROOT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "Format" and node.attr in names
+    }
     assert named == allowed
