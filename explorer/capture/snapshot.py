@@ -82,6 +82,7 @@ class CaptureRequest:
     direct: bool = True
     """Read the direct map as physical memory, and strings by pages; not for a slice, which has to hold the page tables
     too, and nothing that lies behind a string."""
+    is_slice: bool = False
     guard: CrashGuard = field(default_factory=CrashGuard)
 
     @classmethod
@@ -101,6 +102,7 @@ class CaptureRequest:
             missing_memory=kernel.program.missing_memory,
             cut_off=kernel.program.cut_off,
             plugins=plugins,
+            is_slice=kernel.program.is_slice,
             guard=guard or CrashGuard(),
         )
 
@@ -159,7 +161,7 @@ class _Capture:
         self.stats = stats
         self.progress = progress
         prog, symbols = request.prog, request.symbols
-        self.errors = errors = ErrorLog()
+        self.errors = errors = ErrorLog(request.is_slice)
         if request.cut_off is not None:
             errors.add("target", "memory", request.cut_off)
         self.reader = reader = MemoryReader(prog)
@@ -325,6 +327,7 @@ class _Capture:
             # Paths that were met since may have led to more of them.
             snapshot.mounts, snapshot.mount_namespaces = builder.build_mounts(), builder.build_namespaces()
         snapshot.errors = self.errors.finish()
+        snapshot.capture.not_in_slice = self.errors.not_in_slice
         if crash is not None:
             snapshot.errors.insert(
                 0, CaptureError(where="capture", what="the rest", why=f"{crash}: {_LATER}")

@@ -64,6 +64,8 @@ class Capture(Record):
     """Why a part of the memory is not there, where the dump says so: it was filtered, or cut off."""
     lost_tasks: str | None = None
     """Why there may be more tasks than were found; ``None`` if there cannot be."""
+    not_in_slice: int = 0
+    """Of a slice: values that are ``None`` without an error, since nobody read them when it was made."""
     pids_checked: bool | None = None
     """The list of tasks was checked against the table of pids, all of both; ``False`` if not all is there, ``None`` of
     a snapshot by a version that did not check. See :attr:`Task.only_in`."""

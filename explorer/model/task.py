@@ -65,7 +65,7 @@ class Kthread(Record):
     """Name of the workqueue of the work item being run (``worker.current_pwq->wq->name``), or of the
     workqueue that a rescuer serves. A worker that is idle belongs to no workqueue."""
     current_func: KernelText | None
-    """The work function being run, ``None`` when idle."""
+    """The work function being run, of a workqueue's or of a ``struct kthread_worker``; ``None`` when idle."""
     last_func: KernelText | None
     """The work function run last."""
     desc: KernelText | None
@@ -74,6 +74,12 @@ class Kthread(Record):
     """The module of the work function being run, or else of the thread function; ``None`` for vmlinux."""
     running_s: float | None = None
     """How long the present work item has been running; ``None`` when idle or not known."""
+    waiting_works: KernelInt | None = None
+    """Of a thread that serves a ``struct kthread_worker``: works in its ``work_list``; ``None`` for all others."""
+    delayed_works: KernelInt | None = None
+    """And in its ``delayed_work_list``: their timers have not fired."""
+    numa_node: KernelInt | None = None
+    """``kthread.node``: the NUMA node it was made for; ``None`` for any, and where the kernel does not keep it."""
 
 
 class Task(Record):

@@ -187,6 +187,7 @@ def _open_vmcore(spec: TargetSpec, path: Path, given: VmcoreInfo | None, progres
             dump.notes,
             missing_memory=dump.filtered,
             cut_off=dump.cut_off,
+            is_slice=core is not None and core.is_slice,
         )
     finally:
         dump.file.close()

@@ -10,9 +10,10 @@ import struct
 from collections.abc import Iterator
 
 import pytest
+from drgn.helpers.linux.list import list_for_each_entry
 
 from explorer.analysis.audit import run_audit
-from explorer.model import Severity
+from explorer.model import Severity, Task, TaskKind
 from tests.kernels.poked_guest import Poked, above_info, boot_poked
 
 pytestmark = pytest.mark.kernel
@@ -102,3 +103,83 @@ def test_a_kernel_thread_with_an_unclaimed_fs_of_its_own_is_found(poked: Poked) 
         if any("kdevtmpfs" in reference.label for reference in finding.evidence)
     }
     assert rules & {"NX-KTHREAD-OFF-NULLFS", "NX-KTHREAD-OWN-FS"}
+
+
+def fs_words(poked: Poked, task: Task) -> tuple[int, bytes]:
+    """What makes a task borrow."""
+    address = task.address + poked.offset("task_struct", "fs")
+    return address, struct.pack("<Q", poked.healthy.kernel.userspace_init_fs)
+
+
+def test_an_idle_worker_that_still_borrows_has_leaked_it_and_the_last_work_is_named(poked: Poked) -> None:
+    worker = next(
+        task
+        for task in poked.healthy.tasks
+        if task.kind is TaskKind.KWORKER and task.kthread and task.kthread.last_func and task.state == "I"
+    )
+    assert worker.kthread is not None and worker.kthread.current_func is None and worker.kthread.last_func
+    with poked.changed(fs_words(poked, worker)) as findings:
+        [leak] = findings
+        assert (leak.rule, leak.severity) == ("NX-BORROWER", Severity.MEDIUM)
+        assert worker.kthread.last_func in leak.title
+        assert "next" in leak.explanation
+
+
+def test_an_idle_thread_of_a_kthread_worker_that_still_borrows_has_leaked_it(poked: Poked) -> None:
+    with poked.changed(fs_words(poked, poked.task("rcu_exp_gp_kthr"))) as findings:
+        assert [(found.rule, found.severity) for found in findings] == [("NX-BORROWER", Severity.MEDIUM)]
+
+
+def test_a_sleeping_kernel_thread_that_borrows_is_named_with_its_function(poked: Poked) -> None:
+    thread = poked.task("kcompactd0")
+    with poked.changed(fs_words(poked, thread)) as findings:
+        assert findings == []
+        [found] = run_audit(poked.capture(), only=["NX-BORROWER"]).findings
+    assert found.severity is Severity.INFO
+    assert found.title.endswith("borrows userspace_init_fs in kcompactd")
+
+
+def test_what_a_kthread_worker_runs_and_what_waits_for_it_are_those_of_its_lists(poked: Poked) -> None:
+    """Two works that are there anyway, those that release a pool_workqueue, are handed to the thread that does."""
+    thread = poked.task("pool_workqueue_")
+    assert thread.kthread is not None
+    idle = (thread.kthread.current_func, thread.kthread.waiting_works, thread.kthread.delayed_works)
+    assert idle == (None, 0, 0)
+    [kthread] = poked.words(thread.address + poked.offset("task_struct", "worker_private"))
+    [worker] = poked.words(kthread + poked.offset("kthread", "data"))
+    running, waiting = works_to_release(poked)[:2]
+    node = waiting + poked.offset("kthread_work", "node")
+    head = worker + poked.offset("kthread_worker", "work_list")
+    delayed = worker + poked.offset("kthread_worker", "delayed_work_list")
+    current = worker + poked.offset("kthread_worker", "current_work")
+    with poked.changed(
+        (head, struct.pack("<QQ", node, node)),
+        (node, struct.pack("<QQ", head, head)),
+        (current, struct.pack("<Q", running)),
+    ):
+        found = next(task for task in poked.capture().tasks if task.pid == thread.pid).kthread
+        assert found is not None
+        assert (found.current_func, found.waiting_works, found.delayed_works) == ("pwq_release_workfn", 1, 0)
+    with poked.changed((delayed, struct.pack("<QQ", node, node))):  # leads to what does not lead back
+        broken = poked.capture()
+    found = next(task for task in broken.tasks if task.pid == thread.pid).kthread
+    assert found is not None and found.delayed_works is None
+    assert "kthread_worker.delayed_work_list" in {error.what for error in broken.errors}
+
+
+def works_to_release(poked: Poked) -> list[int]:
+    """``pool_workqueue.release_work`` of the unbound workqueues."""
+    prog = poked.kernel.prog
+    found = []
+    for workqueue in list_for_each_entry("struct workqueue_struct", prog["workqueues"].address_of_(), "list"):
+        for pwq in list_for_each_entry("struct pool_workqueue", workqueue.pwqs.address_of_(), "pwqs_node"):
+            if pwq.release_work.func.value_():
+                found.append(int(pwq.release_work.address_of_().value_()))
+    return found
+
+
+def test_the_numa_node_of_a_kernel_thread_is_the_one_it_was_made_for(poked: Poked) -> None:
+    thread = poked.task("kcompactd0")
+    assert thread.kthread is not None and thread.kthread.numa_node == 0
+    anywhere = poked.task("kthreadd")
+    assert anywhere.kthread is not None and anywhere.kthread.numa_node is None

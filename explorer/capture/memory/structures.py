@@ -143,6 +143,7 @@ class RawKthread(NamedTuple):
     threadfn: Annotated[int | None, "threadfn"]
     data: Annotated[int | None, "data"]
     full_name: Annotated[int | None, "?full_name"]
+    node: Annotated[int | None, "?node"]  # 6.14
 
 
 class RawWorker(NamedTuple):

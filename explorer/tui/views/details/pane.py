@@ -26,7 +26,7 @@ from explorer.model import (
     mount_reference,
     task_reference,
 )
-from explorer.naming import runs_label
+from explorer.naming import count, runs_label
 
 from .expressions import drgn_expression, drgn_object
 from .facts import FOUND_WORDS, Detail, Fact, group_reference
@@ -320,6 +320,9 @@ def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
         detail.add("note", note)
     if capture.missing_memory is not None:
         detail.add("missing", capture.missing_memory, tone="warn")
+    if capture.not_in_slice:
+        lacking = f"{count(capture.not_in_slice, 'value')} that nobody read when it was made"
+        detail.add("not in the slice", lacking)
     lost = lost_tasks(snapshot)
     if lost is not None:
         detail.add("tasks", f"{task_count(snapshot)}: {lost}", tone="warn")
