@@ -141,6 +141,36 @@ def read_elf_core(file: BinaryIO, name: str, present: Extents | None = None) -> 
     :raises TargetError: if the headers are not there or damaged, or not those of an x86_64 core file
     """
     fd = file.fileno()
+    flags, segments, notes = _read_headers(fd, name)
+    if not segments:
+        raise TargetError(f"{name}: an ELF core file without memory (no PT_LOAD segment)")
+    if sum(size for _, size in notes) > _MAX_NOTES_SIZE:
+        raise TargetError(f"{name}: damaged: its notes claim more than {_MAX_NOTES_SIZE >> 20} MB")
+    vmcoreinfo, others = _read_notes(os.pread(fd, size, offset) for offset, size in notes)
+    there = present or Extents.of_file(fd)
+    stored = [_stored(segment, there) for segment in segments]
+    memory = sum(segment.memory_size for segment in segments)
+    left_out = sum(max(segment.memory_size - segment.file_size, 0) for segment in segments)
+    held = sum(end - first for parts in stored for first, end in parts)
+    return ElfCore(
+        tuple(part for segment, parts in zip(segments, stored, strict=True) for part in _cut(segment, parts)),
+        vmcoreinfo,
+        b"QEMU" in others,
+        vmcoreinfo is not None and not others,
+        bool(flags & _DUMP_ELF_INCOMPLETE),
+        memory,
+        left_out,
+        memory - left_out - held,
+        tuple(
+            absent
+            for segment, parts in zip(segments, stored, strict=True)
+            for absent in _absent(segment, parts)
+        ),
+    )
+
+
+def _read_headers(fd: int, name: str) -> tuple[int, list[Segment], list[tuple[int, int]]]:
+    """The flags of the ELF header, the segments, and (offset, size) of the notes."""
     file_size = os.fstat(fd).st_size
     head = os.pread(fd, _EHDR.size, 0)
     check_elf_header(head, name)
@@ -169,31 +199,7 @@ def read_elf_core(file: BinaryIO, name: str, present: Extents | None = None) -> 
             segments.append(Segment(vaddr, paddr, memsz, offset, filesz))
         elif kind == _PT_NOTE:
             notes.append((offset, filesz))
-    if not segments:
-        raise TargetError(f"{name}: an ELF core file without memory (no PT_LOAD segment)")
-    if sum(size for _, size in notes) > _MAX_NOTES_SIZE:
-        raise TargetError(f"{name}: damaged: its notes claim more than {_MAX_NOTES_SIZE >> 20} MB")
-    vmcoreinfo, others = _read_notes(os.pread(fd, size, offset) for offset, size in notes)
-    there = present or Extents.of_file(fd)
-    stored = [_stored(segment, there) for segment in segments]
-    memory = sum(segment.memory_size for segment in segments)
-    left_out = sum(max(segment.memory_size - segment.file_size, 0) for segment in segments)
-    held = sum(end - first for parts in stored for first, end in parts)
-    return ElfCore(
-        tuple(part for segment, parts in zip(segments, stored, strict=True) for part in _cut(segment, parts)),
-        vmcoreinfo,
-        b"QEMU" in others,
-        vmcoreinfo is not None and not others,
-        bool(flags & _DUMP_ELF_INCOMPLETE),
-        memory,
-        left_out,
-        memory - left_out - held,
-        tuple(
-            absent
-            for segment, parts in zip(segments, stored, strict=True)
-            for absent in _absent(segment, parts)
-        ),
-    )
+    return flags, segments, notes
 
 
 def _is_xen(fd: int, shoff: int, head: bytes) -> bool:
