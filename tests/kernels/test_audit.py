@@ -142,7 +142,7 @@ def test_unsharing_init_is_nobodys_fault_before_isolation(line: str, audited: Bo
 
 
 #: Of the audit scenario: what is found, what is said of whom. On all kernels unless said.
-AUDIT_STATES = {
+AUDIT_STATES: dict[str, list[tuple[str, ...]]] = {
     "NX-PWD-OUTSIDE-ROOT": [
         ("{beside} is in rootfs#", "/jail-too, outside the root rootfs#"),
         ("{visitor} is in tmpfs#", "the tree of another mount namespace"),

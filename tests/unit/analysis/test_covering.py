@@ -8,7 +8,7 @@ from explorer.analysis.covering import Covers
 from explorer.model import Attachment, Mount, PathRef, Placement, Snapshot
 
 NS = 0x900
-#: nullfs at the bottom, rootfs on it, a disk over that; on rootfs /sys and /srv, on /srv a second one, below it a third.
+#: nullfs at the bottom, rootfs on it, a disk over that; on rootfs /sys and /srv, on /srv a second and a third one.
 BOTTOM, ROOTFS, DISK, SYS, SRV, SRV_OVER, BELOW, DISK_HOME = range(1, 9)
 TREE = {
     BOTTOM: (None, "/", ROOTFS),
@@ -80,7 +80,8 @@ def test_what_lies_below_a_mountpoint_that_is_no_root_is_covered_too(
 
 
 @pytest.mark.parametrize(
-    ("where", "path"), [(DISK, "/"), (DISK, "/jail"), (DISK_HOME, "/home"), (DISK, "/srv/data"), (DISK, "/homes")]
+    ("where", "path"),
+    [(DISK, "/"), (DISK, "/jail"), (DISK_HOME, "/home"), (DISK, "/srv/data"), (DISK, "/homes")],
 )
 def test_what_lies_on_top_is_not_covered_by_what_it_is_mounted_on(
     isolated: Snapshot, where: int, path: str
