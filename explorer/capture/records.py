@@ -78,9 +78,12 @@ class RecordBuilder:
 
     def _fs_of_pid1(self) -> int | None:
         """What PID 1 owns; another of its threads, if its leader has exited."""
-        threads = [task for task in self._raw.tasks.all() if task.tgid == 1 or task.pid == 1]
-        threads.sort(key=lambda task: task.pid != 1)
-        return next((owned for task in threads if (owned := self.ownership.owned_fs(task))), None)
+        owned = self.ownership.owned_fs
+        leader = next((task for task in self._raw.tasks.all() if task.pid == 1), None)  # one of the first
+        of_leader = None if leader is None else owned(leader)
+        if of_leader or (of_leader is None and leader is not None):
+            return of_leader
+        return next((fs for task in self._raw.tasks.all() if task.tgid == 1 and (fs := owned(task))), None)
 
     def _root_the_kernel_uses(self) -> tuple[int, int] | None:
         """Where lookups of the kernel's own begin: the root of ``userspace_init_fs``, of ``init_fs`` before that."""
