@@ -81,6 +81,8 @@ SCENARIOS = {
         Scenario("shared-init"),
         Scenario("abandoned"),
         Scenario("audit", modules=("fuse",)),
+        Scenario("chrooted-init"),
+        Scenario("distribution"),
         Scenario("lost"),
         # Goes on in the root of rootimage.py, which is its disk
         Scenario("switch-root", modules=("virtio_blk", "squashfs"), memory_mb=512),
