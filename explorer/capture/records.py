@@ -35,7 +35,7 @@ class RecordBuilder:
         self._raw = raw
         self.ownership = Ownership(raw, memory.layout.has_real_fs)
         self._paths = PathResolver(memory, mounts)
-        self._mount_records = MountRecords(mounts, self._paths, memory.errors)
+        self._mount_records = MountRecords(memory, mounts, self._paths)
         # A hundred thousand fs_structs have a few paths and umasks.
         self._path_refs: dict[tuple[int | None, int | None], PathRef] = {}
         self._umasks: dict[int, str] = {}

@@ -17,11 +17,12 @@ from .diff import (
 )
 from .facts import check_facts
 from .finding import Finding, Reference, Severity
-from .flags import PF_NAMES, TaskFlag
+from .flags import MNT_OPTIONS, MNT_READONLY, PF_NAMES, TaskFlag
 from .frame import Frame
 from .fs import FsStruct, PathRef, Placement
+from .holders import Holder, HolderKind, HolderUse, MountHolders, UseHow
 from .ko import ModuleFile, ModuleReport, ModuleVerdict
-from .mount import Attachment, Mount, MountNamespace
+from .mount import Attachment, Mount, MountNamespace, MountOption
 from .placement import NULL_FS_MAGIC, PlacementContext, classify_owner, classify_path, is_isolating
 from .refs import (
     KERNEL,
@@ -53,6 +54,8 @@ from .text import display_width, escape_text, kernel_bytes, kernel_text
 __all__ = (
     "KERNEL",
     "KERNEL_WORD",
+    "MNT_OPTIONS",
+    "MNT_READONLY",
     "NULL_FS_MAGIC",
     "PF_NAMES",
     "SCHEMA_VERSION",
@@ -69,6 +72,9 @@ __all__ = (
     "FsStruct",
     "Generation",
     "HexInt",
+    "Holder",
+    "HolderKind",
+    "HolderUse",
     "Kernel",
     "KernelInt",
     "KernelSetting",
@@ -79,7 +85,9 @@ __all__ = (
     "ModuleReport",
     "ModuleVerdict",
     "Mount",
+    "MountHolders",
     "MountNamespace",
+    "MountOption",
     "ObjectChange",
     "ObjectState",
     "Owner",
@@ -99,6 +107,7 @@ __all__ = (
     "TaskFlag",
     "TaskKind",
     "TaskLabel",
+    "UseHow",
     "UserModeHelper",
     "Walk",
     "Work",

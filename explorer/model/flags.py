@@ -1,10 +1,14 @@
-"""``PF_*``: the bits of ``task_struct.flags`` (include/linux/sched.h) whose meaning has not moved from 6.1 to 7.3."""
+"""Bits whose meaning has not moved from 6.1 to 7.3.
+
+``PF_*`` of ``task_struct.flags`` (include/linux/sched.h), and of ``vfsmount.mnt_flags`` (include/linux/mount.h)
+``MNT_USER_SETTABLE_MASK``: what mount options are; the other bits of it are the kernel's own state.
+"""
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ("PF_NAMES", "TaskFlag")
+__all__ = ("MNT_OPTIONS", "MNT_READONLY", "PF_NAMES", "TaskFlag")
 
 
 class TaskFlag(IntEnum):
@@ -30,3 +34,15 @@ class TaskFlag(IntEnum):
 
 #: Name in lower case, as queries have it -> bit.
 PF_NAMES = {flag.name.lower(): flag.value for flag in TaskFlag}
+
+MNT_READONLY = 0x40
+MNT_OPTIONS = {
+    0x1: "nosuid",
+    0x2: "nodev",
+    0x4: "noexec",
+    0x8: "noatime",
+    0x10: "nodiratime",
+    0x20: "relatime",
+    MNT_READONLY: "ro",
+    0x80: "nosymfollow",
+}

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated, Literal
 
-from .base import Address, HexInt, KernelInt, KernelText, Record
+from .base import KERNEL_WORD, Address, HexInt, KernelInt, KernelText, Record
+from .holders import Holder, MountHolders
 
-__all__ = ("Attachment", "Mount", "MountNamespace")
+__all__ = ("Attachment", "Mount", "MountNamespace", "MountOption")
+
+#: What mountinfo shows of a mount's own flags, in its order.
+MountOption = Literal[
+    "ro", "rw", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime", "nosymfollow", "idmapped"
+]
 
 
 class Attachment(StrEnum):
@@ -46,6 +53,23 @@ class Mount(Record):
     overmount: Address | None
     """The mount stacked on this mount's root."""
     attachment: Attachment | None
+    # What /proc/PID/mountinfo says besides; ``None`` in snapshots that are older than these fields, too.
+    dev: Annotated[str | None, KERNEL_WORD] = None
+    """``major:minor`` of ``s_dev``."""
+    root: KernelText | None = None
+    """Which directory (or file) of its filesystem is mounted: ``/`` but for bind mounts."""
+    options: list[MountOption] | None = None
+    """Decoded from ``flags``, and ``idmapped``."""
+    shared: KernelInt | None = None
+    """``shared:N``: its peer group; ``None`` if it has none."""
+    master: KernelInt | None = None
+    """``master:N``: the peer group it receives mounts from; ``None`` if there is none."""
+    propagate_from: KernelInt | None = None
+    """``propagate_from:N``: the nearest group above ``master`` that can be seen in its namespace, if that is another."""
+    unbindable: bool | None = None
+    """``None``: whether it shares, receives or refuses is not known."""
+    holders: MountHolders | None = None
+    """Who holds it: read of mounts that are detached, and of those that were asked for; ``None`` for all others."""
 
 
 class MountNamespace(Record):
@@ -59,3 +83,9 @@ class MountNamespace(Record):
     """The topmost overmount of the root: what ``/`` means in this namespace."""
     nr_mounts: KernelInt | None
     """Mounts found in it; ``None`` if there are others that could not be reached."""
+    nr_tasks: KernelInt | None = None
+    """Tasks found in it. 0: it lives on for its ``holders``. ``None``: the snapshot is older than this field."""
+    count: KernelInt | None = None
+    """The kernel's own reference count."""
+    holders: list[Holder] | None = None
+    """Who holds a namespace that no task is in; ``None`` for all others."""
