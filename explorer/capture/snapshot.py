@@ -6,7 +6,8 @@ Reads the kernel once, in bulk, in this order: tasks, fs_structs, namespaces, pa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -15,6 +16,7 @@ from typing import Literal
 import drgn
 
 from explorer import __version__
+from explorer.capture.holders import HolderReader, Holdings
 from explorer.capture.kernel import KernelActivity, read_log, read_modules
 from explorer.capture.memory import (
     ErrorLog,
@@ -29,7 +31,7 @@ from explorer.capture.memory import (
     is_kernel_pointer,
     probe_layout,
 )
-from explorer.capture.paths import DcacheLookup, MountTable
+from explorer.capture.paths import DcacheLookup, MountTable, load_hidden_mounts, load_namespaces
 from explorer.capture.tasks import (
     FoundTasks,
     FsReader,
@@ -41,7 +43,7 @@ from explorer.capture.tasks import (
     TaskReader,
     WalkReader,
 )
-from explorer.model import Capture, CaptureError, Kernel, Snapshot, Source, kernel_text, no_garbage_collection
+from explorer.model import Capture, CaptureError, Kernel, Mount, Snapshot, Source, kernel_text, no_garbage_collection
 from explorer.plugin import Plugin
 from explorer.targets import CrashGuard, OpenKernel, TargetError
 from explorer.targets.symbols import KernelTypes
@@ -83,6 +85,8 @@ class CaptureRequest:
     """Read the direct map as physical memory, and strings by pages; not for a slice, which has to hold the page tables
     too, and nothing that lies behind a string."""
     guard: CrashGuard = field(default_factory=CrashGuard)
+    holders_of: Callable[[Sequence[Mount]], Collection[int]] = lambda mounts: ()
+    """Chooses, by address, mounts of which the holders are read besides those that are detached."""
 
     @classmethod
     def from_kernel(
@@ -279,6 +283,8 @@ class _Capture:
                 mount = self.mounts.read_mount(self.mounts.from_vfsmount(vfsmount))
                 if mount.mnt_ns is not None and is_kernel_pointer(mount.mnt_ns):
                     self.mounts.load_namespace(mount.mnt_ns)
+        load_namespaces(self.memory, self.mounts)
+        load_hidden_mounts(self.memory, self.mounts)
 
     def _task_activity(self) -> TaskActivity:
         return TaskActivity(
@@ -323,6 +329,11 @@ class _Capture:
             self._run_plugins(snapshot, builder, known)
             # Paths that were met since may have led to more of them.
             snapshot.mounts, snapshot.mount_namespaces = builder.build_mounts(), builder.build_namespaces()
+        inside = Counter(task.mnt_ns for task in records)
+        for namespace in snapshot.mount_namespaces:
+            namespace.nr_tasks = inside[namespace.address]
+        if crash is None:
+            self._read_holders(snapshot, tasks, builder)
         snapshot.errors = self.errors.finish()
         if crash is not None:
             snapshot.errors.insert(
@@ -354,6 +365,17 @@ class _Capture:
         snapshot.modules = read_modules(request.symbols)
         snapshot.log = read_log(self.memory)
         self.stats.mark("kernel activity")
+
+    def _read_holders(self, snapshot: Snapshot, tasks: FoundTasks, builder: RecordBuilder) -> None:
+        """Who holds what was unmounted, what was asked for, and namespaces without tasks."""
+        request = self.request
+        request.guard.doing("it read who holds mounts")
+        known = Holdings(
+            snapshot.mounts, snapshot.mount_namespaces, snapshot.fs_structs, snapshot.tasks, tasks
+        )
+        reader = HolderReader(self.memory, self.mounts, builder.paths, [*self.task_reader.runqueues], known)
+        reader.read(request.holders_of(snapshot.mounts))
+        self.stats.mark("holders")
 
     def _kernel(self, builder: RecordBuilder, known: WellKnown, init_ns: int | None) -> Kernel:
         request = self.request

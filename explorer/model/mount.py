@@ -83,9 +83,11 @@ class MountNamespace(Record):
     """The topmost overmount of the root: what ``/`` means in this namespace."""
     nr_mounts: KernelInt | None
     """Mounts found in it; ``None`` if there are others that could not be reached."""
+    anonymous: bool | None = None
+    """In no tree of namespaces: what fsmount() and open_tree() put a mount into until it is attached."""
     nr_tasks: KernelInt | None = None
     """Tasks found in it. 0: it lives on for its ``holders``. ``None``: the snapshot is older than this field."""
     count: KernelInt | None = None
-    """The kernel's own reference count."""
+    """The kernel's own reference count, of a namespace that no task is in."""
     holders: list[Holder] | None = None
     """Who holds a namespace that no task is in; ``None`` for all others."""

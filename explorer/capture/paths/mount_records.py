@@ -82,6 +82,7 @@ class MountRecords:
                 root=raw.root if is_kernel_pointer(raw.root or 0) else None,
                 visible_root=self._mounts.visible_root(raw),
                 nr_mounts=len(raw.mounts) if raw.complete else None,
+                anonymous=raw.anonymous,
             )
             for address, raw in sorted(self._mounts.namespaces.items())
         ]

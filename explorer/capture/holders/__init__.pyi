@@ -1,0 +1,2 @@
+from .reader import HolderReader as HolderReader
+from .reader import Holdings as Holdings

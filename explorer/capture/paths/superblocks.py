@@ -1,0 +1,133 @@
+"""Mounts that no namespace has and no task is on: every superblock knows its mounts.
+
+Mirrors ``super_blocks`` of fs/super.c and ``super_block.s_mounts``: a list of ``mount.mnt_instance``, since 6.18 a
+chain of ``mount.mnt_next_for_sb``. The kernel's own mounts (those of ``kern_mount()`` and of stacked filesystems) are
+passed by: what is wanted are mounts that were unmounted and live on, and the namespaces that lead nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import drgn
+
+from explorer.capture.memory import (
+    Decoder,
+    Memory,
+    ReadError,
+    find_member,
+    is_kernel_pointer,
+    make_decoder,
+    member_offset,
+)
+
+from .mounts import MNT_UMOUNT, MountTable
+
+__all__ = ("load_hidden_mounts",)
+
+#: include/linux/mount.h: nobody holds it any more, it is about to be freed.
+_MNT_DOOMED = 0x1000000
+_MAX_SUPERBLOCKS = 200_000
+_MAX_MOUNTS = 2_000_000
+_LIVE_ATTEMPTS = 4
+_LAYOUT = "nullfs-explorer superblocks"
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    superblock: Decoder
+    """s_list.next, first mount"""
+    list: int
+    mount: Decoder
+    """mnt_flags, mnt_ns, next mount"""
+    instance: int
+    """Of the list's node in a mount; 0 where mounts point at each other."""
+    mounts: int
+
+
+def _probe(prog: drgn.Program) -> _Layout:
+    known: _Layout | None = prog.cache.get(_LAYOUT)
+    if known is not None:
+        return known
+    is_list = find_member(prog.type("struct mount"), "mnt_next_for_sb") is None
+    first = "s_mounts.next" if is_list else "s_mounts"
+    layout = _Layout(
+        superblock=make_decoder(prog, "super_block", "s_list.next", first),
+        list=member_offset(prog, "super_block", "s_list"),
+        mount=make_decoder(
+            prog, "mount", "mnt.mnt_flags", "mnt_ns", ("mnt_next_for_sb", "mnt_instance.next")
+        ),
+        instance=member_offset(prog, "mount", "mnt_instance") if is_list else 0,
+        mounts=member_offset(prog, "super_block", "s_mounts"),
+    )
+    prog.cache[_LAYOUT] = layout
+    return layout
+
+
+def load_hidden_mounts(memory: Memory, mounts: MountTable) -> None:
+    """Read into the table what was unmounted lazily and is still there, and every namespace that a mount is in.
+
+    What cannot be followed is in the error log. Of a kernel that runs, a list that changed is walked again.
+    """
+    where, what = "superblocks", "mounts"
+    try:
+        layout = _probe(memory.prog)
+        head = memory.symbols.symbol_address("super_blocks")
+        if head is None:
+            raise LookupError("the kernel's symbol table has no super_blocks")
+    except LookupError as error:
+        memory.errors.add(where, what, str(error))
+        return
+    fault = None
+    for _ in range(_LIVE_ATTEMPTS if memory.live else 1):
+        try:
+            for mount in list(_hidden(memory, layout, head, mounts)):
+                with memory.errors.guard(f"mount 0x{mount:x}", "mount"):
+                    mounts.read_mount(mount)
+            return
+        except ReadError as error:
+            fault = str(error)
+    memory.errors.add(where, what, fault or "")
+
+
+def _hidden(memory: Memory, layout: _Layout, head: int, mounts: MountTable) -> Iterator[int]:
+    """The mounts that were unmounted and are still there. Namespaces met on the way are loaded.
+
+    :raises ReadError: where a list cannot be followed
+    """
+    budget = iter(range(_MAX_MOUNTS))
+    for superblock, first in _superblocks(memory, layout, head):
+        end = superblock + layout.mounts if layout.instance else 0
+        at = first
+        while at != end:
+            if not is_kernel_pointer(at):
+                raise ReadError(f"the mounts of superblock 0x{superblock:x} lead to 0x{at & (1 << 64) - 1:x}")
+            if next(budget, None) is None:
+                raise ReadError(f"all superblocks together have more than {_MAX_MOUNTS} mounts")
+            address = at - layout.instance
+            known = mounts.mounts.get(address)
+            if known is not None and known.sb_next is not None:
+                at = known.sb_next
+                continue
+            flags, namespace, at = layout.mount.decode(
+                memory.reader.read(address + layout.mount.base, layout.mount.span)
+            )
+            if is_kernel_pointer(namespace):
+                mounts.load_namespace(namespace)
+            elif not namespace and flags & MNT_UMOUNT and not flags & _MNT_DOOMED:
+                yield address
+
+
+def _superblocks(memory: Memory, layout: _Layout, head: int) -> Iterator[tuple[int, int]]:
+    """Every superblock, and what its list of mounts begins with."""
+    seen: set[int] = set()
+    node = memory.reader.read_u64(head)
+    while node != head:
+        superblock = node - layout.list
+        if not is_kernel_pointer(node) or node in seen or len(seen) >= _MAX_SUPERBLOCKS:
+            raise ReadError(f"the list of superblocks breaks off at 0x{node & (1 << 64) - 1:x}")
+        seen.add(node)
+        decoder = layout.superblock
+        node, first = decoder.decode(memory.reader.read(superblock + decoder.base, decoder.span))
+        yield superblock, first
