@@ -28,7 +28,8 @@ class HolderKind(StrEnum):
     WALK = "walk"
     """A path walk that waits there (``nameidata``)."""
     MOUNT = "mount"
-    """A mount that is mounted on it; of a namespace: the nsfs mount that pins it."""
+    """A mount that is mounted on it (until 6.17: since then that is no reference); of a namespace: the nsfs mount that
+    pins it."""
     PARENT = "parent"
     """It was unmounted together with the mount it is on, which keeps it."""
     NAMESPACE = "namespace"

@@ -48,6 +48,8 @@ class HolderLayout:
     """mnt_gets, mnt_puts (7.x), or mnt_count; ``None`` without CONFIG_SMP"""
     mount_count: int | None
     """``mount.mnt_count``, without CONFIG_SMP"""
+    parent_is_held: bool
+    """A mount has a reference to the one it is mounted on: until 6.17, which brought ``mnt_t_flags``, too."""
     socket_sk: int | None
     family: int | None
     unix_path: Decoder | None
@@ -89,6 +91,7 @@ def _probe(prog: drgn.Program) -> HolderLayout:
         arange_node=_maple_node(prog, "maple_arange_64"),
         pcp=make_decoder(prog, "mnt_pcp", "?mnt_gets", "?mnt_puts", "?mnt_count") if has_pcp else None,
         mount_count=None if has_pcp else member_offset(prog, "mount", "mnt_count"),
+        parent_is_held=find_member(prog.type("struct mount"), "mnt_t_flags") is None,
         socket_sk=_optional(prog, "socket", "sk"),
         family=_optional(prog, "sock", "__sk_common.skc_family"),
         unix_path=_optional_decoder(prog, "unix_sock", "path.mnt", "path.dentry"),

@@ -151,7 +151,7 @@ class HolderReader:
                     for task in tasks_of.get(fs.address, ()):
                         _use(holder, task.address, "root" if how == "root" else "pwd")
         self._read_walks(layout)
-        self._read_tree()
+        self._read_tree(layout)
         self._read_namespace_mounts(inodes)
 
     def _read_walks(self, layout: HolderLayout) -> None:
@@ -180,13 +180,13 @@ class HolderReader:
             return bool(self._memory.reader.read_u32(raw.nameidata + layout.walk_state) & _ROOT_GRABBED)
         return False
 
-    def _read_tree(self) -> None:
+    def _read_tree(self, layout: HolderLayout) -> None:
         """The namespace, what is mounted below, and the parent that it was unmounted with."""
         for mount in self._known.mounts:
             raw, held = self._raw(mount), self._mounts.get(mount.address)
             gone = bool((raw.flags or 0) & MNT_UMOUNT)
             parent = None if mount.parent is None else self._mounts.get(mount.parent)
-            if parent is not None and not gone:
+            if parent is not None and not gone and layout.parent_is_held:
                 self._add(parent, HolderKind.MOUNT, mount.address, mount.mountpoint)
             if held is None:
                 continue
