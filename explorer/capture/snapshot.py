@@ -31,7 +31,12 @@ from explorer.capture.memory import (
     is_kernel_pointer,
     probe_layout,
 )
-from explorer.capture.paths import DcacheLookup, MountTable, load_hidden_mounts, load_namespaces
+from explorer.capture.paths import (
+    DcacheLookup,
+    MountTable,
+    load_hidden_mounts,
+    load_namespaces,
+)
 from explorer.capture.tasks import (
     FoundTasks,
     FsReader,
@@ -283,8 +288,9 @@ class _Capture:
                 mount = self.mounts.read_mount(self.mounts.from_vfsmount(vfsmount))
                 if mount.mnt_ns is not None and is_kernel_pointer(mount.mnt_ns):
                     self.mounts.load_namespace(mount.mnt_ns)
-        load_namespaces(self.memory, self.mounts)
-        load_hidden_mounts(self.memory, self.mounts)
+        self.mounts.lost = load_hidden_mounts(self.memory, self.mounts)
+        if self.mounts.lost is None:
+            load_namespaces(self.memory, self.mounts)
 
     def _task_activity(self) -> TaskActivity:
         return TaskActivity(
@@ -315,6 +321,7 @@ class _Capture:
                 notes=request.notes,
                 missing_memory=request.cut_off or request.missing_memory,
                 lost_tasks=tasks.lost,
+                lost_mounts=self.mounts.lost,
             ),
             kernel=self._kernel(builder, known, init_ns),
             tasks=records,
@@ -329,10 +336,8 @@ class _Capture:
             self._run_plugins(snapshot, builder, known)
             # Paths that were met since may have led to more of them.
             snapshot.mounts, snapshot.mount_namespaces = builder.build_mounts(), builder.build_namespaces()
-        inside = Counter(task.mnt_ns for task in records)
-        for namespace in snapshot.mount_namespaces:
-            namespace.nr_tasks = inside[namespace.address]
-        if crash is None:
+        self._count_tasks(snapshot, tasks)
+        if crash is None and (self.mounts.lost is None or self.memory.live):
             self._read_holders(snapshot, tasks, builder)
         snapshot.errors = self.errors.finish()
         if crash is not None:
@@ -365,6 +370,15 @@ class _Capture:
         snapshot.modules = read_modules(request.symbols)
         snapshot.log = read_log(self.memory)
         self.stats.mark("kernel activity")
+
+    def _count_tasks(self, snapshot: Snapshot, tasks: FoundTasks) -> None:
+        """How many tasks are in each namespace, if there are no tasks of which that is not known."""
+        unread = any(task.nsproxy is None for task in tasks.partial.values())
+        if tasks.lost is not None or unread or None in self.namespace_of.values():
+            return
+        inside = Counter(task.mnt_ns for task in snapshot.tasks)
+        for namespace in snapshot.mount_namespaces:
+            namespace.nr_tasks = inside[namespace.address]
 
     def _read_holders(self, snapshot: Snapshot, tasks: FoundTasks, builder: RecordBuilder) -> None:
         """Who holds what was unmounted, what was asked for, and namespaces without tasks."""

@@ -70,8 +70,8 @@ class MountHolders(Record):
     count: KernelInt | None
     """``mnt_get_count()``: the references that the kernel counts, on all CPUs together."""
     holders: list[Holder]
-    complete: bool
-    """False: a table of descriptors, a mapping or a file could not be read, which may hold it, too."""
+    missing: KernelText | None
+    """Why there may be more of them: what could not be read; ``None`` if everything was, as far as it was needed."""
 
     @property
     def unexplained(self) -> int | None:

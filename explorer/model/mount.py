@@ -86,7 +86,8 @@ class MountNamespace(Record):
     anonymous: bool | None = None
     """In no tree of namespaces: what fsmount() and open_tree() put a mount into until it is attached."""
     nr_tasks: KernelInt | None = None
-    """Tasks found in it. 0: it lives on for its ``holders``. ``None``: the snapshot is older than this field."""
+    """Tasks in it. 0: it lives on for its ``holders``. ``None``: there may be tasks that were not found, or the snapshot is
+    older than this field."""
     count: KernelInt | None = None
     """The kernel's own reference count, of a namespace that no task is in."""
     holders: list[Holder] | None = None

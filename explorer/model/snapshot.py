@@ -64,6 +64,10 @@ class Capture(Record):
     """Why a part of the memory is not there, where the dump says so: it was filtered, or cut off."""
     lost_tasks: str | None = None
     """Why there may be more tasks than were found; ``None`` if there cannot be."""
+    lost_mounts: str | None = None
+    """Why there may be mounts and namespaces that no task is in and that were not found; ``None`` if there cannot be,
+    and in snapshots that are older than this field. A dump that has the reason has not what bind mounts show of their
+    filesystem, either, and nobody's descriptors."""
 
 
 class Kernel(Record):

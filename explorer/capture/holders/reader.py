@@ -95,13 +95,14 @@ class HolderReader:
         self._known = holdings
         self._mounts: dict[int, _Held] = {}
         self._spaces: dict[int, _HeldNamespace] = {}
-        self._complete = True
+        self._faults: list[str] = []
+        self._nr_faults = 0
         self._budget = iter(range(_MAX_FILES))
 
     def read(self, asked: Collection[int]) -> None:
         """Of the mounts that are detached, and of those asked for, by address; and of namespaces without tasks."""
         known = self._known
-        lone = [space for space in known.namespaces if not space.nr_tasks and not space.anonymous]
+        lone = [space for space in known.namespaces if space.nr_tasks == 0 and not space.anonymous]
         detached = (Attachment.DETACHED, Attachment.ANONYMOUS)
         wanted = [
             mount for mount in known.mounts if mount.attachment in detached or mount.address in asked
@@ -119,14 +120,17 @@ class HolderReader:
             with self._errors.guard(f"mount namespace 0x{space.address:x}", "count"):
                 space.count = self._memory.reader.read_u32(space.address + layout.namespace_count)
         self._spaces = {space.address: _HeldNamespace(space.count) for space in lone}
-        self._complete = not (known.raw_tasks.lost or known.raw_tasks.partial)
+        if known.raw_tasks.lost:
+            self._miss(f"there may be more tasks: {known.raw_tasks.lost}")
+        for task in known.raw_tasks.partial.values():
+            self._miss(f"{task.name} is there only in part")
         inodes = self._namespace_inodes(layout)
         self._read_known(layout, inodes)
         self._read_files(layout, inodes)
         for mount in wanted:
             held = self._mounts[mount.address]
             mount.holders = MountHolders(
-                count=held.count, holders=_sorted(held), complete=self._complete or not held.open
+                count=held.count, holders=_sorted(held), missing=self._missing() if held.open else None
             )
         for space in lone:
             space.holders = _sorted(self._spaces[space.address])
@@ -261,13 +265,24 @@ class HolderReader:
             if len(held.found) < _MAX_HOLDERS:
                 held.found[kind, address] = holder
             else:
-                self._complete = False
+                self._miss(f"there are more than {_MAX_HOLDERS}")
         return holder
 
     def fault(self, task: AnyTask, what: str, error: ReadError) -> None:
         """Some files of a task could not be read."""
-        self._complete = False
-        self._errors.add(task.name, what, str(error))
+        self._miss(f"{what} of {task.name}: {error}")
+
+    def _miss(self, why: str) -> None:
+        self._nr_faults += 1
+        if not self._faults:
+            self._faults.append(why)
+
+    def _missing(self) -> str | None:
+        """In a sentence, however much it is."""
+        if not self._nr_faults:
+            return None
+        more = f"; and {self._nr_faults - 1} more" if self._nr_faults > 1 else ""
+        return f"{self._faults[0]}{more}"
 
     def spend(self) -> None:
         """:raises ReadError: if all tasks together have more files than any real system"""

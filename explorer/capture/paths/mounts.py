@@ -60,6 +60,8 @@ class MountTable:
         self._apart = True
         self.mounts: dict[int, RawMount] = {}
         self.namespaces: dict[int, RawNamespace] = {}
+        self.lost: str | None = None
+        """Why there may be more mounts and namespaces than any task leads to; ``None`` if those were found, too."""
 
     @property
     def complete(self) -> bool:

@@ -65,30 +65,31 @@ def _probe(prog: drgn.Program) -> _Layout:
     return layout
 
 
-def load_hidden_mounts(memory: Memory, mounts: MountTable) -> None:
+def load_hidden_mounts(memory: Memory, mounts: MountTable) -> str | None:
     """Read into the table what was unmounted lazily and is still there, and every namespace that a mount is in.
 
-    What cannot be followed is in the error log. Of a kernel that runs, a list that changed is walked again.
+    Of a kernel that runs, a list that changed is walked again.
+
+    :return: why there may be more of them; ``None`` if there cannot be. That is no error: a dump that was cut down to
+        what an older version of this tool read has no superblocks that lead nowhere, and what it was cut for is there.
     """
-    where, what = "superblocks", "mounts"
     try:
         layout = _probe(memory.prog)
-        head = memory.symbols.symbol_address("super_blocks")
-        if head is None:
-            raise LookupError("the kernel's symbol table has no super_blocks")
     except LookupError as error:
-        memory.errors.add(where, what, str(error))
-        return
-    fault = None
+        return str(error)
+    head = memory.symbols.symbol_address("super_blocks")
+    if head is None:
+        return "the kernel's symbol table has no super_blocks"
+    fault = ""
     for _ in range(_LIVE_ATTEMPTS if memory.live else 1):
         try:
             for mount in list(_hidden(memory, layout, head, mounts)):
                 with memory.errors.guard(f"mount 0x{mount:x}", "mount"):
                     mounts.read_mount(mount)
-            return
+            return None
         except ReadError as error:
-            fault = str(error)
-    memory.errors.add(where, what, fault or "")
+            fault = f"the list of superblocks: {error}"
+    return fault
 
 
 def _hidden(memory: Memory, layout: _Layout, head: int, mounts: MountTable) -> Iterator[int]:
