@@ -48,7 +48,7 @@ from explorer.capture.tasks import (
     TaskReader,
     WalkReader,
 )
-from explorer.model import Capture, CaptureError, Kernel, Mount, Snapshot, Source, kernel_text, no_garbage_collection
+from explorer.model import Capture, CaptureError, Kernel, Snapshot, Source, kernel_text, no_garbage_collection
 from explorer.plugin import Plugin
 from explorer.targets import CrashGuard, OpenKernel, TargetError
 from explorer.targets.symbols import KernelTypes
@@ -90,7 +90,7 @@ class CaptureRequest:
     """Read the direct map as physical memory, and strings by pages; not for a slice, which has to hold the page tables
     too, and nothing that lies behind a string."""
     guard: CrashGuard = field(default_factory=CrashGuard)
-    holders_of: Callable[[Sequence[Mount]], Collection[int]] = lambda mounts: ()
+    holders_of: Callable[[Snapshot], Collection[int]] = lambda snapshot: ()
     """Chooses, by address, mounts of which the holders are read besides those that are detached."""
 
     @classmethod
@@ -388,7 +388,7 @@ class _Capture:
             snapshot.mounts, snapshot.mount_namespaces, snapshot.fs_structs, snapshot.tasks, tasks
         )
         reader = HolderReader(self.memory, self.mounts, builder.paths, [*self.task_reader.runqueues], known)
-        reader.read(request.holders_of(snapshot.mounts))
+        reader.read(request.holders_of(snapshot))
         self.stats.mark("holders")
 
     def _kernel(self, builder: RecordBuilder, known: WellKnown, init_ns: int | None) -> Kernel:
