@@ -78,7 +78,9 @@ def find_mount(text: str, snapshot: Snapshot) -> Mount:
         number = int(text)
         found = [mount for mount in mounts if number in (mount.id, _unique(mount, number))]
     else:
-        raise MountNotFoundError(f"{text} is neither an id as in mountinfo, nor an address (0x…), nor a path (/…)")
+        raise MountNotFoundError(
+            f"{text} is neither an id as in mountinfo, nor an address (0x…), nor a path (/…)"
+        )
     if not found:
         raise MountNotFoundError(f"there is no mount {text}")
     if len(found) > 1:

@@ -65,7 +65,7 @@ class Mount(Record):
     master: KernelInt | None = None
     """``master:N``: the peer group it receives mounts from; ``None`` if there is none."""
     propagate_from: KernelInt | None = None
-    """``propagate_from:N``: the nearest group above ``master`` that can be seen in its namespace, if that is another."""
+    """``propagate_from:N``: the nearest group above ``master`` that its namespace shows, if that is another."""
     unbindable: bool | None = None
     """``None``: whether it shares, receives or refuses is not known."""
     holders: MountHolders | None = None
@@ -86,8 +86,8 @@ class MountNamespace(Record):
     anonymous: bool | None = None
     """In no tree of namespaces: what fsmount() and open_tree() put a mount into until it is attached."""
     nr_tasks: KernelInt | None = None
-    """Tasks in it. 0: it lives on for its ``holders``. ``None``: there may be tasks that were not found, or the snapshot is
-    older than this field."""
+    """Tasks in it. 0: it lives on for its ``holders``. ``None``: there may be tasks that were not found, or the
+    snapshot is older than this field."""
     count: KernelInt | None = None
     """The kernel's own reference count, of a namespace that no task is in."""
     holders: list[Holder] | None = None

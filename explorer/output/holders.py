@@ -48,7 +48,9 @@ def render_books(mount: Mount, holders: MountHolders, name: str) -> list[str]:
     elif left:
         lines.append(f"{count(holders.count, 'reference')}, {found} found, and {left}. {UNEXPLAINED}")
     elif holders.count < len(holders.holders):
-        lines.append(f"Only {count(holders.count, 'reference')}, but {found} found: the books do not balance.")
+        lines.append(
+            f"Only {count(holders.count, 'reference')}, but {found} found: the books do not balance."
+        )
     else:
         lines.append(f"{count(holders.count, 'reference')}, all of them found.")
     if holders.missing is not None:
@@ -96,7 +98,12 @@ def holders_json(mount: Mount, holders: MountHolders, snapshot: Snapshot) -> str
         "missing": holders.missing,
         "holders": [holder.model_dump(mode="json") for holder in holders.holders],
         "tasks": [
-            {"address": hex_address(task.address), "pid": task.pid, "tgid": task.tgid, "comm": known(task.comm)}
+            {
+                "address": hex_address(task.address),
+                "pid": task.pid,
+                "tgid": task.tgid,
+                "comm": known(task.comm),
+            }
             for task in tasks.values()
         ],
     }

@@ -34,9 +34,7 @@ def _held(snapshot: Snapshot) -> Iterator[tuple[Mount, MountHolders]]:
 
 
 def _evidence(mount: Mount, holders: MountHolders, snapshot: Snapshot) -> list[Reference]:
-    tasks = {
-        task.address: task for holder in holders.holders for task in holder_tasks(holder, snapshot)
-    }
+    tasks = {task.address: task for holder in holders.holders for task in holder_tasks(holder, snapshot)}
     return [*map(task_reference, tasks.values()), mount_reference(mount)]
 
 
@@ -57,7 +55,9 @@ def _find_held(context: AuditContext) -> Iterator[Case]:
             f"{mount_name(mount)}{source} was unmounted lazily and lives on for {words}",
             _evidence(mount, holders, snapshot),
             Severity.LOW if phrases else Severity.INFO,
-            None if phrases else f"Nobody is known to hold it. {UNEXPLAINED}"
+            None
+            if phrases
+            else f"Nobody is known to hold it. {UNEXPLAINED}"
             + (f" And not all could be read: {holders.missing}." if holders.missing else ""),
             None if phrases else "Nothing, if it goes away by itself: the kernel may be about to free it.",
         )
@@ -112,8 +112,8 @@ RULES = (
         id="NX-MOUNT-HELD",
         severity=Severity.LOW,
         title="A mount that was unmounted lazily is held by files",
-        explanation="umount -l took the mount out of the tree, and open files, programs that run, mappings or sockets keep "
-        "it: the filesystem, its disk or its server stay busy though no mount table shows them.",
+        explanation="umount -l took the mount out of the tree, and open files, programs that run, mappings or sockets "
+        "keep it: the filesystem, its disk or its server stay busy though no mount table shows them.",
         advice="Stop who holds it, or have it close the file, if the device or server must be released. "
         "nullfs-explorer holders TARGET MOUNT lists all of them.",
         find=_find_held,

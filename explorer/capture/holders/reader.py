@@ -104,9 +104,7 @@ class HolderReader:
         known = self._known
         lone = [space for space in known.namespaces if space.nr_tasks == 0 and not space.anonymous]
         detached = (Attachment.DETACHED, Attachment.ANONYMOUS)
-        wanted = [
-            mount for mount in known.mounts if mount.attachment in detached or mount.address in asked
-        ]
+        wanted = [mount for mount in known.mounts if mount.attachment in detached or mount.address in asked]
         if not wanted and not lone:
             return
         try:

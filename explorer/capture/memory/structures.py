@@ -121,10 +121,14 @@ class RawMount(NamedTuple):
     list_next: Annotated[int | None, "mnt_list.next"]
     group_id: Annotated[int | None, "mnt_group_id"]
     master: Annotated[int | None, "mnt_master"]
-    t_flags: Annotated[int | None, "?mnt_t_flags"]  # 6.17: what a mount propagates, which mnt_flags said before
+    t_flags: Annotated[
+        int | None, "?mnt_t_flags"
+    ]  # 6.17: what a mount propagates, which mnt_flags said before
     idmap: Annotated[int | None, "?mnt.mnt_idmap", "?mnt.mnt_userns"]  # 6.3; a user namespace before
     pcp: Annotated[int | None, "?mnt_pcp"]  # with CONFIG_SMP only
-    sb_next: Annotated[int | None, "mnt_next_for_sb", "mnt_instance.next"]  # a pointer since 6.18, a list before
+    sb_next: Annotated[
+        int | None, "mnt_next_for_sb", "mnt_instance.next"
+    ]  # a pointer since 6.18, a list before
 
     @property
     def name(self) -> str:
