@@ -7,6 +7,7 @@
  *	lab-connect ADDR PORT	a TCP connection over IPv4 that says nothing; a child keeps it
  *	lab-socket FAMILY	socket(2) of a family that may be a module: the kernel runs modprobe
  *	lab-crash		dumps core
+ *	lab-held		every descriptor, program and mapping of all processes, and the mount each is on (holders.c)
  *	lab-storm NUMBER	so many processes that fork, unshare, chroot, exec and exit without an end; ended by
  *				lab-calm
  */
@@ -128,6 +129,7 @@ int run_applet(char **argv)
 		{ "lab-connect", connect_to, true },
 		{ "lab-socket", open_socket, true },
 		{ "lab-crash", crash, false },
+		{ "lab-held", list_held, false },
 		{ "lab-storm", storm, true },
 		{ "lab-calm", calm, false },
 		{ "lab-nothing", nothing, false },

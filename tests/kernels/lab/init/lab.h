@@ -65,6 +65,7 @@ void make_live_runner(void);
 void make_audit(void);
 void make_lost_walkers(void);
 void make_holders(void);
+int list_held(char **argv);
 void make_switch_root(void);
 void make_pivot_root(void);
 void make_kexec(void);
