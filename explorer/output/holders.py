@@ -46,7 +46,7 @@ def render_books(mount: Mount, holders: MountHolders, name: str) -> list[str]:
     if holders.count is None:
         lines.append(f"{found} found; how many references it has could not be read.")
     elif left:
-        lines.append(f"{count(holders.count, 'reference')}, {found} found, and {left}. {UNEXPLAINED}")
+        lines.append(f"{count(holders.count, 'reference')}: {found} found, and {left}. {UNEXPLAINED}")
     elif holders.count < len(holders.holders):
         lines.append(
             f"Only {count(holders.count, 'reference')}, but {found} found: the books do not balance."
