@@ -74,7 +74,7 @@ def find_mount(text: str, snapshot: Snapshot) -> Mount:
         except ValueError:
             raise MountNotFoundError(f"{text} is no address") from None
         found = [mount for mount in mounts if mount.address == address]
-    elif text.isdecimal() and len(text) <= 20:
+    elif text.isascii() and text.isdecimal() and len(text) <= 20:
         number = int(text)
         found = [mount for mount in mounts if number in (mount.id, _unique(mount, number))]
     else:

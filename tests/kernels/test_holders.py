@@ -26,7 +26,6 @@ from explorer.model import (
     Severity,
     Snapshot,
     kernel_bytes,
-    kernel_text,
 )
 from explorer.slicing.cut import record, record_slice
 from explorer.slicing.redact import redact_slice

@@ -45,7 +45,7 @@ def holders_command(
 
     A saved snapshot has the holders of mounts that were unmounted lazily.
     """
-    if mount is None:  # -c FILE MOUNT: the first word is no target then
+    if mount is None and (arguments.core or arguments.kernel or arguments.qemu):  # the word is no target then
         mount, arguments = arguments.target, dataclasses.replace(arguments, target=None)
     if mount is None:
         raise click.UsageError("Missing MOUNT: an id as in mountinfo, an address or a path.")

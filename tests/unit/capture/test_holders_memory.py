@@ -1,4 +1,4 @@
-"""Holders of mounts where memory has holes, and where it was made to mislead: what is missing is said, in bounded time."""
+"""Holders of mounts where memory has holes, and where it was made to mislead: what is missing is said, nothing hangs."""
 
 from __future__ import annotations
 
@@ -103,8 +103,12 @@ def test_a_hole_in_any_page_that_leads_to_a_holder_makes_holders_missing_and_say
                 said += 1
             if new.count is None:
                 assert any(error.what == "mnt_count" for error in holed.errors)
-        quiet = holed.model_copy(update={"mounts": [m.model_copy(update={"holders": None}) for m in holed.mounts]})
-        plain = whole.model_copy(update={"mounts": [m.model_copy(update={"holders": None}) for m in whole.mounts]})
+        quiet = holed.model_copy(
+            update={"mounts": [m.model_copy(update={"holders": None}) for m in holed.mounts]}
+        )
+        plain = whole.model_copy(
+            update={"mounts": [m.model_copy(update={"holders": None}) for m in whole.mounts]}
+        )
         assert differences(plain, quiet) == []
     assert said > 5
 
@@ -140,7 +144,9 @@ def test_a_table_of_endless_descriptors_is_not_read(kernel: OpenKernel, whole: S
     assert "has 4294967295 places" in (holders.missing or "")
 
 
-def test_a_descriptor_that_is_no_pointer_costs_that_table_and_is_said(kernel: OpenKernel, whole: Snapshot) -> None:
+def test_a_descriptor_that_is_no_pointer_costs_that_table_and_is_said(
+    kernel: OpenKernel, whole: Snapshot
+) -> None:
     array = task_of(kernel, whole, "h-files").files.fdt.fd.value_()
     put_words(kernel.prog, array, 0x4141414141414141)
     _, holders = dead(capture(kernel), "h-files")
@@ -152,7 +158,9 @@ def test_more_files_than_any_system_has_end_the_search_and_that_is_said(
 ) -> None:
     monkeypatch.setattr(holders_reader, "_MAX_FILES", 20)
     snapshot = capture(kernel)
-    missing = {mount.holders.missing for mount in snapshot.mounts if mount.holders and mount.holders.unexplained}
+    missing = {
+        mount.holders.missing for mount in snapshot.mounts if mount.holders and mount.holders.unexplained
+    }
     assert len(missing) == 1
     assert "more than 20 descriptors and mappings" in (missing.pop() or "")
 
@@ -191,7 +199,9 @@ def test_a_tree_of_namespaces_in_a_circle_is_an_error_and_no_namespace_is_lost(
     assert [error.where for error in snapshot.errors] == ["mount namespaces"]
     assert "runs in a circle" in snapshot.errors[0].why
     # their mounts lead to them, too
-    assert {space.inum for space in snapshot.mount_namespaces} == {space.inum for space in whole.mount_namespaces}
+    assert {space.inum for space in snapshot.mount_namespaces} == {
+        space.inum for space in whole.mount_namespaces
+    }
 
 
 def test_a_slice_of_an_older_version_says_once_that_it_has_no_holders() -> None:
