@@ -140,7 +140,17 @@ def test_mountinfo_has_every_form_that_is_compared(scene: Scene) -> None:
     assert roots >= {"/", "/deep", "/deep/under ground", "/file", "/gone//deleted"}
     assert any(re.fullmatch(r"mnt:\[\d+\]", root or "") for root in roots)
     options = {option for mount in mounts for option in mount.options or ()}
-    assert options >= {"ro", "rw", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime", "nosymfollow"}
+    assert options >= {
+        "ro",
+        "rw",
+        "nosuid",
+        "nodev",
+        "noexec",
+        "noatime",
+        "nodiratime",
+        "relatime",
+        "nosymfollow",
+    }
     assert ("idmapped" in options) is ("p-idmapped" in scene.states)
     assert ("p-idmapped" in scene.states) is (scene.line != "6.1")  # tmpfs can since 6.3
 
@@ -170,7 +180,9 @@ def test_a_path_that_is_held_is_as_the_guest_says_byte_by_byte(scene: Scene) -> 
     assert HOSTILE in {holder.path for holder in holders.holders}
 
 
-def test_no_reference_of_any_mount_is_unexplained_but_the_one_on_its_way_through_a_socket(scene: Scene) -> None:
+def test_no_reference_of_any_mount_is_unexplained_but_the_one_on_its_way_through_a_socket(
+    scene: Scene,
+) -> None:
     left = {
         mount.source: mount.holders.unexplained
         for mount in scene.asked.mounts
@@ -199,7 +211,9 @@ def test_a_table_of_descriptors_that_processes_share_names_all_of_them(scene: Sc
     ]
 
 
-def test_what_was_unmounted_by_rmdir_with_its_parent_is_held_by_that_and_not_by_a_namespace(scene: Scene) -> None:
+def test_what_was_unmounted_by_rmdir_with_its_parent_is_held_by_that_and_not_by_a_namespace(
+    scene: Scene,
+) -> None:
     """Until 7.2 the mount below stays connected; 7.3 lets go of it."""
     lower = [mount for mount in scene.snapshot.mounts if mount.source == "h-lower"]
     upper, _ = scene.dead("h-upper")
@@ -237,13 +251,16 @@ def test_namespaces_without_tasks_are_there_with_who_holds_them_on_kernels_witho
     }
     told = {
         state: next(
-            int(s.link[5:-1]) for s in scene.said if s.pid == scene.states[state] and s.link.startswith(b"mnt:[")
+            int(s.link[5:-1])
+            for s in scene.said
+            if s.pid == scene.states[state] and s.link.startswith(b"mnt:[")
         )
         for state in ("h-ns-opened", "h-ns-tree")
         if state in scene.states
     }
     assert ("h-ns-tree" in scene.skipped) is (scene.line not in ("7.2", "7.3"))
-    [bound] = [int(mount.root[5:-1]) for mount in scene.snapshot.mounts if (mount.root or "").startswith("mnt:[")]
+    shown = [mount.root or "" for mount in scene.snapshot.mounts]
+    [bound] = [int(root[5:-1]) for root in shown if root.startswith("mnt:[")]
     assert set(lone) >= {bound, *told.values()}
     assert len(lone) == 2 + len(told)  # and that of the open mountinfo
     for state, inum in told.items():
@@ -289,7 +306,9 @@ def test_only_for_that_is_said_where_it_is_true_and_everybody_else_is_named(scen
         assert title.endswith(words)
         severity = Severity.INFO if source == "h-sent" else Severity.LOW
         assert titles[title].severity is severity
-    assert len([title for title in titles if "no task is in mnt:[" in title]) == 3 + ("h-ns-tree" in scene.states)
+    assert len([title for title in titles if "no task is in mnt:[" in title]) == 3 + (
+        "h-ns-tree" in scene.states
+    )
 
 
 def test_a_saved_snapshot_and_a_slice_say_the_same_of_holders(scene: Scene, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Holders of mounts where memory has holes, and where it was made to mislead: what is missing is said, nothing hangs."""
+"""Holders of mounts where memory has holes, or was made to mislead: what is missing is said, and nothing hangs."""
 
 from __future__ import annotations
 
