@@ -37,11 +37,11 @@ known-vulnerabilities: $(STAMP)
 	@$(BIN)/python -m tests.audit_deps
 
 unit: $(STAMP) terminal-tools
-	$(BIN)/pytest -m 'not kernel' -n $(JOBS)
+	$(BIN)/pytest -m 'not kernel and not repetition' -n $(JOBS)
 
 # Boots real kernels under QEMU; fetches both when they are missing.
 kernels: $(STAMP) host-tools
-	$(BIN)/pytest -m kernel -n $(JOBS) --dist loadfile
+	$(BIN)/pytest -m 'kernel and not repetition' -n $(JOBS) --dist loadfile
 
 terminal-tools:
 	@tests/host-tools.sh tmux chromium
@@ -86,9 +86,11 @@ fuzz-coverage: $(STAMP)
 	    PYTHONPATH=.. bin/python -m tests.fuzz.coverage $$parser -max_total_time=$(SECONDS_EACH) \
 	    -rss_limit_mb=1024 -timeout=10 || exit 1; done
 
-# Captures of a live guest in a storm of processes: CHURN="--captures 1000 --kernel 6.12".
+# What make test does once, on one more kernel; then captures of a live guest in a storm of processes:
+# CHURN="--captures 1000 --kernel 6.12".
 CHURN ?= --captures 1000
 churn: $(STAMP) host-tools
+	$(BIN)/pytest -m repetition -n $(JOBS) --dist loadfile
 	$(BIN)/python -m tests.kernels.churn $(CHURN)
 
 # The versions and hashes of what an installation gets; then whether a vulnerability is known in any of it.

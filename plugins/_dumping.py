@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import Finding, KernelSetting, Reference, Severity, Snapshot, Task, task_name
-from explorer.plugin import Plugin
-from explorer.plugins._common import task_reference
+from explorer.plugin import (
+    Finding,
+    KernelSetting,
+    Plugin,
+    Reference,
+    Severity,
+    Snapshot,
+    Task,
+    TaskFlag,
+    borrower,
+    task_name,
+    task_reference,
+)
 
 __all__ = ("core_pattern", "dumping_findings", "dumps_to_socket", "is_dumping")
 
-_PF_POSTCOREDUMP = 0x8
-_PF_DUMPCORE = 0x200
 _SOCKET_FUNCTIONS = ("unix_find_bsd", "unix_find_other")
 #: Slow disks take that long.
 _STUCK_S = 10.0
@@ -25,7 +33,7 @@ def core_pattern(snapshot: Snapshot) -> KernelSetting | None:
 
 def is_dumping(task: Task) -> bool:
     """The task writes its process's dump now: ``PF_DUMPCORE``, and not yet past it."""
-    return task.has_flag(_PF_DUMPCORE) and not task.has_flag(_PF_POSTCOREDUMP)
+    return task.has_flag(TaskFlag.DUMPCORE) and not task.has_flag(TaskFlag.POSTCOREDUMP)
 
 
 def dumps_to_socket(snapshot: Snapshot, task: Task) -> bool:
@@ -47,23 +55,15 @@ def dumping_findings(
     ``function``: the kernel function of the look-up. ``means``: what it is for, one sentence.
     """
     for task in tasks:
-        path = task.walk.path if task.walk is not None else None
-        name = task_name(task)
         if task.borrowing:
-            yield plugin.finding(
-                "BORROWER",
-                Severity.INFO,
-                f"{name} borrows init's filesystem{f' for {path}' if path else ''} in {function}",
-                [task_reference(task)],
-                means=f"{means} This is how an isolated kernel does it, and it ends with the look-up.",
-                do="Nothing, unless it stays: then find out what does not answer below that path.",
-            )
+            yield borrower(plugin, task, function, means)
         if task.state == "D" and task.waiting_s is not None and task.waiting_s >= _STUCK_S:
-            yield _stuck(plugin, snapshot, task, path)
+            yield _stuck(plugin, snapshot, task)
 
 
-def _stuck(plugin: Plugin, snapshot: Snapshot, task: Task, path: str | None) -> Finding:
+def _stuck(plugin: Plugin, snapshot: Snapshot, task: Task) -> Finding:
     """Not all that waits walks a path: a file's old version is removed first, and that has none."""
+    path = task.walk.path if task.walk is not None else None
     setting = core_pattern(snapshot)
     where = f"at {path}" if path else f"with core_pattern {setting.value}" if setting is not None else ""
     return plugin.finding(

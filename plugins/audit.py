@@ -10,21 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import (
+from explorer.plugin import (
     Address,
+    Expectation,
     Finding,
+    GuardedFacts,
     KernelSetting,
     KernelText,
     Owner,
+    Plugin,
+    PluginKernel,
+    Reading,
     Record,
     Reference,
     Severity,
     Snapshot,
-)
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
-    GuardedFacts,
-    Reading,
+    Speaks,
     array_text,
     everywhere,
     for_each_list_entry,

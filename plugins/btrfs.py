@@ -13,21 +13,23 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from explorer.model import (
+from explorer.plugin import (
     Address,
+    Expectation,
     Finding,
+    GuardedFacts,
     KernelSetting,
     KernelText,
+    KernelWord,
     Owner,
+    Plugin,
+    PluginKernel,
+    Reading,
     Record,
     Reference,
     Severity,
     Snapshot,
-)
-from explorer.plugin import Expectation, KernelWord, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
-    GuardedFacts,
-    Reading,
+    Speaks,
     array_text,
     borrowers,
     everywhere,

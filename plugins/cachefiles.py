@@ -13,29 +13,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from explorer.model import (
+from explorer.plugin import (
     Address,
+    DeadPlace,
+    Expectation,
     Finding,
+    GuardedFacts,
     KernelText,
+    KernelWord,
     Owner,
     PathRef,
-    Placement,
+    Plugin,
+    PluginKernel,
+    Reading,
     Record,
     Reference,
     Severity,
     Snapshot,
-)
-from explorer.plugin import Expectation, KernelWord, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
-    GuardedFacts,
-    Reading,
+    Speaks,
     everywhere,
     for_each_list_entry,
     incomplete,
+    make_path,
     pointer_text,
     walkers,
 )
-from explorer.plugins._superblocks import make_path
 
 if TYPE_CHECKING:
     import drgn
@@ -44,6 +46,13 @@ __all__ = ("PLUGIN", "Cache", "CachefilesFacts")
 
 _MODULES = ("netfs", "fscache")  # fscache_caches: in netfs since 6.8
 _STATES = ("not present", "preparing", "active", "got an I/O error", "withdrawn")
+_DEAD_MOUNT = DeadPlace(
+    "DEAD-MOUNT",
+    Severity.MEDIUM,
+    means="The cache's filesystem was unmounted lazily while the cache was bound. The cache goes on "
+    "with it, the daemon can cull nothing there by its path, and the filesystem cannot be freed.",
+    do="Stop cachefilesd (that withdraws the cache), mount the filesystem, and start it again.",
+)
 _CACHEFILES_DEAD = 2  # bit 1 of cachefiles_cache.flags
 
 
@@ -127,20 +136,8 @@ def audit(snapshot: Snapshot, facts: CachefilesFacts) -> Iterator[Finding]:
     yield from walkers(PLUGIN, snapshot, "Cookies are looked up name by name below the cache's directory.")
     for cache in facts.caches:
         reference = Reference(kind="plugin", address=cache.address, label=f"cache {cache.name}")
-        store = cache.store
-        if store is not None and store.placement is Placement.DETACHED:
-            yield PLUGIN.finding(
-                "DEAD-MOUNT",
-                Severity.MEDIUM,
-                f"cache {cache.name} ({cache.directory}) is on a mount that is detached",
-                [
-                    reference,
-                    Reference(kind="mount", address=store.mount, label=f"{store.fstype}:{store.path}"),
-                ],
-                means="The cache's filesystem was unmounted lazily while the cache was bound. The cache goes on "
-                "with it, the daemon can cull nothing there by its path, and the filesystem cannot be freed.",
-                do="Stop cachefilesd (that withdraws the cache), mount the filesystem, and start it again.",
-            )
+        subject = f"cache {cache.name} ({cache.directory}) is on"
+        yield from _DEAD_MOUNT.findings(PLUGIN, cache.store, subject, reference)
 
 
 PLUGIN = Plugin(

@@ -12,14 +12,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import Finding, KernelSetting, KernelText, Owner, Reference, Severity, Snapshot, task_name
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
+from explorer.plugin import (
+    Expectation,
+    Finding,
     GuardedFacts,
+    KernelSetting,
+    KernelText,
+    Owner,
+    Plugin,
+    PluginKernel,
     Reading,
+    Reference,
+    Severity,
+    Snapshot,
+    Speaks,
     everywhere,
     incomplete,
     pointer_text,
+    task_name,
     task_reference,
 )
 

@@ -14,10 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import Finding, KernelSetting, KernelText, Reference, Severity, Snapshot
-from explorer.plugin import Plugin, PluginKernel
-from explorer.plugins._common import GuardedFacts, Reading, array_text, incomplete
-from explorer.plugins._dumping import core_pattern, dumping_findings, dumps_to_socket, is_dumping
+from explorer.plugin import (
+    Finding,
+    GuardedFacts,
+    KernelSetting,
+    KernelText,
+    Plugin,
+    PluginKernel,
+    Reading,
+    Reference,
+    Severity,
+    Snapshot,
+    array_text,
+    incomplete,
+)
+
+from ._dumping import core_pattern, dumping_findings, dumps_to_socket, is_dumping
 
 __all__ = ("PLUGIN", "CoredumpFacts")
 

@@ -14,27 +14,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from explorer.model import (
+from explorer.plugin import (
     Address,
+    Expectation,
     Finding,
+    GuardedFacts,
     KernelText,
     Owner,
     PathRef,
     Placement,
+    Plugin,
+    PluginKernel,
+    Reading,
     Record,
     Reference,
     Severity,
     Snapshot,
+    Speaks,
     Task,
-    task_name,
-)
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
-    GuardedFacts,
-    Reading,
     everywhere,
     incomplete,
     pointer_text,
+    task_name,
     task_reference,
 )
 

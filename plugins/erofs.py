@@ -12,21 +12,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from explorer.model import (
+from explorer.plugin import (
     Address,
+    DeadPlace,
+    Expectation,
     Finding,
+    GuardedFacts,
     KernelText,
     Owner,
     PathRef,
-    Placement,
+    Plugin,
+    PluginKernel,
+    Reading,
     Record,
     Reference,
     Severity,
     Snapshot,
+    Speaks,
+    everywhere,
+    for_each_mount,
+    for_each_super_block,
+    incomplete,
+    is_in_namespace,
+    pointer_text,
+    walkers,
 )
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import GuardedFacts, Reading, everywhere, incomplete, pointer_text, walkers
-from explorer.plugins._superblocks import for_each_mount, for_each_super_block, is_in_namespace
 
 if TYPE_CHECKING:
     import drgn
@@ -34,6 +44,13 @@ if TYPE_CHECKING:
 __all__ = ("PLUGIN", "ErofsFacts", "Image")
 
 _MODULE = "erofs"
+_DEAD_FILE = DeadPlace(
+    "DEAD-FILE",
+    Severity.MEDIUM,
+    means="The filesystem that holds the image was unmounted lazily. The image can still be read; nobody "
+    "can open or replace its file, and the filesystem below it cannot be freed.",
+    do="Unmount the EROFS first, then the filesystem with its image.",
+)
 
 
 class Image(Record):
@@ -100,21 +117,10 @@ def audit(snapshot: Snapshot, facts: ErofsFacts) -> Iterator[Finding]:
     yield from incomplete(PLUGIN, facts)
     yield from walkers(PLUGIN, snapshot, "EROFS reads what it opened when it was mounted.")
     for image in facts.images:
-        file = image.file
-        if file is None or file.placement is not Placement.DETACHED:
-            continue
-        yield PLUGIN.finding(
-            "DEAD-FILE",
-            Severity.MEDIUM,
-            f"the EROFS image {image.source} is {file.fstype}:{file.path} on a mount that is detached",
-            [
-                Reference(kind="plugin", address=image.superblock, label=f"EROFS {image.source}"),
-                Reference(kind="mount", address=file.mount, label=f"{file.fstype}:{file.path}"),
-            ],
-            means="The filesystem that holds the image was unmounted lazily. The image can still be read; nobody "
-            "can open or replace its file, and the filesystem below it cannot be freed.",
-            do="Unmount the EROFS first, then the filesystem with its image.",
-        )
+        if image.file is not None:
+            reference = Reference(kind="plugin", address=image.superblock, label=f"EROFS {image.source}")
+            subject = f"the EROFS image {image.source} is {image.file.fstype}:{image.file.path} on"
+            yield from _DEAD_FILE.findings(PLUGIN, image.file, subject, reference)
 
 
 PLUGIN = Plugin(

@@ -15,28 +15,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import (
+from explorer.plugin import (
+    Expectation,
     Finding,
+    GuardedFacts,
     KernelSetting,
     KernelText,
     Owner,
     Placement,
+    Plugin,
+    PluginKernel,
+    Reading,
     Record,
     Reference,
     Severity,
     Snapshot,
-    task_name,
-)
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
-    GuardedFacts,
-    Reading,
+    Speaks,
     array_text,
     borrowers,
     everywhere,
     for_each_list_entry,
     incomplete,
     pointer_text,
+    task_name,
     task_reference,
 )
 

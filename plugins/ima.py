@@ -13,13 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import Finding, Owner, Severity, Snapshot, task_name
-from explorer.plugin import Expectation, Plugin, PluginKernel
-from explorer.plugins._common import (
+from explorer.plugin import (
+    Expectation,
+    Finding,
     GuardedFacts,
+    Owner,
+    Plugin,
+    PluginKernel,
     Reading,
+    Severity,
+    Snapshot,
     everywhere,
     incomplete,
+    task_name,
     task_reference,
 )
 

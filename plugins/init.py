@@ -14,21 +14,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from explorer.model import (
+from explorer.plugin import (
     Address,
+    Expectation,
     Finding,
     Generation,
+    GuardedFacts,
     Owner,
     PathRef,
     Placement,
+    Plugin,
+    PluginKernel,
+    Reading,
     Reference,
     Severity,
     Snapshot,
-)
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
-    GuardedFacts,
-    Reading,
+    Speaks,
     incomplete,
 )
 

@@ -11,11 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from explorer.model import Finding, Owner, Record, Reference, Severity, Snapshot
-from explorer.plugin import Expectation, KernelWord, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
+from explorer.plugin import (
+    Expectation,
+    Finding,
     GuardedFacts,
+    KernelWord,
+    Owner,
+    Plugin,
+    PluginKernel,
     Reading,
+    Record,
+    Reference,
+    Severity,
+    Snapshot,
+    Speaks,
     borrowers,
     everywhere,
     for_each_busy_worker,

@@ -18,23 +18,25 @@ import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from explorer.model import (
+from explorer.plugin import (
+    UNSEEN,
     Address,
+    DeadPlace,
+    Expectation,
     Finding,
+    GuardedFacts,
     KernelSetting,
     KernelText,
     Owner,
     PathRef,
-    Placement,
+    Plugin,
+    PluginKernel,
+    Reading,
     Record,
     Reference,
     Severity,
     Snapshot,
-)
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
-    GuardedFacts,
-    Reading,
+    Speaks,
     borrowers,
     everywhere,
     for_each_busy_worker,
@@ -51,7 +53,14 @@ __all__ = ("PLUGIN", "Connection", "Interface", "KsmbdFacts", "Request", "Share"
 
 _MODULE = "ksmbd"
 _BORROW = ("share_config_request", "smb2_get_info_filesystem", "ksmbd_vfs_link", "ksmbd_vfs_path_lookup")
-_DEAD = (Placement.DETACHED, Placement.NULLFS, Placement.NULLFS_NS_ROOT, Placement.FAILFS)
+_DEAD_SHARE = DeadPlace(
+    "DEAD-SHARE",
+    Severity.HIGH,
+    means="The filesystem was unmounted lazily below connected clients: they go on writing to a tree that "
+    "nobody else can see, and it cannot be freed.",
+    do="Have the clients disconnect from the share; they then get what its path names now.",
+    among=UNSEEN,
+)
 
 
 class Share(Record):
@@ -205,20 +214,10 @@ def _served(share: Share) -> Iterator[Finding]:
     served = share.vfs_path
     if served is None:
         return
-    evidence = [
-        Reference(kind="plugin", address=share.address, label=f"ksmbd share {share.name}"),
-        Reference(kind="mount", address=served.mount, label=f"{served.fstype}:{served.path}"),
-    ]
-    if served.placement in _DEAD:
-        yield PLUGIN.finding(
-            "DEAD-SHARE",
-            Severity.HIGH,
-            f"share {share.name} ({share.path}) serves a mount that is {served.placement.value}",
-            evidence,
-            means="The filesystem was unmounted lazily below connected clients: they go on writing to a tree that "
-            "nobody else can see, and it cannot be freed.",
-            do="Have the clients disconnect from the share; they then get what its path names now.",
-        )
+    reference = Reference(kind="plugin", address=share.address, label=f"ksmbd share {share.name}")
+    dead = [*_DEAD_SHARE.findings(PLUGIN, served, f"share {share.name} ({share.path}) serves", reference)]
+    yield from dead
+    if dead:
         return
     now = share.now.target if share.now is not None and share.now.found == "yes" else None
     if now is not None and (now.mount, now.dentry) != (served.mount, served.dentry):
@@ -227,7 +226,11 @@ def _served(share: Share) -> Iterator[Finding]:
             Severity.MEDIUM,
             f"share {share.name} serves {served.fstype}:{served.path}, but {share.path} is now "
             f"{now.fstype}:{now.path}",
-            [*evidence, Reference(kind="mount", address=now.mount, label=f"{now.fstype}:{now.path}")],
+            [
+                reference,
+                Reference(kind="mount", address=served.mount, label=f"{served.fstype}:{served.path}"),
+                Reference(kind="mount", address=now.mount, label=f"{now.fstype}:{now.path}"),
+            ],
             means="The share was opened when its first client connected; since then something was mounted over its "
             "path, or init's root moved. Connected clients keep what was there before.",
             do="Mount before ksmbd serves, or have the clients disconnect from the share once.",

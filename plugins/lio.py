@@ -15,23 +15,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from explorer.model import (
+from explorer.plugin import (
     Address,
+    DeadPlace,
+    Expectation,
     Finding,
+    GuardedFacts,
     KernelSetting,
     KernelText,
     Owner,
     PathRef,
-    Placement,
+    Plugin,
+    PluginKernel,
+    Reading,
     Record,
     Reference,
     Severity,
     Snapshot,
-)
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
-    GuardedFacts,
-    Reading,
+    Speaks,
     array_text,
     borrowers,
     everywhere,
@@ -45,6 +46,13 @@ if TYPE_CHECKING:
 __all__ = ("PLUGIN", "Backstore", "LioFacts")
 
 _MODULE = "target_core_mod"
+_DEAD_FILE = DeadPlace(
+    "DEAD-FILE",
+    Severity.MEDIUM,
+    means="The filesystem was unmounted lazily: initiators go on writing to a file that nobody else can "
+    "open, and the filesystem cannot be freed.",
+    do="Remove the backstore before its filesystem is unmounted; save the data through the target now.",
+)
 _BORROW = ("__core_scsi3_write_aptpl_to_file", "core_alua_write_tpg_metadata")
 
 
@@ -130,17 +138,8 @@ def audit(snapshot: Snapshot, facts: LioFacts) -> Iterator[Finding]:
         reference = Reference(kind="plugin", address=backstore.address, label=name)
         if backstore.aptpl_active:
             yield from _reservations(facts, backstore, reference)
-        file = backstore.file
-        if file is not None and file.placement is Placement.DETACHED:
-            yield PLUGIN.finding(
-                "DEAD-FILE",
-                Severity.MEDIUM,
-                f"{name} has {backstore.file_name} open on a mount that is detached",
-                [reference, Reference(kind="mount", address=file.mount, label=f"{file.fstype}:{file.path}")],
-                means="The filesystem was unmounted lazily: initiators go on writing to a file that nobody else can "
-                "open, and the filesystem cannot be freed.",
-                do="Remove the backstore before its filesystem is unmounted; save the data through the target now.",
-            )
+        subject = f"{name} has {backstore.file_name} open on"
+        yield from _DEAD_FILE.findings(PLUGIN, backstore.file, subject, reference)
 
 
 def _reservations(facts: LioFacts, backstore: Backstore, reference: Reference) -> Iterator[Finding]:

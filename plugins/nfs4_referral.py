@@ -13,29 +13,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import (
+from explorer.plugin import (
     Address,
+    Expectation,
     Finding,
+    GuardedFacts,
     KernelText,
     Owner,
+    Plugin,
+    PluginKernel,
+    Reading,
     Record,
     Reference,
     Severity,
     Snapshot,
-    task_name,
-)
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
-    GuardedFacts,
-    Reading,
+    Speaks,
     everywhere,
     for_each_list_entry,
+    for_each_net_state,
+    frame_in,
     incomplete,
+    isolates,
     pointer_text,
+    task_name,
     task_reference,
 )
-from explorer.plugins._net import for_each_net_state
-from explorer.plugins._stacks import frame_in, isolates
 
 __all__ = ("PLUGIN", "Client", "Nfs4ReferralFacts", "Referral")
 

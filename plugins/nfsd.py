@@ -18,33 +18,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from explorer.model import (
+from explorer.plugin import (
+    UNSEEN,
     Address,
+    DeadPlace,
+    Expectation,
     Finding,
     Generation,
+    GuardedFacts,
     HexInt,
     KernelText,
     Owner,
     PathRef,
     Placement,
+    Plugin,
+    PluginKernel,
+    Reading,
     Record,
     Reference,
     Severity,
     Snapshot,
-    task_name,
-)
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
-    GuardedFacts,
-    Reading,
+    Speaks,
     for_each_list_entry,
+    for_each_net_state,
     function_name,
     incomplete,
+    isolates,
     pointer_text,
+    spoken_for,
+    task_name,
     task_reference,
 )
-from explorer.plugins._net import for_each_net_state
-from explorer.plugins._stacks import isolates, spoken_for
 
 if TYPE_CHECKING:
     import drgn
@@ -52,7 +56,14 @@ if TYPE_CHECKING:
 __all__ = ("PLUGIN", "Export", "NfsdFacts", "Server")
 
 _MODULE = "nfsd"
-_DEAD = (Placement.DETACHED, Placement.NULLFS, Placement.NULLFS_NS_ROOT, Placement.FAILFS)
+_DEAD_EXPORT = DeadPlace(
+    "DEAD-EXPORT",
+    Severity.HIGH,
+    means="The filesystem was unmounted lazily below the export: clients go on writing to a tree that nobody else "
+    "can see, and it cannot be freed.",
+    do="exportfs -f empties the cache: the next request gets what the exported path names now.",
+    among=UNSEEN,
+)
 _CACHE_VALID, _CACHE_NEGATIVE = 1 << 0, 1 << 1
 _WORK_PENDING = 1
 _MAX_BUCKETS = 65_536
@@ -215,21 +226,10 @@ def audit(snapshot: Snapshot, facts: NfsdFacts) -> Iterator[Finding]:
 
 
 def _served(export: Export) -> Iterator[Finding]:
-    path = export.path
-    if not export.usable or path is None or path.placement not in _DEAD:
-        return
-    yield PLUGIN.finding(
-        "DEAD-EXPORT",
-        Severity.HIGH,
-        f"the export of {path.fstype}:{path.path} to {export.client} is on a mount that is {path.placement.value}",
-        [
-            Reference(kind="plugin", address=export.address, label=f"nfsd export to {export.client}"),
-            Reference(kind="mount", address=path.mount, label=f"{path.fstype}:{path.path}"),
-        ],
-        means="The filesystem was unmounted lazily below the export: clients go on writing to a tree that nobody else "
-        "can see, and it cannot be freed.",
-        do="exportfs -f empties the cache: the next request gets what the exported path names now.",
-    )
+    if export.usable and export.path is not None:
+        reference = Reference(kind="plugin", address=export.address, label=f"nfsd export to {export.client}")
+        subject = f"the export of {export.path.fstype}:{export.path.path} to {export.client} is on"
+        yield from _DEAD_EXPORT.findings(PLUGIN, export.path, subject, reference)
 
 
 def _shared(snapshot: Snapshot) -> Iterator[Finding]:

@@ -11,10 +11,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from explorer.model import Address, Finding, KernelText, PathRef, Record, Reference, Severity, Snapshot
-from explorer.plugin import Plugin, PluginKernel
-from explorer.plugins._common import GuardedFacts, Reading, incomplete, pointer_text
-from explorer.plugins._superblocks import for_each_mount, for_each_super_block, is_in_namespace, make_path
+from explorer.plugin import (
+    Address,
+    Finding,
+    GuardedFacts,
+    KernelText,
+    PathRef,
+    Plugin,
+    PluginKernel,
+    Reading,
+    Record,
+    Reference,
+    Severity,
+    Snapshot,
+    for_each_mount,
+    for_each_super_block,
+    incomplete,
+    is_in_namespace,
+    make_path,
+    pointer_text,
+)
 
 if TYPE_CHECKING:
     import drgn

@@ -14,20 +14,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.model import Finding, KernelText, Owner, Reference, Severity, Snapshot, task_name
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
+from explorer.plugin import (
+    Expectation,
+    Finding,
     GuardedFacts,
+    KernelText,
+    Owner,
+    Plugin,
+    PluginKernel,
     Reading,
+    Reference,
+    Severity,
+    Snapshot,
+    Speaks,
     borrowers,
+    borrowers_in,
     everywhere,
     for_each_list_entry,
+    for_each_net_state,
+    frame_in,
     incomplete,
+    isolates,
     pointer_text,
+    spoken_for,
+    task_name,
     task_reference,
 )
-from explorer.plugins._net import for_each_net_state
-from explorer.plugins._stacks import borrowers_in, frame_in, isolates, spoken_for
 
 __all__ = ("PLUGIN", "PnfsBlockFacts")
 

@@ -15,32 +15,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from explorer.model import (
+from explorer.plugin import (
     Address,
+    BusyWorker,
+    Expectation,
     Finding,
+    GuardedFacts,
     KernelSetting,
     KernelText,
     Owner,
     Placement,
+    Plugin,
+    PluginKernel,
+    Reading,
     Record,
     Reference,
     Severity,
     Snapshot,
+    Speaks,
     Task,
     TaskFlag,
     TaskKind,
-    task_name,
-)
-from explorer.plugin import Expectation, Plugin, PluginKernel, Speaks
-from explorer.plugins._common import (
-    BusyWorker,
-    GuardedFacts,
-    Reading,
     array_text,
     everywhere,
     for_each_busy_worker,
     incomplete,
     pointer_text,
+    task_name,
     task_reference,
 )
 

@@ -1,11 +1,11 @@
-"""A contract of import-linter's: a package is reached through its face, never past it."""
+"""Contracts of import-linter's: a package is reached through its face, never past it; a plugin has one door."""
 
 from __future__ import annotations
 
 from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, fields, output
 
-__all__ = ("FacesContract",)
+__all__ = ("FacesContract", "OneDoorContract")
 
 
 class FacesContract(Contract):
@@ -42,3 +42,37 @@ class FacesContract(Contract):
             output.print_error(
                 f"{importer} reaches past the face of {module.rpartition('.')[0]}, to {module}"
             )
+
+
+class OneDoorContract(Contract):
+    """What lies in a package imports of ours one other package, and what lies beside it: nothing else.
+
+    ``package`` is the one that is held to it, ``door`` the one that it may import, by its face.
+    """
+
+    type_name = "one_door"
+    package = fields.ModuleField()
+    door = fields.ModuleField()
+
+    def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
+        """Look at every import of every module of the package; one that has no modules is no such package."""
+        package, door = self.package.name, self.door.name  # type: ignore[attr-defined]
+        root = package.partition(".")[0]
+        modules = sorted(graph.find_descendants(package))
+        past = [
+            (module, imported)
+            for module in modules
+            for imported in sorted(graph.find_modules_directly_imported_by(module))
+            if imported.partition(".")[0] == root
+            and imported != door
+            and not imported.startswith(f"{package}.")
+        ]
+        return ContractCheck(kept=bool(modules) and not past, metadata={"past": past, "door": door})
+
+    def render_broken_contract(self, check: ContractCheck) -> None:
+        """One line for each import."""
+        door = check.metadata["door"]
+        if not check.metadata["past"]:
+            output.print_error("there are no modules in it: is the link to them there?")
+        for importer, module in check.metadata["past"]:
+            output.print_error(f"{importer} imports {module}, and may import {door} only")

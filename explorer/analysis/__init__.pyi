@@ -18,6 +18,7 @@ from .ko import CAVEAT as CAVEAT
 from .ko import judge_module as judge_module
 from .overmounts import overmount_stack as overmount_stack
 from .rule import ALL_GENERATIONS as ALL_GENERATIONS
+from .rule import NotJudged as NotJudged
 from .rule import Rule as Rule
 from .verdicts import VerdictKind as VerdictKind
 from .verdicts import verdict as verdict

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from explorer.analysis.rule import AuditContext
+from explorer.analysis.rule import AuditContext, NotJudged
 from explorer.analysis.rules import RULES, merge_borrowers
 from explorer.model import CaptureError, Finding, Severity, Snapshot, Task
 from explorer.plugin import Plugin, PluginSet
@@ -24,6 +24,8 @@ class AuditReport:
     tracebacks: list[str] = field(default_factory=list)
     hidden: int = 0
     """Findings that were left out, because they are about other tasks than were asked for."""
+    not_judged: list[NotJudged] = field(default_factory=list)
+    """The rules that lack what they judge by."""
 
     def worst(self) -> Severity | None:
         return min(
@@ -49,6 +51,9 @@ def run_audit(
     for rule in RULES:
         between()
         found += rule.run(context)
+        why = rule.cannot_tell(context) if rule.applies(snapshot) else None
+        if why is not None and (not wanted or rule.id in wanted):
+            report.not_judged.append(NotJudged(rule.id, why))
     for plugin in plugins:
         found += _audit_plugin(plugin, snapshot, report)
     chosen = [finding for finding in found if not wanted or finding.rule in wanted]

@@ -13,6 +13,7 @@ __all__ = (
     "ISOLATING",
     "AuditContext",
     "Case",
+    "NotJudged",
     "Rule",
 )
 
@@ -45,6 +46,14 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
+class NotJudged:
+    """A rule that could not tell whether it applies, and why: no finding of it is no clean bill."""
+
+    rule: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """A rule: what it is called, when it applies, and what finding a case of it means."""
 
@@ -57,10 +66,16 @@ class Rule:
     find: Callable[[AuditContext], Iterator[Case]]
     generations: frozenset[Generation] = ALL_GENERATIONS
     """Where it applies; silent on all others."""
+    cannot_tell: Callable[[AuditContext], str | None] = lambda context: None
+    """Why it can say nothing, or not all, of this snapshot: that lacks what it judges by. ``None``: it can."""
+
+    def applies(self, snapshot: Snapshot) -> bool:
+        """Whether it is about such kernels."""
+        return snapshot.kernel.generation in self.generations
 
     def run(self, context: AuditContext) -> Iterator[Finding]:
         """All findings of this rule."""
-        if context.snapshot.kernel.generation not in self.generations:
+        if not self.applies(context.snapshot):
             return
         for case in self.find(context):
             yield Finding(

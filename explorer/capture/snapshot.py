@@ -6,7 +6,6 @@ Reads the kernel once, in bulk, in this order: tasks, fs_structs, namespaces, pa
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from typing import Literal
 import drgn
 
 from explorer import __version__
-from explorer.capture.holders import HolderReader, Holdings
+from explorer.capture.holders import HolderReader, count_tasks
 from explorer.capture.kernel import KernelActivity, read_log, read_modules
 from explorer.capture.memory import (
     ErrorLog,
@@ -31,12 +30,7 @@ from explorer.capture.memory import (
     is_kernel_pointer,
     probe_layout,
 )
-from explorer.capture.paths import (
-    DcacheLookup,
-    MountTable,
-    load_hidden_mounts,
-    load_namespaces,
-)
+from explorer.capture.paths import DcacheLookup, MountTable, load_unreached
 from explorer.capture.tasks import (
     FoundTasks,
     FsReader,
@@ -89,6 +83,7 @@ class CaptureRequest:
     direct: bool = True
     """Read the direct map as physical memory, and strings by pages; not for a slice, which has to hold the page tables
     too, and nothing that lies behind a string."""
+    is_slice: bool = False
     guard: CrashGuard = field(default_factory=CrashGuard)
     holders_of: Callable[[Snapshot], Collection[int]] = lambda snapshot: ()
     """Chooses, by address, mounts of which the holders are read besides those that are detached."""
@@ -110,6 +105,7 @@ class CaptureRequest:
             missing_memory=kernel.program.missing_memory,
             cut_off=kernel.program.cut_off,
             plugins=plugins,
+            is_slice=kernel.program.is_slice,
             guard=guard or CrashGuard(),
         )
 
@@ -168,7 +164,7 @@ class _Capture:
         self.stats = stats
         self.progress = progress
         prog, symbols = request.prog, request.symbols
-        self.errors = errors = ErrorLog()
+        self.errors = errors = ErrorLog(request.is_slice)
         if request.cut_off is not None:
             errors.add("target", "memory", request.cut_off)
         self.reader = reader = MemoryReader(prog)
@@ -288,9 +284,7 @@ class _Capture:
                 mount = self.mounts.read_mount(self.mounts.from_vfsmount(vfsmount))
                 if mount.mnt_ns is not None and is_kernel_pointer(mount.mnt_ns):
                     self.mounts.load_namespace(mount.mnt_ns)
-        self.mounts.lost = load_hidden_mounts(self.memory, self.mounts)
-        if self.mounts.lost is None:
-            load_namespaces(self.memory, self.mounts)
+        load_unreached(self.memory, self.mounts, self.request.is_slice)
 
     def _task_activity(self) -> TaskActivity:
         return TaskActivity(
@@ -322,6 +316,7 @@ class _Capture:
                 missing_memory=request.cut_off or request.missing_memory,
                 lost_tasks=tasks.lost,
                 lost_mounts=self.mounts.lost,
+                pids_checked=tasks.checked,
             ),
             kernel=self._kernel(builder, known, init_ns),
             tasks=records,
@@ -336,10 +331,14 @@ class _Capture:
             self._run_plugins(snapshot, builder, known)
             # Paths that were met since may have led to more of them.
             snapshot.mounts, snapshot.mount_namespaces = builder.build_mounts(), builder.build_namespaces()
-        self._count_tasks(snapshot, tasks)
-        if crash is None and (self.mounts.lost is None or self.memory.live):
-            self._read_holders(snapshot, tasks, builder)
+        count_tasks(snapshot, tasks, self.namespace_of)
+        if crash is None and not (request.is_slice and self.mounts.lost):
+            request.guard.doing("it read who holds mounts")
+            cpus = [*self.task_reader.runqueues]
+            HolderReader(memory, self.mounts, builder.paths, cpus, snapshot, tasks).read(request.holders_of)
+            self.stats.mark("holders")
         snapshot.errors = self.errors.finish()
+        snapshot.capture.not_in_slice = self.errors.not_in_slice
         if crash is not None:
             snapshot.errors.insert(
                 0, CaptureError(where="capture", what="the rest", why=f"{crash}: {_LATER}")
@@ -370,26 +369,6 @@ class _Capture:
         snapshot.modules = read_modules(request.symbols)
         snapshot.log = read_log(self.memory)
         self.stats.mark("kernel activity")
-
-    def _count_tasks(self, snapshot: Snapshot, tasks: FoundTasks) -> None:
-        """How many tasks are in each namespace, if there are no tasks of which that is not known."""
-        unread = any(task.nsproxy is None for task in tasks.partial.values())
-        if tasks.lost is not None or unread or None in self.namespace_of.values():
-            return
-        inside = Counter(task.mnt_ns for task in snapshot.tasks)
-        for namespace in snapshot.mount_namespaces:
-            namespace.nr_tasks = inside[namespace.address]
-
-    def _read_holders(self, snapshot: Snapshot, tasks: FoundTasks, builder: RecordBuilder) -> None:
-        """Who holds what was unmounted, what was asked for, and namespaces without tasks."""
-        request = self.request
-        request.guard.doing("it read who holds mounts")
-        known = Holdings(
-            snapshot.mounts, snapshot.mount_namespaces, snapshot.fs_structs, snapshot.tasks, tasks
-        )
-        reader = HolderReader(self.memory, self.mounts, builder.paths, [*self.task_reader.runqueues], known)
-        reader.read(request.holders_of(snapshot))
-        self.stats.mark("holders")
 
     def _kernel(self, builder: RecordBuilder, known: WellKnown, init_ns: int | None) -> Kernel:
         request = self.request

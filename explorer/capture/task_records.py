@@ -120,6 +120,7 @@ class TaskRecords:
                 "walk": None if walk is None else self._walk(raw, walk, in_init),
                 "waiting_s": self._activity.clocks.waiting_s(raw),
                 "stack": self._activity.read_stack(raw) if borrowing or nameidata else None,
+                "only_in": self._found.only_in.get(address),
             }
         )
 
@@ -153,6 +154,7 @@ class TaskRecords:
                 "walk": None if walk is None else self._walk(raw, walk, in_init),
                 "waiting_s": None if clockless else self._activity.clocks.waiting_s(raw),
                 "stack": self._activity.read_stack(raw) if borrowing or raw.nameidata else None,
+                "only_in": None,
             }
         )
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import click
 
 from explorer.caller import allow_strangers
-from explorer.wire import PROGRAM, Crashed, Progress, message_line
+from explorer.wire import PROGRAM
+
+from .progress import ProgressLine
+from .units import Size
 
 if TYPE_CHECKING:
     from explorer.capture import CaptureStats
@@ -28,7 +29,6 @@ __all__ = ("TargetArguments", "give_up_rights", "read_snapshot", "say_broken", "
 _F = TypeVar("_F", bound=Callable[..., Any])
 #: What cannot be read is said by whoever reads it, in the words for a target.
 _FILE = click.Path(path_type=Path, readable=False)
-_PROGRESS_S = 0.05
 #: Of this process: it is forked off once, before drgn is there, whatever is read then.
 _guard: CrashGuard | None = None
 
@@ -106,21 +106,6 @@ class TargetArguments:
         return PluginSet(self.plugins)
 
 
-class _Size(click.ParamType[int]):
-    """Bytes, with an optional K, M or G."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(value[-1:].upper(), 1)
-        digits = value if factor == 1 else value[:-1]
-        if not digits.isdecimal():
-            self.fail(f"{value!r} is no size such as 2G, 3072M or 2147483648", param, ctx)
-        return int(digits) * factor
-
-
 _OPTIONS = (
     click.argument("target", required=False),
     click.option("-c", "--core", metavar="FILE", help="A vmcore (same as naming it as TARGET)."),
@@ -141,7 +126,7 @@ _OPTIONS = (
     ),
     click.option("--vmcoreinfo", type=_FILE, metavar="FILE", help="VMCOREINFO, where the target has none."),
     click.option(
-        "--ram-below-4g", type=_Size(), help="physmem: RAM below the hole under 4 GiB, if it is not guessed."
+        "--ram-below-4g", type=Size(), help="physmem: RAM below the hole under 4 GiB, if it is not guessed."
     ),
     click.option("--force", is_flag=True, help="Use symbols whose BUILD-ID differs."),
     click.option("--cache/--no-cache", default=True, help="Keep types and symbols for the next time."),
@@ -181,52 +166,6 @@ def target_options(function: _F) -> _F:
     return cast("_F", wrapper)
 
 
-class ProgressLine:
-    """One line on stderr that says what is being done; nothing where stderr is no terminal.
-
-    For the screen, which is no terminal either: ``progress<TAB>what<TAB>done<TAB>total``, a line each, not too often.
-    """
-
-    def __init__(self, lines: bool = False) -> None:
-        self._lines = lines
-        self._shown = sys.stderr.isatty()
-        self._dirty = False
-        self._last = ("", 0.0)
-
-    def __call__(self, what: str, done: int, total: int | None) -> None:
-        if self._lines:
-            self._write_line(what, done, total)
-        if self._lines or not self._shown:
-            return
-        from explorer.model import escape_text
-
-        text = escape_text(what)
-        if total:
-            text += f" {min(100, done * 100 // total)}%"
-        elif done:
-            text += f" {done}"
-        sys.stderr.write(f"\r\x1b[K{text}")
-        sys.stderr.flush()
-        self._dirty = True
-
-    def _write_line(self, what: str, done: int, total: int | None) -> None:
-        last, when = self._last
-        now = time.monotonic()
-        if what != last or done == total or now - when >= _PROGRESS_S:
-            self._last = (what, now)
-            sys.stderr.write(message_line(Progress(what, done, total)))
-            sys.stderr.flush()
-
-    def clear(self, crashed: str | None = None) -> None:
-        """Take the line away before anything else is printed. :param crashed: signal that ended who showed it"""
-        if crashed is not None and self._lines:
-            sys.stderr.write(message_line(Crashed(crashed)))
-        if self._dirty or (crashed is not None and self._shown and not self._lines):
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            self._dirty = False
-
-
 def read_snapshot(
     arguments: TargetArguments,
     *,
@@ -263,20 +202,8 @@ def read_named_snapshot(
     spec = arguments.spec()
     if spec.kind in ("snapshot", "recording") and not keeps_rights:
         give_up_rights(spec, output)
-    if spec.kind == "snapshot":
-        from explorer.codec import load_snapshot
-
-        assert spec.path is not None
-        snapshot = load_snapshot(spec.path, spec.file_name)
-        return snapshot, f"{spec.file_name} ({snapshot.capture.source.target}, {snapshot.capture.taken_at})"
-    if spec.kind == "recording":
-        from explorer.recording import Recording
-
-        assert spec.path is not None
-        with Recording.open(spec.path, spec.file_name) as recording:
-            snapshot, frame = recording.snapshot_at(spec.moment), recording.find(spec.moment)
-            at = f"frame #{frame} of {len(recording) - 1} at {recording.times[frame]:.3f} s"
-            return snapshot, f"{spec.file_name}, {at} ({snapshot.capture.source.target})"
+    if spec.kind in ("snapshot", "recording"):
+        return _load(spec)
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec, progress)
     from explorer.capture import CaptureStats
@@ -299,6 +226,22 @@ def read_named_snapshot(
     for trace in stats.tracebacks if arguments.debug else ():
         click.echo(escape_lines(trace), err=True)
     return snapshot, snapshot.capture.source.target
+
+
+def _load(spec: TargetSpec) -> tuple[Snapshot, str]:
+    """A saved snapshot, or a frame of a recording."""
+    assert spec.path is not None
+    if spec.kind == "snapshot":
+        from explorer.codec import load_snapshot
+
+        snapshot = load_snapshot(spec.path, spec.file_name)
+        return snapshot, f"{spec.file_name} ({snapshot.capture.source.target}, {snapshot.capture.taken_at})"
+    from explorer.recording import Recording
+
+    with Recording.open(spec.path, spec.file_name) as recording:
+        snapshot, frame = recording.snapshot_at(spec.moment), recording.find(spec.moment)
+        at = f"frame #{frame} of {len(recording) - 1} at {recording.times[frame]:.3f} s"
+        return snapshot, f"{spec.file_name}, {at} ({snapshot.capture.source.target})"
 
 
 def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:

@@ -48,7 +48,7 @@ from .snapshot import (
     Snapshot,
     Source,
 )
-from .task import Kthread, Owner, Task, TaskKind
+from .task import Kthread, OnlyIn, Owner, Task, TaskKind
 from .text import display_width, escape_text, kernel_bytes, kernel_text
 
 __all__ = (
@@ -90,6 +90,7 @@ __all__ = (
     "MountOption",
     "ObjectChange",
     "ObjectState",
+    "OnlyIn",
     "Owner",
     "PathRef",
     "Placement",

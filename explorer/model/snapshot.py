@@ -66,8 +66,12 @@ class Capture(Record):
     """Why there may be more tasks than were found; ``None`` if there cannot be."""
     lost_mounts: str | None = None
     """Why there may be mounts and namespaces that no task is in and that were not found; ``None`` if there cannot be,
-    and in snapshots that are older than this field. A dump that has the reason has not what bind mounts show of their
-    filesystem, either, and nobody's descriptors."""
+    and in snapshots that are older than this field. Of a slice that has the reason, nobody's descriptors are there."""
+    not_in_slice: int = 0
+    """Of a slice: values that are ``None`` without an error, since nobody read them when it was made."""
+    pids_checked: bool | None = None
+    """The list of tasks was checked against the table of pids, all of both; ``False`` if not all is there, ``None`` of
+    a snapshot by a version that did not check. See :attr:`Task.only_in`."""
 
 
 class Kernel(Record):

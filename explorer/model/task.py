@@ -7,7 +7,7 @@ from enum import StrEnum
 from .activity import StackFrame, Walk
 from .base import Address, HexInt, KernelInt, KernelText, Record
 
-__all__ = ("Kthread", "Owner", "Task", "TaskKind")
+__all__ = ("Kthread", "OnlyIn", "Owner", "Task", "TaskKind")
 
 
 class TaskKind(StrEnum):
@@ -42,6 +42,15 @@ class Owner(StrEnum):
     """No ``fs_struct``: the task has exited."""
 
 
+class OnlyIn(StrEnum):
+    """Of two that both have every living task, the one that has this one."""
+
+    TASK_LIST = "task_list"
+    """``init_task.tasks`` and the threads of each process in it (``signal->thread_head``)."""
+    PID_TABLE = "pid_table"
+    """``init_pid_ns.idr``, by which /proc lists tasks and signals reach them."""
+
+
 class Kthread(Record):
     """What a kernel thread runs, from its ``struct kthread`` and, for workers, ``struct worker``.
 
@@ -56,7 +65,7 @@ class Kthread(Record):
     """Name of the workqueue of the work item being run (``worker.current_pwq->wq->name``), or of the
     workqueue that a rescuer serves. A worker that is idle belongs to no workqueue."""
     current_func: KernelText | None
-    """The work function being run, ``None`` when idle."""
+    """The work function being run, of a workqueue's or of a ``struct kthread_worker``; ``None`` when idle."""
     last_func: KernelText | None
     """The work function run last."""
     desc: KernelText | None
@@ -65,6 +74,12 @@ class Kthread(Record):
     """The module of the work function being run, or else of the thread function; ``None`` for vmlinux."""
     running_s: float | None = None
     """How long the present work item has been running; ``None`` when idle or not known."""
+    waiting_works: KernelInt | None = None
+    """Of a thread that serves a ``struct kthread_worker``: works in its ``work_list``; ``None`` for all others."""
+    delayed_works: KernelInt | None = None
+    """And in its ``delayed_work_list``: their timers have not fired."""
+    numa_node: KernelInt | None = None
+    """``kthread.node``: the NUMA node it was made for; ``None`` for any, and where the kernel does not keep it."""
 
 
 class Task(Record):
@@ -105,6 +120,8 @@ class Task(Record):
     """How long ago it last ran, by the scheduler's clock; ``None`` while it runs."""
     stack: list[StackFrame] | None = None
     """Kernel stack of a task that borrows or walks a path; ``None`` without DWARF, and for all others."""
+    only_in: OnlyIn | None = None
+    """Where alone the kernel has it, if not in both; idle tasks are in neither, and ``None``."""
 
     @property
     def owned_fs(self) -> int | None:

@@ -49,4 +49,7 @@ def runs_label(task: Task) -> str:
         return f"{escape_text(kthread.current_func)}{queue}"
     if kthread.last_func:
         return f"idle, last {escape_text(kthread.last_func)}"
+    if kthread.waiting_works is not None:
+        waits = f", {kthread.waiting_works} waiting" if kthread.waiting_works else ""
+        return f"idle{waits}, {escape_text(kthread.threadfn or '')}"
     return escape_text(kthread.threadfn or "")

@@ -91,8 +91,10 @@ def render_findings(snapshot: Snapshot, report: AuditReport, name: str, width: i
             lines += _wrap(group[0].explanation, width)
             lines += _wrap(f"Do: {group[0].advice}", width)
     hidden = f"; {count(report.hidden, 'finding')} about other tasks left out" if report.hidden else ""
-    lines += ["", f"{count_findings(report.findings)}{hidden}."]
-    return lines
+    lines.append("")
+    for silent in report.not_judged:
+        lines += _wrap(f"{silent.rule} cannot tell: {silent.why}.", width, indent=0)
+    return [*lines, f"{count_findings(report.findings)}{hidden}."]
 
 
 def findings_table(report: AuditReport) -> Table:
@@ -113,6 +115,7 @@ def findings_document(snapshot: Snapshot, report: AuditReport) -> dict[str, Any]
         "capture": snapshot.capture.model_dump(mode="json"),
         "kernel": snapshot.kernel.model_dump(mode="json"),
         "findings": [finding.model_dump(mode="json") for finding in report.findings],
+        "not_judged": [{"rule": silent.rule, "why": silent.why} for silent in report.not_judged],
         "errors": [error.model_dump(mode="json") for error in (*snapshot.errors, *report.errors)],
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from explorer import __version__
-from explorer.analysis import AuditReport, verdict
+from explorer.analysis import AuditReport, NotJudged, verdict
 from explorer.analysis.rules import RULES
 from explorer.model import CaptureError, Finding, Reference, Severity, Snapshot, escape_text, kernel_bytes
 
@@ -96,6 +96,14 @@ def _notification(error: CaptureError) -> dict[str, Any]:
     return {"level": "warning", "message": _message(f"{error.where}: {error.what}: {error.why}")}
 
 
+def _not_judged(silent: NotJudged) -> dict[str, Any]:
+    return {
+        "level": "note",
+        "message": _message(f"{silent.rule} cannot tell: {silent.why}"),
+        "associatedRule": {"id": silent.rule},
+    }
+
+
 def sarif_log(snapshot: Snapshot, report: AuditReport, exit_code: int) -> dict[str, Any]:
     """One run with all findings; what could not be read is in its notifications.
 
@@ -122,7 +130,10 @@ def sarif_log(snapshot: Snapshot, report: AuditReport, exit_code: int) -> dict[s
             {
                 "executionSuccessful": True,
                 "exitCode": exit_code,
-                "toolExecutionNotifications": [_notification(error) for error in errors],
+                "toolExecutionNotifications": [
+                    *map(_notification, errors),
+                    *map(_not_judged, report.not_judged),
+                ],
             }
         ],
         "results": [_result(finding, index[finding.rule], artifact) for finding in report.findings],

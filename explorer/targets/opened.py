@@ -31,6 +31,8 @@ class OpenProgram:
     missing_memory: str | None = None
     #: Why memory is missing that should be in the file, and how much: it is cut off, or was never written whole.
     cut_off: str | None = None
+    #: A slice, which holds what a capture read when it was made.
+    is_slice: bool = False
     closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     def close(self) -> None:

@@ -22,8 +22,10 @@ from explorer.targets.drgn_calls import (
 )
 from explorer.targets.dumps import (
     COMPRESSED,
+    DUMPS,
     FOUND,
     PAGE,
+    RANGED_READERS,
     ElfCore,
     Extents,
     FileRanges,
@@ -38,7 +40,6 @@ from explorer.targets.dumps import (
     open_physmem,
     read_elf_core,
     read_kdump_header,
-    read_lime,
     reassemble,
     segment_reader,
     sniff,
@@ -70,7 +71,7 @@ _FILTERED_ELF = (
     _LEFT_OUT + ", and may have dropped pages of the kernel with those of users: take the next one with -d 23"
 )
 _INCOMPLETE = "makedumpfile marked this dump incomplete (it ran out of space)"
-_TAKEN_LIVE = "LiME files are written while the kernel runs: what is in it need not be of one moment"
+_TAKEN_LIVE = "{} files are written while the kernel runs: what is in it need not be of one moment"
 _NEITHER = "neither an ELF nor a kdump-compressed dump"
 
 
@@ -159,8 +160,8 @@ def _open_vmcore(spec: TargetSpec, path: Path, given: VmcoreInfo | None, progres
     dump = _plain_file(path, name, progress)
     try:
         form = sniff(os.pread(dump.file.fileno(), 4096, 0))
-        if form is Format.LIME:
-            return _open_lime(spec, dump, given, progress)
+        if form in RANGED_READERS:
+            return _open_ranged(spec, dump, form, given, progress)
         core = _check_elf(dump, name) if form is Format.ELF else None
         if core is not None and core.is_physical:
             return _open_physical(spec, dump, core, given, progress)
@@ -187,6 +188,7 @@ def _open_vmcore(spec: TargetSpec, path: Path, given: VmcoreInfo | None, progres
             dump.notes,
             missing_memory=dump.filtered,
             cut_off=dump.cut_off,
+            is_slice=core is not None and core.is_slice,
         )
     finally:
         dump.file.close()
@@ -247,7 +249,7 @@ def _plain_file(path: Path, name: str, progress: Progress) -> _Dump:
             dump.notes.append(f"reassembled a flattened dump of {_size(dump.file)} into a temporary file")
             dump.present = None if dump.cut_off is None else present
             form = sniff(os.pread(dump.file.fileno(), 4096, 0))
-        if form not in (Format.ELF, Format.KDUMP, Format.LIME):
+        if form is Format.FLATTENED or form not in DUMPS:
             what = f"{dump.cut_off} before the dump in it begins" if dump.cut_off else _NEITHER
             raise TargetError(f"{name}: {what}")
     except BaseException:
@@ -306,17 +308,20 @@ def _open_physical(
     return _open_ranges(spec, dump, ranges, given, progress)
 
 
-def _open_lime(spec: TargetSpec, dump: _Dump, given: VmcoreInfo | None, progress: Progress) -> OpenProgram:
-    lime = read_lime(dump.file, spec.text, dump.present)
-    if lime.missing:
-        dump.judge(False, lime.missing, lime.memory)
-    elif lime.is_cut or dump.cut_off:
+def _open_ranged(
+    spec: TargetSpec, dump: _Dump, form: Format, given: VmcoreInfo | None, progress: Progress
+) -> OpenProgram:
+    held = RANGED_READERS[form](dump.file, spec.text, dump.present)
+    if held.missing:
+        dump.judge(False, held.missing, held.memory)
+    elif held.is_cut or dump.cut_off:
         dump.cut_off = (
             f"{dump.cut_off or 'the file is cut off'}: nothing says how much of the memory is missing"
         )
-    opened = _open_ranges(spec, dump, lime.ranges, given, progress)
-    opened.notes.append(_TAKEN_LIVE)
-    opened.consistent = False
+    opened = _open_ranges(spec, dump, held.ranges, given, progress)
+    if held.taken_live:
+        opened.notes.append(_TAKEN_LIVE.format(form.value))
+        opened.consistent = False
     return opened
 
 

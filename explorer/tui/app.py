@@ -19,8 +19,8 @@ from explorer.tui.widgets import TimelineBar
 
 from .debug_info import copy_text, debug_lines
 from .faults import FAULT_MODE, GuardedApp
-from .keys import APP_KEYS
-from .navigation import KERNEL, MODES, Navigator
+from .keys import APP_KEYS, FRAME_KEYS
+from .navigation import KERNEL, MODE_KEYS, MODES, Navigator
 from .palette import palette_commands
 from .themes import Look
 from .typeahead import GO
@@ -40,7 +40,7 @@ class ExplorerApp(GuardedApp):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (150, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-tall")]  # noqa: RUF012
     MODES: ClassVar[dict[str, Any]] = MODES
-    BINDINGS: ClassVar[list[BindingType]] = APP_KEYS
+    BINDINGS: ClassVar[list[BindingType]] = [*FRAME_KEYS, *MODE_KEYS, *APP_KEYS]
 
     def __init__(self, session: Session | None = None, snapshot: Snapshot | None = None) -> None:
         super().__init__()

@@ -50,6 +50,8 @@ def _facts_of(view: View) -> list[str]:
     lines = [f"{fact.name:<15} {fact.value}" for fact in detail.facts]
     for error in view.audit.errors:
         lines.append(escape_text(f"{'audit failed':<15} {error.where}: {error.why}"))
+    for silent in view.audit.not_judged:
+        lines.append(escape_text(f"{'cannot tell':<15} {silent.rule}: {silent.why}"))
     return lines
 
 

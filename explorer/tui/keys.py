@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.binding import Binding, BindingType
 
-__all__ = ("APP_KEYS", "hidden", "shown")
+__all__ = ("APP_KEYS", "FRAME_KEYS", "hidden", "shown")
 
 
 def hidden(keys: str, action: str, id: str, sentence: str) -> Binding:
@@ -20,8 +20,8 @@ def shown(keys: str, action: str, id: str, label: str, sentence: str, first: boo
     return Binding(keys, action, label, id=id, tooltip=sentence, priority=first)
 
 
-#: The keys that work on every screen: through a recording, to the screens, and the app's own.
-APP_KEYS: list[BindingType] = [
+#: The keys that work on every screen: through a recording, and (below) the app's own. Those to screens are with these.
+FRAME_KEYS: list[BindingType] = [
     hidden("full_stop", "record('step', 1)", "frame.next", "The next frame of the recording"),
     hidden("comma", "record('step', -1)", "frame.previous", "The frame before"),
     hidden("right_square_bracket", "record('step_event', 1)", "frame.next-event", "The next event"),
@@ -32,19 +32,8 @@ APP_KEYS: list[BindingType] = [
     hidden("plus", "record('change_speed', 1)", "frame.faster", "Play faster"),
     hidden("minus", "record('change_speed', -1)", "frame.slower", "Play slower"),
     hidden("J", "first_seen", "frame.first-seen", "The frame in which this finding begins"),
-    shown("o", "browse('overview')", "go.overview", "Overview", "The verdict and the worlds"),
-    shown("t", "browse('tasks')", "go.tasks", "Tasks", "Every task, by fs_struct"),
-    shown("f", "browse('fs_structs')", "go.fs_structs", "fs", "fs_structs: users, holders, root, pwd"),
-    shown("m", "browse('mounts')", "go.mounts", "Mounts", "Mounts, a tree per namespace"),
-    shown("s", "browse('subsystems')", "go.subsystems", "Subsys", "Subsystems: what the plugins report"),
-    shown("n", "browse('findings')", "go.findings", "Findings", "What is wrong, worst first"),
-    hidden(
-        "L",
-        "log",
-        "go.events",
-        "Event log: what changed since it is looked at; of a recording, all of it",
-    ),
-    hidden("equals_sign", "compare", "go.compare", "Compare with a second target"),
+]
+APP_KEYS: list[BindingType] = [
     hidden("K", "kernel", "app.kernel", "The kernel, the capture, what was not readable"),
     hidden("r", "refresh_target", "app.refresh", "Read the target again"),
     hidden("R", "next_interval", "app.interval", "Read again by itself: 1, 2, 5, 10 s, off"),

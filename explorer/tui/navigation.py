@@ -10,17 +10,11 @@ from textual.screen import Screen
 
 from explorer.model import Reference
 from explorer.tui.screens import (
+    BROWSED,
     BrowserScreen,
-    CompareScreen,
-    EventsScreen,
     FindingsScreen,
-    FsStructsScreen,
-    MountsScreen,
-    OverviewScreen,
-    SubsystemsScreen,
     TableScreen,
     TasksScreen,
-    TimelineScreen,
 )
 from explorer.tui.screens.dialogs import FaultScreen, ProblemScreen, ReadingScreen, TextScreen
 from explorer.tui.session import View
@@ -29,27 +23,19 @@ from explorer.tui.views.details import describe
 from .faults import FAULT_MODE
 from .typeahead import GO
 
-__all__ = ("KERNEL", "MODES", "Navigator")
+__all__ = ("KERNEL", "MODES", "MODE_KEYS", "Navigator")
 
-#: Every screen that keys lead to, by the mode of the app that has it.
+#: Every screen of the app, by its mode.
 MODES: dict[str, Any] = {
-    "overview": OverviewScreen,
-    "tasks": TasksScreen,
-    "fs_structs": FsStructsScreen,
-    "mounts": MountsScreen,
-    "subsystems": SubsystemsScreen,
-    "findings": FindingsScreen,
-    "events": EventsScreen,
-    "compare": CompareScreen,
-    "timeline": TimelineScreen,
+    **{mode.name: mode.screen for mode in BROWSED},
     "reading": ReadingScreen,
     "problem": ProblemScreen,
     FAULT_MODE: FaultScreen,
 }
 
+MODE_KEYS = [mode.key for mode in BROWSED if mode.key is not None]
 #: Where objects of a kind are at home.
-_HOME_OF = {"task": "tasks", "fs_struct": "fs_structs", "mount": "mounts", "mount_namespace": "mounts",
-            "plugin": "subsystems"}  # fmt: skip
+_HOME_OF = {kind: mode.name for mode in BROWSED for kind in mode.home_of}
 KERNEL = Reference(kind="kernel", address=None, label="kernel")
 
 

@@ -8,81 +8,21 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+from drgn.helpers.linux.list import list_for_each_entry
 
 from explorer.analysis.audit import run_audit
-from explorer.capture.memory.decode import find_member
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
-from explorer.model import Finding, Severity, Snapshot, Task
-from explorer.targets.detect import detect_target
-from explorer.targets.drgn_calls import physical_reader
-from explorer.targets.dumps.pagetable import translate
-from explorer.targets.kernel import OpenKernel, open_kernel
-from tests.kernels.lab import Guest, GuestOptions
+from explorer.model import Severity, Task, TaskKind
+from tests.kernels.poked_guest import Poked, above_info, boot_poked
 
 pytestmark = pytest.mark.kernel
 
 
-class Poked:
-    """A stopped 7.3 guest whose memory can be changed."""
-
-    def __init__(self, kernel: OpenKernel, memory: Path) -> None:
-        self.kernel = kernel
-        self.memory = memory
-        self.healthy = self.capture()
-
-    def capture(self) -> Snapshot:
-        return capture_snapshot(CaptureRequest.from_kernel(self.kernel))
-
-    def task(self, name: str) -> Task:
-        return next(task for task in self.healthy.tasks if task.comm == name)
-
-    def offset(self, type_name: str, *members: str) -> int:
-        found = find_member(self.kernel.prog.type(f"struct {type_name}"), *members)
-        assert found is not None
-        return found.offset
-
-    @contextmanager
-    def changed(self, *changes: tuple[int, bytes]) -> Iterator[list[Finding]]:
-        """The findings above info while these bytes are at these virtual addresses."""
-        old: list[tuple[int, bytes]] = []
-        info = self.kernel.program.vmcoreinfo
-        with self.memory.open("r+b", buffering=0) as memory:
-            for address, data in changes:
-                physical = translate(physical_reader(self.kernel.prog), info, address)
-                assert physical is not None
-                memory.seek(physical)
-                old.append((physical, memory.read(len(data))))
-                memory.seek(physical)
-                memory.write(data)
-            try:
-                yield above_info(self.capture())
-            finally:
-                for physical, data in reversed(old):
-                    memory.seek(physical)
-                    memory.write(data)
-
-
-def above_info(snapshot: Snapshot) -> list[Finding]:
-    found = run_audit(snapshot).findings
-    # No plugins here: kdevtmpfs is claimed by one.
-    return [
-        finding
-        for finding in found
-        if finding.severity is not Severity.INFO
-        and not any("kdevtmpfs" in ref.label for ref in finding.evidence)
-    ]
-
-
 @pytest.fixture(scope="module")
 def poked() -> Iterator[Poked]:
-    with Guest.boot("7.3", "healthy", GuestOptions(memory_file=True)) as guest:
-        guest.stop()
-        with open_kernel(detect_target(f"qemu:{guest.qmp_socket}")) as kernel:
-            yield Poked(kernel, guest.memory_path)
+    with boot_poked("7.3", "healthy") as guest:
+        yield guest
 
 
 def test_the_guest_is_healthy_before_and_after(poked: Poked) -> None:
@@ -163,3 +103,83 @@ def test_a_kernel_thread_with_an_unclaimed_fs_of_its_own_is_found(poked: Poked) 
         if any("kdevtmpfs" in reference.label for reference in finding.evidence)
     }
     assert rules & {"NX-KTHREAD-OFF-NULLFS", "NX-KTHREAD-OWN-FS"}
+
+
+def fs_words(poked: Poked, task: Task) -> tuple[int, bytes]:
+    """What makes a task borrow."""
+    address = task.address + poked.offset("task_struct", "fs")
+    return address, struct.pack("<Q", poked.healthy.kernel.userspace_init_fs)
+
+
+def test_an_idle_worker_that_still_borrows_has_leaked_it_and_the_last_work_is_named(poked: Poked) -> None:
+    worker = next(
+        task
+        for task in poked.healthy.tasks
+        if task.kind is TaskKind.KWORKER and task.kthread and task.kthread.last_func and task.state == "I"
+    )
+    assert worker.kthread is not None and worker.kthread.current_func is None and worker.kthread.last_func
+    with poked.changed(fs_words(poked, worker)) as findings:
+        [leak] = findings
+        assert (leak.rule, leak.severity) == ("NX-BORROWER", Severity.MEDIUM)
+        assert worker.kthread.last_func in leak.title
+        assert "next" in leak.explanation
+
+
+def test_an_idle_thread_of_a_kthread_worker_that_still_borrows_has_leaked_it(poked: Poked) -> None:
+    with poked.changed(fs_words(poked, poked.task("rcu_exp_gp_kthr"))) as findings:
+        assert [(found.rule, found.severity) for found in findings] == [("NX-BORROWER", Severity.MEDIUM)]
+
+
+def test_a_sleeping_kernel_thread_that_borrows_is_named_with_its_function(poked: Poked) -> None:
+    thread = poked.task("kcompactd0")
+    with poked.changed(fs_words(poked, thread)) as findings:
+        assert findings == []
+        [found] = run_audit(poked.capture(), only=["NX-BORROWER"]).findings
+    assert found.severity is Severity.INFO
+    assert found.title.endswith("borrows userspace_init_fs in kcompactd")
+
+
+def test_what_a_kthread_worker_runs_and_what_waits_for_it_are_those_of_its_lists(poked: Poked) -> None:
+    """Two works that are there anyway, those that release a pool_workqueue, are handed to the thread that does."""
+    thread = poked.task("pool_workqueue_")
+    assert thread.kthread is not None
+    idle = (thread.kthread.current_func, thread.kthread.waiting_works, thread.kthread.delayed_works)
+    assert idle == (None, 0, 0)
+    [kthread] = poked.words(thread.address + poked.offset("task_struct", "worker_private"))
+    [worker] = poked.words(kthread + poked.offset("kthread", "data"))
+    running, waiting = works_to_release(poked)[:2]
+    node = waiting + poked.offset("kthread_work", "node")
+    head = worker + poked.offset("kthread_worker", "work_list")
+    delayed = worker + poked.offset("kthread_worker", "delayed_work_list")
+    current = worker + poked.offset("kthread_worker", "current_work")
+    with poked.changed(
+        (head, struct.pack("<QQ", node, node)),
+        (node, struct.pack("<QQ", head, head)),
+        (current, struct.pack("<Q", running)),
+    ):
+        found = next(task for task in poked.capture().tasks if task.pid == thread.pid).kthread
+        assert found is not None
+        assert (found.current_func, found.waiting_works, found.delayed_works) == ("pwq_release_workfn", 1, 0)
+    with poked.changed((delayed, struct.pack("<QQ", node, node))):  # leads to what does not lead back
+        broken = poked.capture()
+    found = next(task for task in broken.tasks if task.pid == thread.pid).kthread
+    assert found is not None and found.delayed_works is None
+    assert "kthread_worker.delayed_work_list" in {error.what for error in broken.errors}
+
+
+def works_to_release(poked: Poked) -> list[int]:
+    """``pool_workqueue.release_work`` of the unbound workqueues."""
+    prog = poked.kernel.prog
+    found = []
+    for workqueue in list_for_each_entry("struct workqueue_struct", prog["workqueues"].address_of_(), "list"):
+        for pwq in list_for_each_entry("struct pool_workqueue", workqueue.pwqs.address_of_(), "pwqs_node"):
+            if pwq.release_work.func.value_():
+                found.append(int(pwq.release_work.address_of_().value_()))
+    return found
+
+
+def test_the_numa_node_of_a_kernel_thread_is_the_one_it_was_made_for(poked: Poked) -> None:
+    thread = poked.task("kcompactd0")
+    assert thread.kthread is not None and thread.kthread.numa_node == 0
+    anywhere = poked.task("kthreadd")
+    assert anywhere.kthread is not None and anywhere.kthread.numa_node is None

@@ -43,6 +43,8 @@ class Nfs:
     """What the started guest says: file -> text."""
     threads: dict[int, str]
     """pid of each nfsd thread -> its umask, as /proc has them."""
+    states: dict[int, tuple[str, str]]
+    """pid of each task of the idle server and its client -> its name and state, as /proc has them."""
     caches: dict[str, int]
     """Name of each cache -> its objects, as /proc has them."""
     dead: Seen
@@ -99,6 +101,17 @@ def listed_threads(guest: Guest) -> dict[int, str]:
     }
 
 
+def listed_states(guest: Guest) -> dict[int, tuple[str, str]]:
+    stats = run_steps(guest, "cat /proc/[0-9]*/stat 2>/dev/null || true").splitlines()
+    found: dict[int, tuple[str, str]] = {}
+    for stat in stats:
+        pid, _, rest = stat.partition(" (")
+        comm, _, state = rest.rpartition(") ")
+        if comm == "nfsd" or comm.startswith("NFSv4"):
+            found[int(pid)] = (comm, state[0])
+    return found
+
+
 def listed_exports(text: str) -> set[tuple[str, str]]:
     """(path, client) of each line of nfsd.export/content or /proc/fs/nfsd/exports."""
     rows = [line.split("\t") for line in text.splitlines() if line.startswith("/")]
@@ -118,7 +131,7 @@ def nfs() -> Iterator[Nfs]:
         bind_cache(guest)
         mount_client(guest)
         wait_until(guest, "grep -q ' 1 .* lab' /proc/fs/fscache/caches")
-        caches, threads = listed_caches(guest), listed_threads(guest)
+        caches, threads, states = listed_caches(guest), listed_threads(guest), listed_states(guest)
         files = (f"{NFSD}/threads", f"{NFSD}/exports", f"{RPC}/nfsd.export/content")
         said = {file: run_steps(guest, f"cat {file}") for file in files}
         started = capture_guest(guest, *PLUGINS)
@@ -128,7 +141,7 @@ def nfs() -> Iterator[Nfs]:
         flushed = capture_guest(guest, *PLUGINS)
         run_steps(guest, f"echo 0 >{NFSD}/threads")
         stopped = capture_guest(guest, *PLUGINS)
-        yield Nfs(idle, started, said, threads, caches, dead, flushed, stopped)
+        yield Nfs(idle, started, said, threads, states, caches, dead, flushed, stopped)
 
 
 def test_loaded_modules_that_serve_nothing_give_no_finding(nfs: Nfs) -> None:
@@ -147,6 +160,15 @@ def test_a_server_and_its_client_and_a_cache_at_work_give_no_finding(nfs: Nfs) -
         assert (name, nfs.started.findings(name), nfs.started.unclaimed(name)) == (name, [], [])
         assert (name, nfs.started.facts(name).missing) == (name, [])
     assert nfs.started.snapshot.errors == []
+
+
+def test_an_idle_server_and_callback_thread_is_in_the_state_that_proc_shows(nfs: Nfs) -> None:
+    assert {name.split(" ")[0] for name, _ in nfs.states.values()} >= {"nfsd", "NFSv4"}
+    found = {
+        task.pid: (task.comm, task.state) for task in nfs.started.snapshot.tasks if task.pid in nfs.states
+    }
+    assert found == nfs.states
+    assert {state for _, state in nfs.states.values()} == {"I"}
 
 
 def test_exports_are_those_that_the_server_shows(nfs: Nfs) -> None:

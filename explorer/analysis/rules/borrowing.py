@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from explorer.analysis.rule import ISOLATING, AuditContext, Case, Rule
-from explorer.model import Finding, Generation, Severity, Snapshot, Task, TaskFlag, task_name, task_reference
+from explorer.model import (
+    Finding,
+    Generation,
+    Severity,
+    Snapshot,
+    Task,
+    TaskFlag,
+    TaskKind,
+    task_name,
+    task_reference,
+)
 from explorer.naming import name_tasks, seconds
 
 __all__ = ("RULES", "STUCK_S", "merge_borrowers")
@@ -20,13 +30,55 @@ def _is_stuck(task: Task) -> bool:
     return task.state == "D" and (task.waiting_s is None or task.waiting_s >= STUCK_S)
 
 
+def _function(task: Task) -> str | None:
+    """What a kernel thread runs: its work function, or its own where it is no worker."""
+    if task.kthread is None or task.kthread.current_func is not None:
+        return None if task.kthread is None else task.kthread.current_func
+    return None if _serves_works(task) else task.kthread.threadfn
+
+
+def _serves_works(task: Task) -> bool:
+    """Whether it runs what others hand it, and is idle in between."""
+    is_worker = task.kind in (TaskKind.KWORKER, TaskKind.RESCUER)
+    return is_worker or (task.kthread is not None and task.kthread.waiting_works is not None)
+
+
+def _is_leaked(task: Task, snapshot: Snapshot) -> bool:
+    """It sleeps between two works, and no scope spans those: the last one has not given back what it borrowed.
+
+    Not if what it runs could not be read, nor if it took up a work meanwhile: then it was not asleep as the idle are.
+    """
+    kthread = task.kthread
+    if kthread is None or kthread.current_func is not None or not _serves_works(task):
+        return False
+    where = f"task {task.pid} (0x{task.address:x})"
+    return task.state in ("I", "S") and not any(error.where == where for error in snapshot.errors)
+
+
+def _leaked(task: Task) -> Case:
+    kthread = task.kthread
+    last = None if kthread is None else kthread.last_func
+    blame = f"; the last work it ran is {last}" if last else ""
+    return Case(
+        f"{task_name(task)} is idle, and borrows userspace_init_fs{blame}",
+        [task_reference(task)],
+        Severity.MEDIUM,
+        "It is between two works, where no scope can be open: a work function ended without giving back what it had "
+        "borrowed. Whatever runs there next looks its paths up in init's filesystem, though it never asked to, and "
+        "pivot_root() does not move this thread.",
+        f"Look in {last or 'the works of this thread'}, and in what it calls, for a way out that leaves "
+        "scoped_with_init_fs() by hand, or for code that assigns task->fs.",
+    )
+
+
 def _doing(task: Task) -> str:
     """What it looks up, and for whom: as much as is known."""
     words = ""
     if task.walk is not None and task.walk.path is not None:
         words += f" to look up {task.walk.path}"
-    if task.kthread is not None and task.kthread.current_func is not None:
-        words += f" in {task.kthread.current_func}"
+    runs = _function(task)
+    if runs is not None:
+        words += f" in {runs}"
     scope = next((frame for frame in task.stack or () if frame.opens_scope), None)
     if scope is not None:
         words += f", opened by {scope.function}" + (f" ({scope.source})" if scope.source else "")
@@ -42,6 +94,9 @@ def _waiting(task: Task) -> str:
 def _find_borrowers(context: AuditContext) -> Iterator[Case]:
     for task in context.snapshot.tasks:
         if not task.borrowing:
+            continue
+        if _is_leaked(task, context.snapshot):
+            yield _leaked(task)
             continue
         title = f"{task_name(task)} borrows userspace_init_fs{_doing(task)}{_waiting(task)}"
         evidence = [task_reference(task)]
@@ -107,7 +162,8 @@ RULES = (
     Rule(
         id=_GENERAL,
         severity=Severity.INFO,
-        title="A task borrows userspace_init_fs; high when it is stuck in D state for 10 s or more",
+        title="A task borrows userspace_init_fs; medium when it is an idle worker, high when it is stuck in D state "
+        "for 10 s or more",
         explanation="It is inside scoped_with_init_fs(): for one lookup it sees what PID 1 sees. That is how kernel "
         "code opens files on this kernel. /proc and ps do not show it.",
         advice="Nothing, unless it stays: then look at the filesystem below the path.",

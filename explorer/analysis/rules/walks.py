@@ -1,4 +1,4 @@
-"""Rules about path walks in progress that cannot succeed."""
+"""Rules about path walks in progress: those that cannot succeed, and those that do not end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ from collections.abc import Iterator
 
 from explorer.analysis.isolation import is_kernel_thread
 from explorer.analysis.rule import AuditContext, Case, Rule
-from explorer.model import Placement, Severity, Snapshot, Task, Walk, task_name, task_reference
+from explorer.model import (
+    Placement,
+    Severity,
+    Snapshot,
+    Task,
+    TaskFlag,
+    TaskKind,
+    Walk,
+    task_name,
+    task_reference,
+)
+from explorer.naming import place, seconds
+
+from .borrowing import STUCK_S
 
 __all__ = ("RULES",)
 
@@ -66,6 +79,39 @@ def _code(task: Task) -> str:
     return "" if function is None else f", in {function}"
 
 
+def _hangs(task: Task) -> bool:
+    """Whether it has slept in its walk for so long that no disk explains it.
+
+    In D state; in S only on a FUSE, which is waited for like that: an open of a FIFO or a terminal is a walk, too, and
+    may well wait for ever.
+    """
+    if task.walk is None or task.waiting_s is None or task.waiting_s < STUCK_S:
+        return False
+    at = task.walk.start
+    on_fuse = at is not None and at.fstype is not None and at.fstype.split(".")[0] in _FUSE
+    return task.state == "D" or (task.state == "S" and on_fuse)
+
+
+def _find_hanging(context: AuditContext) -> Iterator[Case]:
+    snapshot = context.snapshot
+    for task in snapshot.tasks:
+        if task.borrowing or task.walk is None or not _hangs(task):
+            continue  # of a borrower, NX-BORROWER says so
+        path = "a path" if task.walk.path is None else task.walk.path
+        at = "" if task.walk.start is None else f", at {place(task.walk.start, snapshot)}"
+        # What the kernel started, or everything waits for.
+        is_grave = task.kind in (TaskKind.INIT, TaskKind.USERMODEHELPER) or is_kernel_thread(task)
+        yield Case(
+            f"{task_name(task)} has looked up {path} for {seconds(task.waiting_s or 0)}, in {task.state} state{at}"
+            f"{_code(task)}",
+            [task_reference(task)],
+            Severity.HIGH if is_grave or task.has_flag(TaskFlag.DUMPCORE) else None,
+        )
+
+
+_FUSE = ("fuse", "fuseblk", "virtiofs")
+
+
 RULES = (
     Rule(
         id="NX-WALK-NOWHERE",
@@ -76,5 +122,15 @@ RULES = (
         advice="Wrap the lookup in scoped_with_init_fs(), or hand the thread an opened file. Until the module is "
         "fixed, run the last kernel before 7.3.",
         find=_find_walks,
+    ),
+    Rule(
+        id="NX-WALK-HANGS",
+        severity=Severity.MEDIUM,
+        title="A path walk has not got on for 10 s or more; high for kernel threads, PID 1, helpers and core dumps",
+        explanation="What answers for that place does not answer: an automounter, a FUSE or network server, a disk. "
+        "Who waits for this task, or wants a directory that it has locked, waits as long.",
+        advice="Look at the filesystem it has got to: its daemon, its server, its disk. Ending the server, umount -f, "
+        "or abort in /sys/fs/fuse/connections releases the lookup; SIGKILL does where the wait can be killed.",
+        find=_find_hanging,
     ),
 )

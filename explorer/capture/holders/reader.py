@@ -7,7 +7,8 @@ there is anything left to explain.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from explorer.capture.memory import AnyTask, Memory, RawMount, ReadError, is_kernel_pointer
@@ -15,13 +16,12 @@ from explorer.capture.paths import MNT_UMOUNT, MountTable, NamespaceFiles, PathR
 from explorer.capture.tasks import PF_KTHREAD, FoundTasks
 from explorer.model import (
     Attachment,
-    FsStruct,
     Holder,
     HolderKind,
     HolderUse,
     Mount,
     MountHolders,
-    MountNamespace,
+    Snapshot,
     Task,
     UseHow,
     kernel_text,
@@ -30,9 +30,10 @@ from explorer.model import (
 from .counts import MountCounts
 from .files import FileReader, Hold
 from .layout import HolderLayout, probe_holders
+from .scan import FileScan
 from .tables import TaskFiles
 
-__all__ = ("HolderReader", "Holdings")
+__all__ = ("HolderReader", "count_tasks")
 
 _NSFS = "nsfs"
 _MAX_USES = 100
@@ -41,17 +42,6 @@ _MAX_FILES = 20_000_000  # descriptors and mappings, of all tasks together
 _ROOT_GRABBED = 2  # fs/namei.c, ND_ROOT_GRABBED
 #: States in which a walk waits: it has taken references by then (one that runs may go by RCU, and have none).
 _WAITING = ("D", "S")
-
-
-@dataclass(slots=True)
-class Holdings:
-    """What is known of one kernel by the time holders are asked for."""
-
-    mounts: Sequence[Mount]
-    namespaces: Sequence[MountNamespace]
-    fs_structs: Sequence[FsStruct]
-    tasks: Sequence[Task]
-    raw_tasks: FoundTasks
 
 
 @dataclass(slots=True)
@@ -81,28 +71,45 @@ class _HeldNamespace(_Held):
         return tables + (len(self.found) > tables)
 
 
+def count_tasks(snapshot: Snapshot, tasks: FoundTasks, namespace_of: Mapping[int, int | None]) -> None:
+    """How many tasks are in each namespace, if there are no tasks of which that is not known."""
+    unread = any(task.nsproxy is None for task in tasks.partial.values())
+    if tasks.lost is not None or unread or None in namespace_of.values():
+        return
+    inside = Counter(task.mnt_ns for task in snapshot.tasks)
+    for namespace in snapshot.mount_namespaces:
+        namespace.nr_tasks = inside[namespace.address]
+
+
 class HolderReader:
     """Reads the holders of one kernel's mounts, into their records."""
 
     def __init__(
-        self, memory: Memory, table: MountTable, paths: PathResolver, cpus: list[int], holdings: Holdings
+        self,
+        memory: Memory,
+        table: MountTable,
+        paths: PathResolver,
+        cpus: list[int],
+        known: Snapshot,
+        tasks: FoundTasks,
     ) -> None:
         self._memory = memory
         self._errors = memory.errors
         self._table = table
         self._paths = paths
         self._cpus = cpus
-        self._known = holdings
+        self._known = known
+        self._tasks = tasks
         self._mounts: dict[int, _Held] = {}
         self._spaces: dict[int, _HeldNamespace] = {}
         self._faults: list[str] = []
         self._nr_faults = 0
         self._budget = iter(range(_MAX_FILES))
 
-    def read(self, asked: Collection[int]) -> None:
-        """Of the mounts that are detached, and of those asked for, by address; and of namespaces without tasks."""
-        known = self._known
-        lone = [space for space in known.namespaces if space.nr_tasks == 0 and not space.anonymous]
+    def read(self, choose: Callable[[Snapshot], Collection[int]]) -> None:
+        """Of the mounts that are detached, and of those chosen, by address; and of namespaces without tasks."""
+        known, asked = self._known, choose(self._known)
+        lone = [space for space in known.mount_namespaces if space.nr_tasks == 0 and not space.anonymous]
         detached = (Attachment.DETACHED, Attachment.ANONYMOUS)
         wanted = [mount for mount in known.mounts if mount.attachment in detached or mount.address in asked]
         if not wanted and not lone:
@@ -118,9 +125,9 @@ class HolderReader:
             with self._errors.guard(f"mount namespace 0x{space.address:x}", "count"):
                 space.count = self._memory.reader.read_u32(space.address + layout.namespace_count)
         self._spaces = {space.address: _HeldNamespace(space.count) for space in lone}
-        if known.raw_tasks.lost:
-            self._miss(f"there may be more tasks: {known.raw_tasks.lost}")
-        for task in known.raw_tasks.partial.values():
+        if self._tasks.lost:
+            self._miss(f"there may be more tasks: {self._tasks.lost}")
+        for task in self._tasks.partial.values():
             self._miss(f"{task.name} is there only in part")
         inodes = self._namespace_inodes(layout)
         self._read_known(layout, inodes)
@@ -175,7 +182,7 @@ class HolderReader:
 
     def _grabbed(self, layout: HolderLayout, task: Task) -> bool:
         """Whether the walk has a reference to its root: it need not."""
-        raw = self._known.raw_tasks.get(task.address)
+        raw = self._tasks.get(task.address)
         if raw is None or not raw.nameidata or layout.walk_state is None:
             return False
         with self._errors.guard(f"task {task.pid} (0x{task.address:x})", "nameidata.state"):
@@ -230,7 +237,7 @@ class HolderReader:
         files = FileReader(
             self._memory, layout, {to_vfsmount(mount) for mount in self._mounts}, inodes, self._spaces.keys()
         )
-        scan = _Scan(self, files, TaskFiles(self._memory, layout))
+        scan = FileScan(self, files, TaskFiles(self._memory, layout))
         for part in (scan.descriptors, scan.programs, scan.mappings):
             part()
             if not self._is_open():
@@ -289,107 +296,13 @@ class HolderReader:
 
     def user_tasks(self) -> Iterator[AnyTask]:
         """Tasks by pid: those of the kernel have neither a program nor descriptors of their own."""
-        tasks = sorted(self._known.raw_tasks.whole.values(), key=lambda task: (task.pid, task.address))
+        tasks = sorted(self._tasks.whole.values(), key=lambda task: (task.pid, task.address))
         return (task for task in tasks if not task.flags & PF_KTHREAD or not task.pid)
 
     @property
     def live(self) -> bool:
         """The kernel runs."""
         return self._memory.live
-
-
-class _Scan:
-    """One pass over the files of all tasks."""
-
-    def __init__(self, owner: HolderReader, files: FileReader, tasks: TaskFiles) -> None:
-        self._owner = owner
-        self._files = files
-        self._tasks = tasks
-        self._holds: dict[int, list[Hold]] = {}
-        self._pointers: list[tuple[AnyTask, int, int]] = []
-        self._seen: set[int] = set()
-        #: Table of descriptors -> what was found in it, and the processes that share it.
-        self._tables: dict[int, tuple[list[tuple[int, Hold]], set[int | None]]] = {}
-
-    def _each(self, what: str, read: Callable[[AnyTask, int, int], None]) -> None:
-        for task, files, mm in self._pointers:
-            try:
-                read(task, files, mm)
-            except ReadError as error:
-                if not self._has_moved(task, files, mm):
-                    self._owner.fault(task, what, error)
-
-    def _has_moved(self, task: AnyTask, files: int, mm: int) -> bool:
-        """On a live kernel the task may have exited, or executed a program: what it held is gone."""
-        if not self._owner.live:
-            return False
-        try:
-            return self._tasks.pointers(task) != (files, mm)
-        except ReadError:
-            return True
-
-    def descriptors(self) -> None:
-        """Of every table once, for whichever tasks share it."""
-        for task in self._owner.user_tasks():
-            try:
-                self._pointers.append((task, *self._tasks.pointers(task)))
-            except ReadError as error:
-                if not self._owner.live:
-                    self._owner.fault(task, "files and mm", error)
-        self._each("files", self._read_descriptors)
-
-    def _read_descriptors(self, task: AnyTask, files: int, mm: int) -> None:
-        if not is_kernel_pointer(files):
-            return
-        if self._is_new(files):
-            found: list[tuple[int, Hold]] = []
-            self._tables[files] = found, {task.tgid}
-            for number, file in self._tasks.descriptors(files):
-                for hold in self._visit(task, file, "fd", number):
-                    found.append((number, hold))
-            return
-        found, processes = self._tables[files]
-        if task.tgid not in processes:  # another process shares the table (CLONE_FILES), not just a thread
-            processes.add(task.tgid)
-            for number, hold in found:
-                self._owner.note(hold, task.address, "fd", number)
-
-    def programs(self) -> None:
-        """``/proc/PID/exe``"""
-        self._each("exe_file", self._read_program)
-
-    def _read_program(self, task: AnyTask, files: int, mm: int) -> None:
-        if is_kernel_pointer(mm) and self._is_new(mm):
-            file = self._tasks.address_space(mm).exe_file
-            if is_kernel_pointer(file):
-                self._visit(task, file, "exe", None)
-
-    def mappings(self) -> None:
-        """``/proc/PID/maps``"""
-        self._seen.clear()
-        self._each("mappings", self._read_mappings)
-
-    def _read_mappings(self, task: AnyTask, files: int, mm: int) -> None:
-        if not is_kernel_pointer(mm) or not self._is_new(mm):
-            return
-        space = self._tasks.address_space(mm)
-        for file in dict.fromkeys(self._tasks.mapped_files(space)):
-            self._visit(task, file, "map", None)
-
-    def _is_new(self, address: int) -> bool:
-        """Whether a table or an address space was not read yet in this pass."""
-        new = address not in self._seen
-        self._seen.add(address)
-        return new
-
-    def _visit(self, task: AnyTask, file: int, how: UseHow, fd: int | None) -> list[Hold]:
-        self._owner.spend()
-        holds = self._holds.get(file)
-        if holds is None:
-            holds = self._holds[file] = self._files.holds(file)
-        for hold in holds:
-            self._owner.note(hold, task.address, how, fd)
-        return holds
 
 
 def _use(holder: Holder, task: int, how: UseHow, fd: int | None = None) -> None:

@@ -205,9 +205,13 @@ class ErrorLog:
 
     LIMIT = 10_000
 
-    def __init__(self) -> None:
+    def __init__(self, is_slice: bool = False) -> None:
+        """:param is_slice: the memory is what a capture read once, perhaps by an earlier version"""
         self.entries: list[CaptureError] = []
         self.dropped = 0
+        self.not_in_slice = 0
+        """Values that a slice has not, since nobody read them when it was made."""
+        self._is_slice = is_slice
 
     @property
     def count(self) -> int:
@@ -233,6 +237,17 @@ class ErrorLog:
             yield
         except ReadError as error:
             self.add(where, what, str(error))
+
+    @contextmanager
+    def guard_newer(self, where: str, what: str) -> Iterator[None]:
+        """As :meth:`guard`, for what earlier versions did not read: what their slices lack is no fault, but counted."""
+        try:
+            yield
+        except ReadError as error:
+            if self._is_slice:
+                self.not_in_slice += 1
+            else:
+                self.add(where, what, str(error))
 
     def finish(self) -> list[CaptureError]:
         """The entries, with one more that says how many were dropped, if any were."""

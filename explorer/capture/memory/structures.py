@@ -64,6 +64,7 @@ class TaskStruct(NamedTuple, Generic[Gap]):
     exec_start: Annotated[int | None, "?se.exec_start"]
     last_arrival: Annotated[int | None, "?sched_info.last_arrival"]  # with CONFIG_SCHED_INFO only
     real_cred: Annotated[int | Gap, "real_cred"]
+    thread_pid: Annotated[int | Gap, "thread_pid"]
 
     @property
     def name(self) -> str:
@@ -153,6 +154,7 @@ class RawKthread(NamedTuple):
     threadfn: Annotated[int | None, "threadfn"]
     data: Annotated[int | None, "data"]
     full_name: Annotated[int | None, "?full_name"]
+    node: Annotated[int | None, "?node"]  # 6.14
 
 
 class RawWorker(NamedTuple):

@@ -4,7 +4,6 @@ from .mount_records import MountRecords as MountRecords
 from .mountinfo import NamespaceFiles as NamespaceFiles
 from .mounts import MNT_UMOUNT as MNT_UMOUNT
 from .mounts import MountTable as MountTable
-from .namespaces import load_namespaces as load_namespaces
 from .resolve import PathRefs as PathRefs
 from .resolve import PathResolver as PathResolver
-from .superblocks import load_hidden_mounts as load_hidden_mounts
+from .superblocks import load_unreached as load_unreached

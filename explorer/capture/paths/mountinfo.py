@@ -140,15 +140,12 @@ class MountInfo:
         """``mnt_root`` within its filesystem, or what ``super_operations.show_path()`` says."""
         if raw.root is None or fstype is None:
             return None  # an entry of the mount, or of its superblock, says so
-        try:
+        with self._errors.guard_newer(raw.name, "root"):
             if fstype == b"nsfs":
                 return kernel_text(self.namespace_files.of_dentry(raw.root).text)
             if fstype in (b"nfs", b"nfs4"):
                 return "/"
             return kernel_text(self._paths.filesystem_path(raw.root))
-        except ReadError as error:
-            if self._mounts.lost is None:  # which says so of all of them
-                self._errors.add(raw.name, "root", str(error))
         return None
 
     def _options(self, raw: RawMount) -> list[str] | None:

@@ -23,8 +23,9 @@ from explorer.capture.memory import (
 )
 
 from .mounts import MNT_UMOUNT, MountTable
+from .namespaces import load_namespaces
 
-__all__ = ("load_hidden_mounts",)
+__all__ = ("load_unreached",)
 
 #: include/linux/mount.h: nobody holds it any more, it is about to be freed.
 _MNT_DOOMED = 0x1000000
@@ -65,13 +66,25 @@ def _probe(prog: drgn.Program) -> _Layout:
     return layout
 
 
-def load_hidden_mounts(memory: Memory, mounts: MountTable) -> str | None:
+def load_unreached(memory: Memory, mounts: MountTable, is_slice: bool) -> None:
+    """Read into the table the mounts and namespaces that no task leads to.
+
+    Where they cannot be found, :attr:`MountTable.lost` says why, and it is an error, but of a slice: one that was cut
+    by an earlier version has what that version read.
+    """
+    mounts.lost = _load_hidden_mounts(memory, mounts)
+    if mounts.lost is None or not is_slice:
+        load_namespaces(memory, mounts)
+    if mounts.lost is not None and not is_slice:
+        memory.errors.add("superblocks", "mounts", mounts.lost)
+
+
+def _load_hidden_mounts(memory: Memory, mounts: MountTable) -> str | None:
     """Read into the table what was unmounted lazily and is still there, and every namespace that a mount is in.
 
     Of a kernel that runs, a list that changed is walked again.
 
-    :return: why there may be more of them; ``None`` if there cannot be. That is no error: a dump that was cut down to
-        what an older version of this tool read has no superblocks that lead nowhere, and what it was cut for is there.
+    :return: why there may be more of them; ``None`` if there cannot be
     """
     try:
         layout = _probe(memory.prog)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from explorer.capture.memory import AnyTask, PartialTask, RawTask
-from explorer.model import TaskFlag
+from explorer.model import OnlyIn, TaskFlag
 
 __all__ = (
     "MAX_TASKS",
@@ -34,6 +34,10 @@ class FoundTasks:
     """Those of which something is not there."""
     lost: str | None
     """Why there may be more; ``None`` if there cannot be."""
+    only_in: dict[int, OnlyIn] = field(default_factory=dict)
+    """By address: those that the list of tasks has and the table of pids has not, or the other way."""
+    checked: bool = False
+    """The one was checked against the other, and all of both is there."""
 
     def __len__(self) -> int:
         return len(self.whole) + len(self.partial)
@@ -60,8 +64,8 @@ _STATE_LETTERS = "RSDTtXZPI"
 def state_letter(state: int, exit_state: int) -> str:
     """The letter that /proc/PID/stat shows; mirrors ``__task_state_index()`` of include/linux/sched.h."""
     report = (state | exit_state) & _TASK_REPORT
-    if state == _TASK_IDLE:
-        return "I"
     if state & (_TASK_RTLOCK_WAIT | _TASK_FROZEN):
         report = _UNINTERRUPTIBLE
+    elif state & _TASK_IDLE == _TASK_IDLE:  # with TASK_FREEZABLE, too
+        return "I"
     return _STATE_LETTERS[report.bit_length()]

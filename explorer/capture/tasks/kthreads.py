@@ -1,6 +1,7 @@
 """What kernel threads run: ``struct kthread`` and, for workers of a workqueue, ``struct worker``.
 
-Mirrors kernel/kthread.c (``to_kthread()``) and kernel/workqueue.c (``print_worker_info()``).
+Mirrors kernel/kthread.c (``to_kthread()``) and kernel/workqueue.c (``print_worker_info()``). What serves a
+``struct kthread_worker`` is in :mod:`.kthread_workers`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from explorer.capture.memory import AnyTask, Memory, RawKthread, RawWorker, Read
 from explorer.model import Kthread, TaskKind, kernel_text
 
 from .clocks import JiffiesClock
+from .kthread_workers import KthreadWorkerReader
 
 __all__ = ("KthreadReader",)
 
 _MAX_NAME = 256
+_NUMA_NO_NODE = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class KthreadReader:
         self._symbols = memory.symbols
         self._errors = memory.errors
         self._jiffies = jiffies
+        self._workers = KthreadWorkerReader(memory)
         self._worker_thread = memory.symbols.symbol_address("worker_thread")
         self._rescuer_thread = memory.symbols.symbol_address("rescuer_thread")
         self._functions: dict[int, str | None] = {}
@@ -46,13 +50,14 @@ class KthreadReader:
         if not task.worker_private:
             return None  # the idle task of a CPU on old kernels has no struct kthread
         try:
-            _, threadfn, private, full_name = self._memory.read_structure(
+            _, threadfn, private, full_name, node = self._memory.read_structure(
                 self._layout.kthread, RawKthread, task.worker_private, lambda _: task.name
             )
         except ReadError as error:
             self._errors.add(task.name, "kthread", str(error))
             return KthreadInfo(None, None)
         values: dict[str, str | float | None] = dict.fromkeys(Kthread.model_fields)
+        values["numa_node"] = None if node == _NUMA_NO_NODE else node
         values["threadfn"] = self.function(threadfn or 0)
         values["module"] = self._module(threadfn or 0)
         if full_name:
@@ -62,6 +67,8 @@ class KthreadReader:
         if kind in (TaskKind.KWORKER, TaskKind.RESCUER) and private:
             with self._errors.guard(task.name, "worker"):
                 self._read_worker(task, private, kind, values)
+        elif threadfn and threadfn == self._workers.threadfn and private:
+            self._read_kthread_worker(task, private, values)
         return KthreadInfo(kind, Kthread.build(values))
 
     def _kind(self, threadfn: int) -> TaskKind:
@@ -91,6 +98,17 @@ class KthreadReader:
             values["workqueue"] = self._workqueue(wq)
         elif current_pwq is not None and kind is TaskKind.RESCUER and rescue_wq:
             values["workqueue"] = self._workqueue(rescue_wq)
+
+    def _read_kthread_worker(self, task: AnyTask, worker: int, values: dict[str, str | float | None]) -> None:
+        found = self._workers.read_worker(task, worker)
+        if found is None:
+            return
+        values["current_func"] = self.function(found.current_func or 0)
+        if found.current_func is None:
+            values["module"] = None  # of what it runs, if it runs anything
+        elif found.current_func:
+            values["module"] = self._module(found.current_func)
+        values["waiting_works"], values["delayed_works"] = found.waiting, found.delayed
 
     def _module(self, function: int) -> str | None:
         found = self._symbols.symbol_at(function) if function else None

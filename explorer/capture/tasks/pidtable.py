@@ -1,4 +1,4 @@
-"""The tasks that the table of pids leads to: what is left when the list of tasks is broken.
+"""The tasks that the table of pids leads to: what is left when the list of tasks is broken, and what it is checked by.
 
 Mirrors ``next_tgid()`` of fs/proc/base.c, by which /proc lists processes: it goes by ``init_pid_ns.idr``.
 """
@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import drgn
 
 from explorer.capture.memory import Memory, ReadError, member_offset
-from explorer.targets.symbols import IdrError, for_each_idr_item
+from explorer.targets.symbols import IdrError, for_each_idr_item, read_idr_entries
 
-__all__ = ("for_each_pid_task",)
+__all__ = ("PidTable", "for_each_pid_task")
 
 #: It takes seconds to read so many; a damaged table can be made to seem to have any number.
 _MAX_PIDS = 1 << 20
@@ -43,3 +43,43 @@ def for_each_pid_task(memory: Memory) -> Iterator[tuple[int, int]]:
                 yield number, node - links
     except (drgn.FaultError, LookupError, IdrError) as error:
         raise ReadError(str(error)) from error
+
+
+class PidTable:
+    """Every ``struct pid`` in the table of the initial namespace, by its address, and the tasks that have them."""
+
+    def __init__(self, memory: Memory) -> None:
+        """:raises LookupError: if the kernel's types lack something"""
+        self._memory = memory
+        self._tasks = member_offset(memory.prog, "pid", "tasks")
+        self._links = member_offset(memory.prog, "task_struct", "pid_links")
+        self.complete = True
+        """All of it is there."""
+
+    def read(self) -> set[int]:
+        """All of them that are there, whether or not a task has them still: a session can outlive its leader."""
+        try:
+            idr = self._memory.prog["init_pid_ns"].idr
+            return read_idr_entries(idr, self._unreadable)
+        except (drgn.FaultError, LookupError, IdrError):
+            self.complete = False
+            return set()
+
+    def _unreadable(self, fault: drgn.FaultError) -> None:
+        self.complete = False
+
+    def task_of(self, pid: int) -> int | None:
+        """The ``task_struct`` whose own a ``struct pid`` is (``PIDTYPE_PID``).
+
+        ``None`` if it is nobody's, and if it is not there.
+        """
+        try:
+            node = self._memory.reader.read_u64(pid + self._tasks)
+        except ReadError:
+            self.miss()
+            return None
+        return node - self._links if node else None
+
+    def miss(self) -> None:
+        """Something that it leads to is not there; while the kernel runs, that has gone meanwhile."""
+        self.complete = self.complete and self._memory.live

@@ -22,6 +22,7 @@ from explorer.capture.memory import (
 
 from .found import MAX_TASKS, FoundTasks
 from .holes import HoleWalk
+from .unlisted import check_against_pids
 
 __all__ = ("TaskReader",)
 
@@ -74,9 +75,13 @@ class TaskReader:
             walk.walk(init_task, broken)
         else:
             walk.whole = self.found
+        found = FoundTasks(walk.whole, walk.partial, None)
+        if not broken:
+            check_against_pids(self._memory, found, self._read_task)
         self._read_idle_tasks(walk)
         walk.report()
-        return FoundTasks(walk.whole, walk.partial, walk.lost)
+        found.lost = walk.lost
+        return found
 
     def _walk_forward(self, init_task: int) -> str | None:
         """Walk the list of processes; returns why it broke off, or ``None``."""

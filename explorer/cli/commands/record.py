@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +13,9 @@ import click
 
 from explorer.cli.formats import OutputFile
 from explorer.cli.process import ExitCode
-from explorer.cli.targets import ProgressLine, say_broken
+from explorer.cli.progress import ProgressLine
+from explorer.cli.targets import say_broken
+from explorer.cli.units import ConditionType, Duration, MemorySize
 
 if TYPE_CHECKING:
     from explorer.analysis.query import Condition
@@ -27,67 +27,14 @@ if TYPE_CHECKING:
 __all__ = ("record_command",)
 
 _FILE = click.Path(path_type=Path)
-_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "": 1.0}
 _AS_ASKED = ("done", "until", "interrupted")
 _GUEST_STEP_S, _LIVE_STEP_S = 0.05, 1.0
 #: With KVM a kernel can be read after a second or two.
 _PROOF_S = 30.0
-_LEAST_MEMORY = 64 << 20
-_MAX_MEMORY = 1 << 46
 
 
 class _AccelerationError(Exception):
     """``--accel auto``: KVM starts, and does not run this kernel; the message says what happened."""
-
-
-class _Duration(click.ParamType[float]):
-    """Seconds, with an optional ms, s or m."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|)", value)
-        seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
-        if seconds < 0.001:
-            self.fail(f"{value!r} is no duration such as 50ms, 1s or 2m", param, ctx)
-        return seconds
-
-
-class _Memory(click.ParamType[int]):
-    """Bytes, written as QEMU's ``-m`` takes them: MiB, or with a suffix."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(
-            r"(?:size=)?([0-9]{1,15}(?:\.[0-9]{1,9})?)([BKMGT]?)", value, re.ASCII | re.IGNORECASE
-        )
-        if match is None:
-            self.fail(f"{value!r} is no size such as 256 (MiB), 256M or 1G", param, ctx)
-        size = int(Decimal(match[1]) * (1 << 10 * "BKMGT".index(match[2].upper() or "M")))
-        if not _LEAST_MEMORY <= size <= _MAX_MEMORY:
-            self.fail(f"{value!r} is not from 64M to {_MAX_MEMORY >> 40}T", param, ctx)
-        return size
-
-
-class _ConditionType(click.ParamType["Condition"]):
-    """A condition; a bad one ends the command before anything is opened."""
-
-    name = "condition"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Condition:
-        from explorer.analysis.query import Condition, QueryError, parse_condition
-
-        if isinstance(value, Condition):
-            return value
-        try:
-            return parse_condition(value)
-        except QueryError as error:
-            self.fail(f"column {error.position + 1}\n\n{error.render()}", param, ctx)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +119,7 @@ class RecordArguments:
 @click.option(
     "-m",
     "--memory",
-    type=_Memory(),
+    type=MemorySize(),
     default="512M",
     show_default=True,
     metavar="SIZE",
@@ -192,14 +139,14 @@ class RecordArguments:
     "--step",
     "--interval",
     "step",
-    type=_Duration(),
+    type=Duration(),
     metavar="TIME",
     help="Between frames. Default: 50ms; live: 1s.",
 )
-@click.option("--for", "duration", type=_Duration(), metavar="TIME", help="Record for so long.")
+@click.option("--for", "duration", type=Duration(), metavar="TIME", help="Record for so long.")
 @click.option(
     "--until",
-    type=_ConditionType(),
+    type=ConditionType(),
     metavar="EXPR",
     help="Record until a task matches, such as 'task(1).comm == \"systemd\"' or 'pid:1 comm:systemd'.",
 )

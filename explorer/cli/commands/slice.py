@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from explorer.cli.formats import OutputFile
+from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import (
-    ProgressLine,
     TargetArguments,
     capture_errors,
     give_up_rights,

@@ -1,4 +1,5 @@
 from .containers import COMPRESSED as COMPRESSED
+from .containers import DUMPS as DUMPS
 from .containers import Format as Format
 from .containers import decompress as decompress
 from .containers import file_errors as file_errors
@@ -21,13 +22,13 @@ from .kdump import PAGE as PAGE
 from .kdump import dumped_ranges as dumped_ranges
 from .kdump import read_kdump_header as read_kdump_header
 from .kdump_cut import without_missing_pages as without_missing_pages
-from .lime import read_lime as read_lime
 from .pagetable import FOUND as FOUND
 from .pagetable import describes_memory as describes_memory
 from .pagetable import find_kernel as find_kernel
 from .pagetable import top_table as top_table
 from .pagetable import translate as translate
 from .physmem import open_physmem as open_physmem
+from .ranged import RANGED_READERS as RANGED_READERS
 from .ranges import FileRanges as FileRanges
 from .ranges import Part as Part
 from .streams import readable_path as readable_path

@@ -65,6 +65,11 @@ class Format(enum.Enum):
     UNKNOWN = "unknown"
 
 
+#: Those that say which physical memory is where in the file, and nothing of the kernel in it.
+RANGED = frozenset({Format.LIME})
+#: Files that hold memory, as they are.
+DUMPS = frozenset({Format.ELF, Format.KDUMP, Format.FLATTENED}) | RANGED
+
 _METHODS = {Format(method.name): method for method in COMPRESSIONS}
 COMPRESSED = frozenset(_METHODS)
 
@@ -196,7 +201,7 @@ def peek(file: BinaryIO, name: str) -> tuple[Format, Format, bytes]:
         inner += chunk[: _SNAPSHOT_HEAD - len(inner)]
         if len(inner) >= _SNAPSHOT_HEAD:
             break
-    if cut and sniff(inner) not in (Format.ELF, Format.KDUMP, Format.FLATTENED, Format.LIME):
+    if cut and sniff(inner) not in DUMPS:
         raise TargetError(f"{name}: truncated {outer.value} file; copy it again")
     return outer, sniff(inner), inner
 

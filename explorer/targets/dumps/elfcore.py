@@ -79,6 +79,8 @@ class ElfCore:
     vmcoreinfo: bytes | None
     #: QEMU wrote it (it leaves a note per CPU).
     from_qemu: bool
+    #: It has no other note, as what :func:`write_vmcore` wrote: a slice. Whoever else writes dumps notes each CPU.
+    is_slice: bool
     #: makedumpfile ran out of space while writing it, and says so.
     incomplete: bool
     #: Bytes of memory that the segments name, and those that the writer left out of the file (``p_filesz`` below
@@ -139,6 +141,36 @@ def read_elf_core(file: BinaryIO, name: str, present: Extents | None = None) -> 
     :raises TargetError: if the headers are not there or damaged, or not those of an x86_64 core file
     """
     fd = file.fileno()
+    flags, segments, notes = _read_headers(fd, name)
+    if not segments:
+        raise TargetError(f"{name}: an ELF core file without memory (no PT_LOAD segment)")
+    if sum(size for _, size in notes) > _MAX_NOTES_SIZE:
+        raise TargetError(f"{name}: damaged: its notes claim more than {_MAX_NOTES_SIZE >> 20} MB")
+    vmcoreinfo, others = _read_notes(os.pread(fd, size, offset) for offset, size in notes)
+    there = present or Extents.of_file(fd)
+    stored = [_stored(segment, there) for segment in segments]
+    memory = sum(segment.memory_size for segment in segments)
+    left_out = sum(max(segment.memory_size - segment.file_size, 0) for segment in segments)
+    held = sum(end - first for parts in stored for first, end in parts)
+    return ElfCore(
+        tuple(part for segment, parts in zip(segments, stored, strict=True) for part in _cut(segment, parts)),
+        vmcoreinfo,
+        b"QEMU" in others,
+        vmcoreinfo is not None and not others,
+        bool(flags & _DUMP_ELF_INCOMPLETE),
+        memory,
+        left_out,
+        memory - left_out - held,
+        tuple(
+            absent
+            for segment, parts in zip(segments, stored, strict=True)
+            for absent in _absent(segment, parts)
+        ),
+    )
+
+
+def _read_headers(fd: int, name: str) -> tuple[int, list[Segment], list[tuple[int, int]]]:
+    """The flags of the ELF header, the segments, and (offset, size) of the notes."""
     file_size = os.fstat(fd).st_size
     head = os.pread(fd, _EHDR.size, 0)
     check_elf_header(head, name)
@@ -167,30 +199,7 @@ def read_elf_core(file: BinaryIO, name: str, present: Extents | None = None) -> 
             segments.append(Segment(vaddr, paddr, memsz, offset, filesz))
         elif kind == _PT_NOTE:
             notes.append((offset, filesz))
-    if not segments:
-        raise TargetError(f"{name}: an ELF core file without memory (no PT_LOAD segment)")
-    if sum(size for _, size in notes) > _MAX_NOTES_SIZE:
-        raise TargetError(f"{name}: damaged: its notes claim more than {_MAX_NOTES_SIZE >> 20} MB")
-    vmcoreinfo, from_qemu = _read_notes(os.pread(fd, size, offset) for offset, size in notes)
-    there = present or Extents.of_file(fd)
-    stored = [_stored(segment, there) for segment in segments]
-    memory = sum(segment.memory_size for segment in segments)
-    left_out = sum(max(segment.memory_size - segment.file_size, 0) for segment in segments)
-    held = sum(end - first for parts in stored for first, end in parts)
-    return ElfCore(
-        tuple(part for segment, parts in zip(segments, stored, strict=True) for part in _cut(segment, parts)),
-        vmcoreinfo,
-        from_qemu,
-        bool(flags & _DUMP_ELF_INCOMPLETE),
-        memory,
-        left_out,
-        memory - left_out - held,
-        tuple(
-            absent
-            for segment, parts in zip(segments, stored, strict=True)
-            for absent in _absent(segment, parts)
-        ),
-    )
+    return flags, segments, notes
 
 
 def _is_xen(fd: int, shoff: int, head: bytes) -> bool:
@@ -304,17 +313,17 @@ def _need(name: str, what: str, end: int, file_size: int) -> None:
         )
 
 
-def _read_notes(chunks: Iterable[bytes]) -> tuple[bytes | None, bool]:
-    """The VMCOREINFO note, and whether a QEMU note is there."""
+def _read_notes(chunks: Iterable[bytes]) -> tuple[bytes | None, set[bytes]]:
+    """The VMCOREINFO note, and the names of all others."""
     vmcoreinfo: bytes | None = None
-    from_qemu = False
+    others: set[bytes] = set()
     every = (note for chunk in chunks for note in _iter_notes(chunk))
     for note_name, description in islice(every, _MAX_NOTES):
         if note_name == b"VMCOREINFO":
             vmcoreinfo = description
-        elif note_name == b"QEMU":
-            from_qemu = True
-    return vmcoreinfo, from_qemu
+        else:
+            others.add(note_name)
+    return vmcoreinfo, others
 
 
 def _iter_notes(data: bytes) -> Iterator[tuple[bytes, bytes]]:

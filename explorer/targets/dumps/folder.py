@@ -7,7 +7,7 @@ import os
 from itertools import islice
 from pathlib import Path
 
-from explorer.targets.dumps.containers import Format, open_file, peek
+from explorer.targets.dumps.containers import DUMPS, Format, open_file, peek
 from explorer.targets.dumps.elfcore import is_core
 from explorer.targets.errors import TargetError
 
@@ -19,7 +19,6 @@ _NAMED = 5
 #: The newest: they are named by date.
 _MAX_FOLDERS = 100
 _NAMES = ("dump.", "dump-", "vmcore")
-_DUMPS = (Format.KDUMP, Format.FLATTENED, Format.LIME)
 
 
 def dump_in(folder: Path, name: str) -> Path:
@@ -61,7 +60,7 @@ def _is_dump(path: Path) -> bool:
             _, inner, head = peek(file, str(path))
     except TargetError:
         return False
-    return inner in _DUMPS or (inner is Format.ELF and is_core(head))
+    return inner in DUMPS and (inner is not Format.ELF or is_core(head))
 
 
 def _called_so(files: list[Path]) -> list[Path]:

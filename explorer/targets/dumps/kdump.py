@@ -88,12 +88,7 @@ def read_kdump_header(file: BinaryIO, name: str, present: Extents | None = None)
         raise TargetError(f"{name}: truncated: a kdump header of {len(head)} bytes")
     if not head.startswith(_SIGNATURES):
         raise TargetError(f"{name}: not a kdump-compressed dump")
-    machine = head[_MACHINE].split(b"\0", 1)[0].decode("ascii", "replace")
-    if machine != "x86_64":
-        arch = (
-            "arm64" if machine == "aarch64" else machine if machine.isprintable() and machine else "unknown"
-        )
-        raise TargetError(f"{name}: a dump of an {arch} kernel; only x86_64 is supported")
+    _check_machine(head, name)
     version = struct.unpack_from("<i", head, 8)[0]
     status, block_size, sub_blocks, bitmap_blocks, max_mapnr = _FIELDS.unpack_from(head, _FIELDS_OFFSET)
     if (
@@ -104,33 +99,13 @@ def read_kdump_header(file: BinaryIO, name: str, present: Extents | None = None)
         raise TargetError(
             f"{name}: damaged kdump header (block size {block_size}, {sub_blocks} and {bitmap_blocks} blocks)"
         )
-    sub = os.pread(fd, _SUB_HEADER_SIZE, block_size)
-    if len(sub) < _SUB_HEADER_SIZE:
-        raise TargetError(f"{name}: truncated: the kdump sub header is missing")
-    _, level, split, _, _, *extents = _SUB_HEADER.unpack_from(sub)
-    if split:
-        raise TargetError(
-            f"{name}: one part of a split dump; join the parts with makedumpfile --reassemble first"
-        )
+    sub = _read_sub_header(fd, name)
+    _, level, _, _, _, *extents = _SUB_HEADER.unpack_from(sub)
     if version >= 6:
         max_mapnr = struct.unpack_from("<Q", sub, _MAX_MAPNR_64_OFFSET)[0]
-    # libkdumpfile maps what these name: a fault beyond the end of the file would be the end of the process.
-    dangling = []
-    for index, (what, offset, length) in enumerate(zip(_EXTENTS, extents[::2], extents[1::2], strict=True)):
-        if length > _MAX_EXTENT:
-            raise TargetError(f"{name}: damaged: {what} of {length} bytes")
-        if not there.covers(offset, offset + length):
-            dangling.append(block_size + _FIRST_EXTENT + 16 * index)
+    dangling = _dangling(extents, there, name)
     descriptors = (1 + sub_blocks + bitmap_blocks) * block_size
-    # The last bitmap is that of the dumped pages. A dump may have that one alone: then one half is too small.
-    bitmap_size = bitmap_blocks * block_size
-    if max_mapnr > bitmap_size * 8:
-        raise TargetError(
-            f"{name}: damaged kdump header: {max_mapnr} page frames, but bitmaps for {bitmap_size * 8}"
-        )
-    if max_mapnr <= bitmap_size * 8 // 2:
-        bitmap_size //= 2
-    bitmap = (descriptors - bitmap_size, descriptors)
+    bitmap = _find_bitmap(descriptors, bitmap_blocks * block_size, max_mapnr, name)
     if not there.covers(*bitmap):
         raise TargetError(
             f"{name}: truncated: its bitmaps should reach byte {descriptors}, and are not all in the file; "
@@ -146,13 +121,59 @@ def read_kdump_header(file: BinaryIO, name: str, present: Extents | None = None)
         pages,
         min(pages, held // DESCRIPTOR.size),
         cut or bool(dangling),
-        tuple(dangling),
+        dangling,
         level,
         bool(status & _INCOMPLETE),
         info,
         bitmap,
         descriptors,
     )
+
+
+def _check_machine(head: bytes, name: str) -> None:
+    machine = head[_MACHINE].split(b"\0", 1)[0].decode("ascii", "replace")
+    if machine != "x86_64":
+        arch = (
+            "arm64" if machine == "aarch64" else machine if machine.isprintable() and machine else "unknown"
+        )
+        raise TargetError(f"{name}: a dump of an {arch} kernel; only x86_64 is supported")
+
+
+def _read_sub_header(fd: int, name: str) -> bytes:
+    sub = os.pread(fd, _SUB_HEADER_SIZE, PAGE)
+    if len(sub) < _SUB_HEADER_SIZE:
+        raise TargetError(f"{name}: truncated: the kdump sub header is missing")
+    if _SUB_HEADER.unpack_from(sub)[2]:
+        raise TargetError(
+            f"{name}: one part of a split dump; join the parts with makedumpfile --reassemble first"
+        )
+    return sub
+
+
+def _dangling(extents: list[int], there: Extents, name: str) -> tuple[int, ...]:
+    """Where the sub header names what is not in the file.
+
+    libkdumpfile maps what that names: a fault beyond the end of the file would be the end of the process.
+    """
+    dangling = []
+    for index, (what, offset, length) in enumerate(zip(_EXTENTS, extents[::2], extents[1::2], strict=True)):
+        if length > _MAX_EXTENT:
+            raise TargetError(f"{name}: damaged: {what} of {length} bytes")
+        if not there.covers(offset, offset + length):
+            dangling.append(PAGE + _FIRST_EXTENT + 16 * index)
+    return tuple(dangling)
+
+
+def _find_bitmap(end: int, size: int, max_mapnr: int, name: str) -> tuple[int, int]:
+    """The last bitmap, that of the dumped pages. A dump may have that one alone: then one half is too small.
+
+    :param end: of both; their size is ``size``
+    """
+    if max_mapnr > size * 8:
+        raise TargetError(
+            f"{name}: damaged kdump header: {max_mapnr} page frames, but bitmaps for {size * 8}"
+        )
+    return end - (size // 2 if max_mapnr <= size * 8 // 2 else size), end
 
 
 def dumped_ranges(file: BinaryIO, header: KdumpHeader) -> Iterator[tuple[int, int]]:

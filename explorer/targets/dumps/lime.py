@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from explorer.targets.dumps.extents import Extents
-from explorer.targets.dumps.ranges import FileRanges, Part
+from explorer.targets.dumps.ranges import FileRanges, Part, Ranged
 from explorer.targets.errors import TargetError
 
-__all__ = ("LIME_MAGIC", "Lime", "read_lime")
+__all__ = ("LIME_MAGIC", "read_lime")
 
 LIME_MAGIC = b"EMiL"
 _HEADER = struct.Struct("<4sIQQ8s")
@@ -24,17 +24,7 @@ _MAX_RANGES = 1 << 20
 _HIGHEST = 1 << 52
 
 
-class Lime(NamedTuple):
-    """What a LiME file holds, and how much of the memory that it names is missing at its end."""
-
-    ranges: FileRanges
-    memory: int
-    missing: int
-    #: Within a range or a header; nothing says how many ranges there should be.
-    is_cut: bool
-
-
-def read_lime(file: BinaryIO, name: str, present: Extents | None = None) -> Lime:
+def read_lime(file: BinaryIO, name: str, present: Extents | None = None) -> Ranged:
     """Where in the file which memory is.
 
     :param present: which bytes of the file are there; ``None``: all of them
@@ -65,4 +55,4 @@ def read_lime(file: BinaryIO, name: str, present: Extents | None = None) -> Lime
         raise TargetError(f"{name}: damaged LiME file: {error}") from error
     if not ranges.size:
         raise TargetError(f"{name}: LiME, cut off before its first byte of memory: nothing can be read")
-    return Lime(ranges, memory, memory - ranges.size, at != there.reach)
+    return Ranged(ranges, memory, memory - ranges.size, at != there.reach, taken_live=True)

@@ -17,7 +17,14 @@ from typing import BinaryIO
 import drgn
 
 from explorer.targets.drgn_calls import capture_log, drgn_errors, new_program
-from explorer.targets.dumps.containers import COMPRESSED, Format, data_extents, decompress, open_file, sniff
+from explorer.targets.dumps.containers import (
+    COMPRESSED,
+    RANGED,
+    data_extents,
+    decompress,
+    open_file,
+    sniff,
+)
 from explorer.targets.dumps.pagetable import FOUND, describes_memory, direct_map_ranges
 from explorer.targets.errors import TargetError
 from explorer.targets.spec import Progress
@@ -89,9 +96,10 @@ def open_physmem(
             with packed:
                 file = decompress(packed, form, name, progress)
             notes.append(f"decompressed {os.fstat(file.fileno()).st_size / 1e9:.1f} GB to a temporary file")
-        if sniff(os.pread(file.fileno(), _PAGE, 0)) is Format.LIME:
+        form = sniff(os.pread(file.fileno(), _PAGE, 0))
+        if form in RANGED:
             raise TargetError(
-                f"{name}: a LiME file, which says where its memory lies: give it without physmem:"
+                f"{name}: a {form.value} file, which says where its memory lies: give it without physmem:"
             )
         size = os.fstat(file.fileno()).st_size // _PAGE * _PAGE
         if size == 0:

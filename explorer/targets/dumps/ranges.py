@@ -97,3 +97,15 @@ class FileRanges:
             return data
 
         return read
+
+
+class Ranged(NamedTuple):
+    """What such a file holds, and how much of the memory that it names is missing at its end."""
+
+    ranges: FileRanges
+    memory: int
+    missing: int
+    #: Within a range or a header; nothing says how many ranges there should be.
+    is_cut: bool
+    #: Written while the kernel ran: what is in it need not be of one moment.
+    taken_live: bool

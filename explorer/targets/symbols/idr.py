@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from drgn import FaultError, Object, Program
 
-__all__ = ("IdrError", "for_each_idr_entry", "for_each_idr_item")
+__all__ = ("IdrError", "for_each_idr_entry", "for_each_idr_item", "read_idr_entries")
 
 #: More than PID_MAX_LIMIT (4 Mi) entries take, at 64 in a node.
 _MAX_NODES = 1 << 17
@@ -45,40 +45,84 @@ def for_each_idr_item(
     :raises drgn.FaultError: if a node cannot be read, and nobody wants to be told
     :raises IdrError: if the nodes are no tree
     """
-    prog = idr.prog_
-    shift_at, slots_at, slots = _probe(prog)
+    nodes = _Nodes(idr.prog_, unreadable)
     head, first = idr.idr_rt.xa_head.value_(), idr.idr_base.value_()
     pending = [(head, _BITS_PER_LONG, first)] if head else []
-    seen: set[int] = set()
     while pending:
         entry, shift_above, id_ = pending.pop()
         if entry & _INTERNAL_MASK != _INTERNAL:
             yield id_, entry
-            continue
-        if entry <= _LAST_SPECIAL:
-            continue
-        node = entry - _INTERNAL
-        if node in seen or len(seen) >= _MAX_NODES:
+        elif entry > _LAST_SPECIAL:
+            shift, slots = nodes.read(entry - _INTERNAL, shift_above)
+            children = enumerate(slots)
+            pending += reversed([(child, shift, id_ + (slot << shift)) for slot, child in children if child])
+
+
+def read_idr_entries(idr: Object, unreadable: Callable[[FaultError], None]) -> set[int]:
+    """The pointers in ``idr``, as :func:`for_each_idr_item` finds them, without their ids: a node at a time.
+
+    A node must point back at the one it hangs from, and have as many entries as it counts: what was lost or overwritten
+    is not taken for empty.
+
+    :raises IdrError: if the nodes are no tree
+    """
+    nodes = _Nodes(idr.prog_, unreadable)
+    found: set[int] = set()
+    pending = [(idr.idr_rt.xa_head.value_(), _BITS_PER_LONG, 0)]
+    while pending:
+        entry, shift_above, parent = pending.pop()
+        if entry & _INTERNAL_MASK != _INTERNAL:
+            found.add(entry)
+        elif entry > _LAST_SPECIAL:
+            node = entry - _INTERNAL
+            shift, slots = nodes.read(node, shift_above, parent)
+            if shift:
+                pending += [(child, shift, node) for child in slots if child]
+            else:
+                found.update(slots)
+    return {entry for entry in found if entry and entry & _INTERNAL_MASK != _INTERNAL}
+
+
+class _Nodes:
+    """Reads the ``struct xa_node`` of one tree, each once."""
+
+    def __init__(self, prog: Program, unreadable: Callable[[FaultError], None] | None) -> None:
+        node = prog.type("struct xa_node")
+        shift, slots = node.member("shift"), node.member("slots")
+        self._parent_at, self._count_at = node.member("parent").offset, node.member("count").offset
+        self._prog = prog
+        self._unreadable = unreadable
+        self._shift_at, self._slots_at = shift.offset, slots.offset
+        self._slots = struct.Struct(f"<{slots.type.length}Q")
+        self._seen: set[int] = set()
+
+    def read(self, node: int, shift_above: int, parent: int | None = None) -> tuple[int, tuple[int, ...]]:
+        """``shift`` and ``slots``; no slots if it cannot be read, and somebody wants to be told.
+
+        :param parent: what it has to hang from, and then as many entries as it counts; ``None``: that is not asked
+        """
+        if node in self._seen or len(self._seen) >= _MAX_NODES:
             raise IdrError(
                 f"the radix tree runs in a circle at 0x{node:x}, or has more than {_MAX_NODES} nodes"
             )
-        seen.add(node)
+        self._seen.add(node)
         try:
-            data = prog.read(node, slots_at + slots.size)
+            data = self._prog.read(node, self._slots_at + self._slots.size)
         except FaultError as fault:
-            if unreadable is None:
+            if self._unreadable is None:
                 raise
-            unreadable(fault)
-            continue
-        shift = data[shift_at]
+            self._unreadable(fault)
+            return 0, ()
+        slots = self._slots.unpack_from(data, self._slots_at)
+        if parent is not None:
+            entries = len(slots) - slots.count(0)
+            if parent != int.from_bytes(data[self._parent_at :][:8], "little"):
+                raise IdrError(f"node 0x{node:x} of the radix tree does not point at the one it hangs from")
+            if not entries or entries != data[self._count_at]:
+                raise IdrError(
+                    f"node 0x{node:x} of the radix tree has {entries} entries, not as many as it says"
+                )
+        shift = data[self._shift_at]
         if shift >= shift_above:
             raise IdrError(f"node 0x{node:x} of the radix tree is above the one it hangs from")
-        children = enumerate(slots.unpack_from(data, slots_at))
-        pending += reversed([(child, shift, id_ + (slot << shift)) for slot, child in children if child])
-
-
-def _probe(prog: Program) -> tuple[int, int, struct.Struct]:
-    """Byte offset of ``shift``, byte offset of ``slots``, and how to read those."""
-    node = prog.type("struct xa_node")
-    shift, slots = node.member("shift"), node.member("slots")
-    return shift.offset, slots.offset, struct.Struct(f"<{slots.type.length}Q")
+        return shift, slots

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Collection, Iterator
 
 import drgn
 import pytest
@@ -68,10 +69,10 @@ def pages_for_holders(kernel: OpenKernel, monkeypatch: pytest.MonkeyPatch) -> li
         pages.update(range(address // PAGE * PAGE, address + size, PAGE))
         return read(self, address, size)
 
-    def find_holders(self: HolderReader, asked: set[int]) -> None:
+    def find_holders(self: HolderReader, choose: Callable[[Snapshot], Collection[int]]) -> None:
         nonlocal pages
         pages = during
-        find(self, asked)
+        find(self, choose)
 
     with monkeypatch.context() as patch:
         patch.setattr(MemoryReader, "read", note)
@@ -186,6 +187,11 @@ def test_superblocks_in_a_circle_or_torn_are_said_once_and_tasks_are_whole(
     assert snapshot.tasks == whole.tasks
     assert snapshot.errors == []
     assert {mount.holders for mount in snapshot.mounts} == {None}
+    # in a dump that is no slice it is a fault, and what is known without that list is told
+    whole_dump = dataclasses.replace(CaptureRequest.from_kernel(kernel), is_slice=False)
+    snapshot = capture_snapshot(whole_dump)
+    assert [error.where for error in snapshot.errors] == ["superblocks"]
+    assert dead(snapshot, "h-root")[1].unexplained == 0
 
 
 def test_a_tree_of_namespaces_in_a_circle_is_an_error_and_no_namespace_is_lost(

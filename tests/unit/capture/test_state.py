@@ -19,6 +19,8 @@ from explorer.capture.tasks.found import state_letter
         (0x80, 0x20, "Z"),
         (0x80, 0x10, "X"),
         (0x402, 0, "I"),
+        (0x2402, 0, "I"),
+        (0x8402, 0, "D"),
         (0x102, 0, "D"),
         (0x8000, 0, "D"),
         (0x1000, 0, "D"),

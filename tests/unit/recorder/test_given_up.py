@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from explorer.cli.commands.record import _Memory
+from explorer.cli.units import MemorySize
 from explorer.targets.qemu.control import GuestControl, GuestEndedError
 
 
@@ -58,7 +58,7 @@ def test_a_guest_that_kvm_cannot_run_is_not_just_a_virtual_machine_that_has_to_b
     ],
 )
 def test_a_memory_size_means_what_it_means_to_qemu(text: str, megabytes: int) -> None:
-    assert _Memory().convert(text, None, None) == megabytes << 20
+    assert MemorySize().convert(text, None, None) == megabytes << 20
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_a_memory_size_means_what_it_means_to_qemu(text: str, megabytes: int) ->
 )
 def test_a_memory_size_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
-        _Memory().convert(text, None, None)
+        MemorySize().convert(text, None, None)

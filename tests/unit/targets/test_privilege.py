@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from explorer import plugin as plugin_module
 from explorer.plugin import load_plugins
+from explorer.plugin import loading as plugin_module
 from explorer.targets.privilege import runs_for_another_user
 from explorer.targets.symbols import typecache
 from explorer.tui.settings import Settings, load_settings, save_settings

@@ -13,6 +13,7 @@ from explorer.model import (
     FsStruct,
     Mount,
     MountNamespace,
+    OnlyIn,
     Owner,
     Reference,
     Snapshot,
@@ -25,7 +26,7 @@ from explorer.model import (
     mount_reference,
     task_reference,
 )
-from explorer.naming import runs_label
+from explorer.naming import count, runs_label
 from explorer.wire import PROGRAM
 
 from .expressions import drgn_expression, drgn_object
@@ -109,6 +110,12 @@ def _flag_names(flags: int) -> str:
     return f"{hex_address(flags)}  {names}".rstrip()
 
 
+_ONLY_IN = {
+    OnlyIn.TASK_LIST: "the list of tasks: the table of pids, and so /proc, has it not",
+    OnlyIn.PID_TABLE: "the table of pids: the list of tasks has it not",
+}
+
+
 def _task(detail: Detail, task: Task, snapshot: Snapshot) -> None:
     detail.title = escape_text(f"task {task.pid}  {task.name}")
     if task.fs == task.real_fs:
@@ -118,6 +125,8 @@ def _task(detail: Detail, task: Task, snapshot: Snapshot) -> None:
         detail.add_fs("real_fs", task.real_fs, snapshot)
     if task.borrowing:
         detail.add("borrowing", "yes: it looks paths up through userspace_init_fs now", tone="warn")
+    if task.only_in is not None:
+        detail.add("only in", _ONLY_IN[task.only_in], tone="warn")
     if task.owned_fs is None:
         detail.add("fs", "none: it has exited" if task.owner is Owner.NONE else "?")
     fs = snapshot.fs_of(task)
@@ -327,6 +336,9 @@ def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
         detail.add("note", note)
     if capture.missing_memory is not None:
         detail.add("missing", capture.missing_memory, tone="warn")
+    if capture.not_in_slice:
+        lacking = f"{count(capture.not_in_slice, 'value')} that nobody read when it was made"
+        detail.add("not in the slice", lacking)
     lost = lost_tasks(snapshot)
     if lost is not None:
         detail.add("tasks", f"{task_count(snapshot)}: {lost}", tone="warn")

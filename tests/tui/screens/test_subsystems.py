@@ -20,9 +20,8 @@ from explorer.tui.screens.tasks import TasksScreen
 from explorer.tui.views.details.facts import MAX_LINKS
 from explorer.tui.views.subsystems import Subsystem, describe_subsystem, find_subsystems, subsystems_table
 from tests.conftest import FIXTURES
-
-from .conftest import Pilots, drive, press, screen_text
-from .test_terminal import ROOT
+from tests.tui.conftest import Pilots, drive, press, screen_text
+from tests.tui.test_terminal import ROOT
 
 
 def audited(snapshot: Snapshot) -> AuditReport:

@@ -23,9 +23,8 @@ from explorer.tui.screens.tables import FindingsScreen, FsStructsScreen, MountsS
 from explorer.tui.screens.tasks import TasksScreen
 from explorer.tui.session.state import Session
 from explorer.tui.widgets.door_box import DoorBox
-
-from .conftest import Pilots, drive, press, screen_text
-from .test_goldens import app_with_findings
+from tests.tui.conftest import Pilots, drive, press, screen_text
+from tests.tui.test_goldens import app_with_findings
 
 
 def tasks_screen(app: ExplorerApp) -> TasksScreen:

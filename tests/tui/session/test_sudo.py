@@ -9,8 +9,7 @@ import pytest
 
 from explorer.tui.screens.dialogs.problem import lacks_first
 from tests.tui import test_terminal
-
-from .test_terminal import Terminal
+from tests.tui.test_terminal import Terminal
 
 #: Records how it is called, then does as it is told.
 SUDO = """#!/bin/sh

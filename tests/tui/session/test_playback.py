@@ -20,7 +20,7 @@ from explorer.tui.session.state import Session, View
 from explorer.tui.views.timeline import TimelineText, spark
 from tests.tui.conftest import Golden, Pilots, press, screen_text
 
-BOOT = Path(__file__).parents[1] / "data" / "boot-7.3.nxrec"
+BOOT = Path(__file__).parents[2] / "data" / "boot-7.3.nxrec"
 HOSTILE = "\x1b[31m[bold]evil\u202e[/red]"
 
 

@@ -19,8 +19,7 @@ from explorer.tui.session.state import Session
 from explorer.tui.settings import keep_snapshot
 from tests.conftest import SAMPLE, capture_file
 from tests.crashing import crashing_plugin
-
-from .conftest import SAVED, Pilots, drive, press
+from tests.tui.conftest import SAVED, Pilots, drive, press
 
 
 def read(*arguments: str | Path) -> Reading:

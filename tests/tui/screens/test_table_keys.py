@@ -11,8 +11,7 @@ from explorer.tui.screens.tables import TableScreen
 from explorer.tui.screens.tasks import TasksScreen
 from explorer.tui.widgets.virtual_table import VirtualTable
 from tests.conftest import FIXTURES
-
-from .conftest import Pilots, drive, press, settle, type_ahead
+from tests.tui.conftest import Pilots, drive, press, settle, type_ahead
 
 SCREENS = {"t": "tasks", "f": "fs_structs", "m": "mounts", "n": "findings"}
 

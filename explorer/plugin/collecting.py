@@ -1,7 +1,6 @@
-"""What the built-in plugins share: reading facts one by one, walking lists and busy workers, and naming borrowers.
+"""What the capture half of a plugin calls: it reads facts one by one, walks lists, hash tables and busy workers.
 
-Capture halves call ``Reading``, the ``for_each_*`` and the ``*_text`` functions; audits call ``borrowers``.
-drgn is imported only inside functions.
+drgn is imported only inside functions: a plugin's audit, and the screen, work without it.
 """
 
 from __future__ import annotations
@@ -9,40 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from pydantic import Field
+from explorer.model import KernelSetting, Reference, kernel_text
 
-from explorer.model import (
-    Finding,
-    Generation,
-    KernelSetting,
-    Reference,
-    Severity,
-    Snapshot,
-    Task,
-    kernel_text,
-    task_name,
-    task_reference,
-)
-from explorer.plugin import Expectation, Facts, Plugin, PluginKernel
+from .declare import PluginKernel
 
 if TYPE_CHECKING:
     import drgn
 
 __all__ = (
     "BusyWorker",
-    "GuardedFacts",
     "Reading",
     "array_text",
-    "borrowers",
-    "everywhere",
     "for_each_busy_worker",
     "for_each_hlist_entry",
     "for_each_list_entry",
     "function_name",
-    "incomplete",
     "pointer_text",
-    "task_reference",
-    "walkers",
 )
 
 T = TypeVar("T")
@@ -51,13 +32,6 @@ _MAX_BUCKETS = 65_536
 _POINTER = 8
 _MAX_ENTRIES = 10_000
 _KERNEL_HALF = 1 << 63
-
-
-class GuardedFacts(Facts):
-    """Facts that were read one by one."""
-
-    missing: list[str] = Field(default_factory=list)
-    """What could not be read, and why: ``what: reason``."""
 
 
 class Reading:
@@ -88,11 +62,6 @@ class Reading:
             return None
         raw = path.encode("utf-8", "surrogateescape")
         return self.get(f"look-up of {name}", lambda: kernel.look_up(name, raw))
-
-
-def everywhere(expectation: Expectation) -> dict[Generation, Expectation]:
-    """The same expectation in every generation."""
-    return dict.fromkeys(Generation, expectation)
 
 
 def pointer_text(pointer: drgn.Object) -> str | None:
@@ -185,66 +154,3 @@ def for_each_busy_worker(kernel: PluginKernel, func: str) -> Iterator[BusyWorker
                 name = function_name(kernel.prog, worker.current_func.value_())
                 if name == func:
                     yield BusyWorker(kernel.task_ref(worker.task), name, worker.current_work.value_())
-
-
-def incomplete(plugin: Plugin, facts: GuardedFacts) -> Iterator[Finding]:
-    """One finding (info) if facts are missing: that nothing else is found then means less."""
-    if facts.missing:
-        more = f", and {len(facts.missing) - 1} more" if len(facts.missing) > 1 else ""
-        yield plugin.finding(
-            "INCOMPLETE",
-            Severity.INFO,
-            f"{plugin.name} was not read completely: {facts.missing[0]}{more}",
-            [Reference(kind="plugin", address=None, label=plugin.name)],
-            means="What could not be read was not checked either.",
-            do="For a module's types without BTF, give its debug info too; else the memory is not in the dump.",
-        )
-
-
-def _scope_of(task: Task, functions: tuple[str, ...]) -> str:
-    """The function that opened the borrow: from the stack if there is one, else the only ones that can."""
-    for frame in task.stack or ():
-        if frame.opens_scope or frame.function in functions:
-            return frame.function + (f" ({frame.source})" if frame.source else "")
-    return " or ".join(functions)
-
-
-def borrowers(
-    plugin: Plugin, snapshot: Snapshot, functions: tuple[str, ...], subject: str
-) -> Iterator[Finding]:
-    """One finding (info) for each task the plugin speaks for that looks paths up in init's filesystem now.
-
-    ``functions``: the kernel functions of this subsystem that borrow. That a borrower is stuck is for the
-    core's own rules to say.
-    """
-    for task in snapshot.tasks:
-        if not task.borrowing or not any(speaks.matches(task) for speaks in plugin.speaks_for):
-            continue
-        path = f" for {task.walk.path}" if task.walk is not None and task.walk.path else ""
-        yield plugin.finding(
-            "BORROWER",
-            Severity.INFO,
-            f"{task_name(task)} borrows init's filesystem{path} in {_scope_of(task, functions)}",
-            [task_reference(task)],
-            means=f"{subject} This is how an isolated kernel does it, and it ends with the look-up.",
-            do="Nothing, unless it stays: then find out what does not answer below that path.",
-        )
-
-
-def walkers(plugin: Plugin, snapshot: Snapshot, subject: str) -> Iterator[Finding]:
-    """One finding (medium) for each task the plugin speaks for that walks a path: for subsystems that never do.
-
-    On an isolated kernel such a walk starts in nullfs, where the core's own rules find it too.
-    """
-    for task in snapshot.tasks:
-        walk = task.walk
-        if walk is None or not any(speaks.matches(task) for speaks in plugin.speaks_for):
-            continue
-        yield plugin.finding(
-            "WALK",
-            Severity.MEDIUM,
-            f"{task_name(task)} walks the path {walk.path}",
-            [task_reference(task)],
-            means=f"{subject} A path walk there is nothing that the kernel's own code does.",
-            do="Look at what the work item or the thread calls: a module has hooked into it, or the kernel changed.",
-        )

@@ -18,10 +18,9 @@ from explorer.tui.session.event_log import EventLog
 from explorer.tui.session.schedule import INTERVALS, Schedule, age
 from explorer.tui.session.state import Session
 from explorer.tui.session.target import QUIET_S, Target
-
-from .conftest import SAVED, Golden, Pilots, drive, press, screen_text
-from .later import make_later
-from .test_goldens import SIZES, app_with_findings
+from tests.tui.conftest import SAVED, Golden, Pilots, drive, press, screen_text
+from tests.tui.later import make_later
+from tests.tui.test_goldens import SIZES, app_with_findings
 
 NOON = datetime(2026, 11, 23, 12, 0, 0)
 

@@ -19,10 +19,9 @@ import pytest
 from explorer.cli.commands.serve import is_loopback
 from explorer.tui.web.server import AppServer, is_ours
 from tests.conftest import Run
-
-from .browser import Browser, open_browser
-from .conftest import SAVED
-from .test_terminal import ROOT, environment
+from tests.tui.browser import Browser, open_browser
+from tests.tui.conftest import SAVED
+from tests.tui.test_terminal import ROOT, environment
 
 COMMAND = (sys.executable, "-m", "explorer")
 PATIENCE_S = 30.0

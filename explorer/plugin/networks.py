@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from explorer.plugin import PluginKernel
-
-from ._common import for_each_list_entry
+from .collecting import for_each_list_entry
+from .declare import PluginKernel
 
 if TYPE_CHECKING:
     import drgn

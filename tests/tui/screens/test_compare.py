@@ -20,10 +20,9 @@ from explorer.tui.session.state import Session, View
 from explorer.tui.views.comparison import comparison_table, select_differences
 from explorer.tui.views.tasks.completion import complete_target, longest_common
 from tests.conftest import DATA, silent_qemu
-
-from .conftest import Golden, Pilots, drive, press, screen_text
-from .later import HOSTILE, make_later
-from .test_goldens import SIZES, app_with_findings, some_findings
+from tests.tui.conftest import Golden, Pilots, drive, press, screen_text
+from tests.tui.later import HOSTILE, make_later
+from tests.tui.test_goldens import SIZES, app_with_findings, some_findings
 
 ESCAPED = "\\e[31m[bold]evil\\n\\u202e[/red]"
 

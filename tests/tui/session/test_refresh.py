@@ -9,9 +9,8 @@ from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.overview import OverviewScreen
 from explorer.tui.session.state import Session, View
 from tests.conftest import silent_qemu
-
-from .conftest import SAVED, Pilots, drive, press
-from .test_screens import tasks_screen
+from tests.tui.conftest import SAVED, Pilots, drive, press
+from tests.tui.screens.test_screens import tasks_screen
 
 
 def test_a_refresh_keeps_the_selected_task_and_the_filter(saved: Snapshot) -> None:

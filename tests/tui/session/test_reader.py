@@ -15,8 +15,7 @@ from explorer.codec.stream import SnapshotStream
 from explorer.tui.session import child as reader_module
 from explorer.tui.session.child import Reader, ReaderFailure, Reading, run_doctor
 from tests.conftest import SAMPLE, Run
-
-from .conftest import SAVED
+from tests.tui.conftest import SAVED
 
 
 def read(*arguments: str | Path) -> tuple[Reading, list[tuple[str, int]]]:

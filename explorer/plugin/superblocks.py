@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from explorer.plugin import PluginKernel
+from .declare import PluginKernel
 
 if TYPE_CHECKING:
     import drgn

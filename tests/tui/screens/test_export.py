@@ -16,8 +16,7 @@ from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.dialogs.export import ExportScreen
 from explorer.tui.screens.tasks import TasksScreen
-
-from .conftest import Pilots, drive, press, screen_text
+from tests.tui.conftest import Pilots, drive, press, screen_text
 
 _LONG = (
     "Not read again: the reader was stopped while it was looking at 112 tasks of a machine with a long name"

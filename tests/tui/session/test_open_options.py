@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import DATA
-
-from .conftest import SAVED
-from .test_terminal import Terminal
+from tests.tui.conftest import SAVED
+from tests.tui.test_terminal import Terminal
 
 
 @pytest.mark.parametrize(

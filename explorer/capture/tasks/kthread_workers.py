@@ -1,0 +1,140 @@
+"""Kernel threads that serve one ``struct kthread_worker``: what runs, and how much waits.
+
+Mirrors ``kthread_worker_fn()`` of kernel/kthread.c. Works that wait are in ``work_list``; those whose timer has not
+fired are in ``delayed_work_list``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import drgn
+
+from explorer.capture.memory import (
+    AnyTask,
+    Decoder,
+    Memory,
+    ReadError,
+    is_kernel_pointer,
+    make_decoder,
+    member_offset,
+)
+
+__all__ = ("KthreadWorker", "KthreadWorkerReader")
+
+_LAYOUT = "nullfs-explorer kthread_worker"
+_MAX_WORKS = 10_000
+_LIVE_ATTEMPTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    worker: Decoder
+    work_list: int
+    delayed_work_list: int
+    work: Decoder
+
+
+class _Worker(NamedTuple):
+    task: int
+    current_work: int
+    first: int
+    first_delayed: int
+
+
+@dataclass(frozen=True, slots=True)
+class KthreadWorker:
+    """A ``struct kthread_worker``."""
+
+    current_func: int | None
+    """The work function being run, 0 if it is idle; ``None`` if the work is not there."""
+    waiting: int | None
+    """How many works wait; ``None`` if the list cannot be followed."""
+    delayed: int | None
+
+
+def _probe(prog: drgn.Program) -> _Layout:
+    layout: _Layout | None = prog.cache.get(_LAYOUT)
+    if layout is None:
+        layout = prog.cache[_LAYOUT] = _Layout(
+            worker=make_decoder(
+                prog, "kthread_worker", "task", "current_work", "work_list.next", "delayed_work_list.next"
+            ),
+            work_list=member_offset(prog, "kthread_worker", "work_list"),
+            delayed_work_list=member_offset(prog, "kthread_worker", "delayed_work_list"),
+            work=make_decoder(prog, "kthread_work", "func"),
+        )
+    return layout
+
+
+class KthreadWorkerReader:
+    """Reads those of one kernel. Of a kernel that runs, a list that changed underfoot is walked again."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._layout: _Layout | None = None
+        self._probed = False
+        #: ``kthread_worker_fn``; ``None`` if the symbol table has none.
+        self.threadfn = memory.symbols.symbol_address("kthread_worker_fn")
+
+    def read_worker(self, task: AnyTask, address: int) -> KthreadWorker | None:
+        """The worker that a thread serves (``kthread.data``); ``None``, with an error entry, if it cannot be read."""
+        layout = self._probe()
+        if layout is None:
+            return None
+        with self._memory.errors.guard_newer(task.name, "kthread_worker"):
+            worker = self._read(layout, address)
+            if worker.task not in (0, task.address):  # 0: it has not begun to run
+                raise ReadError(f"0x{address:x} is served by another task")
+            return KthreadWorker(
+                current_func=self._current(layout, task, worker.current_work),
+                waiting=self._count(task, "work_list", address + layout.work_list),
+                delayed=self._count(task, "delayed_work_list", address + layout.delayed_work_list),
+            )
+        return None
+
+    def _probe(self) -> _Layout | None:
+        if not self._probed:
+            self._probed = True
+            try:
+                self._layout = _probe(self._memory.prog)
+            except LookupError as error:
+                self._memory.errors.add("kthread workers", "layout", str(error))
+        return self._layout
+
+    def _read(self, layout: _Layout, address: int) -> _Worker:
+        decoder = layout.worker
+        return _Worker._make(decoder.decode(self._memory.reader.read(address + decoder.base, decoder.span)))
+
+    def _current(self, layout: _Layout, task: AnyTask, work: int) -> int | None:
+        if not work:
+            return 0
+        with self._memory.errors.guard_newer(task.name, "kthread_worker.current_work"):
+            [func] = layout.work.decode(self._memory.reader.read(work + layout.work.base, layout.work.span))
+            return int(func)
+        return None
+
+    def _count(self, task: AnyTask, name: str, head: int) -> int | None:
+        """Entries of a list, whatever they are in."""
+        with self._memory.errors.guard_newer(task.name, f"kthread_worker.{name}"):
+            for _ in range(_LIVE_ATTEMPTS - 1 if self._memory.live else 0):
+                try:
+                    return self._walk(name, head)
+                except ReadError:
+                    continue
+            return self._walk(name, head)
+        return None
+
+    def _walk(self, name: str, head: int) -> int:
+        read = self._memory.reader.read_u64
+        seen: set[int] = set()
+        node = read(head)
+        while node != head:
+            if not is_kernel_pointer(node):
+                raise ReadError(f"{name} leads to 0x{node:x}")
+            if node in seen or len(seen) >= _MAX_WORKS:
+                raise ReadError(f"{name} runs in a circle at 0x{node:x}, or has more than {_MAX_WORKS} works")
+            seen.add(node)
+            node = read(node)
+        return len(seen)

@@ -1,0 +1,1 @@
+"""Every screen, driven as a user drives it."""
