@@ -6,6 +6,7 @@ Mirrors ``file.f_path`` (include/linux/fs.h), ``unix_sock.path`` (include/net/af
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -41,6 +42,7 @@ class FileReader:
 
     :param mounts: the ``struct vfsmount`` that are asked for
     :param namespaces: inode in nsfs -> ``struct mnt_namespace``, of those that are asked for
+    :param stacked: those of ``mounts`` that are of overlayfs
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class FileReader:
         mounts: Collection[int],
         namespaces: Mapping[int, int],
         wanted_namespaces: Collection[int],
+        stacked: Collection[int],
     ) -> None:
         self._reader = memory.reader
         self._layout = layout
         self._mounts = mounts
         self._namespaces = namespaces
         self._wanted_namespaces = wanted_namespaces
+        self._stacked = stacked
         symbols = memory.symbols
         self._sockets = symbols.symbol_address("socket_file_ops")
         self._tables = {symbols.symbol_address(name) for name in _TABLE_OPERATIONS} - {None}
@@ -72,6 +76,8 @@ class FileReader:
         found = []
         if mnt in self._mounts:
             found.append(Hold(HolderKind.FILE, mnt, file, dentry))
+        if mnt in self._stacked and is_kernel_pointer(private):
+            found += self._real_files(inode, private)
         if inode in self._namespaces:
             found.append(Hold(HolderKind.FILE, self._namespaces[inode], file, 0))
         if operations == self._sockets:
@@ -118,6 +124,25 @@ class FileReader:
         if decoder is None or not self._is_clone(mnt):
             return []
         return self._path(HolderKind.BACKING_FILE, file, decoder.base, file)
+
+    def _real_files(self, inode: int, private: int) -> list[Hold]:
+        """What a file of overlayfs has open for itself below (``ovl_open()``): they name the same path once more."""
+        read, layout = self._reader, self._layout
+        if not stat.S_ISREG(int.from_bytes(read.read(inode + layout.inode_mode, 2), "little")):
+            return []
+        decoder, files = layout.overlay_file, (private,)
+        if decoder is not None:
+            files = decoder.decode(read.read(private + decoder.base, decoder.span))
+        found = []
+        for real in filter(is_kernel_pointer, filter(None, files)):
+            mnt, dentry, _, _, mode, _ = layout.file.decode(
+                read.read(real + layout.file.base, layout.file.span)
+            )
+            if mnt in self._mounts:  # until 6.5 it has the path itself
+                found.append(Hold(HolderKind.FILE, mnt, real, dentry))
+            elif mode & _FMODE_BACKING:
+                found += self._backing(real, mnt)
+        return found
 
     def _is_clone(self, vfsmount: int) -> bool:
         known = self._clones.get(vfsmount)

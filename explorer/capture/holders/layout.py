@@ -59,6 +59,9 @@ class HolderLayout:
     """ns, root.mnt, root.dentry"""
     backing_path: Decoder | None
     """user_path.mnt, user_path.dentry"""
+    overlay_file: Decoder | None
+    """realfile, upperfile of a ``struct ovl_file`` (6.14); before, ``file.private_data`` is the real file itself"""
+    inode_mode: int
     walk_state: int | None
     """``nameidata.state``"""
     namespace_count: int
@@ -98,6 +101,8 @@ def _probe(prog: drgn.Program) -> HolderLayout:
         seq_private=_optional(prog, "seq_file", "private"),
         mount_table=_optional_decoder(prog, "proc_mounts", "ns", "root.mnt", "root.dentry"),
         backing_path=_optional_decoder(prog, "backing_file", "user_path.mnt", "user_path.dentry"),
+        overlay_file=_optional_decoder(prog, "ovl_file", "realfile", "?upperfile"),
+        inode_mode=member_offset(prog, "inode", "i_mode"),
         walk_state=_optional(prog, "nameidata", "state"),
         namespace_count=member_offset(
             prog, "mnt_namespace", "ns.__ns_ref.refs.counter", "ns.count.refs.counter"

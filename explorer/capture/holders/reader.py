@@ -36,6 +36,7 @@ from .tables import TaskFiles
 __all__ = ("HolderReader", "count_tasks")
 
 _NSFS = "nsfs"
+_OVERLAY = "overlay"
 _MAX_USES = 100
 _MAX_HOLDERS = 100_000  # that are listed, of one mount
 _MAX_FILES = 20_000_000  # descriptors and mappings, of all tasks together
@@ -234,9 +235,13 @@ class HolderReader:
         if not self._is_open():
             return
         to_vfsmount = self._table.to_vfsmount
-        files = FileReader(
-            self._memory, layout, {to_vfsmount(mount) for mount in self._mounts}, inodes, self._spaces.keys()
-        )
+        stacked = {
+            to_vfsmount(mount.address)
+            for mount in self._known.mounts
+            if mount.fstype == _OVERLAY and mount.address in self._mounts
+        }
+        mounts = {to_vfsmount(mount) for mount in self._mounts}
+        files = FileReader(self._memory, layout, mounts, inodes, self._spaces.keys(), stacked)
         scan = FileScan(self, files, TaskFiles(self._memory, layout))
         for part in (scan.descriptors, scan.programs, scan.mappings):
             part()
