@@ -9,6 +9,7 @@ from pathlib import Path
 
 from explorer.targets.dumps import (
     COMPRESSED,
+    DUMPS,
     Format,
     check_elf_header,
     dump_in,
@@ -99,7 +100,7 @@ def _detect_file(text: str) -> TargetSpec:
         return TargetSpec("recording", text, path=path)
     if inner is Format.ELF:
         check_elf_header(head, text)
-    if inner in (Format.ELF, Format.KDUMP, Format.FLATTENED, Format.LIME):
+    if inner in DUMPS:
         return TargetSpec("vmcore", text, path=path)
     raise TargetError(f"{text}: {_why_not(outer, inner, head)}")
 

@@ -95,7 +95,7 @@ SCENARIOS = {
         Scenario("crowd", memory_mb=3072),
         Scenario("threads", memory_mb=4096),
         # Guests without states of their own: tests make them with Guest.sh
-        Scenario("shell", modules=("fuse",), packages=("busybox-static",)),
+        Scenario("shell", modules=("fuse", "autofs4"), packages=("busybox-static",)),
         Scenario(
             "ksmbd", modules=_KSMBD_MODULES, packages=_KSMBD_PACKAGES, files=_KSMBD_FILES, memory_mb=512
         ),
