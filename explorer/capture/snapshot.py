@@ -334,6 +334,7 @@ class _Capture:
         count_tasks(snapshot, tasks, self.namespace_of)
         if crash is None and not (request.is_slice and self.mounts.lost):
             request.guard.doing("it read who holds mounts")
+            self.progress("holders", 0, None)
             cpus = [*self.task_reader.runqueues]
             HolderReader(memory, self.mounts, builder.paths, cpus, snapshot, tasks).read(request.holders_of)
             self.stats.mark("holders")

@@ -98,7 +98,9 @@ def _load_hidden_mounts(memory: Memory, mounts: MountTable) -> str | None:
         try:
             for mount in list(_hidden(memory, layout, head, mounts)):
                 with memory.errors.guard(f"mount 0x{mount:x}", "mount"):
-                    mounts.read_mount(mount)
+                    found = mounts.read_mount(mount)
+                    if memory.live and not _is_hidden(found.flags or 0, found.mnt_ns or 0):
+                        del mounts.mounts[mount]  # it was freed meanwhile, and is something else by now
             return None
         except ReadError as error:
             fault = f"the list of superblocks: {error}"
@@ -129,8 +131,13 @@ def _hidden(memory: Memory, layout: _Layout, head: int, mounts: MountTable) -> I
             )
             if is_kernel_pointer(namespace):
                 mounts.load_namespace(namespace)
-            elif not namespace and flags & MNT_UMOUNT and not flags & _MNT_DOOMED:
+            elif _is_hidden(flags, namespace):
                 yield address
+
+
+def _is_hidden(flags: int, namespace: int) -> bool:
+    """Unmounted lazily, and not about to be freed."""
+    return not namespace and bool(flags & MNT_UMOUNT) and not flags & _MNT_DOOMED
 
 
 def _superblocks(memory: Memory, layout: _Layout, head: int) -> Iterator[tuple[int, int]]:
