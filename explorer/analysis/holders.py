@@ -131,6 +131,8 @@ def _words(alike: Sequence[Holder], snapshot: Snapshot) -> KernelText:
         return f"{_mount(holder, snapshot)}, which it was unmounted with"
     if kind is HolderKind.NAMESPACE:
         return "its mount namespace"
+    if kind is HolderKind.UMOUNT:
+        return "an unmount at work"
     if kind is HolderKind.KERNEL:
         return "the kernel, which made it"
     tasks = holder_tasks(holder, snapshot)

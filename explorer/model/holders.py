@@ -32,6 +32,8 @@ class HolderKind(StrEnum):
     pins it."""
     PARENT = "parent"
     """It was unmounted together with the mount it is on, which keeps it."""
+    UMOUNT = "umount"
+    """An unmount at work, that will drop it in a moment."""
     NAMESPACE = "namespace"
     """The mount namespace that it is in."""
     KERNEL = "kernel"

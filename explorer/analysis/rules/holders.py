@@ -45,7 +45,8 @@ def _find_held(context: AuditContext) -> Iterator[Case]:
             holder.kind in _PLACES for holder in holders.holders
         ):
             continue  # the rules about roots and working directories say who else holds it
-        phrases = list_holders(holders.holders, snapshot)
+        lasting = [holder for holder in holders.holders if holder.kind is not HolderKind.UMOUNT]
+        phrases = list_holders(lasting, snapshot)
         left = unexplained_words(holders)
         if not phrases and not left:
             continue  # it is on its way out

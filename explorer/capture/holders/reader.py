@@ -204,6 +204,8 @@ class HolderReader:
                 self._add(held, HolderKind.NAMESPACE, mount.mnt_ns, None)
             elif gone and mount.parent is not None:
                 self._add(held, HolderKind.PARENT, mount.parent, None)
+            elif gone and is_kernel_pointer(raw.umounting or 0):
+                self._add(held, HolderKind.UMOUNT, mount.address, None)
             elif mount.attachment is Attachment.INTERNAL:
                 self._add(held, HolderKind.KERNEL, mount.address, None)
 

@@ -127,6 +127,9 @@ class RawMount(NamedTuple):
     ]  # 6.17: what a mount propagates, which mnt_flags said before
     idmap: Annotated[int | None, "?mnt.mnt_idmap", "?mnt.mnt_userns"]  # 6.3; a user namespace before
     pcp: Annotated[int | None, "?mnt_pcp"]  # with CONFIG_SMP only
+    umounting: Annotated[
+        int | None, "mnt_umount.pprev"
+    ]  # on the list of an umount at work; poison after that
     sb_next: Annotated[
         int | None, "mnt_next_for_sb", "mnt_instance.next"
     ]  # a pointer since 6.18, a list before

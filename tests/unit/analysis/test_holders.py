@@ -80,6 +80,9 @@ def test_a_mount_about_to_be_freed_and_one_in_no_state_to_tell_are_no_finding(sn
     assert len(find(snapshot, "NX-MOUNT-HELD")) == before - 1
     holders.count = None
     assert len(find(snapshot, "NX-MOUNT-HELD")) == before - 1
+    holders.count = 1
+    holders.holders.append(Holder(kind=HolderKind.UMOUNT, address=1, path=None, uses=[], nr_uses=0))
+    assert len(find(snapshot, "NX-MOUNT-HELD")) == before - 1
 
 
 def test_a_reference_without_a_holder_is_no_more_than_info(snapshot: Snapshot) -> None:
