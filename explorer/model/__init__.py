@@ -1,8 +1,16 @@
 """The vocabulary: what a snapshot of a kernel consists of. Imports nothing else of ours."""
 
 from .activity import KernelSetting, LoadedModule, StackFrame, UserModeHelper, Walk, Work, Workqueue
-from .base import KERNEL_WORD, Address, HexInt, KernelInt, KernelText, Record, hex_address
-from .bulk import no_garbage_collection
+from .base import (
+    KERNEL_WORD,
+    Address,
+    HexInt,
+    KernelInt,
+    KernelText,
+    Record,
+    hex_address,
+    no_garbage_collection,
+)
 from .diff import (
     Change,
     DiffSide,
@@ -17,12 +25,22 @@ from .diff import (
 )
 from .facts import check_facts
 from .finding import Finding, Reference, Severity
-from .flags import MNT_OPTIONS, MNT_READONLY, PF_NAMES, TaskFlag
 from .frame import Frame
 from .fs import FsStruct, PathRef, Placement
-from .holders import Holder, HolderKind, HolderUse, MountHolders, UseHow
 from .ko import ModuleFile, ModuleReport, ModuleVerdict
-from .mount import Attachment, Mount, MountNamespace, MountOption
+from .mount import (
+    MNT_OPTIONS,
+    MNT_READONLY,
+    Attachment,
+    Holder,
+    HolderKind,
+    HolderUse,
+    Mount,
+    MountHolders,
+    MountNamespace,
+    MountOption,
+    UseHow,
+)
 from .placement import NULL_FS_MAGIC, PlacementContext, classify_owner, classify_path, is_isolating
 from .refs import (
     KERNEL,
@@ -48,7 +66,7 @@ from .snapshot import (
     Snapshot,
     Source,
 )
-from .task import Kthread, OnlyIn, Owner, Task, TaskKind
+from .task import PF_NAMES, Kthread, OnlyIn, Owner, Task, TaskFlag, TaskKind
 from .text import display_width, escape_text, kernel_bytes, kernel_text
 
 __all__ = (

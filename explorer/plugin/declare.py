@@ -153,7 +153,7 @@ class PluginKernel(Protocol):
         """A ``struct task_struct *`` as evidence."""
 
     def look_up(self, name: str, path: bytes) -> KernelSetting:
-        """Look an absolute path up in the dcache from init's root; ``name`` is what to call it."""
+        """Look an absolute path up in the dcache, as the kernel would; ``name`` is what to call it."""
 
     def bounded(self, items: Iterable[Any], what: str, limit: int = 100_000) -> Iterator[Any]:
         """The same items; more than ``limit`` end in an error entry for ``what``, and the rest is left out."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from explorer.targets.dumps import (
     COMPRESSED,
     DUMPS,
+    RANGED,
     Format,
     check_elf_header,
     dump_in,
@@ -126,6 +127,12 @@ def _why_not(outer: Format, inner: Format, head: bytes) -> str:
     if head.lstrip().startswith(b"{"):
         return f"{inside}JSON, but not a snapshot (no schema_version)"
     return (
-        f"{inside}neither an ELF, kdump or LiME dump nor a snapshot; "
+        f"{inside}neither {_dumps()} nor a snapshot; "
         "if it is raw physical memory (VMware's .vmem is), say physmem:FILE"
     )
+
+
+def _dumps() -> str:
+    """``an ELF, kdump or LiME dump``."""
+    *names, last = ["ELF", "kdump", *(form.value for form in Format if form in RANGED)]
+    return f"an {', '.join(names)} or {last} dump"

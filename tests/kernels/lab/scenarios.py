@@ -81,6 +81,8 @@ SCENARIOS = {
         Scenario("shared-init"),
         Scenario("abandoned"),
         Scenario("audit", modules=("fuse",)),
+        Scenario("chrooted-init"),
+        Scenario("distribution"),
         Scenario("lost"),
         Scenario("holders"),
         # Goes on in the root of rootimage.py, which is its disk

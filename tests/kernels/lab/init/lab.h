@@ -63,6 +63,7 @@ void make_lively_mounts(void);
 void make_lively_kernel(void);
 void make_live_runner(void);
 void make_audit(void);
+void make_distribution_states(void);
 void make_lost_walkers(void);
 void make_holders(void);
 int list_held(char **argv);
