@@ -6,8 +6,8 @@ the server for a layout: a user task, which is looked up from its own root, or a
 ``xprtiod`` and walks no path.
 
 Not tested: ``bl_open_path()`` itself, which needs an NFS server that shares a SCSI disk with its clients. The layout
-drivers and the client were read from loaded modules; who is in it was tried on snapshots made by hand. That is known
-from kernel stacks alone, so it needs the kernel's debug info.
+drivers and the client were read from loaded modules; who is in it was tried on snapshots made by hand. Of a worker that
+writes pages back the path tells it, of others kernel stacks alone, for which the kernel's debug info is needed.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from explorer.plugin import (
     Severity,
     Snapshot,
     Speaks,
+    Task,
+    borrower,
     borrowers,
     borrowers_in,
     everywhere,
@@ -44,6 +46,8 @@ from explorer.plugin import (
 __all__ = ("PLUGIN", "PnfsBlockFacts")
 
 _BORROW = ("bl_open_path",)
+#: Workers of another's workqueue that come there: nothing else that writes back looks names of disks up.
+_WRITEBACK, _DISKS = "wb_workfn", "/dev/disk/by-id/"
 _OPENS = ("bdev_file_open_by_path",)  # theirs only in a worker of the client: others open devices too
 
 
@@ -81,11 +85,24 @@ def collect(kernel: PluginKernel) -> PnfsBlockFacts:
     )
 
 
+_SUBJECT = "The client opens the server's disk by its name in /dev."
+
+
+def _writes_back(task: Task) -> bool:
+    """Whether it writes pages back, and looks up a disk by its id for that."""
+    walk = task.walk
+    runs = None if task.kthread is None else task.kthread.current_func
+    return runs == _WRITEBACK and walk is not None and (walk.path or "").startswith(_DISKS)
+
+
 def audit(snapshot: Snapshot, facts: PnfsBlockFacts) -> Iterator[Finding]:
     """Who borrows, and who ought to."""
     yield from incomplete(PLUGIN, facts)
     for find in (borrowers, borrowers_in):
-        yield from find(PLUGIN, snapshot, _BORROW, "The client opens the server's disk by its name in /dev.")
+        yield from find(PLUGIN, snapshot, _BORROW, _SUBJECT)
+    for task in snapshot.tasks:
+        if task.borrowing and _writes_back(task) and frame_in(task, _BORROW) is None:
+            yield borrower(PLUGIN, task, "bl_open_path", _SUBJECT)
     if not isolates(snapshot):
         return
     ours = {task.address for task in spoken_for(PLUGIN, snapshot)}

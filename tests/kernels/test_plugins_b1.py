@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from drgn import Object
+from drgn.helpers.linux.list import list_for_each_entry
 
+from explorer.capture.snapshot import CaptureRequest, capture_snapshot
 from explorer.model import (
     Generation,
     KernelSetting,
@@ -20,7 +23,10 @@ from explorer.model import (
     Walk,
 )
 from explorer.plugin import Facts
-from tests.kernels.lab import LINES, Guest
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import open_kernel
+from tests.kernels.lab import LINES, Guest, GuestOptions
+from tests.kernels.poked_guest import Poked
 from tests.kernels.subsystems import Seen, above_info, capture_guest, plugin_named, run_steps, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -47,6 +53,8 @@ class Nfs:
     """pid of each task of the idle server and its client -> its name and state, as /proc has them."""
     caches: dict[str, int]
     """Name of each cache -> its objects, as /proc has them."""
+    with_layout: Snapshot
+    """The started guest, with a layout driver given to its client in memory."""
     dead: Seen
     flushed: Seen
     stopped: Seen
@@ -123,9 +131,29 @@ def found_exports(seen: Seen) -> set[tuple[str | None, str | None]]:
     return {(export.path.path, export.client) for export in server.exports if export.usable}
 
 
+def give_layout(guest: Guest, seen: Snapshot) -> Snapshot:
+    """Let the client use SCSI layouts, in its memory alone: no server of this guest's hands any out."""
+    mount = next(mount for mount in seen.mounts if mount.fstype == "nfs4")
+    guest.stop()
+    with open_kernel(detect_target(f"physmem:{guest.memory_path}")) as kernel:
+        poked, prog = Poked(kernel, guest.memory_path), kernel.prog
+        [server] = poked.words((mount.superblock or 0) + poked.offset("super_block", "s_fs_info"))
+        nfsv4 = next(module for module in kernel.types.modules.modules() if module.name == "nfsv4")
+        symbols = kernel.types.modules.symbols(nfsv4)
+        table = next(symbol.address for symbol in symbols if symbol.name == "pnfs_modules_tbl")
+        head = Object(prog, "struct list_head", address=table).address_of_()
+        drivers = list_for_each_entry("struct pnfs_layoutdriver_type", head, "pnfs_tblid")
+        scsi = next(driver for driver in drivers if driver.name.string_() == b"LAYOUT_SCSI")
+        at = server + poked.offset("nfs_server", "pnfs_curr_ld")
+        with poked.changed((at, scsi.value_().to_bytes(8, "little"))):
+            found = capture_snapshot(CaptureRequest.from_kernel(kernel, [plugin_named("pnfs_block")]))
+    guest.cont()
+    return found
+
+
 @pytest.fixture(scope="module")
 def nfs() -> Iterator[Nfs]:
-    with Guest.boot("7.3", "nfsd") as guest:
+    with Guest.boot("7.3", "nfsd", GuestOptions(memory_file=True)) as guest:
         idle = capture_guest(guest, *PLUGINS)
         start_nfsd(guest)
         bind_cache(guest)
@@ -135,13 +163,14 @@ def nfs() -> Iterator[Nfs]:
         files = (f"{NFSD}/threads", f"{NFSD}/exports", f"{RPC}/nfsd.export/content")
         said = {file: run_steps(guest, f"cat {file}") for file in files}
         started = capture_guest(guest, *PLUGINS)
+        with_layout = give_layout(guest, started.snapshot)
         run_steps(guest, "umount -l /export; umount -l /cache")
         dead = capture_guest(guest, *PLUGINS)
         run_steps(guest, f"umount -l /mnt/nfs; echo 9999999999 >{RPC}/nfsd.export/flush")
         flushed = capture_guest(guest, *PLUGINS)
         run_steps(guest, f"echo 0 >{NFSD}/threads")
         stopped = capture_guest(guest, *PLUGINS)
-        yield Nfs(idle, started, said, threads, states, caches, dead, flushed, stopped)
+        yield Nfs(idle, started, said, threads, states, caches, with_layout, dead, flushed, stopped)
 
 
 def test_loaded_modules_that_serve_nothing_give_no_finding(nfs: Nfs) -> None:
@@ -389,3 +418,23 @@ def test_a_program_that_borrows_for_sev_is_named(nfs: Nfs) -> None:
     plugin = plugin_named("ccp")
     facts = plugin.facts.model_validate({"init_ex_path": None, "now": None, "directory": None})
     assert [finding.rule for finding in plugin.audit(snapshot, facts)] == ["NX-CCP-BORROWER"]
+
+
+def test_a_mount_whose_client_has_a_layout_driver_is_listed_though_nfs_knows_its_type_by_name_alone(
+    nfs: Nfs,
+) -> None:
+    facts = nfs.with_layout.plugins["pnfs_block"]
+    assert facts["missing"] == []
+    assert [server["label"] for server in facts["servers"]] == ["127.0.0.1 (LAYOUT_SCSI)"]
+
+
+def test_a_worker_that_writes_back_and_opens_a_disk_borrowed_is_claimed(nfs: Nfs) -> None:
+    snapshot = nfs.started.snapshot.model_copy(deep=True)
+    worker = next(task for task in snapshot.tasks if task.kind is TaskKind.KWORKER)
+    assert worker.kthread is not None
+    worker.kthread.current_func, worker.kthread.workqueue = "wb_workfn", "writeback"
+    worker.fs, worker.borrowing = snapshot.kernel.userspace_init_fs, True
+    worker.walk = Walk(path="/dev/disk/by-id/wwn-0x5000", root=None, start=None, in_init=False)
+    assert rules(nfs, "pnfs_block", snapshot) == ["NX-PNFS-BLOCK-BORROWER"]
+    worker.walk = Walk(path="/srv/file", root=None, start=None, in_init=False)
+    assert rules(nfs, "pnfs_block", snapshot) == []

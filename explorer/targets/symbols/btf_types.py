@@ -69,6 +69,8 @@ class BtfTypes:
         self._named: dict[tuple[str, tuple[TypeKind, ...]], Type | None] = {}
         self._counts: dict[tuple[Btf, int], int] = {}
         self._depth = 0
+        self._has_unresolved = False
+        """A type was made that a module may have which is not loaded yet."""
 
     def __call__(self, prog: Program, kinds: TypeKindSet, name: str, filename: str | None) -> Type | None:
         """The signature of ``Program.register_type_finder()``. BTF knows no file names: none ever matches."""
@@ -83,6 +85,9 @@ class BtfTypes:
     def forget_missing(self) -> None:
         """Look again for the names not found so far: the loaded modules have changed."""
         self._named = {key: found for key, found in self._named.items() if found is not None}
+        if self._has_unresolved:
+            self._has_unresolved = False
+            self._types.clear()
 
     def _search(self, wanted: tuple[TypeKind, ...], name: str) -> Type | None:
         found = self._find(self.vmlinux, wanted, name)
@@ -172,13 +177,21 @@ class BtfTypes:
         raise BtfError(f"BTF type {type_id} ({head.kind.name}) is no C type")
 
     def _forward(self, btf: Btf, name: str, *, union: bool) -> Type:
-        """The complete type that a forward declaration announces, wherever vmlinux or the module itself has it."""
+        """The complete type that a forward declaration announces: the module's own or vmlinux's, else another module's.
+
+        ``nfs`` knows what a layout driver is by name alone, ``nfsv4`` has the type.
+        """
         kind = Kind.UNION if union else Kind.STRUCT
         level: Btf | None = btf
         while level is not None:
             for type_id in level.find(name, (kind,)):
                 return self.type(level, type_id)
             level = level.base
+        for other in self._modules():
+            for type_id in other.find(name, (kind,)):
+                if other.owner(type_id) is other:
+                    return self.type(other, type_id)
+        self._has_unresolved = True
         return self._prog.union_type(name) if union else self._prog.struct_type(name)
 
     def _members(self, btf: Btf, type_id: int) -> list[TypeMember]:

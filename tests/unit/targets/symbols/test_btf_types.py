@@ -107,6 +107,23 @@ def test_a_forward_declaration_stands_for_the_complete_type_where_there_is_one()
     assert prog.type("struct user").member("thing").type.type.is_complete()
 
 
+def test_a_forward_declaration_of_a_module_stands_for_the_type_that_another_module_has() -> None:
+    make = BtfBuilder()
+    number = make.integer("int", signed=True)
+    vmlinux = make.btf()
+    announcing, having = BtfBuilder(vmlinux), BtfBuilder(vmlinux)
+    pointer = announcing.add(Kind.PTR, ref=announcing.add(Kind.FWD, "driver"))
+    announcing.struct("server", 8, [("driver", pointer, 0)])
+    having.struct("driver", 4, [("id", number, 0)])
+    modules = [announcing.btf()]
+    prog, types = program(vmlinux, modules)
+    assert not prog.type("struct server").member("driver").type.type.is_complete()
+    modules.append(having.btf())  # that one is loaded later
+    types.forget_missing()
+    driver = types.type(modules[0], pointer).type
+    assert driver.is_complete() and driver.member("id").type.type_name() == "int"
+
+
 def test_a_name_of_another_kind_is_not_taken_for_the_type() -> None:
     with pytest.raises(LookupError):
         PROG.type("union node")
