@@ -112,14 +112,17 @@ def _chain(kernel: PluginKernel, first: drgn.Object) -> Iterator[Request]:
             request = request.next
 
     for request in kernel.bounded(chain(), "requests", 10_000):
-        waiters = kernel.newer(
-            lambda request=request: list(completion_waiters(kernel, request.done.address_of_()))
-        )  # type: ignore[misc]
+        waiters = _waiters(kernel, request)
         yield Request(
             name=pointer_text(request.name),
             removes=request.mode.value_() == 0,
-            waiter=kernel.task_ref(waiters[0]) if waiters else None,
+            waiter=waiters[0] if waiters else None,
         )
+
+
+def _waiters(kernel: PluginKernel, request: drgn.Object) -> list[Reference] | None:
+    done = request.done.address_of_()
+    return kernel.newer(lambda: [kernel.task_ref(task) for task in completion_waiters(kernel, done)])
 
 
 def _taken(kernel: PluginKernel, thread: drgn.Object) -> list[Request] | None:
@@ -233,7 +236,8 @@ def _waiting(snapshot: Snapshot, task: Task, facts: DevtmpfsFacts) -> Iterator[F
         return
     names = ", ".join(request.name or "?" for request in requests[:3]) + (" …" if requests[3:] else "")
     who = ", ".join(waiter.label for waiter in [*waiters.values()][:3])
-    what = f"{len(requests)} device nodes wait for {task_name(task)}: {names}"
+    nodes = "device node waits" if len(requests) == 1 else "device nodes wait"
+    what = f"{len(requests)} {nodes} for {task_name(task)}: {names}"
     if not requests:
         what = f"{task_name(task)} does not get on; whom it keeps waiting is not known"
     at = f", at {task.walk.path}" if stuck and task.walk is not None and task.walk.path else ""
@@ -249,8 +253,8 @@ def _waiting(snapshot: Snapshot, task: Task, facts: DevtmpfsFacts) -> Iterator[F
         [task_reference(task), *waiters.values()],
         means="Whoever adds or removes a device sleeps until the thread has served it, with its driver's locks held: "
         "module loading, hot-plug and boot stop with it.",
-        do="Find who holds a directory of /dev locked: a task in the middle of reading or changing it, whose own memory "
-        "or disk does not answer. Ending that task lets the thread go on."
+        do="Find who holds a directory of /dev locked: a task in the middle of reading or changing it, whose memory or "
+        "disk does not answer. Ending that task lets the thread go on."
         if stuck
         else "Nothing: the thread was about to run.",
     )

@@ -4,9 +4,9 @@ The process that crashes connects to the socket itself. The socket's path is loo
 that process's own: since 7.3 ``unix_find_bsd()`` borrows it, before it started the look-up at init's root. ``@@`` asks
 the server first what it wants. Kernels before 6.16 know neither: there, ``@`` begins a file name.
 
-``unix_find_bsd()`` is inlined into ``unix_find_other()`` in Debian's kernel: without debug info the path walk's
-own flags tell that it is this one, never what core_pattern says by now. The tasks are user tasks like any other, known by ``PF_DUMPCORE`` and not by name: the
-plugin speaks for none. Whether somebody listens at the socket is not read.
+``unix_find_bsd()`` is inlined into ``unix_find_other()`` in Debian's kernel: without debug info the path walk's own
+flags tell that it is this one, never what ``core_pattern`` says by now. The tasks are user tasks like any other, known
+by ``PF_DUMPCORE`` and not by name: the plugin speaks for none. Whether somebody listens at the socket is not read.
 """
 
 from __future__ import annotations

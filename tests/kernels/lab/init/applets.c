@@ -6,7 +6,7 @@
  *	lab-prout DEV		SCSI PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY, with APTPL
  *	lab-connect ADDR PORT	a TCP connection over IPv4 that says nothing; a child keeps it
  *	lab-socket FAMILY	socket(2) of a family that may be a module: the kernel runs modprobe
- *	lab-crash		dumps core
+ *	lab-crash [UID]		dumps core, as a process that changed its user
  *	lab-hold-dir DIR	reads DIR into a page that nobody gives it, with DIR locked; does not return
  *	lab-storm NUMBER	so many processes that fork, unshare, chroot, exec and exit without an end; ended by
  *				lab-calm
@@ -114,8 +114,9 @@ static int crash(char **argv)
 {
 	const struct rlimit any = { RLIM_INFINITY, RLIM_INFINITY };
 
-	(void)argv;
 	setrlimit(RLIMIT_CORE, &any);
+	if (argv[1] && setresuid(atoi(argv[1]), atoi(argv[1]), atoi(argv[1])))
+		return fail("setresuid");
 	return raise(SIGSEGV);
 }
 
