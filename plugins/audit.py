@@ -94,7 +94,7 @@ def audit(snapshot: Snapshot, facts: AuditFacts) -> Iterator[Finding]:
     yield from incomplete(PLUGIN, facts)
     yield from walkers(PLUGIN, snapshot, "Audit's threads send records and free memory.")
     for tree in facts.trees:
-        if tree.goner or tree.now is None or tree.now.found != "no":
+        if tree.goner or tree.now is None or tree.now.found != "no" or tree.now.is_only_elsewhere:
             continue
         yield PLUGIN.finding(
             "TREE",

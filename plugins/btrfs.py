@@ -30,6 +30,7 @@ from explorer.plugin import (
     Severity,
     Snapshot,
     Speaks,
+    absent,
     array_text,
     borrowers,
     everywhere,
@@ -162,14 +163,17 @@ def audit(snapshot: Snapshot, facts: BtrfsFacts) -> Iterator[Finding]:
 def _resolves(filesystem: Filesystem, device: Device) -> Iterator[Finding]:
     if device.now is None or device.now.found != "no":
         return
+    says, do = absent(
+        device.now, "Run `btrfs device scan` where the device's node is: the kernel takes the new name."
+    )
     yield PLUGIN.finding(
         "DEVICE-NAME",
         Severity.LOW,
-        f"btrfs {filesystem.uuid}: device {device.devid} is called {device.name}, which does not exist for init",
+        f"btrfs {filesystem.uuid}: device {device.devid} is called {device.name}, which {says}",
         [Reference(kind="plugin", address=device.address, label=f"btrfs device {device.devid}")],
         means="The kernel looks this name up from init's root when the device is replaced or removed: the device's "
         "node will not be touched, and udev not told that the device is free.",
-        do="Run `btrfs device scan` where the device's node is: the kernel takes the new name.",
+        do=do,
     )
 
 

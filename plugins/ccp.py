@@ -26,6 +26,7 @@ from explorer.plugin import (
     Severity,
     Snapshot,
     Speaks,
+    absent,
     borrower,
     everywhere,
     incomplete,
@@ -73,22 +74,30 @@ def audit(snapshot: Snapshot, facts: CcpFacts) -> Iterator[Finding]:
             )
     evidence = [Reference(kind="setting", address=None, label="init_ex_path")]
     if facts.directory is not None and facts.directory.found == "no":
+        says, do = absent(
+            facts.directory,
+            "Create the directory where init sees it, in the initramfs too if the driver is loaded there.",
+        )
         yield PLUGIN.finding(
             "NO-DIRECTORY",
             Severity.MEDIUM,
-            f"ccp.init_ex_path is {facts.init_ex_path}, and {facts.directory.path} does not exist for init",
+            f"ccp.init_ex_path is {facts.init_ex_path}, and {facts.directory.path} {says}",
             evidence,
             means="The driver can neither read nor create its file: the platform's state is not kept.",
-            do="Create the directory where init sees it, in the initramfs too if the driver is loaded there.",
+            do=do,
         )
     elif facts.now is not None and facts.now.found == "no":
+        says, do = absent(
+            facts.now,
+            "Nothing on a first start; else look whether its filesystem was mounted after the driver was loaded.",
+        )
         yield PLUGIN.finding(
             "NO-FILE",
             Severity.INFO,
-            f"ccp.init_ex_path is {facts.init_ex_path}, which does not exist for init",
+            f"ccp.init_ex_path is {facts.init_ex_path}, which {says}",
             evidence,
             means="The driver takes that for a first start, and creates the file when there is something to keep.",
-            do="Nothing on a first start; else look whether its filesystem was mounted after the driver was loaded.",
+            do=do,
         )
 
 

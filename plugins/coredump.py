@@ -25,6 +25,7 @@ from explorer.plugin import (
     Reference,
     Severity,
     Snapshot,
+    absent,
     array_text,
     incomplete,
 )
@@ -98,26 +99,34 @@ def _destination(setting: KernelSetting, facts: CoredumpFacts) -> Iterator[Findi
         return
     if value.startswith("|"):
         if setting.found == "no":
+            says, do = absent(
+                setting, "Install the program where init sees it, or set kernel.core_pattern to another."
+            )
             yield PLUGIN.finding(
                 "NO-PROGRAM",
                 Severity.MEDIUM,
-                f"core dumps are piped to {setting.path}, which does not exist for init",
+                f"core dumps are piped to {setting.path}, which {says}",
                 evidence,
                 means="The program is executed from init's root, whichever process crashes. All core dumps are lost.",
-                do="Install the program where init sees it, or set kernel.core_pattern to another.",
+                do=do,
             )
         return
-    if setting.found == "no":
+    as_root = facts.suid_dumpable == _SUID_DUMP_ROOT
+    # Who dumps with a root of its own looks the directory up there; the kernel's is that of dumps as root alone.
+    if setting.found == "no" and (as_root or not setting.is_only_elsewhere):
+        says, do = absent(setting, "Create the directory, or set kernel.core_pattern to another.")
+        lost = "" if setting.is_only_elsewhere else "of processes with init's root are lost, and those "
         yield PLUGIN.finding(
             "NO-DIRECTORY",
             Severity.LOW,
-            f"core dumps go to {value}, but {setting.path} does not exist for init",
+            f"core dumps go to {value}, but {setting.path} {says}",
             evidence,
-            means="Core dumps of processes with init's root are lost, and those that suid_dumpable 2 makes the kernel "
-            "write as root. A process with another root looks the directory up there.",
-            do="Create the directory, or set kernel.core_pattern to another.",
+            means=f"Core dumps {lost}that suid_dumpable 2 makes the kernel write as root"
+            f"{' are lost' if setting.is_only_elsewhere else ''}. A process with another root looks the directory up "
+            "there.",
+            do=do,
         )
-    if facts.suid_dumpable == _SUID_DUMP_ROOT and value and not value.startswith("/"):
+    if as_root and value and not value.startswith("/"):
         yield PLUGIN.finding(
             "UNSAFE-PATTERN",
             Severity.INFO,

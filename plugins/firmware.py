@@ -31,6 +31,7 @@ from explorer.plugin import (
     Severity,
     Snapshot,
     Speaks,
+    absent,
     array_text,
     borrowers,
     everywhere,
@@ -115,25 +116,34 @@ def audit(snapshot: Snapshot, facts: FirmwareFacts) -> Iterator[Finding]:
     yield from _in_nullfs(snapshot)
     for directory in facts.directories:
         if directory.chosen and directory.now is not None and directory.now.found == "no":
+            says, do = absent(
+                directory.now,
+                "Correct /sys/module/firmware_class/parameters/path, or create the directory.",
+            )
             yield PLUGIN.finding(
                 "PATH",
                 Severity.LOW,
-                f"firmware_class.path is {directory.path}, which does not exist for init",
+                f"firmware_class.path is {directory.path}, which {says}",
                 [Reference(kind="setting", address=None, label="fw_path")],
                 means="Firmware is looked for from init's root; in this directory none will be found.",
-                do="Correct /sys/module/firmware_class/parameters/path, or create the directory.",
+                do=do,
             )
     wanted = [*_not_tried(snapshot, [*(facts.requests or ()), *facts.loading])]
-    absent = [item for item in facts.directories if item.now is not None and item.now.found == "no"]
-    if facts.directories and len(absent) == len(facts.directories) and wanted:
+    lacking = [item.now for item in facts.directories if item.now is not None and item.now.found == "no"]
+    if facts.directories and len(lacking) == len(facts.directories) and wanted:
         names = ", ".join(wanted[:3])
+        elsewhere = next((now for now in lacking if now.is_only_elsewhere), lacking[0])
+        _, do = absent(
+            elsewhere,
+            "Put the firmware into the initramfs, or load the driver after the root filesystem is mounted.",
+        )
         yield PLUGIN.finding(
             "NO-DIRECTORY",
             Severity.MEDIUM,
-            f"firmware is asked for ({names}), and no directory for it exists for init",
+            f"firmware is asked for ({names}), and no directory for it exists where the kernel looks",
             [Reference(kind="setting", address=None, label="fw_path")],
-            means="Every directory that the kernel tries is absent under init's root: the requests will fail.",
-            do="Put the firmware into the initramfs, or load the driver after the root filesystem is mounted.",
+            means="Every directory that the kernel tries is absent there: the requests will fail.",
+            do=do,
         )
 
 

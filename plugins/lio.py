@@ -33,6 +33,7 @@ from explorer.plugin import (
     Severity,
     Snapshot,
     Speaks,
+    absent,
     array_text,
     borrowers,
     everywhere,
@@ -153,14 +154,18 @@ def _reservations(facts: LioFacts, backstore: Backstore, reference: Reference) -
     )
     if missing is None:
         return
+    says, do = absent(
+        missing,
+        "Create the directory below db_root where init sees it, and have the initiator register again.",
+    )
     yield PLUGIN.finding(
         "APTPL-LOST",
         Severity.HIGH,
-        f"{reference.label} promises to keep its reservations, but {missing.path} does not exist for init",
+        f"{reference.label} promises to keep its reservations, but {missing.path} {says}",
         [reference, Reference(kind="setting", address=None, label="db_root")],
         means="The initiator asked for reservations that survive a loss of power (APTPL). The file that keeps them is "
         "looked up from init's root and is not there: after a power loss two initiators may write at once.",
-        do="Create the directory below db_root where init sees it, and have the initiator register again.",
+        do=do,
     )
 
 

@@ -43,7 +43,6 @@ from explorer.plugin import (
     for_each_net_state,
     function_name,
     incomplete,
-    isolates,
     pointer_text,
     spoken_for,
     task_name,
@@ -69,7 +68,6 @@ _WORK_PENDING = 1
 _MAX_BUCKETS = 65_536
 _MAX_POOLS = 8192
 _POINTER = 8
-_UMASK = "0022"
 
 
 class Export(Record):
@@ -212,17 +210,6 @@ def audit(snapshot: Snapshot, facts: NfsdFacts) -> Iterator[Finding]:
         for export in server.exports:
             yield from _served(export)
     yield from _shared(snapshot)
-    # Up to 7.2 init_fs is PID 1's: its umask is init's choice there.
-    if isolates(snapshot) and facts.init_fs_umask not in (None, _UMASK):
-        yield PLUGIN.finding(
-            "UMASK",
-            Severity.MEDIUM,
-            f"init_fs has umask {facts.init_fs_umask}, not {_UMASK}: a kernel thread has changed it for all others",
-            [Reference(kind="fs_struct", address=None, label="init_fs")],
-            means="Kernel threads share init_fs; nfsd sets its umask to 0, and does so on a copy. What kernel threads "
-            "and usermodehelpers create now gets other modes than before.",
-            do="Look for a module that sets the umask without unshare_fs_struct(); only a reboot sets it back.",
-        )
 
 
 def _served(export: Export) -> Iterator[Finding]:

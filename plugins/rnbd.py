@@ -26,6 +26,7 @@ from explorer.plugin import (
     Severity,
     Snapshot,
     Speaks,
+    absent,
     array_text,
     borrowers,
     everywhere,
@@ -66,14 +67,17 @@ def audit(snapshot: Snapshot, facts: RnbdFacts) -> Iterator[Finding]:
         PLUGIN, snapshot, ("process_msg_open",), "RNBD opens the device that a client named, as init would."
     )
     if facts.searched is not None and facts.searched.found == "no":
+        says, do = absent(
+            facts.searched, "Create the directory, or load rnbd_server with another dev_search_path."
+        )
         yield PLUGIN.finding(
             "SEARCH-PATH",
             Severity.MEDIUM,
-            f"dev_search_path is {facts.dev_search_path}, which does not exist for init",
+            f"dev_search_path is {facts.dev_search_path}, which {says}",
             [Reference(kind="setting", address=None, label="dev_search_path")],
             means="Every device that a client asks for is looked up below this path, from init's root: none can be "
             "opened.",
-            do="Create the directory, or load rnbd_server with another dev_search_path.",
+            do=do,
         )
 
 

@@ -38,6 +38,7 @@ from explorer.plugin import (
     Task,
     TaskFlag,
     TaskKind,
+    absent,
     array_text,
     everywhere,
     for_each_busy_worker,
@@ -200,11 +201,15 @@ def audit(snapshot: Snapshot, facts: UmhFacts) -> Iterator[Finding]:
 def _modprobe(facts: UmhFacts) -> Iterator[Finding]:
     if facts.modprobe is None or facts.modprobe.found != "no":
         return
-    chosen = facts.modprobe_path != _DEFAULT_MODPROBE
+    says, do = absent(
+        facts.modprobe,
+        "Set kernel.modprobe to where init sees the program, or to nothing if no module shall be loaded.",
+    )
+    chosen = facts.modprobe_path != _DEFAULT_MODPROBE or facts.modprobe.is_only_elsewhere
     yield PLUGIN.finding(
         "NO-MODPROBE",
         Severity.MEDIUM if chosen else Severity.INFO,
-        f"kernel.modprobe is {facts.modprobe_path}, which does not exist for init",
+        f"kernel.modprobe is {facts.modprobe_path}, which {says}",
         [Reference(kind="setting", address=None, label="modprobe_path")],
         means="The kernel executes it from init's root, whoever needs a module: what asks for one by its name "
         "(filesystems, protocols, ciphers) fails."
@@ -213,7 +218,7 @@ def _modprobe(facts: UmhFacts) -> Iterator[Finding]:
             if chosen
             else " It is what is compiled in: a system without modules, or an initramfs, lives with it."
         ),
-        do="Set kernel.modprobe to where init sees the program, or to nothing if no module shall be loaded.",
+        do=do,
     )
 
 

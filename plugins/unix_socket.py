@@ -25,6 +25,7 @@ from explorer.plugin import (
     Reference,
     Severity,
     Snapshot,
+    absent,
     array_text,
     incomplete,
 )
@@ -69,14 +70,18 @@ def audit(snapshot: Snapshot, facts: UnixSocketFacts) -> Iterator[Finding]:
     """A socket that is not there, and tasks that look it up."""
     yield from incomplete(PLUGIN, facts)
     if facts.now is not None and facts.now.found == "no":
+        says, do = absent(
+            facts.now,
+            "Start the server (with systemd: systemd-coredump.socket) in init's mount namespace, or set "
+            "kernel.core_pattern to another destination.",
+        )
         yield PLUGIN.finding(
             "NO-SOCKET",
             Severity.MEDIUM,
-            f"core dumps are sent to the socket {facts.path}, which does not exist for init",
+            f"core dumps are sent to the socket {facts.path}, which {says}",
             [Reference(kind="setting", address=None, label="core_pattern")],
             means="The socket is looked up in init's filesystem, whichever process crashes. All core dumps are lost.",
-            do="Start the server (with systemd: systemd-coredump.socket) in init's mount namespace, or set "
-            "kernel.core_pattern to another destination.",
+            do=do,
         )
     if not facts.supported:
         return

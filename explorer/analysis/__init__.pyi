@@ -8,6 +8,8 @@ from .audit import select_findings as select_findings
 from .completeness import lost_tasks as lost_tasks
 from .completeness import task_count as task_count
 from .containment import is_inside as is_inside
+from .isolation import find_abandonment as find_abandonment
+from .isolation import find_pid1 as find_pid1
 from .ko import CAVEAT as CAVEAT
 from .ko import judge_module as judge_module
 from .overmounts import overmount_stack as overmount_stack

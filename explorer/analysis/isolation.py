@@ -22,6 +22,7 @@ __all__ = (
     "find_abandonment",
     "find_intruders",
     "find_pid1",
+    "host_namespaces",
     "init_fs_off_nullfs",
     "is_kernel_thread",
     "is_user_task",
@@ -82,6 +83,13 @@ def find_abandonment(snapshot: Snapshot) -> Abandonment | None:
     holders = snapshot.sharers_by_fs.get(kernel.userspace_init_fs, [])
     collateral = tuple(task for task in holders if task.tgid not in (1, None))
     return Abandonment(pid1, fs, left, in_nullfs, collateral)
+
+
+def host_namespaces(snapshot: Snapshot) -> frozenset[int]:
+    """The mount namespaces of the host, whom no container should reach: the initial one, and PID 1's."""
+    pid1 = find_pid1(snapshot)
+    found = (snapshot.kernel.init_mnt_ns, None if pid1 is None else pid1.mnt_ns)
+    return frozenset(address for address in found if address is not None)
 
 
 def find_intruders(snapshot: Snapshot) -> dict[int, list[Task]]:

@@ -32,7 +32,7 @@ class PluginRun:
 
 
 class PathLookup(Protocol):
-    """Looks absolute paths up from init's root."""
+    """Looks absolute paths up as the kernel would, and from PID 1's root where that is another."""
 
     def look_up(self, name: str, path: bytes) -> KernelSetting: ...
 
@@ -112,7 +112,7 @@ class PluginContext:
         return Reference(kind="task", address=task.value_(), label=f"{comm} ({task.pid.value_()})")
 
     def look_up(self, name: str, path: bytes) -> KernelSetting:
-        """An absolute path, in the dcache from init's root."""
+        """An absolute path, in the dcache as the kernel would look it up."""
         if self._lookup is None:
             raise LookupError("paths cannot be looked up in this kernel")
         return self._lookup.look_up(name, path)

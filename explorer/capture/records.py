@@ -41,10 +41,13 @@ class RecordBuilder:
         self._umasks: dict[int, str] = {}
         known = raw.known
         self.knullfs = None if known.knullfs is None else mounts.from_vfsmount(known.knullfs)
-        init = self._init_fs()
-        self.init_root = self._root_of(raw.fs_structs.get(init or 0))
-        namespaces = self.build_namespaces()
         isolation_mount, isolation_known = self._isolation_mount()
+        init = self._fs_of_pid1()
+        self.init_root = self._root_of(raw.fs_structs.get(init or 0))
+        self.kernel_root = self._root_the_kernel_uses()
+        if not init and self._is_pid1s(isolation_mount, isolation_known):
+            init, self.init_root = known.userspace_init_fs, self.kernel_root
+        namespaces = self.build_namespaces()
         self._context = PlacementContext(
             isolation_mount=isolation_mount,
             isolation_mount_known=isolation_known,
@@ -73,13 +76,30 @@ class RecordBuilder:
                 return (mount.address if superblock.magic == NULL_FS_MAGIC else None), True
         return None, False
 
-    def _init_fs(self) -> int | None:
-        """The ``fs_struct`` of init: what ``userspace_init_fs`` points at, PID 1's own before that."""
-        address = self._raw.known.userspace_init_fs
-        if address is None:
-            init = next((task for task in self._raw.tasks.all() if task.pid == 1), None)
-            address = None if init is None else self.ownership.owned_fs(init)
-        return address or None
+    def _fs_of_pid1(self) -> int | None:
+        """What PID 1 owns; another of its threads, if its leader has exited."""
+        owned = self.ownership.owned_fs
+        leader = next((task for task in self._raw.tasks.all() if task.pid == 1), None)  # one of the first
+        of_leader = None if leader is None else owned(leader)
+        if of_leader or (of_leader is None and leader is not None):
+            return of_leader
+        return next((fs for task in self._raw.tasks.all() if task.tgid == 1 and (fs := owned(task))), None)
+
+    def _root_the_kernel_uses(self) -> tuple[int, int] | None:
+        """Where lookups of the kernel's own begin: the root of ``userspace_init_fs``, of ``init_fs`` before that."""
+        known = self._raw.known
+        if is_isolating(known.generation):
+            return self._root_of(self._raw.fs_structs.get(known.userspace_init_fs or 0))
+        if known.init_fs is None:
+            return self.init_root
+        return self._root_of(self._raw.fs_structs.get(known.init_fs))
+
+    def _is_pid1s(self, isolation_mount: int | None, isolation_known: bool) -> bool:
+        """Whether ``userspace_init_fs`` is that of a PID 1 that could not be read: the kernel moves it into nullfs
+        when PID 1 leaves it, and at no other time."""
+        if not is_isolating(self._raw.known.generation) or self.kernel_root is None:
+            return False
+        return isolation_known and self.kernel_root[0] != isolation_mount
 
     def _init_is_partial(self) -> bool:
         return any(task.pid == 1 for task in self._raw.tasks.partial.values())

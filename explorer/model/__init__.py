@@ -1,8 +1,16 @@
 """The vocabulary: what a snapshot of a kernel consists of. Imports nothing else of ours."""
 
 from .activity import KernelSetting, LoadedModule, StackFrame, UserModeHelper, Walk, Work, Workqueue
-from .base import KERNEL_WORD, Address, HexInt, KernelInt, KernelText, Record, hex_address
-from .bulk import no_garbage_collection
+from .base import (
+    KERNEL_WORD,
+    Address,
+    HexInt,
+    KernelInt,
+    KernelText,
+    Record,
+    hex_address,
+    no_garbage_collection,
+)
 from .diff import (
     Change,
     DiffSide,
@@ -17,7 +25,6 @@ from .diff import (
 )
 from .facts import check_facts
 from .finding import Finding, Reference, Severity
-from .flags import PF_NAMES, TaskFlag
 from .frame import Frame
 from .fs import FsStruct, PathRef, Placement
 from .ko import ModuleFile, ModuleReport, ModuleVerdict
@@ -47,7 +54,7 @@ from .snapshot import (
     Snapshot,
     Source,
 )
-from .task import Kthread, OnlyIn, Owner, Task, TaskKind
+from .task import PF_NAMES, Kthread, OnlyIn, Owner, Task, TaskFlag, TaskKind
 from .text import display_width, escape_text, kernel_bytes, kernel_text
 
 __all__ = (

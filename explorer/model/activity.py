@@ -85,7 +85,7 @@ class UserModeHelper(Record):
 
 
 class KernelSetting(Record):
-    """A path the kernel itself will open, and what it means under init's root."""
+    """A path the kernel itself will open, and what it means where the kernel looks it up."""
 
     name: str
     """``core_pattern``, ``modprobe_path``, ``fw_path`` …"""
@@ -93,8 +93,18 @@ class KernelSetting(Record):
     path: KernelText | None
     """The path in the value that was looked up; ``None`` if it names none."""
     found: Literal["yes", "no", "not cached", "not a path", "unknown"]
-    """Looked up in the dcache from init's root. ``no``: a negative dentry; ``not cached``: it may exist or not."""
+    """Looked up in the dcache from where the kernel's own lookups begin: the root of ``userspace_init_fs``, of
+    ``init_fs`` before 7.3. ``no``: a negative dentry; ``not cached``: it may exist or not."""
     target: PathRef | None
+    init_found: Literal["yes", "no", "not cached", "not a path", "unknown"] | None = None
+    """The same from PID 1's own root; ``None`` where the two are one root, and of a snapshot by a version that did not
+    look."""
+    init_target: PathRef | None = None
+
+    @property
+    def is_only_elsewhere(self) -> bool:
+        """The kernel does not find it, and for PID 1 it may well be there: it is the kernel that looks elsewhere."""
+        return self.found == "no" and self.init_found not in (None, "no")
 
 
 class LoadedModule(Record):

@@ -18,7 +18,7 @@ class Placement(StrEnum):
     """The bottom mount of a mount namespace, a nullfs."""
     FAILFS = "failfs"
     INIT_ROOT = "init-root"
-    """Same mount and dentry as init's root."""
+    """Same mount and dentry as PID 1's own root, wherever ``userspace_init_fs`` points."""
     NS_ROOT = "ns-root"
     """The visible root (topmost overmount) of another mount namespace."""
     CHROOT = "chroot"

@@ -31,7 +31,8 @@ class PlacementContext:
     isolation_mount: int | None
     """The nullfs ``struct mount`` that kernel threads are rooted in; ``None`` where they are not isolated."""
     init_root: tuple[int, int] | None
-    """``struct mount`` and dentry of init's root (``userspace_init_fs->root``, or PID 1's before 7.3)."""
+    """``struct mount`` and dentry of PID 1's own root. Not of ``userspace_init_fs``: where the kernel looks paths up is
+    another fact, and another place once PID 1 has left that."""
     namespaces: Mapping[int, MountNamespace]
     init_root_known: bool = True
     """False if init has a root, and it could not be read: then nothing can be told from it."""

@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from .activity import StackFrame, Walk
 from .base import Address, HexInt, KernelInt, KernelText, Record
 
-__all__ = ("Kthread", "OnlyIn", "Owner", "Task", "TaskKind")
+__all__ = ("PF_NAMES", "Kthread", "OnlyIn", "Owner", "Task", "TaskFlag", "TaskKind")
+
+
+class TaskFlag(IntEnum):
+    """``PF_*``: a bit of ``task_struct.flags`` (include/linux/sched.h) whose meaning has not moved from 6.1 to 7.3."""
+
+    IDLE = 0x2
+    EXITING = 0x4
+    POSTCOREDUMP = 0x8
+    IO_WORKER = 0x10
+    WQ_WORKER = 0x20
+    FORKNOEXEC = 0x40
+    SUPERPRIV = 0x100
+    DUMPCORE = 0x200
+    SIGNALED = 0x400
+    MEMALLOC = 0x800
+    USER_WORKER = 0x4000
+    NOFREEZE = 0x8000
+    KSWAPD = 0x20000
+    KTHREAD = 0x200000
+    RANDOMIZE = 0x400000
+    NO_SETAFFINITY = 0x4000000
+
+
+#: Name in lower case, as queries have it -> bit.
+PF_NAMES = {flag.name.lower(): flag.value for flag in TaskFlag}
 
 
 class TaskKind(StrEnum):

@@ -28,7 +28,7 @@ __all__ = ("RowFormat", "RowSet", "file_name", "save_rows", "task_row_set", "wri
 
 
 class RowFormat(StrEnum):
-    """How rows are written; the value is the option's."""
+    """How rows are written; the value is the option's. What each is stands in ``_FORMS``."""
 
     JSON = "json"
     CSV = "csv"
@@ -36,7 +36,16 @@ class RowFormat(StrEnum):
 
     @property
     def suffix(self) -> str:
-        return ".md" if self is RowFormat.MARKDOWN else f".{self.value}"
+        return _FORMS[self].suffix
+
+    @property
+    def label(self) -> str:
+        return _FORMS[self].label
+
+    @property
+    def what(self) -> str:
+        """What it is good for, in a few words."""
+        return _FORMS[self].what
 
 
 @dataclass(frozen=True)
@@ -85,12 +94,16 @@ def task_row_set(tasks: Sequence[Task], snapshot: Snapshot, query: str) -> RowSe
 
 def write_rows(rows: RowSet, form: RowFormat, out: BinaryIO) -> int:
     """Write rows in a format. Returns how many."""
-    if form is RowFormat.CSV:
-        return write_csv_rows(rows.header, rows.rows, out)
-    if form is RowFormat.MARKDOWN:
-        header, cells = rows.labels or (rows.header, rows.rows)
-        return write_markdown(_title(rows), header, cells, out)
-    return _write_json(rows, out)
+    return _FORMS[form].write(rows, out)
+
+
+def _write_csv(rows: RowSet, out: BinaryIO) -> int:
+    return write_csv_rows(rows.header, rows.rows, out)
+
+
+def _write_markdown(rows: RowSet, out: BinaryIO) -> int:
+    header, cells = rows.labels or (rows.header, rows.rows)
+    return write_markdown(_title(rows), header, cells, out)
 
 
 def _title(rows: RowSet) -> str:
@@ -126,6 +139,21 @@ def _documents(rows: RowSet) -> Iterator[dict[str, Any]]:
         yield from (dict(zip(rows.header, cells, strict=True)) for cells in rows.rows)
     else:
         yield from (record.model_dump(mode="json") for record in rows.records)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    suffix: str
+    label: str
+    what: str
+    write: Callable[[RowSet, BinaryIO], int]
+
+
+_FORMS = {
+    RowFormat.JSON: _Form(".json", "JSON", "every field, named as in a snapshot", _write_json),
+    RowFormat.CSV: _Form(".csv", "CSV", "a line each, for a spreadsheet", _write_csv),
+    RowFormat.MARKDOWN: _Form(".md", "Markdown", "a table, for a report", _write_markdown),
+}
 
 
 def file_name(name: str, form: RowFormat, now: datetime) -> str:

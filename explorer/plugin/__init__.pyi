@@ -1,5 +1,6 @@
 from .auditing import UNSEEN as UNSEEN
 from .auditing import DeadPlace as DeadPlace
+from .auditing import absent as absent
 from .auditing import borrower as borrower
 from .auditing import borrowers as borrowers
 from .auditing import borrowers_in as borrowers_in

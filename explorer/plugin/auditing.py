@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from explorer.model import (
     Finding,
     Generation,
+    KernelSetting,
     PathRef,
     Placement,
     Reference,
@@ -27,6 +28,7 @@ from .declare import GuardedFacts, Plugin
 __all__ = (
     "UNSEEN",
     "DeadPlace",
+    "absent",
     "borrower",
     "borrowers",
     "borrowers_in",
@@ -97,6 +99,22 @@ def borrower(plugin: Plugin, task: Task, function: str, subject: str) -> Finding
         [task_reference(task)],
         means=f"{subject} This is how an isolated kernel does it, and it ends with the look-up.",
         do="Nothing, unless it stays: then find out what does not answer below that path.",
+    )
+
+
+def absent(setting: KernelSetting, do: str) -> tuple[str, str]:
+    """Of a path that the kernel does not find: in words that it does not exist, and for whom; and what to do.
+
+    ``do``: what to do where it exists for nobody. Where PID 1 sees it, nothing is to be created: the kernel looks in
+    the wrong place.
+    """
+    if not setting.is_only_elsewhere:
+        return "does not exist for init", do
+    where = "is there for PID 1" if setting.init_found == "yes" else "may be there for PID 1"
+    return (
+        f"does not exist where the kernel looks it up, and {where}",
+        "Create nothing: the path is right, the kernel looks elsewhere. PID 1 no longer has the root that the kernel's "
+        "lookups begin at (see NX-PID1-ABANDONED).",
     )
 
 

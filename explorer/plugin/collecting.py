@@ -57,7 +57,7 @@ class Reading:
         return found
 
     def look_up(self, kernel: PluginKernel, name: str, path: str | None) -> KernelSetting | None:
-        """An absolute path, from init's root; ``None`` for no path and where nothing can be looked up."""
+        """An absolute path, as the kernel looks it up; ``None`` for no path and where nothing can be looked up."""
         if not path or not path.startswith("/"):
             return None
         raw = path.encode("utf-8", "surrogateescape")

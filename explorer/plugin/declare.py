@@ -160,7 +160,7 @@ class PluginKernel(Protocol):
         """A ``struct task_struct *`` as evidence."""
 
     def look_up(self, name: str, path: bytes) -> KernelSetting:
-        """Look an absolute path up in the dcache from init's root; ``name`` is what to call it."""
+        """Look an absolute path up in the dcache, as the kernel would; ``name`` is what to call it."""
 
     def newer(self, read: Callable[[], T]) -> T | None:
         """What ``read`` gives, for facts that earlier versions did not read: ``None`` if a slice of theirs lacks them.

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from explorer.targets.dumps import (
     COMPRESSED,
+    DUMPS,
+    RANGED,
     Format,
     check_elf_header,
     dump_in,
@@ -99,7 +101,7 @@ def _detect_file(text: str) -> TargetSpec:
         return TargetSpec("recording", text, path=path)
     if inner is Format.ELF:
         check_elf_header(head, text)
-    if inner in (Format.ELF, Format.KDUMP, Format.FLATTENED, Format.LIME):
+    if inner in DUMPS:
         return TargetSpec("vmcore", text, path=path)
     raise TargetError(f"{text}: {_why_not(outer, inner, head)}")
 
@@ -125,6 +127,12 @@ def _why_not(outer: Format, inner: Format, head: bytes) -> str:
     if head.lstrip().startswith(b"{"):
         return f"{inside}JSON, but not a snapshot (no schema_version)"
     return (
-        f"{inside}neither an ELF, kdump or LiME dump nor a snapshot; "
+        f"{inside}neither {_dumps()} nor a snapshot; "
         "if it is raw physical memory (VMware's .vmem is), say physmem:FILE"
     )
+
+
+def _dumps() -> str:
+    """``an ELF, kdump or LiME dump``."""
+    *names, last = ["ELF", "kdump", *(form.value for form in Format if form in RANGED)]
+    return f"an {', '.join(names)} or {last} dump"

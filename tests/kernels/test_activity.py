@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from explorer.analysis.audit import run_audit
 from explorer.capture.snapshot import CaptureRequest, capture_snapshot
 from explorer.model import KernelSetting, Snapshot, Task, TaskKind
+from explorer.plugin import load_plugins
 from explorer.slicing.cut import record_slice
 from explorer.targets.detect import detect_target
 from explorer.targets.errors import TargetError
@@ -291,13 +293,24 @@ def test_a_kernel_thread_of_a_module_is_said_to_be_of_that_module() -> None:
     assert {"scsi_mod", "scsi_debug", "btrfs"} <= {module.name for module in snapshot.modules}
 
 
-def test_after_abandonment_nothing_is_found_and_the_log_says_why() -> None:
+def test_after_abandonment_the_kernel_finds_nothing_and_what_pid_1_sees_is_not_to_be_made_again() -> None:
     with Guest.boot("7.3", "abandoned") as guest:
         guest.stop()
-        snapshot = capture(f"qemu:{guest.qmp_socket}")
+        plugins = load_plugins().plugins
+        with open_kernel(detect_target(f"qemu:{guest.qmp_socket}")) as kernel:
+            snapshot = capture_snapshot(CaptureRequest.from_kernel(kernel, plugins))
     assert snapshot.errors == []
     found = {setting.found for setting in snapshot.settings if setting.path}
     assert found == {"no"}  # /sbin/modprobe as little as /lib/firmware
+    for_pid1 = {setting.name: setting.init_found for setting in snapshot.settings}
+    assert for_pid1["core_pattern"] == "yes", "/init is there"
+    assert for_pid1["modprobe_path"] == "no", "the guest has none"
+    findings = run_audit(snapshot, plugins).findings
+    [finding] = [each for each in findings if each.rule == "NX-COREDUMP-NO-PROGRAM"]
+    assert finding.title == (
+        "core dumps are piped to /init, which does not exist where the kernel looks it up, and is there for PID 1"
+    )
+    assert finding.advice.startswith("Create nothing")
     assert any("Pid 1 stopped sharing filesystem state" in line for line in snapshot.log)
 
 

@@ -25,7 +25,7 @@ from explorer.analysis.rules.borrowing import STUCK_S
 from explorer.analysis.verdicts import VerdictKind, verdict
 from explorer.capture.snapshot import CaptureRequest, capture_snapshot
 from explorer.codec.snapshots import load_snapshot, write_json
-from explorer.model import Finding, Severity, Snapshot
+from explorer.model import Finding, Placement, Severity, Snapshot
 from explorer.plugin import Plugin, load_plugins
 from explorer.slicing.cut import record_slice
 from explorer.targets.detect import detect_target
@@ -122,6 +122,7 @@ def test_abandonment_is_critical_and_names_who_was_moved(audited: Boot) -> None:
     assert f"{abandoned.name('init-share')} was moved with it" in title
     assert len(abandoned.titles("NX-LOG-PID1-UNSHARED")) == 1
     assert abandoned.rules() == {"NX-PID1-ABANDONED", "NX-LOG-PID1-UNSHARED"}
+    assert len(abandoned.findings) == 2, "who stayed where PID 1 is has not gone anywhere"
     judged = verdict(abandoned.snapshot)
     assert judged.kind is VerdictKind.ABANDONED
     assert "1 bystander was moved with it: init-share" in judged.sentence
@@ -141,11 +142,18 @@ def test_unsharing_init_is_nobodys_fault_before_isolation(line: str, audited: Bo
 
 
 #: Of the audit scenario: what is found, what is said of whom. On all kernels unless said.
-AUDIT_STATES = {
-    "NX-PWD-OUTSIDE-ROOT": ["{beside} is in rootfs#", "/jail-too, outside the root rootfs#"],
-    "NX-ROOT-DETACHED": ["{gone-a} and {gone-b} have their root on tmpfs#"],
-    "NX-ROOT-OVERMOUNTED": ["{overmounted} has its root on rootfs#", "below tmpfs#"],
-    "NX-FS-IN-EXEC": ["of {in-exec} is in the middle of an execve(), in which {in-exec} waits"],
+AUDIT_STATES: dict[str, list[tuple[str, ...]]] = {
+    "NX-PWD-OUTSIDE-ROOT": [
+        ("{beside} is in rootfs#", "/jail-too, outside the root rootfs#"),
+        ("{visitor} is in tmpfs#", "the tree of another mount namespace"),
+    ],
+    "NX-ROOT-DETACHED": [("{gone-a} and {gone-b} have their root on tmpfs#",)],
+    "NX-ROOT-OVERMOUNTED": [
+        ("{covered-dir} has its root in rootfs#", ":/jail, below tmpfs#"),
+        ("{covered-mount} has its root on tmpfs#", ", below tmpfs#"),
+        ("{overmounted} has its root on rootfs#", "below tmpfs#"),
+    ],
+    "NX-FS-IN-EXEC": [("of {in-exec} is in the middle of an execve(), in which {in-exec} waits",)],
 }
 
 
@@ -154,15 +162,63 @@ def test_each_state_of_the_audit_scenario_is_found_and_nothing_else(line: str, a
     made = audited(line, "audit")
     expected = dict(AUDIT_STATES)
     if "ns-bottom" in made.guest.states:
-        expected["NX-NS-BOTTOM"] = ["{ns-bottom} has its root on nullfs#"]
+        expected["NX-NS-BOTTOM"] = [("{ns-bottom} has its root on nullfs#",)]
     assert made.rules() == set(expected)
-    for rule, words in expected.items():
-        [title] = made.titles(rule)
-        for word in words:
-            for state in made.guest.states:
-                word = word.replace(f"{{{state}}}", made.name(state))
-            assert word in title
+    for rule, cases in expected.items():
+        titles = sorted(made.titles(rule))
+        assert len(titles) == len(cases)
+        for title, words in zip(titles, cases, strict=True):
+            for word in words:
+                for state in made.guest.states:
+                    word = word.replace(f"{{{state}}}", made.name(state))
+                assert word in title
     assert ("ns-bottom" in made.guest.states) is (line in ("7.2", "7.3"))
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_host_root_in_a_container_is_worse_than_its_directory_and_a_visit_is_no_escape(
+    line: str, audited: Boot
+) -> None:
+    """Of three that cross the border between two mount namespaces, in the order in which they are to be feared."""
+    lively, audit = audited(line, "lively"), audited(line, "audit")
+
+    def severity(made: Audited, state: str) -> Severity:
+        [found] = [finding for finding in made.findings if made.name(state) in finding.title]
+        return found.severity
+
+    assert severity(lively, "cross-root") is Severity.HIGH
+    assert severity(lively, "cross-cwd") is Severity.MEDIUM
+    assert severity(audit, "visitor") is Severity.INFO
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_pid_1_that_only_did_chroot_is_said_to_have_another_root_than_its_namespace(
+    line: str, audited: Boot
+) -> None:
+    made = audited(line, "chrooted-init")
+    [title] = made.titles("NX-PID1-CHROOT")
+    assert title.startswith("nx-init (1) has its root in rootfs#")
+    assert ":/jail, and not on rootfs#" in title
+    assert {finding.severity for finding in made.findings} == {Severity.LOW, Severity.INFO}
+    states = {state: task_root(made, state) for state in ("plain-a", "follower")}
+    assert states == {"plain-a": Placement.NS_ROOT, "follower": Placement.INIT_ROOT}
+
+
+def task_root(made: Audited, state: str) -> Placement | None:
+    task = next(task for task in made.snapshot.tasks if task.pid == made.guest.states[state])
+    fs = made.snapshot.fs_of(task)
+    return None if fs is None or fs.root is None else fs.root.placement
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_system_beside_the_kernels_root_is_told_where_the_kernel_looks_and_how_many_do_not(
+    line: str, audited: Boot
+) -> None:
+    made = audited(line, "distribution")
+    [title] = made.titles("NX-KERNEL-ROOT-APART")
+    assert title.startswith("the kernel looks paths up from rootfs#")
+    assert "; 4 of 6 processes see another root, 4 of them tmpfs#" in title
+    assert made.rules() == {"NX-KERNEL-ROOT-APART"}
 
 
 @pytest.mark.parametrize("line", LINES)

@@ -49,6 +49,14 @@ def test_a_kernel_thread_that_shares_with_a_user_task_is_found(poked: Poked) -> 
         assert "NX-FS-USERS-MISSING" in rules  # the user task's has one too many
 
 
+def test_a_umask_changed_for_all_kernel_threads_is_found_though_nfsd_is_not_loaded(poked: Poked) -> None:
+    umask = (poked.healthy.kernel.init_fs or 0) + poked.offset("fs_struct", "umask")
+    with poked.changed((umask, struct.pack("<i", 0o077))) as findings:
+        assert [finding.title for finding in findings] == [
+            "init_fs has umask 0077, not 0022: it was changed for all kernel threads"
+        ]
+
+
 def test_init_fs_off_the_private_nullfs_is_critical(poked: Poked) -> None:
     snapshot = poked.healthy
     init_root = snapshot.fs_by_address[snapshot.kernel.userspace_init_fs or 0].root

@@ -289,12 +289,11 @@ def worker_in(snapshot: Snapshot) -> Task:
     return next(task for task in snapshot.tasks if task.kind is TaskKind.KWORKER)
 
 
-def test_an_nfsd_thread_that_shares_its_fs_struct_and_a_changed_umask_are_found(nfs: Nfs) -> None:
-    snapshot, facts = by_hand(nfs), nfs.started.facts("nfsd").model_copy(deep=True)
+def test_an_nfsd_thread_that_shares_its_fs_struct_is_found(nfs: Nfs) -> None:
+    snapshot, facts = by_hand(nfs), nfs.started.facts("nfsd")
     task = next(task for task in snapshot.tasks if task.comm == "nfsd")
     snapshot.fs_by_address[task.owned_fs or 0].users = 2
-    facts.init_fs_umask = "0000"
-    assert rules(nfs, "nfsd", snapshot, facts) == ["NX-NFSD-SHARED-FS", "NX-NFSD-UMASK"]
+    assert rules(nfs, "nfsd", snapshot, facts) == ["NX-NFSD-SHARED-FS"]
 
 
 def test_an_export_that_waits_for_an_answer_is_none_yet(nfs: Nfs) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from explorer.analysis.diff.snapshots import diff_snapshots
 from explorer.analysis.overmounts import overmount_stack
-from explorer.model import Snapshot
+from explorer.model import Snapshot, TaskKind
 from explorer.recording.reader import Recording
 from tests.kernels.conftest import kernel_or_skip
 from tests.kernels.lab import Guest, GuestOptions
@@ -96,6 +97,13 @@ def test_the_frame_in_which_pid_1_abandons_userspace_init_fs_is_known(pivoted: R
     assert owners(before) == {"nx-init": shared, "init-share": shared}
     assert owners(after)["init-share"] == shared
     assert owners(after)["nx-init"] not in (shared, None)
+    diff = diff_snapshots(before, after)
+    moved = {
+        change.after.comm for change in diff.changed if change.after.kind in (TaskKind.INIT, TaskKind.USER)
+    }
+    assert moved == {"nx-init", "init-share"}, (
+        "PID 1 left, its sharer was moved, and nobody else went anywhere"
+    )
     (pid1,) = (task for task in after.tasks if task.pid == 1)
     assert (event["pid"], event["address"]) == (1, f"0x{pid1.address:x}")
 

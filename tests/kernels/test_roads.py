@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from explorer.analysis.accounting import reconcile
+from explorer.analysis.worlds import WorldKey, find_worlds
 from explorer.model import Generation, Placement, TaskKind
 from explorer.targets.qemu.attach import query_guest
 from explorer.targets.qemu.control import GuestControl
 from explorer.targets.qemu.watch import GuestWatch
+from explorer.tui.views.overview import make_overview
 from tests.kernels.lab import Guest, GuestOptions, get_kernel
 from tests.kernels.test_capture import capture, facts
 
@@ -171,7 +173,7 @@ except Exception as error:
 """
 
 
-def test_an_abandoned_kernel_shows_init_alone_and_its_sharer_in_nullfs() -> None:
+def test_an_abandoned_kernel_shows_init_with_its_neighbours_and_its_sharer_in_nullfs() -> None:
     with Guest.boot("7.3", "abandoned") as guest:
         guest.stop()
         snapshot = capture(f"qemu:{guest.qmp_socket}")
@@ -186,7 +188,15 @@ def test_an_abandoned_kernel_shows_init_alone_and_its_sharer_in_nullfs() -> None
     assert left.root.placement is Placement.NULLFS
     own = snapshot.fs_by_address[init.owned_fs or 0]
     assert own.root is not None
-    assert own.root.placement is Placement.NS_ROOT
+    assert own.root.placement is Placement.INIT_ROOT
+    neighbours = {task.name for task in find_worlds(snapshot).get(WorldKey.INIT_ROOT).tasks}
+    assert neighbours == {"nx-init", "in-srv", "plain-a", "plain-b"}, "who is where PID 1 is"
+    others = find_worlds(snapshot).get(WorldKey.NS_ROOT).tasks
+    assert {task.name for task in others} == {"kdevtmpfs"}, "the only one in another namespace"
+    overview = make_overview(snapshot, find_worlds(snapshot))
+    assert overview.right is not None
+    assert overview.right.lines[0] == "PID 1 left: rootfs#2"
+    assert overview.right.lines[-1] == "users 2 = 1 + pointer", "that this balances is no praise"
     assert all(reference.balanced for reference in reconcile(snapshot))
 
 

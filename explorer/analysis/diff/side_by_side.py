@@ -80,6 +80,8 @@ class SideBySide:
     def path_change(
         self, what: Fact, old: PathRef | None, new: PathRef | None, is_root: bool = True
     ) -> Iterator[Change]:
+        if self.same_boot and old is not None and new is not None and _is_left_by_init(old, new):
+            return  # PID 1 has moved, and is told of; who stayed where it was has not
         before, after = self.place(old, self.a, is_root), self.place(new, self.b, is_root)
         if before == after and old is not None and new is not None and self.same_boot:
             # Within one boot a place is its mount and dentry, whatever it is called.
@@ -108,3 +110,14 @@ class SideBySide:
             return describe_mount(mount, snapshot)
         namespace = snapshot.namespace_by_address.get(address)
         return hex_address(address) if namespace is None else namespace_name(namespace)
+
+
+#: What these say is said in relation to PID 1: they change with its root, and with no move of the task's own.
+_RELATIVE = frozenset({Placement.INIT_ROOT, Placement.NS_ROOT, Placement.CHROOT})
+
+
+def _is_left_by_init(old: PathRef, new: PathRef) -> bool:
+    """Whether it is one place, of which only one of the two says that it is init's root."""
+    placements = {old.placement, new.placement}
+    same = (old.mount, old.dentry, old.path) == (new.mount, new.dentry, new.path)
+    return same and Placement.INIT_ROOT in placements and placements < _RELATIVE

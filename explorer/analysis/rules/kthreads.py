@@ -16,6 +16,8 @@ from explorer.naming import name_tasks, place
 
 __all__ = ("RULES",)
 
+#: As fs/fs_struct.c defines ``init_fs``.
+_UMASK = "0022"
 _CONVERT = "wrap the lookups in scoped_with_init_fs() and leave the thread's own fs_struct alone."
 
 
@@ -91,6 +93,16 @@ def _find_own_fs(context: AuditContext) -> Iterator[Case]:
         )
 
 
+def _find_umask(context: AuditContext) -> Iterator[Case]:
+    snapshot = context.snapshot
+    fs = snapshot.fs_by_address.get(snapshot.kernel.init_fs or 0)
+    if fs is not None and fs.umask not in (None, _UMASK):
+        yield Case(
+            f"init_fs has umask {fs.umask}, not {_UMASK}: it was changed for all kernel threads",
+            [fs_reference(fs, snapshot)],
+        )
+
+
 RULES = (
     Rule(
         id="NX-INIT-FS-OFF-NULLFS",
@@ -101,6 +113,17 @@ RULES = (
         advice="Some kernel thread called a function that sets the root or working directory of its own fs_struct "
         "(set_fs_root(), set_fs_pwd()) without unshare_fs_struct(). Look at out-of-tree modules first.",
         find=_find_init_fs,
+        generations=ISOLATING,
+    ),
+    Rule(
+        id="NX-INIT-FS-UMASK",
+        severity=Severity.MEDIUM,
+        title="init_fs, which all kernel threads share, has another umask than it was made with",
+        explanation="What any kernel thread creates gets other modes than before. The kernel's own code sets a umask "
+        "only after unshare_fs_struct(), on a copy, as nfsd does; no user task can reach this one. Before 7.3 init_fs "
+        "is PID 1's too, and its umask init's choice.",
+        advice="Look for a module that sets the umask without unshare_fs_struct(); only a reboot sets it back.",
+        find=_find_umask,
         generations=ISOLATING,
     ),
     Rule(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.analysis.isolation import is_kernel_thread, rooted_elsewhere_by_design
+from explorer.analysis.covering import Covers
+from explorer.analysis.isolation import host_namespaces, is_kernel_thread, rooted_elsewhere_by_design
 from explorer.analysis.rule import AuditContext, Case, Rule
 from explorer.model import (
     Attachment,
@@ -46,22 +47,17 @@ def _evidence(tasks: list[Task], mount: Mount, namespace: MountNamespace) -> lis
     return [*map(task_reference, tasks), mount_reference(mount), namespace_reference(namespace)]
 
 
-def _by_mount(
-    snapshot: Snapshot, placement: Placement | None
-) -> Iterator[tuple[list[Task], Mount, MountNamespace]]:
-    """Tasks by the mount they are rooted on: those at its root, and at a bottom nullfs or at none."""
+def _at_bottom(snapshot: Snapshot) -> Iterator[tuple[list[Task], Mount, MountNamespace]]:
+    """Tasks by the bottom nullfs that they are rooted on."""
     groups: dict[int, tuple[list[Task], Mount, MountNamespace]] = {}
     for task, root, mount, namespace in _rooted(snapshot):
-        if root.placement is Placement.NULLFS:
-            continue  # rfc-v1: the kernel threads' own place is the bottom of the initial namespace
-        at_bottom = root.placement is Placement.NULLFS_NS_ROOT
-        if at_bottom is (placement is Placement.NULLFS_NS_ROOT) and root.path == "/":
+        if root.placement is Placement.NULLFS_NS_ROOT and root.path == "/":
             groups.setdefault(mount.address, ([], mount, namespace))[0].append(task)
     yield from groups.values()
 
 
 def _find_bottom(context: AuditContext) -> Iterator[Case]:
-    for tasks, mount, namespace in _by_mount(context.snapshot, Placement.NULLFS_NS_ROOT):
+    for tasks, mount, namespace in _at_bottom(context.snapshot):
         evidence = _evidence(tasks, mount, namespace)
         verb = "has its" if len(tasks) == 1 else "have their"
         if namespace.visible_root == mount.address:
@@ -73,7 +69,7 @@ def _find_bottom(context: AuditContext) -> Iterator[Case]:
 
 
 def _find_empty(context: AuditContext) -> Iterator[Case]:
-    for tasks, mount, namespace in _by_mount(context.snapshot, Placement.NULLFS_NS_ROOT):
+    for tasks, mount, namespace in _at_bottom(context.snapshot):
         if namespace.visible_root == mount.address:
             verb = "lives" if len(tasks) == 1 else "live"
             yield Case(
@@ -82,48 +78,50 @@ def _find_empty(context: AuditContext) -> Iterator[Case]:
             )
 
 
-def _below_visible(mount: Mount, namespace: MountNamespace, snapshot: Snapshot) -> bool:
-    """Whether the mount is in the stack at the namespace's root, and not its top."""
-    if namespace.visible_root is None or mount.address == namespace.visible_root:
-        return False
-    at = namespace.root
-    for _ in range(len(snapshot.mounts)):
-        if at is None or at == mount.address:
-            return at is not None
-        here = snapshot.mount_by_address.get(at)
-        at = None if here is None else here.overmount
-    return False
-
-
 def _find_overmounted(context: AuditContext) -> Iterator[Case]:
     snapshot = context.snapshot
-    for tasks, mount, namespace in _by_mount(snapshot, None):
-        if not _below_visible(mount, namespace, snapshot):
+    covers = Covers(snapshot)
+    groups: dict[tuple[int, int], tuple[list[Task], PathRef, Mount, MountNamespace]] = {}
+    for task, root, mount, namespace in _rooted(snapshot):
+        if root.placement not in (Placement.NULLFS, Placement.NULLFS_NS_ROOT):  # the latter: NX-NS-BOTTOM
+            groups.setdefault((root.mount, root.dentry), ([], root, mount, namespace))[0].append(task)
+    for tasks, root, mount, namespace in groups.values():
+        above = covers.find(root)
+        if above is None:
             continue
-        top = snapshot.mount_by_address.get(namespace.visible_root or 0)
-        above = "" if top is None else f", below {mount_name(top)} that is mounted over it"
         verb = "has its" if len(tasks) == 1 else "have their"
+        where = f"on {mount_name(mount)}" if root.path == mount.mountpoint else f"in {place(root, snapshot)}"
         many = any(task.kind is TaskKind.INIT or is_kernel_thread(task) for task in tasks)
         yield Case(
-            f"{name_tasks(tasks)} {verb} root on {mount_name(mount)}{above}",
-            _evidence(tasks, mount, namespace),
+            f"{name_tasks(tasks)} {verb} root {where}, below {mount_name(above)} that is mounted over it",
+            [*_evidence(tasks, mount, namespace), mount_reference(above)],
             Severity.MEDIUM if many else None,
         )
 
 
 def _find_other_namespace(context: AuditContext) -> Iterator[Case]:
     snapshot = context.snapshot
+    hosts = host_namespaces(snapshot)
     groups: dict[tuple[int, int], tuple[list[Task], PathRef, Mount, MountNamespace]] = {}
     for task, root, mount, namespace in _rooted(snapshot):
         if task.mnt_ns is not None and task.mnt_ns != namespace.address:
             key = (task.mnt_ns, namespace.address)
             groups.setdefault(key, ([], root, mount, namespace))[0].append(task)
-    for tasks, root, mount, namespace in groups.values():
+    for (own, other), (tasks, root, mount, namespace) in groups.items():
         verb = "has its" if len(tasks) == 1 else "have their"
+        where = f"{place(root, snapshot)} of another mount namespace ({known(namespace.inum)})"
+        evidence = _evidence(tasks, mount, namespace)
+        if other not in hosts or own in hosts:
+            yield Case(f"{name_tasks(tasks)} {verb} root on {where}", evidence)
+            continue
         yield Case(
-            f"{name_tasks(tasks)} {verb} root on {place(root, snapshot)} of another mount namespace "
-            f"({known(namespace.inum)})",
-            _evidence(tasks, mount, namespace),
+            f"{name_tasks(tasks)} {verb} root on {where}, which is the host's",
+            evidence,
+            Severity.HIGH,
+            "The task is in a mount namespace of its own, and every absolute path that it opens is the host's: no "
+            "mount namespace holds it, only its credentials do.",
+            "Find the descriptor of the host's tree that it was started with or was handed, and treat the container "
+            "as able to reach the host's files. Close descriptors (O_CLOEXEC) before entering the namespace.",
         )
 
 
@@ -151,8 +149,9 @@ RULES = (
         id="NX-ROOT-OVERMOUNTED",
         severity=Severity.LOW,
         title="A task's root is covered by another mount; medium for PID 1 and kernel threads",
-        explanation="Something was mounted over the root of the namespace, and the task still sees what is below. "
-        "Tasks that stay behind from an initramfs look like this; so does a switch_root that was left half done.",
+        explanation="Something was mounted over the task's root, or over a directory above it, and the task still "
+        "sees what is below: from the top of its namespace nobody else can get there. Tasks that stay behind from an "
+        "initramfs look like this; so does a switch_root that was left half done.",
         advice='After moving a new root over the old one, call chroot(".") in it. Tasks from the initramfs that must '
         "survive may stay.",
         find=_find_overmounted,
@@ -160,7 +159,7 @@ RULES = (
     Rule(
         id="NX-ROOT-OTHER-NAMESPACE",
         severity=Severity.LOW,
-        title="A task's root belongs to another mount namespace than the task",
+        title="A task's root belongs to another mount namespace than the task; high where it is the host's",
         explanation="What the task opens comes from one namespace, what it mounts and what /proc/PID/mountinfo "
         "shows from another: mount() fails with EINVAL there. It kept a descriptor across setns() or "
         "unshare() and entered it.",

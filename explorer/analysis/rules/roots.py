@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from explorer.analysis.containment import is_inside
-from explorer.analysis.isolation import find_abandonment, is_kernel_thread, is_user_task
+from explorer.analysis.isolation import (
+    find_abandonment,
+    host_namespaces,
+    is_kernel_thread,
+    is_user_task,
+)
 from explorer.analysis.rule import AuditContext, Case, Rule
 from explorer.model import (
     Attachment,
@@ -144,19 +149,46 @@ def _escapes(fs: FsStruct, snapshot: Snapshot) -> bool:
     return is_inside(pwd, root, snapshot) is False
 
 
+def _looks_in(task: Task, fs: FsStruct, hosts: frozenset[int], snapshot: Snapshot) -> bool:
+    """Whether it is a task of the host, with the host's whole tree, in the tree of a container: it got in from
+    outside."""
+    root = None if fs.root is None else snapshot.mount_by_address.get(fs.root.mount)
+    pwd = None if fs.pwd is None else snapshot.mount_by_address.get(fs.pwd.mount)
+    if fs.root is None or root is None or pwd is None or pwd.mnt_ns is None:
+        return False
+    space = snapshot.namespace_by_address.get(root.mnt_ns or 0)
+    is_top = space is not None and root.address == space.visible_root and root.mountpoint == fs.root.path
+    whole = fs.root.placement is Placement.INIT_ROOT or is_top
+    return whole and task.mnt_ns in hosts and root.mnt_ns in hosts and pwd.mnt_ns not in hosts
+
+
 def _find_outside(context: AuditContext) -> Iterator[Case]:
     snapshot = context.snapshot
-    groups: dict[tuple[int, int], tuple[list[Task], FsStruct]] = {}
+    hosts = host_namespaces(snapshot)
+    groups: dict[tuple[int, int, bool], tuple[list[Task], FsStruct]] = {}
     for task, fs in _placed(snapshot):
         if fs.root is not None and is_user_task(task) and _escapes(fs, snapshot):
-            groups.setdefault((fs.root.mount, fs.root.dentry), ([], fs))[0].append(task)
-    for tasks, fs in groups.values():
+            key = (fs.root.mount, fs.root.dentry, _looks_in(task, fs, hosts, snapshot))
+            groups.setdefault(key, ([], fs))[0].append(task)
+    for (_, _, looks_in), (tasks, fs) in groups.items():
         assert fs.root is not None
         assert fs.pwd is not None
         which = f"{place(fs.pwd, snapshot)}, outside the root {place(fs.root, snapshot)}"
         verb = "is" if len(tasks) == 1 else "are"
         where = which if len(tasks) == 1 else f"such as {which}"
-        yield Case(f"{name_tasks(tasks)} {verb} in {where}", [task_reference(task) for task in tasks])
+        evidence = [task_reference(task) for task in tasks]
+        if not looks_in:
+            yield Case(f"{name_tasks(tasks)} {verb} in {where}", evidence)
+            continue
+        yield Case(
+            f"{name_tasks(tasks)} {verb} in {where}: the tree of another mount namespace",
+            evidence,
+            Severity.INFO,
+            "A task of the host works in a container's tree, as `cd /proc/PID/root` or a runtime does it: it has left "
+            "nothing that held it. The container's filesystem stays busy for as long.",
+            "Nothing, if the task means it. What it opens there is of the container's making: symbolic links are "
+            "followed from the host's root.",
+        )
 
 
 RULES = (
@@ -200,7 +232,7 @@ RULES = (
     Rule(
         id="NX-PWD-OUTSIDE-ROOT",
         severity=Severity.MEDIUM,
-        title="A task's working directory is outside its root",
+        title="A task's working directory is outside its root; info for the host's tasks in a container's tree",
         explanation="A chroot or container with the door open: relative paths and '..' lead to everything above that "
         "directory, past the root.",
         advice='After chroot(dir) call chdir("/"). For a container: find the descriptor of the host that it was '

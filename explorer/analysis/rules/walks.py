@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from explorer.analysis.isolation import is_kernel_thread
 from explorer.analysis.rule import AuditContext, Case, Rule
 from explorer.model import (
+    Mount,
     Placement,
     Severity,
     Snapshot,
@@ -14,6 +15,7 @@ from explorer.model import (
     TaskFlag,
     TaskKind,
     Walk,
+    mount_name,
     task_name,
     task_reference,
 )
@@ -92,6 +94,26 @@ def _hangs(task: Task) -> bool:
     return task.state == "D" or (task.state == "S" and on_fuse)
 
 
+def _next_mount(walk: Walk, snapshot: Snapshot) -> Mount | None:
+    """What is mounted on the next name of an absolute path: an automount is waited for before it is entered."""
+    at = walk.start
+    if at is None or at.path is None or walk.path is None or at.mount is None:
+        return None
+    below = at.path.rstrip("/") + "/"
+    if not walk.path.startswith(below):
+        return None
+    name = walk.path.removeprefix(below).lstrip("/").split("/", 1)[0]
+    here = snapshot.mount_by_address.get(at.mount)
+    if not name or here is None:
+        return None
+    on = [
+        mount
+        for mount in snapshot.mounts
+        if mount.mountpoint == below + name and mount.mnt_ns == here.mnt_ns and mount.overmount is None
+    ]
+    return on[0] if len(on) == 1 else None
+
+
 def _find_hanging(context: AuditContext) -> Iterator[Case]:
     snapshot = context.snapshot
     for task in snapshot.tasks:
@@ -99,6 +121,9 @@ def _find_hanging(context: AuditContext) -> Iterator[Case]:
             continue  # of a borrower, NX-BORROWER says so
         path = "a path" if task.walk.path is None else task.walk.path
         at = "" if task.walk.start is None else f", at {place(task.walk.start, snapshot)}"
+        into = _next_mount(task.walk, snapshot)
+        if into is not None:
+            at += f", on the way into {mount_name(into)}"
         # What the kernel started, or everything waits for.
         is_grave = task.kind in (TaskKind.INIT, TaskKind.USERMODEHELPER) or is_kernel_thread(task)
         yield Case(

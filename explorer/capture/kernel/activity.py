@@ -46,7 +46,7 @@ class KernelActivity:
             return None
 
     def make_lookup(self, mounts: MountTable, builder: PathRefs) -> DcacheLookup | None:
-        """What looks paths up from init's root."""
+        """What looks paths up as the kernel would."""
         layout = self._probe("dcache", probe_dcache)
         if layout is None:
             return None

@@ -1,4 +1,4 @@
-"""The paths that the kernel itself will open: where they are set, and what they mean under init's root.
+"""The paths that the kernel itself will open: where they are set, and what they mean where the kernel looks them up.
 
 Mirrors what takes each of them apart: ``format_corename()`` of fs/coredump.c, ``fw_get_filesystem_firmware()`` of
 drivers/base/firmware_loader/main.c, ``argv_split()`` for the commands of kernel/reboot.c.
@@ -25,7 +25,7 @@ _SPACE = b" \t\n\v\f\r"
 
 
 def core_pattern_path(pattern: bytes, sockets: bool) -> bytes | None:
-    """The path to look up for a ``core_pattern``; ``None`` if it names none from init's root.
+    """The path to look up for a ``core_pattern``; ``None`` if it names none that is absolute.
 
     A pipe's program and a socket are looked up themselves. Of a file, its directory is: the file is made when
     something crashes, and its name depends on what that is. A pattern with specifiers is cut before the

@@ -1,8 +1,11 @@
-"""Look a path up in the dentry cache, as the kernel would from init's root, without asking any filesystem.
+"""Look a path up in the dentry cache, as the kernel would for itself, without asking any filesystem.
 
 Mirrors ``link_path_walk()`` of fs/namei.c: mounts are crossed at every step, symbolic links are followed where their
 target is in memory (``inode.i_link``). A name that is not cached may exist all the same, except where the dentry cache
 is the filesystem (``simple_lookup()``: tmpfs, ramfs) and where there is nothing (``empty_dir_lookup()``: nullfs).
+
+The kernel's own lookups begin at the root of ``userspace_init_fs``. Where PID 1 has another root (it has left that), a
+path is looked up from there too: what the kernel does not find may exist for all others.
 """
 
 from __future__ import annotations
@@ -113,7 +116,10 @@ class _At(NamedTuple):
 
 
 class DcacheLookup:
-    """Looks paths up from init's root. Every directory is listed once; of a kernel that runs, again if it changed."""
+    """Looks paths up from the kernel's root, and from PID 1's where that is another.
+
+    Every directory is listed once; of a kernel that runs, again if it changed.
+    """
 
     def __init__(self, memory: Memory, layout: DcacheLayout, mounts: MountTable, builder: PathRefs) -> None:
         self._reader = memory.reader
@@ -122,7 +128,9 @@ class DcacheLookup:
         self._builder = builder
         self._errors = memory.errors
         self._attempts = _LIVE_ATTEMPTS if memory.live else 1
-        self._root = None if builder.init_root is None else _At(*builder.init_root)
+        self._root = None if builder.kernel_root is None else _At(*builder.kernel_root)
+        apart = builder.init_root if builder.init_root != builder.kernel_root else None
+        self._pid1_root = None if apart is None else _At(*apart)
         self._complete = {memory.symbols.symbol_address(name) for name in _COMPLETE} - {None}
         self._lookups: dict[int, int] = {}
         self._children: dict[int, list[_Node]] = {}
@@ -130,28 +138,38 @@ class DcacheLookup:
         self._passed = 0
 
     def look_up(self, name: str, path: bytes, value: bytes | None = None) -> KernelSetting:
-        """What an absolute path means under init's root.
+        """What an absolute path means for the kernel, and for PID 1.
 
         :param name: what to call it
         :param value: the text the path was taken from, if that is not the path itself
         """
-        found: Found = "unknown"
-        target: PathRef | None = None
+        text = kernel_text(path)
+        setting = KernelSetting(
+            name=name,
+            value=text if value is None else kernel_text(value),
+            path=text,
+            found="unknown",
+            target=None,
+        )
         where = f"setting {name}"
         if not path.startswith(b"/"):
-            found = "not a path"
-        elif self._root is None:
-            self._errors.add(where, "path", "init's root is not known")
+            setting.found, setting.path = "not a path", None
+            return setting
+        if self._root is None:
+            self._errors.add(where, "path", "the root that the kernel looks it up from is not known")
         else:
-            with self._errors.guard(where, "path"):
-                found, at = self._walk(self._root, path)
-                if at is not None:
-                    target = self._builder.path_ref(where, self._mounts.to_vfsmount(at.mount), at.dentry)
-        text = kernel_text(path)
-        shown = text if value is None else kernel_text(value)
-        return KernelSetting(
-            name=name, value=shown, path=None if found == "not a path" else text, found=found, target=target
-        )
+            setting.found, setting.target = self._look_up_from(self._root, path, where)
+        if self._pid1_root is not None:
+            setting.init_found, setting.init_target = self._look_up_from(self._pid1_root, path, where)
+        return setting
+
+    def _look_up_from(self, root: _At, path: bytes, where: str) -> tuple[Found, PathRef | None]:
+        with self._errors.guard(where, "path"):
+            found, at = self._walk(root, path)
+            if at is None:
+                return found, None
+            return found, self._builder.path_ref(where, self._mounts.to_vfsmount(at.mount), at.dentry)
+        return "unknown", None
 
     def _walk(self, root: _At, path: bytes) -> tuple[Found, _At | None]:
         """Walk down from the root. :raises ReadError: if something on the way cannot be read"""

@@ -27,10 +27,12 @@ _COST_OF_A_STEP = 32
 
 
 class PathRefs(Protocol):
-    """Who makes the record of a ``struct path``, and knows init's root."""
+    """Who makes the record of a ``struct path``, and knows where lookups begin. Roots are mount and dentry."""
 
     init_root: tuple[int, int] | None
-    """Mount and dentry."""
+    """PID 1's own root."""
+    kernel_root: tuple[int, int] | None
+    """The root that the kernel's own lookups begin at: ``userspace_init_fs->root``, that of ``init_fs`` before 7.3."""
 
     def path_ref(self, where: str, vfsmount: int, dentry: int) -> PathRef | None:
         """The record; ``None``, with an error entry, if the pointers cannot be pointers."""

@@ -1,5 +1,6 @@
 from .containers import COMPRESSED as COMPRESSED
 from .containers import DUMPS as DUMPS
+from .containers import RANGED as RANGED
 from .containers import Format as Format
 from .containers import decompress as decompress
 from .containers import file_errors as file_errors

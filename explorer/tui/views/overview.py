@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from explorer.analysis import World, WorldKey, Worlds, books_of, expected_users, overmount_stack, task_count
+from explorer.analysis import (
+    World,
+    WorldKey,
+    Worlds,
+    books_of,
+    expected_users,
+    find_abandonment,
+    find_pid1,
+    overmount_stack,
+    task_count,
+)
 from explorer.model import (
     FsStruct,
     PathRef,
@@ -153,7 +163,8 @@ def _init(snapshot: Snapshot, worlds: Worlds) -> Door:
     fs = snapshot.fs_by_address.get(snapshot.kernel.userspace_init_fs or 0)
     # The path is said only where it says something.
     where = "" if fs is None or fs.root is None else f" {_short_place(fs.root, snapshot)}"
-    lines = [] if any(task.pid == 1 for task in world.tasks) else ["PID 1 is not here"]
+    abandoned = find_abandonment(snapshot) is not None
+    lines = [] if any(task.pid == 1 for task in world.tasks) else [_absent(snapshot)]
     for task in world.tasks[:3]:
         name = name_label(task)
         lines.append(f"PID 1   {name}" if task.pid == 1 else f"sharer  {comm_and_pid(name, task.pid)}")
@@ -161,7 +172,7 @@ def _init(snapshot: Snapshot, worlds: Worlds) -> Door:
         lines[-1] = f"and {len(world.tasks) - 2} more share it"
     if not world.tasks:
         lines.append("nobody holds it")
-    lines.append(_pointer_line(fs, snapshot))
+    lines.append(_pointer_line(fs, snapshot, abandoned))
     return Door("init", f"userspace_init_fs{where}", tuple(lines), world.query, len(world.tasks))
 
 
@@ -170,15 +181,27 @@ def _short_place(root: PathRef, snapshot: Snapshot) -> str:
     return escape_text(place_mount(root, snapshot)) if is_top else path_label(root, snapshot)
 
 
-def _pointer_line(fs: FsStruct | None, snapshot: Snapshot) -> str:
-    """``users 3 = 2 + pointer ok``: the holders found, and the global pointer itself."""
+def _absent(snapshot: Snapshot) -> str:
+    """Where PID 1 is, if not where the kernel looks paths up."""
+    pid1 = find_pid1(snapshot)
+    fs = None if pid1 is None else snapshot.fs_of(pid1)
+    return (
+        "PID 1 is not here"
+        if fs is None or fs.root is None
+        else f"PID 1 left: {_short_place(fs.root, snapshot)}"
+    )
+
+
+def _pointer_line(fs: FsStruct | None, snapshot: Snapshot, abandoned: bool) -> str:
+    """``users 3 = 2 + pointer ok``: the holders found, and the global pointer itself; that an ``fs_struct`` balances
+    which PID 1 has left is nothing to be glad of."""
     if fs is None or fs.users is None:
         return "users: not readable"
     expected = expected_users(fs, snapshot)
     pointer = " + pointer" if expected != fs.sharers else ""
     if fs.users != expected:
         return f"MISMATCH {fs.users} ≠ {fs.sharers}{pointer}"
-    return f"users {fs.users} = {fs.sharers}{pointer} ok"
+    return f"users {fs.users} = {fs.sharers}{pointer}" + ("" if abandoned else " ok")
 
 
 def _bridge(borrowers: list[Task]) -> Door:
@@ -207,6 +230,8 @@ def _other(world: World) -> Door:
     if world.key is WorldKey.NS_ROOT:
         namespaces = {task.mnt_ns for task in world.tasks}
         line = f"{count} in {len(namespaces)} ns"
+    if any(task.pid == 1 for task in world.tasks):
+        line += ", PID 1 too"
     return Door(short, title, (line,), world.query, count)
 
 

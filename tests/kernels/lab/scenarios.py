@@ -81,6 +81,8 @@ SCENARIOS = {
         Scenario("shared-init"),
         Scenario("abandoned"),
         Scenario("audit", modules=("fuse",)),
+        Scenario("chrooted-init"),
+        Scenario("distribution"),
         Scenario("lost"),
         # Goes on in the root of rootimage.py, which is its disk
         Scenario("switch-root", modules=("virtio_blk", "squashfs"), memory_mb=512),
@@ -94,7 +96,7 @@ SCENARIOS = {
         Scenario("crowd", memory_mb=3072),
         Scenario("threads", memory_mb=4096),
         # Guests without states of their own: tests make them with Guest.sh
-        Scenario("shell", modules=("fuse",), packages=("busybox-static",)),
+        Scenario("shell", modules=("fuse", "autofs4"), packages=("busybox-static",)),
         # A driver that a test loads by itself: insmod of /modules/loop.ko
         Scenario("devices", spare_modules=("loop",), packages=("busybox-static",)),
         Scenario(

@@ -65,11 +65,11 @@ def test_a_path_is_placed_by_its_mount(where: Mount, dentry: int, expected: Plac
     assert classify_path(where, dentry, ROOT_DENTRY, CONTEXT) is expected
 
 
-def test_abandoned_init_is_in_nullfs_not_in_its_own_root() -> None:
-    abandoned = PlacementContext(KNULLFS, (KNULLFS, ROOT_DENTRY), CONTEXT.namespaces)
+def test_a_pid1_that_is_in_nullfs_itself_makes_nobody_elses_nullfs_an_init_root() -> None:
+    lost = PlacementContext(KNULLFS, (KNULLFS, ROOT_DENTRY), CONTEXT.namespaces)
     private = mount(KNULLFS, None, NULL_FS_MAGIC, Attachment.INTERNAL)
-    assert classify_path(private, ROOT_DENTRY, ROOT_DENTRY, abandoned) is Placement.NULLFS
-    assert classify_path(mount(ROOTFS, INIT_NS, 1), ROOT_DENTRY, ROOT_DENTRY, abandoned) is Placement.NS_ROOT
+    assert classify_path(private, ROOT_DENTRY, ROOT_DENTRY, lost) is Placement.NULLFS
+    assert classify_path(mount(ROOTFS, INIT_NS, 1), ROOT_DENTRY, ROOT_DENTRY, lost) is Placement.NS_ROOT
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from explorer.codec.encode import RecordEncoder, encode_value
 from explorer.codec.lines import parse_lines
 from explorer.codec.snapshots import parse_snapshot, write_json, write_jsonl
 from explorer.model import SNAPSHOT_ARRAYS, FsStruct, Snapshot, Task
-from explorer.model.bulk import no_garbage_collection
+from explorer.model.base import no_garbage_collection
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenKernel, open_kernel
 from explorer.targets.symbols.kallsyms import (

@@ -41,7 +41,10 @@ def hostile(fixture_snapshots: dict[str, Snapshot]) -> tuple[Snapshot, AuditRepo
 
 def test_the_exit_code_says_whether_a_finding_reaches_the_threshold(run: Run) -> None:
     assert run("audit", ISOLATED).returncode == 1  # medium: an open chroot
-    assert run("audit", ISOLATED, "--fail-on", "high").returncode == 0
+    assert (
+        run("audit", ISOLATED, "--fail-on", "high").returncode == 1
+    )  # a task of another namespace on our root
+    assert run("audit", ISOLATED, "--fail-on", "critical").returncode == 0
     assert run("audit", ISOLATED, "--only", "nx-ns-empty").returncode == 0
     assert run("audit", ISOLATED, "--only", "nx-ns-empty", "--fail-on", "info").returncode == 1
     assert run("audit", "/nothing/there").returncode == 3
@@ -52,7 +55,7 @@ def test_a_gap_is_no_clean_bill_and_a_finding_outweighs_it(run: Run, tmp_path: P
     document = json.loads((tmp_path / "whole.json").read_text())
     document["errors"] = [{"where": "task 7", "what": "task_struct", "why": "fault"}]
     (tmp_path / "gap.json").write_text(json.dumps(document))
-    result = run("audit", "gap.json", "--fail-on", "high")
+    result = run("audit", "gap.json", "--fail-on", "critical")
     assert result.returncode == 4
     assert "task 7" in result.stderr
     assert "NX-UNREADABLE" in result.stdout
@@ -61,7 +64,7 @@ def test_a_gap_is_no_clean_bill_and_a_finding_outweighs_it(run: Run, tmp_path: P
 
 def test_a_plugin_that_cannot_be_loaded_did_not_judge(run: Run, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise RuntimeError('broken on purpose')\n")
-    result = run("audit", ISOLATED, "--fail-on", "high", "--plugin", "broken.py")
+    result = run("audit", ISOLATED, "--fail-on", "critical", "--plugin", "broken.py")
     assert result.returncode == 4
     assert "broken on purpose" in result.stderr
     assert "Traceback" not in result.stderr
@@ -103,7 +106,7 @@ def test_where_keeps_findings_about_the_tasks_asked_for(run: Run) -> None:
 def test_the_text_begins_with_the_verdict_and_ends_with_the_counts(run: Run) -> None:
     lines = run("audit", ISOLATED).stdout.splitlines()
     assert lines[0].startswith("ISOLATED. Kernel threads live in nullfs.")
-    assert re.fullmatch(r"3 medium, 3 low, \d+ info\.", lines[-1])
+    assert re.fullmatch(r"1 high, 3 medium, 2 low, \d+ info\.", lines[-1])
     assert max(map(len, lines)) <= 80
     assert run("audit", LEGACY).stdout.startswith("SHARED (normal before 7.3). nx-init (1) and ")
 

@@ -23,15 +23,11 @@ from explorer.tui.widgets import NO_CONTROL
 __all__ = ("ExportScreen",)
 
 _FORMATS = tuple(RowFormat)
-_WORDS = {
-    RowFormat.JSON: "JSON      every field, named as in a snapshot",
-    RowFormat.CSV: "CSV       a line each, for a spreadsheet",
-    RowFormat.MARKDOWN: "Markdown  a table, for a report",
-}
+_WIDEST = max(len(form.label) for form in _FORMATS)
 
 
 class FormatList(Static, can_focus=True):
-    """The three formats; a click picks one."""
+    """The formats; a click picks one."""
 
     def on_click(self, event: object) -> None:
         offset = getattr(event, "y", 0)
@@ -56,9 +52,10 @@ class ExportScreen(ModalScreen[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         shown("enter", "write", "export.write", "Write", "Write the file", first=True),
         shown("escape", "cancel", "export.cancel", "Cancel", "Write nothing", first=True),
-        hidden("1", "pick(0)", "export.json", "As JSON"),
-        hidden("2", "pick(1)", "export.csv", "As CSV"),
-        hidden("3", "pick(2)", "export.markdown", "As Markdown"),
+        *(
+            hidden(str(number + 1), f"pick({number})", f"export.{form.value}", f"As {form.label}")
+            for number, form in enumerate(_FORMATS)
+        ),
         hidden("down,right,j,l", "step(1)", "export.next", "The next format"),
         hidden("up,left,k,h", "step(-1)", "export.previous", "The format before"),
         shown("tab", "other", "export.other", "File name", "To the file name and back", first=True),
@@ -95,7 +92,7 @@ class ExportScreen(ModalScreen[str | None]):
 
     def _show_formats(self) -> None:
         lines = [
-            f"{'▸' if form is self._format else ' '} {number}  {_WORDS[form]}"
+            f"{'▸' if form is self._format else ' '} {number}  {form.label:<{_WIDEST}}  {form.what}"
             for number, form in enumerate(_FORMATS, 1)
         ]
         self.query_one("#formats", Static).update(Content("\n".join(lines)))

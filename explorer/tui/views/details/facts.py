@@ -41,7 +41,7 @@ __all__ = (
 #: An object with more holders than this is better asked for with a filter.
 MAX_LINKS = 200
 _NAME_WIDTH = 14
-#: Of a setting's path, looked up from init's root: what ``KernelSetting.found`` says, in words.
+#: Of a setting's path, looked up from the kernel's root: what ``KernelSetting.found`` says, in words.
 FOUND_WORDS = {
     "yes": "exists",
     "no": "does not exist",

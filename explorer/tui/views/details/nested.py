@@ -19,6 +19,8 @@ _ADDRESS = re.compile("0x[0-9a-f]{9,16}")
 _PATH_KEYS = frozenset(PathRef.model_fields)
 _REFERENCE_KEYS = frozenset(Reference.model_fields)
 _SETTING_KEYS = frozenset(("name", "value", "path", "found", "target"))
+#: Of PID 1's root, where that is another; older snapshots lack them.
+_SETTING_MAY_HAVE = _SETTING_KEYS | {"init_found", "init_target"}
 
 
 class _Writer:
@@ -77,10 +79,12 @@ class _Writer:
         if keys == _REFERENCE_KEYS:
             reference = Reference.model_validate(value)
             return escape_text(f"{reference.kind} {reference.label}"), reference
-        if keys == _SETTING_KEYS and value["target"] is None:
+        if _SETTING_KEYS <= keys <= _SETTING_MAY_HAVE and value["target"] is value.get("init_target") is None:
             empty = '""' if value["value"] == "" else value["value"]
             found = value["found"]
             words = FOUND_WORDS.get(found, found) if isinstance(found, str) else found
+            if isinstance(value.get("init_found"), str):
+                words = f"{words}; for PID 1 {FOUND_WORDS.get(value['init_found'], value['init_found'])}"
             return escape_text(f"{empty}  ({words})"), None
         return None
 

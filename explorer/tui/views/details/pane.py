@@ -274,6 +274,9 @@ def _setting(detail: Detail, setting: Any, snapshot: Snapshot) -> None:
     detail.add("path", setting.path)
     detail.add("found", FOUND_WORDS[setting.found])
     detail.add_path("target", setting.target, snapshot)
+    if setting.init_found is not None:
+        detail.add("for PID 1", FOUND_WORDS[setting.init_found])
+        detail.add_path("its target", setting.init_target, snapshot)
     detail.add_dentries()
 
 
@@ -330,7 +333,10 @@ def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
         detail.add("not readable", f"{error.where}: {error.what}: {error.why}", tone="warn")
     for setting in snapshot.settings:
         target = Reference(kind="setting", address=None, label=setting.name)
-        detail.add(setting.name, f"{setting.value}  ({FOUND_WORDS[setting.found]})", target)
+        words = FOUND_WORDS[setting.found]
+        if setting.init_found is not None:
+            words += f"; for PID 1 {FOUND_WORDS[setting.init_found]}"
+        detail.add(setting.name, f"{setting.value}  ({words})", target)
     for line in snapshot.log[:_MAX_FACTS]:
         detail.add("log", line)
 

@@ -39,6 +39,14 @@ static int cover_own_root(const char *unused)
 	return mount("lab", "/", "tmpfs", 0, NULL) ? -errno : 0;
 }
 
+/* And with a root below the one that is covered: a directory of it, a mount on it. */
+static int enter_covered(const char *dir)
+{
+	int err = cover_own_root(NULL);
+
+	return err ? err : enter_root(dir);
+}
+
 /* The same, done whole. */
 static int enter_new_root(const char *dir)
 {
@@ -138,6 +146,36 @@ static void make_split(pid_t elsewhere)
 	state_of("fs-setns-mnt", CLONE_FS, join_namespace, path);
 }
 
+static int enter_dir(const char *dir)
+{
+	return chdir(dir) ? -errno : 0;
+}
+
+/* A task of this namespace that works in the tree of another. */
+static void make_visitor(pid_t container)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/root", container);
+	state_of("visitor", 0, enter_dir, path);
+}
+
+/* A system in a namespace of its own, in which all are but PID 1 and two more. */
+static int lead_distribution(const char *dir)
+{
+	static const char *const names[] = { "distro-a", "distro-b", "distro-c" };
+	int err = enter_new_root(dir);
+
+	for (size_t i = 0; !err && i < sizeof(names) / sizeof(names[0]); i++)
+		err = spawn(names[i], 0, enter_dir, "/") < 0 ? -errno : 0;
+	return err;
+}
+
+void make_distribution_states(void)
+{
+	state_of("distro", CLONE_NEWNS, lead_distribution, "/new");
+}
+
 void make_audit(void)
 {
 	pid_t elsewhere;
@@ -159,7 +197,9 @@ void make_audit(void)
 	must(umount2("/gone", MNT_DETACH) ? -errno : 0, "gone-detach");
 	state_of("ns-bottom", 0, stay_at_the_bottom, NULL);
 	elsewhere = state_of("overmounted", CLONE_NEWNS, cover_own_root, NULL);
-	state_of("switched", CLONE_NEWNS, enter_new_root, "/new");
+	state_of("covered-dir", CLONE_NEWNS, enter_covered, "/jail");
+	state_of("covered-mount", CLONE_NEWNS, enter_covered, "/bound/below");
+	make_visitor(state_of("switched", CLONE_NEWNS, enter_new_root, "/new"));
 	make_split(elsewhere);
 	make_stuck_exec();
 }

@@ -62,6 +62,7 @@ void make_lively_mounts(void);
 void make_lively_kernel(void);
 void make_live_runner(void);
 void make_audit(void);
+void make_distribution_states(void);
 void make_lost_walkers(void);
 void make_switch_root(void);
 void make_pivot_root(void);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "lab.h"
@@ -44,9 +45,29 @@ static void make_shared_init(void)
 	state_of("init-share", CLONE_FS, NULL, NULL);
 }
 
+/* PID 1 in a directory of its namespace, without moving a mount there: /jail shows all that / does. */
+static void make_chrooted_init(void)
+{
+	make_healthy();
+	must(make_dir("/jail"), "jail");
+	must(mount("/", "/jail", NULL, MS_BIND | MS_REC, NULL) ? -errno : 0, "jail-bind");
+	if (chroot("/jail") || chdir("/"))
+		printf("NX FAIL chroot %d\n", errno);
+	state_of("follower", 0, NULL, NULL);
+}
+
+/* All but PID 1 and two more see another root than the kernel. */
+static void make_distribution(void)
+{
+	make_healthy();
+	make_distribution_states();
+}
+
 /* PID 1 leaves userspace_init_fs to a sibling: what the kernel says VFS: Pid 1 stopped sharing about. */
 static void make_abandoned(void)
 {
+	/* a program that PID 1 has, and that the kernel will not find */
+	must(write_file("/proc/sys/kernel/core_pattern", "|/init %p"), "core-pattern");
 	must(make_dir("/srv"), "srv");
 	state_of("in-srv", 0, enter_dir, "/srv");
 	make_shared_init();
@@ -77,6 +98,8 @@ const struct scenario scenarios[] = {
 	{ "shared-init", make_shared_init },
 	{ "abandoned", make_abandoned },
 	{ "audit", make_audit_states },
+	{ "chrooted-init", make_chrooted_init },
+	{ "distribution", make_distribution },
 	{ "lost", make_lost },
 	/* does not return: the init of /dev/vda goes on */
 	{ "switch-root", make_switch_root },

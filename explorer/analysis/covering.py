@@ -1,0 +1,60 @@
+"""What lies over a place: can it be reached from the top of its mount namespace, or is a mount in the way?
+
+Mirrors ``traverse_mounts()`` of fs/namei.c: whoever comes to a mountpoint goes on in what is mounted there. A root in
+what lies below is on a mount that is covered, or below a directory that is, or on a mount of a covered mount.
+"""
+
+from __future__ import annotations
+
+from explorer.model import Mount, PathRef, Snapshot
+
+__all__ = ("Covers",)
+
+
+class Covers:
+    """The mounts of a snapshot, by what they lie on.
+
+    As in :mod:`.containment`, the texts of two paths on one mount are as good as its dentries; which mount a path is on
+    is decided by the mount.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._on: dict[int, dict[str, Mount]] = {}
+        for mount in snapshot.mounts:
+            if mount.parent is not None and mount.mountpoint is not None:
+                self._on.setdefault(mount.parent, {})[mount.mountpoint] = mount
+
+    def find(self, path: PathRef) -> Mount | None:
+        """The topmost mount that lies over ``path``; ``None`` if none does, or that is not known."""
+        mount = self._snapshot.mount_by_address.get(path.mount)
+        text, below = path.path, None
+        for _ in range(len(self._snapshot.mounts)):
+            if mount is None:
+                return None
+            if mount.overmount not in (None, below):
+                return self._top(mount)
+            on = self._on.get(mount.address, {})
+            for place in _upwards(text) if on and text is not None else ():
+                # On the way up, what is mounted at the very place is where we come from.
+                if place in on and (below is None or place != text):
+                    return self._top(on[place])
+            if mount.parent is None:
+                return None
+            text, below = mount.mountpoint, mount.address
+            mount = self._snapshot.mount_by_address.get(mount.parent)
+        return None
+
+    def _top(self, mount: Mount) -> Mount:
+        for _ in range(len(self._snapshot.mounts)):
+            above = self._snapshot.mount_by_address.get(mount.overmount or 0)
+            if above is None:
+                break
+            mount = above
+        return mount
+
+
+def _upwards(text: str) -> list[str]:
+    """``/a/b``, ``/a``, ``/``."""
+    parts = text.rstrip("/").split("/")
+    return ["/".join(parts[:end]) or "/" for end in range(len(parts), 0, -1)]
