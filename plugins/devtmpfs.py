@@ -50,6 +50,7 @@ __all__ = ("PLUGIN", "DevtmpfsFacts", "Request")
 _STUCK_S = 10.0
 _STACK = 16 << 10  # THREAD_SIZE, without KASAN
 _KERNEL_HALF = 1 << 63
+_TASK_INTERRUPTIBLE = 1
 #: The three static variables stand side by side; their names alone are too common to be trusted.
 _NEAR = 256
 
@@ -138,6 +139,8 @@ def _taken_requests(kernel: PluginKernel, thread: drgn.Object) -> list[Request]:
     """
     import drgn
 
+    if thread.member_("__state").value_() == _TASK_INTERRUPTIBLE:
+        return []  # it waits for requests
     prog, pointer, base = kernel.prog, int(thread.thread.sp), int(thread.stack)
     if not base <= pointer < base + _STACK:
         return []
