@@ -27,11 +27,10 @@ from explorer.plugin import (
     Snapshot,
     Speaks,
     absent,
+    borrower,
     everywhere,
     incomplete,
     pointer_text,
-    task_name,
-    task_reference,
 )
 
 __all__ = ("PLUGIN", "CcpFacts")
@@ -70,13 +69,8 @@ def audit(snapshot: Snapshot, facts: CcpFacts) -> Iterator[Finding]:
         walks_there = task.walk is not None and task.walk.path == facts.init_ex_path is not None
         in_function = any(frame.function == _FUNCTION for frame in task.stack or ())
         if task.borrowing and (walks_there or in_function):
-            yield PLUGIN.finding(
-                "BORROWER",
-                Severity.INFO,
-                f"{task_name(task)} borrows init's filesystem for {facts.init_ex_path} in {_FUNCTION}",
-                [task_reference(task)],
-                means="The driver opens its file as root, where init would see it.",
-                do="Nothing, unless it stays: then find out what does not answer below that path.",
+            yield borrower(
+                PLUGIN, task, _FUNCTION, "The driver opens its file as root, where init would see it."
             )
     evidence = [Reference(kind="setting", address=None, label="init_ex_path")]
     if facts.directory is not None and facts.directory.found == "no":

@@ -30,11 +30,19 @@ from explorer.plugin import (
     incomplete,
 )
 
-from ._dumping import core_pattern, dumping_findings, dumps_to_socket, is_dumping
+from ._dumping import core_pattern, destination, dumping_findings, is_dumping, knows_sockets
 
 __all__ = ("PLUGIN", "CoredumpFacts")
 
 _SUID_DUMP_ROOT = 2
+_AS_ROOT = (
+    "It dumps core as root: fs.suid_dumpable was 2 when it changed its user, whatever that says now. Such a dump must "
+    "not follow the root of a process that may be hostile."
+)
+_NOT_KNOWN = (
+    "It dumps core to a file as root, or to a socket: which of both cannot be told without its stack, and core_pattern "
+    "may have been changed since the dump began."
+)
 
 
 class CoredumpFacts(GuardedFacts):
@@ -43,7 +51,10 @@ class CoredumpFacts(GuardedFacts):
     """``core_pipe_limit``: how many piped dumps at once, whose process is kept until the program ends; 0: no limit,
     and nobody is kept."""
     suid_dumpable: int | None
-    """Dumps of processes that changed their user: 0 none, 1 as themselves, 2 as root and through init's root."""
+    """Dumps of processes that changed their user: 0 none, 1 as themselves, 2 as root and through init's root. A
+    process keeps what was set when it did."""
+    sockets: bool | None = None
+    """This kernel can send core dumps to a socket."""
 
 
 def collect(kernel: PluginKernel) -> CoredumpFacts:
@@ -59,6 +70,7 @@ def collect(kernel: PluginKernel) -> CoredumpFacts:
         ),
         pipe_limit=number("core_pipe_limit", "unsigned int"),
         suid_dumpable=number("suid_dumpable", "int"),
+        sockets=knows_sockets(kernel),
         missing=reading.missing,
     )
 
@@ -69,9 +81,14 @@ def audit(snapshot: Snapshot, facts: CoredumpFacts) -> Iterator[Finding]:
     setting = core_pattern(snapshot)
     if setting is not None:
         yield from _destination(setting, facts)
-    tasks = [task for task in snapshot.tasks if is_dumping(task) and not dumps_to_socket(snapshot, task)]
-    means = "It dumps core as root (suid_dumpable 2), which must not follow the root of a process that may be hostile."
-    yield from dumping_findings(PLUGIN, snapshot, tasks, "coredump_file", means)
+    sockets = facts.sockets is not False
+    for task in snapshot.tasks:
+        kind = destination(task, sockets) if is_dumping(task) else "socket"
+        if kind == "file":
+            yield from dumping_findings(PLUGIN, snapshot, [task], "coredump_file", _AS_ROOT)
+        elif kind == "unknown":
+            functions = "coredump_file or unix_find_bsd" if sockets else "coredump_file"
+            yield from dumping_findings(PLUGIN, snapshot, [task], functions, _NOT_KNOWN)
 
 
 def _destination(setting: KernelSetting, facts: CoredumpFacts) -> Iterator[Finding]:

@@ -5,8 +5,9 @@ that namespace and enters it. So it never borrows: it has an ``fs_struct`` of it
 nullfs from 7.0 on. Drivers put a ``struct req`` on the list ``requests`` and sleep until the thread has served it:
 while the thread is stuck, so is everyone who adds or removes a device.
 
-A stuck ``requests`` list was not made on Debian kernels: nothing can hold the thread up there, because it walks no
-filesystem but its own.
+The thread takes the whole list before it serves it: what it works on is in no list any more. A request lies on the
+stack of who waits for it, with its completion; a pointer to it lies on the thread's own stack, as long as the thread
+works on it. What can hold the thread up is a lock on a directory of devtmpfs, and want of memory.
 """
 
 from __future__ import annotations
@@ -39,12 +40,17 @@ from explorer.plugin import (
     task_reference,
 )
 
+from ._waiters import completion_waiters
+
 if TYPE_CHECKING:
     import drgn
 
 __all__ = ("PLUGIN", "DevtmpfsFacts", "Request")
 
 _STUCK_S = 10.0
+_STACK = 16 << 10  # THREAD_SIZE, without KASAN
+_KERNEL_HALF = 1 << 63
+_TASK_INTERRUPTIBLE = 1
 #: The three static variables stand side by side; their names alone are too common to be trusted.
 _NEAR = 256
 
@@ -55,6 +61,8 @@ class Request(Record):
     name: KernelText | None
     removes: bool
     """It is to be removed (mode 0), not created."""
+    waiter: Reference | None = None
+    """The task that sleeps until it is done, as the request's completion has it."""
 
 
 class DevtmpfsFacts(GuardedFacts):
@@ -63,6 +71,9 @@ class DevtmpfsFacts(GuardedFacts):
     mount: PathRef | None
     """The kernel's internal mount (``mnt``): the superblock that every devtmpfs mount shows."""
     requests: list[Request]
+    """Not taken yet."""
+    taken: list[Request] | None = None
+    """What the thread is at, and what it took with it; ``None`` where its stack could not be read."""
 
 
 class _Path(NamedTuple):
@@ -91,7 +102,10 @@ def _check_neighbour(variable: drgn.Object, thread: drgn.Object) -> None:
 def _requests(kernel: PluginKernel, thread: drgn.Object) -> Iterator[Request]:
     first = kernel.variable("", "requests", "struct req *")
     _check_neighbour(first, thread)
+    yield from _chain(kernel, first)
 
+
+def _chain(kernel: PluginKernel, first: drgn.Object) -> Iterator[Request]:
     def chain() -> Iterator[drgn.Object]:
         request = first
         while request.value_():
@@ -99,7 +113,64 @@ def _requests(kernel: PluginKernel, thread: drgn.Object) -> Iterator[Request]:
             request = request.next
 
     for request in kernel.bounded(chain(), "requests", 10_000):
-        yield Request(name=pointer_text(request.name), removes=request.mode.value_() == 0)
+        waiters = _waiters(kernel, request)
+        yield Request(
+            name=pointer_text(request.name),
+            removes=request.mode.value_() == 0,
+            waiter=waiters[0] if waiters else None,
+        )
+
+
+def _waiters(kernel: PluginKernel, request: drgn.Object) -> list[Reference] | None:
+    done = request.done.address_of_()
+    return kernel.newer(lambda: [kernel.task_ref(task) for task in completion_waiters(kernel, done)])
+
+
+def _taken(kernel: PluginKernel, thread: drgn.Object) -> list[Request] | None:
+    """What ``devtmpfs_work_loop()`` holds in its local ``req``, and the rest of that list."""
+    return kernel.newer(lambda: _taken_requests(kernel, thread))
+
+
+def _taken_requests(kernel: PluginKernel, thread: drgn.Object) -> list[Request]:
+    """The thread sleeps: all its registers are saved on its stack, from the stack pointer up.
+
+    A word there is the request if what it points to has a completion in which one task waits, that is on both ends of
+    a list of one, and lies within that task's own stack.
+    """
+    import drgn
+
+    if thread.member_("__state").value_() == _TASK_INTERRUPTIBLE:
+        return []  # it waits for requests
+    prog, pointer, base = kernel.prog, int(thread.thread.sp), int(thread.stack)
+    if not base <= pointer < base + _STACK:
+        return []
+    raw = prog.read(pointer, base + _STACK - pointer)
+    found: dict[int, list[Request]] = {}
+    words = {int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw) - 7, 8)}
+    for word in words:
+        if word >= _KERNEL_HALF and not word % 8 and _is_request(kernel, word):
+            found[word] = list(_chain(kernel, drgn.Object(prog, "struct req *", word)))
+    return max(
+        found.values(), key=len, default=[]
+    )  # the word for the next one is there, too, and its list is shorter
+
+
+def _is_request(kernel: PluginKernel, address: int) -> bool:
+    import drgn
+
+    request = drgn.Object(kernel.prog, "struct req *", address)
+    try:
+        head = request.done.wait.task_list
+        if request.done.done.value_() or head.next.value_() != head.prev.value_():
+            return False
+        waiter = drgn.container_of(head.next, "struct swait_queue", "task_list")
+        own = head.address_of_().value_()
+        if waiter.task_list.next.value_() != own or waiter.task_list.prev.value_() != own:
+            return False
+        stack = waiter.task.stack.value_()
+        return bool(stack <= address < stack + _STACK and stack <= waiter.value_() < stack + _STACK)
+    except drgn.FaultError:
+        return False  # a word that only looked like a pointer
 
 
 def collect(kernel: PluginKernel) -> DevtmpfsFacts:
@@ -112,6 +183,7 @@ def collect(kernel: PluginKernel) -> DevtmpfsFacts:
         thread=thread.value_(),
         mount=reading.get("mnt", lambda: _mount(kernel, thread)),
         requests=reading.get_list("requests", lambda: _requests(kernel, thread)),
+        taken=reading.get("stack of kdevtmpfs", lambda: _taken(kernel, thread)),
         missing=reading.missing,
     )
 
@@ -122,8 +194,7 @@ def audit(snapshot: Snapshot, facts: DevtmpfsFacts) -> Iterator[Finding]:
     for task in snapshot.tasks:
         if any(speaks.matches(task) for speaks in PLUGIN.speaks_for):
             yield from _placement(snapshot, task)
-            if facts.requests:
-                yield _waiting(task, facts)
+            yield from _waiting(snapshot, task, facts)
 
 
 def _placement(snapshot: Snapshot, task: Task) -> Iterator[Finding]:
@@ -155,16 +226,38 @@ def _placement(snapshot: Snapshot, task: Task) -> Iterator[Finding]:
         )
 
 
-def _waiting(task: Task, facts: DevtmpfsFacts) -> Finding:
-    stuck = task.state == "D" or (task.waiting_s or 0.0) > _STUCK_S
-    names = ", ".join(request.name or "?" for request in facts.requests[:3])
-    return PLUGIN.finding(
+def _waiting(snapshot: Snapshot, task: Task, facts: DevtmpfsFacts) -> Iterator[Finding]:
+    """How long a driver has waited, or the thread has been in D state: it may have slept for days before that."""
+    requests = [*(facts.taken or ()), *facts.requests]
+    waiters = {each.waiter.address: each.waiter for each in requests if each.waiter is not None}
+    tasks = [snapshot.task_by_address.get(address or 0) for address in waiters]
+    times = [waiter.waiting_s for waiter in tasks if waiter is not None]
+    times.append(task.waiting_s if task.state == "D" else None)
+    waited = max((time for time in times if time is not None), default=0.0)
+    stuck = waited >= _STUCK_S or (task.state == "D" and task.waiting_s is None)
+    if not requests and not stuck:
+        return
+    names = ", ".join(request.name or "?" for request in requests[:3]) + (" …" if requests[3:] else "")
+    who = ", ".join(waiter.label for waiter in [*waiters.values()][:3])
+    nodes = "device node waits" if len(requests) == 1 else "device nodes wait"
+    what = f"{len(requests)} {nodes} for {task_name(task)}: {names}"
+    if not requests:
+        what = f"{task_name(task)} does not get on; whom it keeps waiting is not known"
+    at = f", at {task.walk.path}" if stuck and task.walk is not None and task.walk.path else ""
+    how = (
+        f", in {task.state} state" + at + (f", for {waited:.0f} s" if waited >= _STUCK_S else "")
+        if stuck
+        else ""
+    )
+    yield PLUGIN.finding(
         "REQUESTS",
         Severity.HIGH if stuck else Severity.INFO,
-        f"{len(facts.requests)} device nodes wait for {task_name(task)}: {names}",
-        [task_reference(task)],
-        means="Whoever adds or removes these devices sleeps until the thread has served them.",
-        do="If it stays so, look at the thread's stack."
+        what + (f" (for {who})" if who else "") + how,
+        [task_reference(task), *waiters.values()],
+        means="Whoever adds or removes a device sleeps until the thread has served it, with its driver's locks held: "
+        "module loading, hot-plug and boot stop with it.",
+        do="Find who holds a directory of /dev locked: a task in the middle of reading or changing it, whose memory or "
+        "disk does not answer. Ending that task lets the thread go on."
         if stuck
         else "Nothing: the thread was about to run.",
     )

@@ -128,7 +128,7 @@ def audit(snapshot: Snapshot, facts: FirmwareFacts) -> Iterator[Finding]:
                 means="Firmware is looked for from init's root; in this directory none will be found.",
                 do=do,
             )
-    wanted = [*(facts.requests or ()), *facts.loading]
+    wanted = [*_not_tried(snapshot, [*(facts.requests or ()), *facts.loading])]
     lacking = [item.now for item in facts.directories if item.now is not None and item.now.found == "no"]
     if facts.directories and len(lacking) == len(facts.directories) and wanted:
         names = ", ".join(wanted[:3])
@@ -145,6 +145,14 @@ def audit(snapshot: Snapshot, facts: FirmwareFacts) -> Iterator[Finding]:
             means="Every directory that the kernel tries is absent there: the requests will fail.",
             do=do,
         )
+
+
+def _not_tried(snapshot: Snapshot, names: list[KernelText]) -> Iterator[KernelText]:
+    """Those that nobody looks up now: a look-up in flight may be in a directory that was ``fw_path`` when it began."""
+    paths = [task.walk.path for task in snapshot.tasks if task.walk is not None and task.walk.path]
+    for name in names:
+        if not any(path.endswith(f"/{name}") for path in paths):
+            yield name
 
 
 def _in_nullfs(snapshot: Snapshot) -> Iterator[Finding]:

@@ -7,7 +7,8 @@ the helper runs, and leaves a ``subprocess_info``; with ``UMH_WAIT_EXEC`` (core 
 child of kthreadd. A helper that has not reached exec yet still bears its kworker's name.
 
 For modprobe, ``path`` and ``argv[0]`` *are* the variable ``modprobe_path``: they show its present text, not what was
-executed; the module's alias, ``argv[3]``, is right.
+executed; the module's alias, ``argv[3]``, is right. What runs is the process's own executable. Who wants a helper is
+in the completion that its ``subprocess_info`` points at; who dumps core into one waits at the pipe that it reads.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from explorer.plugin import (
     KernelSetting,
     KernelText,
     Owner,
+    PathRef,
     Placement,
     Plugin,
     PluginKernel,
@@ -36,6 +38,7 @@ from explorer.plugin import (
     Task,
     TaskFlag,
     TaskKind,
+    absent,
     array_text,
     everywhere,
     for_each_busy_worker,
@@ -45,12 +48,18 @@ from explorer.plugin import (
     task_reference,
 )
 
+from ._waiters import completion_waiters, dumpers_into_stdin
+
 if TYPE_CHECKING:
     import drgn
 
-__all__ = ("PLUGIN", "Helper", "UmhFacts")
+__all__ = ("PLUGIN", "Helper", "HelperProcess", "UmhFacts")
 
 _MAX_ARGUMENTS = 64
+_DEFAULT_MODPROBE = "/sbin/modprobe"  # CONFIG_MODPROBE_PATH, unless somebody chose another
+_HANGS_S = 10.0
+#: Modules that wait for firmware or for a slow bus take that long.
+_WAITED_S = 60.0
 
 
 class Helper(Record):
@@ -62,6 +71,23 @@ class Helper(Record):
     argv: list[KernelText]
     wait: int
     """``UMH_*`` bits: 1 WAIT_EXEC, 2 WAIT_PROC, 4 KILLABLE."""
+    wanted_by: list[Reference] | None = None
+    """The tasks that wait for the kworker to say how it went; empty: they were killed, and nobody cares any more."""
+
+
+class HelperProcess(Record):
+    """A helper that runs, or is about to."""
+
+    process: Reference
+    before_exec: bool | None
+    exe: PathRef | None
+    """What it runs, whatever ``modprobe_path`` says by now; ``None`` before exec."""
+    arguments: list[KernelText] | None
+    """What it was executed with; ``None`` where user memory is not there."""
+    worker: Address | None
+    """The kworker that waits for it (``UMH_WAIT_PROC``)."""
+    dump_of: list[Reference] | None
+    """The tasks that dump core into it, and wait."""
 
 
 class UmhFacts(GuardedFacts):
@@ -73,6 +99,8 @@ class UmhFacts(GuardedFacts):
     disabled: int | None
     """``usermodehelper_disabled``: 0 enabled, 1 freezing, 2 disabled."""
     waiting: list[Helper]
+    processes: list[HelperProcess] | None = None
+    """All that run, those without a kworker too; ``None`` in a snapshot of an earlier version."""
 
 
 def _argv(kernel: PluginKernel, argv: drgn.Object) -> Iterator[KernelText]:
@@ -97,7 +125,39 @@ def _helper(kernel: PluginKernel, worker: BusyWorker, reading: Reading) -> Helpe
         path=pointer_text(info.path),
         argv=reading.get_list("argv", lambda: _argv(kernel, info.argv)),
         wait=info.wait.value_(),
+        wanted_by=reading.get(
+            "subprocess_info.complete",
+            lambda: kernel.newer(lambda: _wanted_by(kernel, info.complete.read_())),
+        ),
     )
+
+
+def _wanted_by(kernel: PluginKernel, completion: drgn.Object) -> list[Reference]:
+    """NULL once the requester was killed: umh_complete() then frees the rest."""
+    if not completion.value_():
+        return []
+    return [kernel.task_ref(task) for task in completion_waiters(kernel, completion)]
+
+
+def _processes(kernel: PluginKernel, reading: Reading) -> Iterator[HelperProcess]:
+    from drgn import Object
+
+    for helper in kernel.usermodehelpers:
+        if helper.process is None:
+            continue
+        task = Object(kernel.prog, "struct task_struct *", helper.process)
+        reference = kernel.task_ref(task)
+        yield HelperProcess(
+            process=reference,
+            before_exec=helper.before_exec,
+            exe=helper.exe,
+            arguments=helper.arguments,
+            worker=helper.waiting_worker,
+            dump_of=reading.get(
+                f"standard input of {reference.label}",
+                lambda task=task: kernel.newer(lambda: list(dumpers_into_stdin(kernel, task))),  # type: ignore[misc]
+            ),
+        )
 
 
 def collect(kernel: PluginKernel) -> UmhFacts:
@@ -123,16 +183,90 @@ def collect(kernel: PluginKernel) -> UmhFacts:
                 for worker in for_each_busy_worker(kernel, "call_usermodehelper_exec_work")
             ),
         ),
+        processes=reading.get_list("processes", lambda: _processes(kernel, reading)),
         missing=reading.missing,
     )
 
 
 def audit(snapshot: Snapshot, facts: UmhFacts) -> Iterator[Finding]:
-    """Helpers that do not live where init lives."""
+    """A modprobe that is not there, helpers that do not get on, and those that do not live where init lives."""
     yield from incomplete(PLUGIN, facts)
+    yield from _modprobe(facts)
+    yield from _stuck(snapshot, facts)
     for task in snapshot.tasks:
         if task.kind is TaskKind.USERMODEHELPER:
             yield from _placement(snapshot, task)
+
+
+def _modprobe(facts: UmhFacts) -> Iterator[Finding]:
+    if facts.modprobe is None or facts.modprobe.found != "no":
+        return
+    says, do = absent(
+        facts.modprobe,
+        "Set kernel.modprobe to where init sees the program, or to nothing if no module shall be loaded.",
+    )
+    chosen = facts.modprobe_path != _DEFAULT_MODPROBE or facts.modprobe.is_only_elsewhere
+    yield PLUGIN.finding(
+        "NO-MODPROBE",
+        Severity.MEDIUM if chosen else Severity.INFO,
+        f"kernel.modprobe is {facts.modprobe_path}, which {says}",
+        [Reference(kind="setting", address=None, label="modprobe_path")],
+        means="The kernel executes it from init's root, whoever needs a module: what asks for one by its name "
+        "(filesystems, protocols, ciphers) fails."
+        + (
+            ""
+            if chosen
+            else " It is what is compiled in: a system without modules, or an initramfs, lives with it."
+        ),
+        do=do,
+    )
+
+
+def _stuck(snapshot: Snapshot, facts: UmhFacts) -> Iterator[Finding]:
+    """Somebody has waited for long, or it is in D state: that a helper sleeps is no fault by itself."""
+    processes = facts.processes or []
+    waiting = {helper.worker.address: helper for helper in facts.waiting}
+    for process in processes:
+        helper = waiting.get(process.worker)
+        yield from _stuck_helper(snapshot, process, helper)
+    served = {process.worker for process in processes}
+    for helper in facts.waiting:
+        if helper.worker.address not in served and facts.processes is not None:
+            yield from _stuck_helper(snapshot, None, helper)
+
+
+def _stuck_helper(
+    snapshot: Snapshot, process: HelperProcess | None, helper: Helper | None
+) -> Iterator[Finding]:
+    by_address = snapshot.task_by_address
+    task = None if process is None else by_address.get(process.process.address or 0)
+    waiters = [] if helper is None else [helper.worker, *(helper.wanted_by or ())]
+    waiters += (process.dump_of or []) if process is not None else []
+    tasks = [by_address.get(waiter.address or 0) for waiter in waiters]
+    waited = max((waiter.waiting_s or 0.0 for waiter in tasks if waiter is not None), default=0.0)
+    hangs = task.waiting_s if task is not None and task.state == "D" else None
+    if waited < _WAITED_S and (hangs is None or hangs < _HANGS_S):
+        return
+    if task is None:
+        what = f"a usermodehelper ({' '.join(helper.argv) if helper else '?'})"
+    else:
+        exe = None if process is None or process.exe is None else process.exe.path
+        what = f"the usermodehelper {task_name(task)}" + (f" ({exe})" if exe else "")
+    how = (
+        f"has been in D state for {hangs:.0f} s"
+        if hangs is not None and hangs >= _HANGS_S
+        else "has not ended"
+    )
+    who = f"; {', '.join(waiter.label for waiter in waiters)} wait{'s' if len(waiters) == 1 else ''} for it"
+    yield PLUGIN.finding(
+        "STUCK",
+        Severity.MEDIUM,
+        f"{what} {how}" + (who + (f", for {waited:.0f} s" if waited >= _WAITED_S else "") if waiters else ""),
+        [*([] if task is None else [task_reference(task)]), *waiters],
+        means="Who asked the kernel for this program waits until it ends: a mount or a socket for its module, a "
+        "process that crashed for its dump.",
+        do="Find out what the program waits for, or kill it: the kernel then takes its request for failed.",
+    )
 
 
 def _placement(snapshot: Snapshot, task: Task) -> Iterator[Finding]:

@@ -4,9 +4,9 @@ The process that crashes connects to the socket itself. The socket's path is loo
 that process's own: since 7.3 ``unix_find_bsd()`` borrows it, before it started the look-up at init's root. ``@@`` asks
 the server first what it wants. Kernels before 6.16 know neither: there, ``@`` begins a file name.
 
-``unix_find_bsd()`` is inlined into ``unix_find_other()`` in Debian's kernel: without debug info the path walk itself
-tells that it is this one. The tasks are user tasks like any other, known by ``PF_DUMPCORE`` and not by name: the
-plugin speaks for none. Whether somebody listens at the socket is not read.
+``unix_find_bsd()`` is inlined into ``unix_find_other()`` in Debian's kernel: without debug info the path walk's own
+flags tell that it is this one, never what ``core_pattern`` says by now. The tasks are user tasks like any other, known
+by ``PF_DUMPCORE`` and not by name: the plugin speaks for none. Whether somebody listens at the socket is not read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from explorer.plugin import (
     incomplete,
 )
 
-from ._dumping import dumping_findings, dumps_to_socket, is_dumping
+from ._dumping import destination, dumping_findings, is_dumping, knows_sockets
 
 __all__ = ("PLUGIN", "UnixSocketFacts")
 
@@ -45,18 +45,10 @@ class UnixSocketFacts(GuardedFacts):
     """The socket, from init's root."""
 
 
-def _is_supported(kernel: PluginKernel) -> bool:
-    try:
-        kernel.prog.constant("COREDUMP_SOCK")
-    except LookupError:
-        return False
-    return True
-
-
 def collect(kernel: PluginKernel) -> UnixSocketFacts:
     """Read ``core_pattern``, and look its socket up."""
     reading = Reading()
-    supported = _is_supported(kernel)
+    supported = knows_sockets(kernel)
     pattern = reading.get(
         "core_pattern", lambda: array_text(kernel.variable("", "core_pattern", "char [128]"))
     )
@@ -93,7 +85,7 @@ def audit(snapshot: Snapshot, facts: UnixSocketFacts) -> Iterator[Finding]:
         )
     if not facts.supported:
         return
-    tasks = [task for task in snapshot.tasks if is_dumping(task) and dumps_to_socket(snapshot, task)]
+    tasks = [task for task in snapshot.tasks if is_dumping(task) and destination(task, True) == "socket"]
     means = "It looks up the socket that core dumps are sent to as init would see it."
     yield from dumping_findings(PLUGIN, snapshot, tasks, "unix_find_bsd", means)
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import drgn
 
 from explorer.capture.memory import ErrorLog, ReadError
 from explorer.capture.paths import PathRefs
-from explorer.model import Generation, KernelSetting, PathRef, Reference, kernel_text
+from explorer.model import Generation, KernelSetting, PathRef, Reference, UserModeHelper, kernel_text
 from explorer.plugin import Facts, Plugin
 from explorer.targets.symbols import KernelTypes, for_each_idr_entry
 
 __all__ = ("PluginContext", "PluginRun", "run_plugins")
 
+T = TypeVar("T")
 _NOT_LOADED = {"state": "not loaded"}
 #: Of all lists of all plugins together: lists within lists, in a dump made for it, have no other end.
 _MAX_ITEMS = 250_000
@@ -59,6 +60,7 @@ class PluginContext:
         self._lookup = lookup
         self._errors = errors
         self._tasks = tasks
+        self.usermodehelpers: Sequence[UserModeHelper] = ()
         self._items = 0
         self._modules = {module.name: module for module in types.modules.modules()}
 
@@ -114,6 +116,17 @@ class PluginContext:
         if self._lookup is None:
             raise LookupError("paths cannot be looked up in this kernel")
         return self._lookup.look_up(name, path)
+
+    def newer(self, read: Callable[[], T]) -> T | None:
+        """What ``read`` gives; ``None``, and counted, if a slice of an earlier version lacks it."""
+        try:
+            return read()
+        except drgn.FaultError as error:
+            with self._errors.guard_newer(f"plugin {self.plugin}", "memory"):
+                if self._errors.is_slice:
+                    raise ReadError(str(error)) from error
+                raise
+        return None
 
     def bounded(self, items: Iterable[Any], what: str, limit: int = 100_000) -> Iterator[Any]:
         """At most ``limit`` of the items, and as many as all plugins together may still look at."""

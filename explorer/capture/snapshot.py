@@ -357,7 +357,7 @@ class _Capture:
         """What the kernel does with paths, and its own paths."""
         request = self.request
         request.guard.doing("it read what the kernel is doing")
-        activity = KernelActivity(self.memory)
+        activity = KernelActivity(self.memory, builder, user_memory=request.direct and not request.is_slice)
         self.lookup = lookup = activity.make_lookup(self.mounts, builder)
         workqueues = activity.read_workqueues(kthreads.function, jiffies)
         snapshot.workqueues = workqueues.workqueues
@@ -401,6 +401,7 @@ class _Capture:
                 self.errors,
                 {task.pid: task.address for task in snapshot.tasks},
             )
+            context.usermodehelpers = snapshot.usermodehelpers
             context.begins = lambda plugin: request.guard.doing(f"plugin {plugin} collected")
             run = run_plugins(request.plugins, context, self.errors)
             self.stats.tracebacks += run.tracebacks

@@ -249,4 +249,4 @@ class TaskRecords:
         root = path_ref(where, raw.root_mnt, raw.root_dentry) if raw.root_mnt else None
         start = path_ref(where, raw.mnt, raw.dentry) if raw.mnt else None
         path = None if raw.path is None else kernel_text(raw.path)
-        return Walk(path=path, root=root, start=start, in_init=in_init)
+        return Walk(path=path, root=root, start=start, in_init=in_init, flags=raw.flags)

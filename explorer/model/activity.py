@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .base import Address, KernelInt, KernelText, Record
+from .base import Address, HexInt, KernelInt, KernelText, Record
 from .fs import PathRef
 
 __all__ = ("KernelSetting", "LoadedModule", "StackFrame", "UserModeHelper", "Walk", "Work", "Workqueue")
@@ -21,6 +21,8 @@ class Walk(Record):
     """``nd->path``: where the walk has got to."""
     in_init: bool
     """``LOOKUP_IN_INIT`` is set (rfc-v1 only)."""
+    flags: HexInt | None = None
+    """``nd->flags``: the ``LOOKUP_*`` bits, which kernels number in their own ways."""
 
 
 class StackFrame(Record):
@@ -65,12 +67,21 @@ class UserModeHelper(Record):
     """The ``subprocess_info``; ``None`` where only the process is left (core pipes)."""
     path: KernelText | None
     argv: list[KernelText]
+    """As ``subprocess_info`` has them; see ``setting``: they need not be what was executed."""
     waiting_worker: Address | None
     """The kworker that waits for it."""
     process: Address | None
     """The helper's task."""
     before_exec: bool | None
     """The helper has not reached exec yet: it still looks like the kworker it came from."""
+    setting: str | None = None
+    """The variable that ``path`` points *at* (``modprobe_path``, ``uevent_helper``): ``path`` and ``argv[0]`` are its
+    present text, whatever was executed. ``None``: they are texts of their own."""
+    exe: PathRef | None = None
+    """The program that the process runs (``mm->exe_file``); ``None`` before exec, and where that is not there."""
+    arguments: list[KernelText] | None = None
+    """What it was executed with (``mm->arg_start``), cut after 4096 bytes. ``None`` where the process's own memory is
+    not there: a dump filter leaves user memory out first, and a slice always."""
 
 
 class KernelSetting(Record):

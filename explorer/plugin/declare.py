@@ -7,10 +7,10 @@ the kernel with drgn; ``audit`` is pure and runs on any snapshot, anywhere. A mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import Field
 
@@ -27,10 +27,13 @@ from explorer.model import (
     Severity,
     Snapshot,
     Task,
+    UserModeHelper,
 )
 
 if TYPE_CHECKING:
     import drgn
+
+T = TypeVar("T")
 
 __all__ = (
     "Expectation",
@@ -125,6 +128,10 @@ class PluginKernel(Protocol):
     @property
     def generation(self) -> Generation: ...
 
+    @property
+    def usermodehelpers(self) -> Sequence[UserModeHelper]:
+        """The helpers in flight, as the capture read them."""
+
     def has_module(self, *names: str) -> bool:
         """Whether any of these modules is loaded."""
 
@@ -154,6 +161,12 @@ class PluginKernel(Protocol):
 
     def look_up(self, name: str, path: bytes) -> KernelSetting:
         """Look an absolute path up in the dcache, as the kernel would; ``name`` is what to call it."""
+
+    def newer(self, read: Callable[[], T]) -> T | None:
+        """What ``read`` gives, for facts that earlier versions did not read: ``None`` if a slice of theirs lacks them.
+
+        :raises drgn.FaultError: if anything else lacks them
+        """
 
     def bounded(self, items: Iterable[Any], what: str, limit: int = 100_000) -> Iterator[Any]:
         """The same items; more than ``limit`` end in an error entry for ``what``, and the rest is left out."""

@@ -223,6 +223,7 @@ def test_a_kdevtmpfs_on_init_fs_or_in_nullfs_or_with_waiting_requests_is_found(s
     task = next(task for task in snapshot.tasks if task.comm == "kdevtmpfs")
     task.state = "D"
     assert [finding.rule for finding in plugin.audit(snapshot, facts)] == ["NX-DEVTMPFS-REQUESTS"]
+    task.state = "S"
     facts = shell.healthy.facts("devtmpfs")
     fs = next(fs for fs in snapshot.fs_structs if fs.address == task.owned_fs)
     assert fs.root is not None

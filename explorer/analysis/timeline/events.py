@@ -317,6 +317,17 @@ def _helper_key(helper: UserModeHelper) -> tuple[int | None, int | None]:
     return helper.process, None if helper.process is not None else helper.address
 
 
+def _helper_words(helper: UserModeHelper) -> str:
+    """What it runs. Where that is not there: what it was asked for, unless that is what a setting says by now."""
+    if helper.arguments:
+        return " ".join(helper.arguments)
+    first = helper.argv[0] if helper.argv else helper.path or ""
+    if helper.setting is not None:
+        known = None if helper.exe is None else helper.exe.path
+        first = known or f"{first} ({helper.setting} by now)"
+    return " ".join([first, *helper.argv[1:]])
+
+
 def _helpers(make: _Maker, a: Snapshot, b: Snapshot) -> Iterator[Event]:
     seen = {_helper_key(helper) for helper in a.usermodehelpers}
     known = {task.address for task in a.tasks}
@@ -324,7 +335,7 @@ def _helpers(make: _Maker, a: Snapshot, b: Snapshot) -> Iterator[Event]:
         if _helper_key(helper) in seen or (helper.process in known and helper.process is not None):
             continue
         task = next((task for task in b.tasks if task.address == helper.process), None)
-        words = " ".join(helper.argv) if helper.argv else helper.path or (task.comm if task else "?")
+        words = _helper_words(helper) or (task.name if task else "?")
         by = "" if task is None else f" as {task_name(task)}"
         text = f"the kernel runs {words}{by}"
         if task is not None:

@@ -16,6 +16,7 @@ from explorer.capture.tasks import JiffiesClock
 from explorer.model import KernelSetting, Task, UserModeHelper
 
 from .helpers import HelperReader, probe_helpers
+from .programs import ProgramReader, probe_programs
 from .settings import read_settings
 from .workqueues import BusyWorker, WorkqueueReader, WorkqueueTable, probe_workqueues
 
@@ -27,8 +28,11 @@ _T = TypeVar("_T")
 class KernelActivity:
     """Reads the activity of one kernel, a part at a time."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, paths: PathRefs, user_memory: bool) -> None:
+        """:param user_memory: the memory of processes may be read, too"""
         self._memory = memory
+        self._paths = paths
+        self._user_memory = user_memory
 
     def _probe(self, what: str, probe: Callable[[drgn.Program], _T]) -> _T | None:
         prog = self._memory.prog
@@ -62,7 +66,13 @@ class KernelActivity:
         layout = self._probe("usermodehelpers", probe_helpers)
         if layout is None:
             return []
-        return HelperReader(self._memory, layout).read_helpers(busy, tasks, parent_of)
+        programs = self._probe("programs", probe_programs)
+        reader = (
+            None
+            if programs is None
+            else ProgramReader(self._memory, programs, self._paths, self._user_memory)
+        )
+        return HelperReader(self._memory, layout, reader).read_helpers(busy, tasks, parent_of)
 
     def read_settings(self, lookup: DcacheLookup | None) -> list[KernelSetting]:
         """The kernel's own paths; none where paths cannot be looked up."""

@@ -3,6 +3,8 @@
 Mirrors kernel/umh.c: a kworker runs ``call_usermodehelper_exec_work()`` and, for ``UMH_WAIT_PROC``, stays in it until
 the helper has exited; its work item is the ``work`` of the ``struct subprocess_info``. Without that wait, only the
 helper itself is left, a child of kthreadd.
+
+For modprobe and the uevent helper, ``path`` and ``argv[0]`` point *at* the setting: see :mod:`.programs` for what runs.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from explorer.capture.memory import (
 )
 from explorer.model import Task, TaskFlag, TaskKind, UserModeHelper, kernel_text
 
+from .programs import ProgramReader
 from .workqueues import BusyWorker
 
 __all__ = ("HelperLayout", "HelperReader", "probe_helpers")
@@ -28,6 +31,8 @@ __all__ = ("HelperLayout", "HelperReader", "probe_helpers")
 _MAX_ARGUMENTS = 64
 _MAX_TEXT = 4096
 _POINTER = 8
+#: Variables that a ``subprocess_info`` points at, instead of at a copy.
+_SETTINGS = ("modprobe_path", "uevent_helper")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +55,12 @@ def probe_helpers(prog: drgn.Program) -> HelperLayout:
 class HelperReader:
     """Finds the helpers in flight."""
 
-    def __init__(self, memory: Memory, layout: HelperLayout) -> None:
+    def __init__(self, memory: Memory, layout: HelperLayout, programs: ProgramReader | None) -> None:
         self._reader = memory.reader
         self._layout = layout
         self._errors = memory.errors
+        self._programs = programs
+        self._settings = {memory.symbols.symbol_address(name): name for name in _SETTINGS}
         self._exec_work = memory.symbols.symbol_address("call_usermodehelper_exec_work")
 
     def read_helpers(
@@ -85,18 +92,27 @@ class HelperReader:
             for task in processes
             if task.address not in claimed
         ]
+        by_address = {task.address: task for task in processes}
+        for helper in found:
+            self._add_program(helper, by_address.get(helper.process or 0))
         return found
+
+    def _add_program(self, helper: UserModeHelper, process: Task | None) -> None:
+        if process is not None and self._programs is not None:
+            helper.exe, helper.arguments = self._programs.read_program(process)
 
     def _read(self, worker: BusyWorker, process: Task | None) -> UserModeHelper:
         address = worker.work - self._layout.work
         where = f"subprocess_info 0x{address:x}"
         path: str | None = None
+        setting: str | None = None
         argv: list[str] = []
         with self._errors.guard(where, "path and argv"):
             decoder = self._layout.info
             path_pointer, argv_pointer = decoder.decode(
                 self._reader.read(address + decoder.base, decoder.span)
             )
+            setting = self._settings.get(path_pointer)
             path = self._text(path_pointer)
             for index in range(_MAX_ARGUMENTS):
                 argument = self._reader.read_u64(argv_pointer + _POINTER * index)
@@ -107,6 +123,7 @@ class HelperReader:
             address=address,
             path=path,
             argv=argv,
+            setting=setting,
             waiting_worker=worker.task,
             process=None if process is None else process.address,
             before_exec=_before_exec(process),

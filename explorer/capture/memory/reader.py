@@ -211,7 +211,7 @@ class ErrorLog:
         self.dropped = 0
         self.not_in_slice = 0
         """Values that a slice has not, since nobody read them when it was made."""
-        self._is_slice = is_slice
+        self.is_slice = is_slice
 
     @property
     def count(self) -> int:
@@ -244,7 +244,7 @@ class ErrorLog:
         try:
             yield
         except ReadError as error:
-            if self._is_slice:
+            if self.is_slice:
                 self.not_in_slice += 1
             else:
                 self.add(where, what, str(error))

@@ -98,6 +98,8 @@ SCENARIOS = {
         Scenario("threads", memory_mb=4096),
         # Guests without states of their own: tests make them with Guest.sh
         Scenario("shell", modules=("fuse", "autofs4"), packages=("busybox-static",)),
+        # A driver that a test loads by itself: insmod of /modules/loop.ko
+        Scenario("devices", spare_modules=("loop",), packages=("busybox-static",)),
         Scenario(
             "ksmbd", modules=_KSMBD_MODULES, packages=_KSMBD_PACKAGES, files=_KSMBD_FILES, memory_mb=512
         ),

@@ -6,7 +6,8 @@
  *	lab-prout DEV		SCSI PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY, with APTPL
  *	lab-connect ADDR PORT	a TCP connection over IPv4 that says nothing; a child keeps it
  *	lab-socket FAMILY	socket(2) of a family that may be a module: the kernel runs modprobe
- *	lab-crash		dumps core
+ *	lab-crash [UID]		dumps core, as a process that changed its user
+ *	lab-hold-dir DIR	reads DIR into a page that nobody gives it, with DIR locked; does not return
  *	lab-detach DIR		umount2(DIR, MNT_DETACH) and nothing else
  *	lab-held		every descriptor, program and mapping of all processes, and the mount each is on (holders.c)
  *	lab-storm NUMBER	so many processes that fork, unshare, chroot, exec and exit without an end; ended by
@@ -14,6 +15,7 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <linux/userfaultfd.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -23,9 +25,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lab.h"
@@ -112,8 +116,9 @@ static int crash(char **argv)
 {
 	const struct rlimit any = { RLIM_INFINITY, RLIM_INFINITY };
 
-	(void)argv;
 	setrlimit(RLIMIT_CORE, &any);
+	if (argv[1] && setresuid(atoi(argv[1]), atoi(argv[1]), atoi(argv[1])))
+		return fail("setresuid");
 	return raise(SIGSEGV);
 }
 
@@ -121,6 +126,28 @@ static int crash(char **argv)
 static int detach(char **argv)
 {
 	return umount2(argv[1], MNT_DETACH) ? fail(argv[1]) : 0;
+}
+
+/*
+ * getdents() holds the directory's lock while it writes to the reader's memory: a page under userfaultfd, that nobody
+ * gives it. A fork would not inherit that: the child asks for it by itself.
+ */
+static int hold_dir(char **argv)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int uffd = syscall(SYS_userfaultfd, 0), dir = open(argv[1], O_RDONLY | O_DIRECTORY);
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	set_comm("lab-hold-dir");
+	if (uffd < 0 || dir < 0 || page == MAP_FAILED)
+		return fail(argv[1]);
+	range.range.start = (unsigned long)page;
+	range.range.len = 4096;
+	if (ioctl(uffd, UFFDIO_API, &api) || ioctl(uffd, UFFDIO_REGISTER, &range))
+		return fail("userfaultfd");
+	syscall(SYS_getdents64, dir, page, 4096);
+	return 0;
 }
 
 int run_applet(char **argv)
@@ -138,6 +165,7 @@ int run_applet(char **argv)
 		{ "lab-crash", crash, false },
 		{ "lab-held", list_held, false },
 		{ "lab-detach", detach, true },
+		{ "lab-hold-dir", hold_dir, true },
 		{ "lab-storm", storm, true },
 		{ "lab-calm", calm, false },
 		{ "lab-nothing", nothing, false },

@@ -123,6 +123,7 @@ const struct scenario scenarios[] = {
 	{ "unpack", make_healthy },
 	/* the rest of these is made by the harness, in shell */
 	{ "shell", make_healthy },
+	{ "devices", make_healthy },
 	{ "ksmbd", make_healthy },
 	{ "lio", make_healthy },
 	{ "btrfs", make_healthy },

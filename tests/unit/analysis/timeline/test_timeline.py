@@ -252,6 +252,27 @@ def test_a_helper_is_an_event_when_it_appears_only(quiet: Snapshot) -> None:
     assert (event.kind, event.text) == (EventKind.HELPER, "the kernel runs /sbin/modprobe -q x")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (None, "/sbin/modprobe (modprobe_path by now) -q x"),
+        (["/old/modprobe", "-q", "x"], "/old/modprobe -q x"),
+    ],
+)
+def test_a_helper_whose_setting_was_changed_is_told_by_what_it_runs_or_said_to_be_as_set_by_now(
+    quiet: Snapshot, arguments: list[str] | None, words: str
+) -> None:
+    def run(now: Snapshot) -> None:
+        helper = UserModeHelper(
+            address=1, path="/sbin/modprobe", argv=["/sbin/modprobe", "-q", "x"], waiting_worker=None, process=None,
+            before_exec=False, setting="modprobe_path", arguments=arguments,
+        )  # fmt: skip
+        now.usermodehelpers.append(helper)
+
+    (event,) = events_of(quiet, run, lambda now: None)
+    assert event.text == f"the kernel runs {words}"
+
+
 def test_a_new_boot_begins_anew(quiet: Snapshot) -> None:
     a_kworker(quiet).borrowing = True
     frames = [Frame(0, 0.0, 0, quiet), Frame(1, 1.0, 1, None, "not yet"), Frame(2, 2.0, 1, copy_of(quiet))]
