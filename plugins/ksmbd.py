@@ -37,6 +37,7 @@ from explorer.plugin import (
     Severity,
     Snapshot,
     Speaks,
+    absent,
     borrowers,
     everywhere,
     for_each_busy_worker,
@@ -219,6 +220,24 @@ def _served(share: Share) -> Iterator[Finding]:
     yield from dead
     if dead:
         return
+    if share.now is not None and share.now.found == "no":
+        absence, do = absent(
+            share.now,
+            "Make the directory again, or correct the share's path; then have the clients disconnect from it once.",
+        )
+        yield PLUGIN.finding(
+            "GONE-PATH",
+            Severity.MEDIUM,
+            f"share {share.name} serves {served.fstype}:{served.path}, but {share.path} {absence}",
+            [
+                reference,
+                Reference(kind="mount", address=served.mount, label=f"{served.fstype}:{served.path}"),
+            ],
+            means="Since its first client connected the directory was removed or renamed, what it was on was moved, or "
+            "init's root was. Connected clients keep what was there; whoever connects to it anew is refused.",
+            do=do,
+        )
+        return
     now = share.now.target if share.now is not None and share.now.found == "yes" else None
     if now is not None and (now.mount, now.dentry) != (served.mount, served.dentry):
         yield PLUGIN.finding(
@@ -232,8 +251,9 @@ def _served(share: Share) -> Iterator[Finding]:
                 Reference(kind="mount", address=now.mount, label=f"{now.fstype}:{now.path}"),
             ],
             means="The share was opened when its first client connected; since then something was mounted over its "
-            "path, or init's root moved. Connected clients keep what was there before.",
-            do="Mount before ksmbd serves, or have the clients disconnect from the share once.",
+            "path, a directory of that path was renamed and another one took its name, or init's root moved. Connected "
+            "clients keep what was there before.",
+            do="Have the clients disconnect from the share once; mount and rename before ksmbd serves.",
         )
 
 

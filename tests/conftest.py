@@ -26,6 +26,9 @@ FIXTURES = {
     "legacy-6.1": DATA / "linux-6.1.elf.zst",
 }
 
+#: A slice of the holders scenario on 7.3: dead mounts, each held in one way, and namespaces without tasks.
+HELD = DATA / "linux-7.3-holders.elf.zst"
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

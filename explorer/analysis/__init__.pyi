@@ -8,6 +8,12 @@ from .audit import select_findings as select_findings
 from .completeness import lost_tasks as lost_tasks
 from .completeness import task_count as task_count
 from .containment import is_inside as is_inside
+from .holders import UNEXPLAINED as UNEXPLAINED
+from .holders import MountNotFoundError as MountNotFoundError
+from .holders import find_mount as find_mount
+from .holders import holder_tasks as holder_tasks
+from .holders import holder_words as holder_words
+from .holders import unexplained_words as unexplained_words
 from .isolation import find_abandonment as find_abandonment
 from .isolation import find_pid1 as find_pid1
 from .ko import CAVEAT as CAVEAT

@@ -34,8 +34,8 @@ class RecordBuilder:
         self._mounts = mounts
         self._raw = raw
         self.ownership = Ownership(raw, memory.layout.has_real_fs)
-        self._paths = PathResolver(memory, mounts)
-        self._mount_records = MountRecords(mounts, self._paths, memory.errors)
+        self.paths = PathResolver(memory, mounts)
+        self._mount_records = MountRecords(memory, mounts, self.paths)
         # A hundred thousand fs_structs have a few paths and umasks.
         self._path_refs: dict[tuple[int | None, int | None], PathRef] = {}
         self._umasks: dict[int, str] = {}
@@ -171,7 +171,7 @@ class RecordBuilder:
             values["placement"] = classify_path(record, dentry, mount.root, self._context)
         if values["fstype"] is not None:
             with self._errors.guard(where, "path"):
-                values["path"] = kernel_text(self._paths.path_text(address, dentry))
+                values["path"] = kernel_text(self.paths.path_text(address, dentry))
         path = PathRef.build(values)
         if path.path is not None:  # what failed is tried again, and is an error entry for each holder
             self._path_refs[vfsmount, dentry] = path

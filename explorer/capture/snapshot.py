@@ -6,7 +6,7 @@ Reads the kernel once, in bulk, in this order: tasks, fs_structs, namespaces, pa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -15,6 +15,7 @@ from typing import Literal
 import drgn
 
 from explorer import __version__
+from explorer.capture.holders import HolderReader, count_tasks
 from explorer.capture.kernel import KernelActivity, read_log, read_modules
 from explorer.capture.memory import (
     ErrorLog,
@@ -29,7 +30,7 @@ from explorer.capture.memory import (
     is_kernel_pointer,
     probe_layout,
 )
-from explorer.capture.paths import DcacheLookup, MountTable
+from explorer.capture.paths import DcacheLookup, MountTable, load_unreached
 from explorer.capture.tasks import (
     FoundTasks,
     FsReader,
@@ -84,6 +85,8 @@ class CaptureRequest:
     too, and nothing that lies behind a string."""
     is_slice: bool = False
     guard: CrashGuard = field(default_factory=CrashGuard)
+    holders_of: Callable[[Snapshot], Collection[int]] = lambda snapshot: ()
+    """Chooses, by address, mounts of which the holders are read besides those that are detached."""
 
     @classmethod
     def from_kernel(
@@ -281,6 +284,7 @@ class _Capture:
                 mount = self.mounts.read_mount(self.mounts.from_vfsmount(vfsmount))
                 if mount.mnt_ns is not None and is_kernel_pointer(mount.mnt_ns):
                     self.mounts.load_namespace(mount.mnt_ns)
+        load_unreached(self.memory, self.mounts, self.request.is_slice)
 
     def _task_activity(self) -> TaskActivity:
         return TaskActivity(
@@ -311,6 +315,7 @@ class _Capture:
                 notes=request.notes,
                 missing_memory=request.cut_off or request.missing_memory,
                 lost_tasks=tasks.lost,
+                lost_mounts=self.mounts.lost,
                 pids_checked=tasks.checked,
             ),
             kernel=self._kernel(builder, known, init_ns),
@@ -326,6 +331,13 @@ class _Capture:
             self._run_plugins(snapshot, builder, known)
             # Paths that were met since may have led to more of them.
             snapshot.mounts, snapshot.mount_namespaces = builder.build_mounts(), builder.build_namespaces()
+        count_tasks(snapshot, tasks, self.namespace_of)
+        if crash is None and not (request.is_slice and self.mounts.lost):
+            request.guard.doing("it read who holds mounts")
+            self.progress("holders", 0, None)
+            cpus = [*self.task_reader.runqueues]
+            HolderReader(memory, self.mounts, builder.paths, cpus, snapshot, tasks).read(request.holders_of)
+            self.stats.mark("holders")
         snapshot.errors = self.errors.finish()
         snapshot.capture.not_in_slice = self.errors.not_in_slice
         if crash is not None:

@@ -25,6 +25,7 @@ _COMMANDS = {
     "doctor": "doctor",
     "explain": "audit",
     "frame": "timeline",
+    "holders": "holders",
     "keys": "keys",
     "ko": "ko",
     "open": "open",
@@ -43,6 +44,7 @@ _HELP = {
     "doctor": "Say what this machine offers, and what to do about each lack.",
     "explain": "Say what a rule of the audit means, and what to do.",
     "frame": "Export one frame of a recording as a snapshot.",
+    "holders": "Say who holds a mount, and how many of its references are unexplained.",
     "keys": "List every key of the terminal app, by the id that a keymap uses.",
     "ko": "Say whether kernel modules look up paths, and borrow init's fs for it.",
     "open": "Browse a target in the terminal app; the same as naming no command.",
@@ -114,7 +116,7 @@ def _check_first(word: str) -> None:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="TARGET is live, a vmcore or the crash folder it is in, qemu:SOCKET, physmem:FILE, sample, "
     "a saved snapshot, or a recording (FILE@3.4s: one of its frames). "
-    "Exit codes: 0 done, 1 something was found (audit, diff, ko), 2 wrong usage or output not writable, "
+    "Exit codes: 0 done, 1 something was found (audit, diff, holders, ko), 2 wrong usage or output not writable, "
     "3 target cannot be opened (or the reader crashed at once), 4 captured with errors (the output is written).",
 )
 @click.version_option(__version__, prog_name=PROGRAM)

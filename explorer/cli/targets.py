@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +172,7 @@ def read_named_snapshot(
     output: Path | None = None,
     keeps_rights: bool = False,
     plugins: PluginSet | None = None,
+    holders_of: Callable[[Snapshot], Collection[int]] | None = None,
 ) -> tuple[Snapshot, str]:
     """The snapshot of a target, captured from a kernel or loaded from a file; and what to call it, not escaped.
 
@@ -181,6 +183,7 @@ def read_named_snapshot(
     :param output: what will be written
     :param keeps_rights: another target will be opened
     :param plugins: what collects; those of the arguments, if the command has no use for them itself
+    :param holders_of: chooses mounts of which the holders are to be read, by address
 
     :raises TargetError: if the target cannot be opened
     :raises SnapshotError: if it is a snapshot file that cannot be read
@@ -202,9 +205,8 @@ def read_named_snapshot(
             if not keeps_rights:
                 give_up_rights(spec, output)
             guard.doing("it loaded the plugins")
-            snapshot = capture_kernel(
-                kernel, (plugins or arguments.plugin_set()).loaded, progress, stats, guard
-            )
+            loaded = (plugins or arguments.plugin_set()).loaded
+            snapshot = capture_kernel(kernel, loaded, progress, stats, guard, holders_of)
     finally:
         guard.release()
         progress.clear(guard.crashed)
@@ -312,6 +314,7 @@ def capture_kernel(
     progress: ProgressLine,
     stats: CaptureStats,
     guard: CrashGuard,
+    holders_of: Callable[[Snapshot], Collection[int]] | None = None,
 ) -> Snapshot:
     """Capture an open kernel. :raises TargetError: if its types lack what a capture needs"""
     from explorer.capture import CaptureRequest, capture_snapshot
@@ -319,6 +322,8 @@ def capture_kernel(
 
     with capture_errors(kernel):
         request = CaptureRequest.from_kernel(kernel, plugins.plugins, guard)
+        if holders_of is not None:
+            request = dataclasses.replace(request, holders_of=holders_of)
         snapshot = capture_snapshot(request, progress, stats)
     for broken in plugins.errors:
         snapshot.errors.append(CaptureError(where=f"plugin {broken.name}", what="load", why=broken.why))

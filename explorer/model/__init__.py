@@ -28,7 +28,19 @@ from .finding import Finding, Reference, Severity
 from .frame import Frame
 from .fs import FsStruct, PathRef, Placement
 from .ko import ModuleFile, ModuleReport, ModuleVerdict
-from .mount import Attachment, Mount, MountNamespace
+from .mount import (
+    MNT_OPTIONS,
+    MNT_READONLY,
+    Attachment,
+    Holder,
+    HolderKind,
+    HolderUse,
+    Mount,
+    MountHolders,
+    MountNamespace,
+    MountOption,
+    UseHow,
+)
 from .placement import NULL_FS_MAGIC, PlacementContext, classify_owner, classify_path, is_isolating
 from .refs import (
     KERNEL,
@@ -60,6 +72,8 @@ from .text import display_width, escape_text, kernel_bytes, kernel_text
 __all__ = (
     "KERNEL",
     "KERNEL_WORD",
+    "MNT_OPTIONS",
+    "MNT_READONLY",
     "NULL_FS_MAGIC",
     "PF_NAMES",
     "SCHEMA_VERSION",
@@ -76,6 +90,9 @@ __all__ = (
     "FsStruct",
     "Generation",
     "HexInt",
+    "Holder",
+    "HolderKind",
+    "HolderUse",
     "Kernel",
     "KernelInt",
     "KernelSetting",
@@ -86,7 +103,9 @@ __all__ = (
     "ModuleReport",
     "ModuleVerdict",
     "Mount",
+    "MountHolders",
     "MountNamespace",
+    "MountOption",
     "ObjectChange",
     "ObjectState",
     "OnlyIn",
@@ -107,6 +126,7 @@ __all__ = (
     "TaskFlag",
     "TaskKind",
     "TaskLabel",
+    "UseHow",
     "UserModeHelper",
     "Walk",
     "Work",

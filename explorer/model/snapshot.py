@@ -64,6 +64,9 @@ class Capture(Record):
     """Why a part of the memory is not there, where the dump says so: it was filtered, or cut off."""
     lost_tasks: str | None = None
     """Why there may be more tasks than were found; ``None`` if there cannot be."""
+    lost_mounts: str | None = None
+    """Why there may be mounts and namespaces that no task is in and that were not found; ``None`` if there cannot be,
+    and in snapshots that are older than this field. Of a slice that has the reason, nobody's descriptors are there."""
     not_in_slice: int = 0
     """Of a slice: values that are ``None`` without an error, since nobody read them when it was made."""
     pids_checked: bool | None = None

@@ -2,7 +2,7 @@
 
 from .kinds import count_kinds, counted_kind, kind_plural
 from .labels import fs_label, name_label, path_label, pwd_label, runs_label, short_address
-from .words import MOST_NAMES, count, join_names, name_tasks, place, place_mount, seconds
+from .words import MOST_NAMES, count, join_first, join_names, name_tasks, place, place_mount, seconds
 
 __all__ = (
     "MOST_NAMES",
@@ -10,6 +10,7 @@ __all__ = (
     "count_kinds",
     "counted_kind",
     "fs_label",
+    "join_first",
     "join_names",
     "kind_plural",
     "name_label",

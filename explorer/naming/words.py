@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from explorer.model import KernelText, PathRef, Snapshot, Task, known, task_name
 
-__all__ = ("MOST_NAMES", "count", "join_names", "name_tasks", "place", "place_mount", "seconds")
+__all__ = ("MOST_NAMES", "count", "join_first", "join_names", "name_tasks", "place", "place_mount", "seconds")
 
 #: Names in a title before "and N more".
 MOST_NAMES = 3
@@ -14,9 +14,13 @@ MOST_NAMES = 3
 
 def name_tasks(tasks: Sequence[Task]) -> KernelText:
     """``a (1), b (2) and c (3)``; of more than that, the first three ``and N more``."""
-    names = [task_name(task) for task in tasks[:MOST_NAMES]]
-    more = len(tasks) - len(names)
-    return join_names([*names, f"{more} more"] if more > 0 else names)
+    return join_first([task_name(task) for task in tasks])
+
+
+def join_first(names: Sequence[str]) -> str:
+    """As :func:`join_names`; of more than three the first ``and N more``."""
+    more = len(names) - MOST_NAMES
+    return join_names([*names[:MOST_NAMES], f"{more} more"] if more > 0 else names)
 
 
 def join_names(names: Sequence[str]) -> str:

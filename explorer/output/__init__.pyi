@@ -13,6 +13,9 @@ from .findings import write_findings as write_findings
 from .formats import SNAPSHOT_FORMATS as SNAPSHOT_FORMATS
 from .formats import SnapshotFormat as SnapshotFormat
 from .formats import format_of_name as format_of_name
+from .holders import holders_json as holders_json
+from .holders import holders_table as holders_table
+from .holders import render_books as render_books
 from .ko import modules_json as modules_json
 from .ko import render_module as render_module
 from .markdown import print_markdown as print_markdown

@@ -8,10 +8,10 @@ from typing import Literal
 
 from explorer.analysis.accounting import reconcile
 from explorer.model import Mount, MountNamespace, PathRef, Placement, Snapshot, Task, TaskKind, kernel_bytes
-from tests.kernels.lab import Identity, Oracle, OracleTask
+from tests.kernels.lab import Identity, MountInfo, Oracle, OracleTask
 from tests.kernels.lab.oracle import OracleErrno
 
-__all__ = ("common_tasks", "disagreements", "misplaced", "task_differences")
+__all__ = ("common_tasks", "disagreements", "misplaced", "propagation", "task_differences")
 
 _PATH_MAX = 4096
 _ROOTS = (Placement.INIT_ROOT, Placement.NS_ROOT, Placement.NULLFS_NS_ROOT)
@@ -208,6 +208,7 @@ def _mounts(snapshot: Snapshot, said: Oracle) -> Iterator[str]:
             yield from _differ(f"{where} parent", parent.id, line.parent_id)
             yield from _differ(f"{where} fstype", kernel_bytes(mount.fstype or "?"), line.fstype)
             yield from _differ(f"{where} source", kernel_bytes(mount.source or "none"), line.source)
+            yield from _fields(where, mount, line)
             if from_top and not line.mountpoint.endswith(b"//deleted"):
                 yield from _differ(
                     f"{where} mountpoint", kernel_bytes(mount.mountpoint or "?"), line.mountpoint
@@ -223,6 +224,22 @@ def _views_from_top(snapshot: Snapshot, pid: int) -> bool:
             fs = snapshot.fs_by_address.get(task.owned_fs or 0)
             return fs is not None and fs.root is not None and fs.root.placement in _ROOTS
     return False
+
+
+def _fields(where: str, mount: Mount, line: MountInfo) -> Iterator[str]:
+    """What a line of mountinfo says of the mount itself."""
+    yield from _differ(f"{where} device", mount.dev, "{}:{}".format(*line.dev))
+    yield from _differ(f"{where} root", kernel_bytes(mount.root or "?"), line.root)
+    options = [option.decode() for option in line.options]
+    yield from _differ(f"{where} options", mount.options, options)
+    yield from _differ(f"{where} propagation", propagation(mount), [word.decode() for word in line.optional])
+
+
+def propagation(mount: Mount) -> list[str]:
+    """The optional fields of its line in mountinfo."""
+    named = (("shared", mount.shared), ("master", mount.master), ("propagate_from", mount.propagate_from))
+    words = [f"{name}:{group}" for name, group in named if group is not None]
+    return [*words, "unbindable"] if mount.unbindable else words
 
 
 def _unseen(snapshot: Snapshot, namespace: MountNamespace, hidden: set[int]) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""Make the embedded sample and the test fixtures anew: slices of the lively scenario on every kernel line.
+"""Make the embedded sample and the test fixtures anew: slices of the lively scenario on every kernel line, and one of
+the holders scenario.
 
 ``python -m tests.kernels.make_fixtures [RFC_V1_DUMP]``; the rfc-v1 layout is in no released kernel, so its dump
 has to be given.
@@ -14,7 +15,7 @@ from explorer.plugin import load_plugins
 from explorer.slicing.cut import record_slice
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import open_kernel
-from tests.conftest import FIXTURES
+from tests.conftest import FIXTURES, HELD
 from tests.kernels.lab import Guest
 
 _LINES = {"isolated": "7.3", "nullfs-rootfs": "7.2", "legacy-6.12": "6.12", "legacy-6.1": "6.1"}
@@ -39,10 +40,11 @@ def slice_to(target: str, path: Path) -> None:
 
 def main(arguments: list[str]) -> None:
     """Make all of them."""
-    for layout, line in _LINES.items():
-        with Guest.boot(line, "lively") as guest:
+    guests = [(line, "lively", FIXTURES[layout]) for layout, line in _LINES.items()]
+    for line, scenario, path in [*guests, ("7.3", "holders", HELD)]:
+        with Guest.boot(line, scenario) as guest:
             guest.stop()
-            slice_to(f"qemu:{guest.qmp_socket}", FIXTURES[layout])
+            slice_to(f"qemu:{guest.qmp_socket}", path)
     for dump in arguments:
         slice_to(dump, FIXTURES["rfc-v1"])
 

@@ -37,6 +37,8 @@ class Ksmbd:
     """What the client's kernel says that it is connected to."""
     dead: Seen
     stuck: Seen
+    renamed: Seen
+    replaced: Seen
 
 
 def start_ksmbd(guest: Guest) -> None:
@@ -66,7 +68,11 @@ def ksmbd() -> Iterator[Ksmbd]:
         dead = capture_guest(guest, *PLUGINS)
         run_steps(guest, "/init lab-fuse /f", f"{mount_share('hang')} >/dev/null 2>&1 &")
         stuck = capture_stuck(guest, "ksmbd_share_config_get", *PLUGINS)
-        yield Ksmbd(idle, connected, shares, dead, stuck)
+        run_steps(guest, "mv /share /share-old; ls /share || true")
+        renamed = capture_guest(guest, *PLUGINS)
+        run_steps(guest, "mkdir /share; ls /share")
+        replaced = capture_guest(guest, *PLUGINS)
+        yield Ksmbd(idle, connected, shares, dead, stuck, renamed, replaced)
 
 
 def test_an_idle_ksmbd_listens_and_has_no_share_and_nothing_is_found(ksmbd: Ksmbd) -> None:
@@ -109,6 +115,24 @@ def test_a_share_whose_path_was_mounted_over_serves_something_else(ksmbd: Ksmbd)
     found = [finding for finding in ksmbd.dead.findings("ksmbd") if finding.rule == "NX-KSMBD-OTHER-PATH"]
     assert [finding.title for finding in found] == [
         "share covered serves rootfs:/covered, but /covered is now tmpfs:/covered"
+    ]
+
+
+def findings_of_pub(seen: Seen) -> list[tuple[str, str]]:
+    found = seen.findings("ksmbd")
+    return [(finding.rule, finding.title) for finding in found if finding.title.startswith("share pub ")]
+
+
+def test_a_share_whose_directory_was_renamed_away_is_found(ksmbd: Ksmbd) -> None:
+    assert findings_of_pub(ksmbd.stuck) == []
+    assert findings_of_pub(ksmbd.renamed) == [
+        ("NX-KSMBD-GONE-PATH", "share pub serves rootfs:/share-old, but /share does not exist for init")
+    ]
+
+
+def test_a_share_whose_directory_was_renamed_and_replaced_serves_the_old_one(ksmbd: Ksmbd) -> None:
+    assert findings_of_pub(ksmbd.replaced) == [
+        ("NX-KSMBD-OTHER-PATH", "share pub serves rootfs:/share-old, but /share is now rootfs:/share")
     ]
 
 

@@ -46,6 +46,8 @@ class Layers:
     rules: set[str]
     """Trees, as auditctl lists them."""
     broken: Seen
+    covered: Seen
+    again: Seen
 
 
 def make_overlays(guest: Guest) -> dict[str, dict[str, str]]:
@@ -100,7 +102,12 @@ def layers() -> Iterator[Layers]:
         assert run_steps(guest, "umount -l /l2 /up /eimg; cat /o/two /e/file").split() == ["two", "hello"]
         run_steps(guest, "mv /w/sub /w/moved; ls /w/sub || true")
         broken = capture_guest(guest, *PLUGINS)
-        yield Layers(idle, healthy, options, sources, rules, broken)
+        run_steps(guest, "mount -t tmpfs over /w/kept; ls /w/kept")
+        covered = capture_guest(guest, "audit")
+        rule = "always,exit -F dir=/w/kept -F perm=w -k ept"
+        run_steps(guest, f"auditctl -d {rule}; auditctl -a {rule}; auditctl -l")
+        again = capture_guest(guest, "audit")
+        yield Layers(idle, healthy, options, sources, rules, broken, covered, again)
 
 
 def test_loaded_filesystems_that_nobody_mounted_have_no_facts_and_nothing_is_found(layers: Layers) -> None:
@@ -188,6 +195,19 @@ def test_a_tree_whose_directory_was_moved_away_is_found_and_no_other(layers: Lay
     (finding,) = layers.broken.findings("audit")
     assert (finding.rule, finding.severity) == ("NX-AUDIT-TREE", Severity.LOW)
     assert "/w/sub," in finding.title
+
+
+def test_a_tree_whose_directory_was_mounted_over_is_found(layers: Layers) -> None:
+    watched = {tree.path: (tree.watched, tree.found) for tree in layers.healthy.facts("audit").trees}
+    assert {path: mine == now for path, (mine, now) in watched.items()} == {"/w/sub": True, "/w/kept": True}
+    titles = [finding.title for finding in layers.covered.findings("audit")]
+    assert "an audit rule watches the tree /w/kept, and something else is at that path now" in titles
+
+
+def test_a_rule_that_was_deleted_and_added_again_behind_the_mount_is_no_finding(layers: Layers) -> None:
+    [tree] = [tree for tree in layers.again.facts("audit").trees if tree.path == "/w/kept" and not tree.goner]
+    assert tree.watched is not None and tree.watched == tree.found
+    assert not any("/w/kept" in finding.title for finding in layers.again.findings("audit"))
 
 
 def with_walk(snapshot: Snapshot, comm: str) -> Snapshot:

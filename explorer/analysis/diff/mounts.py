@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from explorer.model import (
+    MNT_OPTIONS,
     Change,
     Fact,
     Mount,
@@ -20,18 +21,6 @@ from .matching import Pairs
 from .side_by_side import SideBySide, changed_values, describe_mount
 
 __all__ = ("diff_mounts", "diff_namespaces")
-
-#: ``MNT_USER_SETTABLE_MASK``: what mount options are; the other bits are the kernel's own state.
-_OPTIONS = {
-    0x1: "nosuid",
-    0x2: "nodev",
-    0x4: "noexec",
-    0x8: "noatime",
-    0x10: "nodiratime",
-    0x20: "relatime",
-    0x40: "ro",
-    0x80: "nosymfollow",
-}
 
 _T = TypeVar("_T", Mount, MountNamespace)
 
@@ -98,4 +87,4 @@ def _attachment(mount: Mount) -> str | None:
 def _options(mount: Mount) -> str | None:
     if mount.flags is None:
         return None
-    return ",".join(name for bit, name in _OPTIONS.items() if mount.flags & bit) or "rw"
+    return ",".join(name for bit, name in MNT_OPTIONS.items() if mount.flags & bit) or "rw"

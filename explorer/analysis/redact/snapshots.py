@@ -45,6 +45,7 @@ _NUMBER = re.compile(rb"u?[0-9]{1,4}[HR]?|0x(?:[0-9a-f]{1,4}|ff[0-9a-f]{14})")
 _NUMBERED = re.compile(rb"([A-Za-z]+)[0-9]{1,4}")
 _UNITS = (
     rb"(?P<specifier>%[A-Za-z%])"  # what core_pattern has for a pid, a signal ...
+    rb"|(?P<namespace>(?<![0-9A-Za-z])(?:mnt|net|pid|user|uts|ipc|time|cgroup):\[[0-9]{1,10}\])"  # a file of nsfs
     rb"|(?<![0-9A-Za-z.])(?P<ipv4>(?:[0-9]{1,3}\.){3}[0-9]{1,3})(?![0-9A-Za-z]|\.[0-9])"
     rb"|(?<![0-9A-Za-z:])(?P<ipv6>(?:[0-9A-Fa-f]{1,4}:){4,7}[0-9A-Fa-f]{1,4}"  # hardware addresses, too
     rb"|(?:[0-9A-Fa-f]{1,4}:){1,6}(?::[0-9A-Fa-f]{1,4}){1,6})(?![0-9A-Za-z:])"

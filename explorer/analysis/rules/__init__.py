@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from explorer.analysis.rule import Rule
 
-from . import borrowing, kthreads, namespaces, pid1, reading, references, roots, sharing, walks
+from . import borrowing, holders, kthreads, namespaces, pid1, reading, references, roots, sharing, walks
 from .borrowing import merge_borrowers
 
 __all__ = (
@@ -21,6 +21,7 @@ RULES: tuple[Rule, ...] = (
     *walks.RULES,
     *references.RULES,
     *roots.RULES,
+    *holders.RULES,
     *namespaces.RULES,
     *reading.RULES,
 )

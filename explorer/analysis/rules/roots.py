@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from explorer.analysis.containment import is_inside
+from explorer.analysis.holders import list_holders, unexplained_words
 from explorer.analysis.isolation import (
     find_abandonment,
     host_namespaces,
@@ -15,6 +16,8 @@ from explorer.analysis.rule import AuditContext, Case, Rule
 from explorer.model import (
     Attachment,
     FsStruct,
+    HolderKind,
+    Mount,
     PathRef,
     Placement,
     Severity,
@@ -24,7 +27,7 @@ from explorer.model import (
     mount_reference,
     task_reference,
 )
-from explorer.naming import name_tasks, place
+from explorer.naming import join_first, name_tasks, place
 
 __all__ = ("RULES",)
 
@@ -81,7 +84,26 @@ def _detached_case(snapshot: Snapshot, address: int, tasks: list[Task], what: st
             "Nothing, if the task means it.",
         )
     source = "" if mount is None or mount.source is None else f" ({mount.source})"
-    return Case(f"{where}{source}, which was unmounted lazily and lives on only for that", evidence)
+    return Case(f"{where}{source}, which was unmounted lazily{_who_else(mount, tasks, snapshot)}", evidence)
+
+
+def _who_else(mount: Mount | None, tasks: list[Task], snapshot: Snapshot) -> str:
+    """Whether these tasks' roots and working directories are all that holds it; nothing where that is not known."""
+    holders = None if mount is None else mount.holders
+    if holders is None or holders.count is None:
+        return ""
+    named = {task.address for task in tasks}
+    others = [
+        holder
+        for holder in holders.holders
+        if holder.kind not in (HolderKind.ROOT, HolderKind.PWD)
+        or not named.issuperset(use.task for use in holder.uses)
+    ]
+    left = unexplained_words(holders)
+    if not others and not left:
+        return " and lives on only for that"
+    phrases = list_holders(others, snapshot)
+    return f" and lives on for that, and for {join_first([left, *phrases] if left else phrases)}"
 
 
 def _find_detached_roots(context: AuditContext) -> Iterator[Case]:

@@ -120,6 +120,19 @@ class RawMount(NamedTuple):
     ]  # 6.8: an rb-tree of mounts in a namespace, a list before
     rb_left: Annotated[int | None, "?mnt_node.rb_left"]
     list_next: Annotated[int | None, "mnt_list.next"]
+    group_id: Annotated[int | None, "mnt_group_id"]
+    master: Annotated[int | None, "mnt_master"]
+    t_flags: Annotated[
+        int | None, "?mnt_t_flags"
+    ]  # 6.17: what a mount propagates, which mnt_flags said before
+    idmap: Annotated[int | None, "?mnt.mnt_idmap", "?mnt.mnt_userns"]  # 6.3; a user namespace before
+    pcp: Annotated[int | None, "?mnt_pcp"]  # with CONFIG_SMP only
+    umounting: Annotated[
+        int | None, "mnt_umount.pprev"
+    ]  # on the list of an umount at work; poison after that
+    sb_next: Annotated[
+        int | None, "mnt_next_for_sb", "mnt_instance.next"
+    ]  # a pointer since 6.18, a list before
 
     @property
     def name(self) -> str:
@@ -134,6 +147,7 @@ class RawSuperBlock(NamedTuple):
     s_magic: Annotated[int | None, "s_magic"]
     s_type: Annotated[int | None, "s_type"]
     s_subtype: Annotated[int | None, "s_subtype"]
+    s_dev: Annotated[int | None, "s_dev"]
 
 
 class RawKthread(NamedTuple):

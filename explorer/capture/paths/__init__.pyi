@@ -1,6 +1,9 @@
 from .dcache import DcacheLookup as DcacheLookup
 from .dcache import probe_dcache as probe_dcache
 from .mount_records import MountRecords as MountRecords
+from .mountinfo import NamespaceFiles as NamespaceFiles
+from .mounts import MNT_UMOUNT as MNT_UMOUNT
 from .mounts import MountTable as MountTable
 from .resolve import PathRefs as PathRefs
 from .resolve import PathResolver as PathResolver
+from .superblocks import load_unreached as load_unreached

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from explorer.capture.memory import ErrorLog, RawMount, is_kernel_pointer
+from explorer.capture.memory import Memory, RawMount, is_kernel_pointer
 from explorer.model import Mount, MountNamespace, kernel_text
 
+from .mountinfo import MountInfo
 from .mounts import MountTable
 from .resolve import PathResolver
 
@@ -14,10 +15,11 @@ __all__ = ("MountRecords",)
 class MountRecords:
     """Makes them of what :class:`~.mounts.MountTable` has read."""
 
-    def __init__(self, mounts: MountTable, paths: PathResolver, errors: ErrorLog) -> None:
+    def __init__(self, memory: Memory, mounts: MountTable, paths: PathResolver) -> None:
         self._mounts = mounts
         self._paths = paths
-        self._errors = errors
+        self._errors = memory.errors
+        self._info = MountInfo(memory, mounts, paths)
         self._records: dict[int, Mount] = {}
         self._knullfs_read = False
 
@@ -29,9 +31,12 @@ class MountRecords:
                 self._mounts.read_mount(knullfs)
         done: set[int] = set()
         while len(done) < len(self._mounts.mounts):  # a parent may turn up while a path is walked
-            for address in [address for address in self._mounts.mounts if address not in done]:
-                self.mount(self._mounts.mounts[address])
-                done.add(address)
+            found = [raw for address, raw in self._mounts.mounts.items() if address not in done]
+            for raw in found:
+                self.mount(raw)
+                done.add(raw.address)
+            for raw in found:
+                self._records[raw.address].propagate_from = self._info.propagate_from(raw)
         return [self._records[address] for address in sorted(self._records)]
 
     def mount(self, raw: RawMount) -> Mount:
@@ -58,6 +63,8 @@ class MountRecords:
             "overmount": self._mounts.overmount(raw),
             "attachment": self._mounts.attachment(raw),
         }
+        values |= self._info.fields(raw)
+        values["holders"] = None
         if raw.devname:
             with self._errors.guard(where, "source"):
                 values["source"] = kernel_text(self._mounts.string(raw.devname))
@@ -75,6 +82,7 @@ class MountRecords:
                 root=raw.root if is_kernel_pointer(raw.root or 0) else None,
                 visible_root=self._mounts.visible_root(raw),
                 nr_mounts=len(raw.mounts) if raw.complete else None,
+                anonymous=raw.anonymous,
             )
             for address, raw in sorted(self._mounts.namespaces.items())
         ]

@@ -39,6 +39,7 @@ class RawNamespace(NamedTuple):
 class SuperBlock(NamedTuple):
     magic: int | None
     fstype: bytes | None
+    dev: int | None
 
 
 class MountTable:
@@ -59,6 +60,8 @@ class MountTable:
         self._apart = True
         self.mounts: dict[int, RawMount] = {}
         self.namespaces: dict[int, RawNamespace] = {}
+        self.lost: str | None = None
+        """Why there may be more mounts and namespaces than any task leads to; ``None`` if those were found, too."""
 
     @property
     def complete(self) -> bool:
@@ -118,7 +121,7 @@ class MountTable:
 
     def _read_superblock(self, address: int) -> SuperBlock:
         where = f"superblock 0x{address:x}"
-        _, magic, fs_type, subtype = self._memory.read_structure(
+        _, magic, fs_type, subtype, dev = self._memory.read_structure(
             self._layout.super_block, RawSuperBlock, address, lambda _: where
         )
         name = None
@@ -127,7 +130,7 @@ class MountTable:
                 name = self.string(self._reader.read_u64(fs_type + self._layout.fstype_name))
                 if subtype:
                     name += b"." + self.string(subtype)
-        return SuperBlock(magic, name)
+        return SuperBlock(magic, name, dev)
 
     def string(self, address: int) -> bytes:
         """A C string, read once. :raises ReadError: if it cannot be read"""

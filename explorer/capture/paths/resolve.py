@@ -77,6 +77,29 @@ class PathResolver:
             raise ReadError(f"the root of {mount.name} is not there")
         return self._prepend_path(mount.address, mount.root) or b"/"
 
+    def filesystem_path(self, dentry: int) -> bytes:
+        """The path of a dentry from the root of its filesystem, as ``dentry_path()`` gives it.
+
+        :raises ReadError: if a dentry on the way cannot be read, or the way runs in a circle
+        """
+        first = self._dentry(dentry)
+        parts: list[bytes] = []
+        seen: set[int] = set()
+        length, here, address = 0, first, dentry
+        while here.parent != address:
+            if address in seen:
+                raise ReadError(f"the path from dentry 0x{dentry:x} upwards runs in a circle")
+            seen.add(address)
+            parts.append(here.name)
+            length += 1 + len(here.name)
+            self._credit -= _COST_OF_A_STEP + len(here.name)
+            if length > _MAX_PATH or self._credit < 0:
+                raise ReadError(f"the path from dentry 0x{dentry:x} upwards is longer than any real one")
+            address = here.parent
+            here = self._dentry(address)
+        text = b"".join(b"/" + part for part in reversed(parts)) or b"/"
+        return text + b"//deleted" if first.unhashed and parts else text
+
     def _d_path(self, mount: int, dentry: int) -> bytes:
         here = self._dentry(dentry)
         is_root = here.parent == dentry

@@ -53,8 +53,16 @@ def mount_rows(snapshot: Snapshot) -> list[MountRow]:
     seen: set[int] = set()
     init_ns = snapshot.kernel.init_mnt_ns
     for namespace in sorted(snapshot.mount_namespaces, key=lambda ns: (ns.address != init_ns, ns.inum or 0)):
-        init = "  (init's)" if namespace.address == init_ns else ""
-        rows.append(MountRow(f"mount namespace {known(namespace.inum)}{init}", namespace))
+        if namespace.anonymous:
+            continue  # its mounts are listed as what they are
+        about = (
+            "  (init's)"
+            if namespace.address == init_ns
+            else "  (no task in it)"
+            if _is_lone(namespace)
+            else ""
+        )
+        rows.append(MountRow(f"mount namespace {known(namespace.inum)}{about}", namespace))
         root = snapshot.mount_by_address.get(namespace.root or 0)
         if root is not None:
             _add_tree(rows, root, children, seen)
@@ -69,6 +77,10 @@ def mount_rows(snapshot: Snapshot) -> list[MountRow]:
         for mount in [*(m for m in left if m.parent not in inside), *left]:
             _add_tree(rows, mount, children, seen)
     return rows
+
+
+def _is_lone(namespace: MountNamespace) -> bool:
+    return namespace.nr_tasks == 0
 
 
 def _add_tree(rows: list[MountRow], root: Mount, children: dict[int, list[Mount]], seen: set[int]) -> None:

@@ -84,6 +84,7 @@ SCENARIOS = {
         Scenario("chrooted-init"),
         Scenario("distribution"),
         Scenario("lost"),
+        Scenario("holders"),
         # Goes on in the root of rootimage.py, which is its disk
         Scenario("switch-root", modules=("virtio_blk", "squashfs"), memory_mb=512),
         Scenario("pivot-root", modules=("virtio_blk", "squashfs"), memory_mb=512),

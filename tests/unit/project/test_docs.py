@@ -13,13 +13,14 @@ import click
 import pytest
 
 from explorer.cli.command import cli
-from tests.conftest import SAMPLE, Run
+from tests.conftest import HELD, SAMPLE, Run
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: What the files that the pages name stand for here.
 FILES = {
     "vmcore": ROOT / "screenshots" / "abandoned.json.zst",
+    "held.vmcore": HELD,
     "boot.nxrec": ROOT / "tests" / "data" / "boot-7.3.nxrec",
 }
 _CONSOLE = re.compile(r"^```\n(\$ .*?)^```", re.DOTALL | re.MULTILINE)

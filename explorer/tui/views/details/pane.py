@@ -27,9 +27,11 @@ from explorer.model import (
     task_reference,
 )
 from explorer.naming import count, runs_label
+from explorer.wire import PROGRAM
 
 from .expressions import drgn_expression, drgn_object
 from .facts import FOUND_WORDS, Detail, Fact, group_reference
+from .holders import add_books, add_holders, add_namespace_holders, propagation_words
 from .nested import nested_facts
 
 __all__ = ("describe", "describe_finding", "namespace_reference", "row_text")
@@ -220,6 +222,8 @@ def _mount(detail: Detail, mount: Mount, snapshot: Snapshot) -> None:
     detail.title = escape_text(f"mount {mount_name(mount)}")
     detail.add("mountpoint", mount.mountpoint)
     detail.add("attachment", None if mount.attachment is None else mount.attachment.value)
+    if mount.holders is not None:
+        add_books(detail, mount.holders)
     _mount_link(detail, "mnt_parent", mount.parent, snapshot)
     _mount_link(detail, "overmount", mount.overmount, snapshot)
     _namespace_link(detail, "mnt_ns", mount.mnt_ns, snapshot)
@@ -227,12 +231,20 @@ def _mount(detail: Detail, mount: Mount, snapshot: Snapshot) -> None:
     detail.add("source", mount.source)
     detail.add("mnt_id", known(mount.id) + ("" if mount.unique_id is None else f"  unique {mount.unique_id}"))
     detail.add("mnt_flags", None if mount.flags is None else hex_address(mount.flags))
+    detail.add("options", None if mount.options is None else ",".join(mount.options))
+    detail.add("propagation", propagation_words(mount))
+    detail.add("mnt_root", mount.root)
+    detail.add("s_dev", mount.dev)
     if mount.superblock is not None:
         detail.add("superblock", drgn_object("struct super_block", mount.superblock))
     detail.add("s_magic", None if mount.magic is None else hex_address(mount.magic))
     detail.add("address", hex_address(mount.address))
+    if mount.holders is not None:
+        add_holders(detail, mount.holders.holders, snapshot)
+        return
     for name, holders in (("root of", "root"), ("pwd of", "pwd")):
         detail.add_tasks(name, _on_mount(mount, holders, snapshot))
+    detail.add("held by", f"not read: {PROGRAM} holders TARGET {known(mount.id)} does", tone="muted")
 
 
 def _on_mount(mount: Mount, which: str, snapshot: Snapshot) -> list[Task]:
@@ -249,7 +261,11 @@ def _namespace(detail: Detail, namespace: MountNamespace, snapshot: Snapshot) ->
     _mount_link(detail, "root", namespace.root, snapshot)
     _mount_link(detail, "visible root", namespace.visible_root, snapshot)
     detail.add("mounts", known(namespace.nr_mounts))
+    if namespace.anonymous:
+        detail.add("anonymous", "yes: made by fsmount() or open_tree(), held by the files on its mounts")
     detail.add("address", hex_address(namespace.address))
+    if namespace.holders is not None:
+        add_namespace_holders(detail, namespace, snapshot)
     detail.add_tasks("task", [task for task in snapshot.tasks if task.mnt_ns == namespace.address])
 
 

@@ -7,6 +7,8 @@
  *	lab-connect ADDR PORT	a TCP connection over IPv4 that says nothing; a child keeps it
  *	lab-socket FAMILY	socket(2) of a family that may be a module: the kernel runs modprobe
  *	lab-crash		dumps core
+ *	lab-detach DIR		umount2(DIR, MNT_DETACH) and nothing else
+ *	lab-held		every descriptor, program and mapping of all processes, and the mount each is on (holders.c)
  *	lab-storm NUMBER	so many processes that fork, unshare, chroot, exec and exit without an end; ended by
  *				lab-calm
  */
@@ -115,6 +117,12 @@ static int crash(char **argv)
 	return raise(SIGSEGV);
 }
 
+/* umount(2) and nothing else: umount(8) would look at what hangs */
+static int detach(char **argv)
+{
+	return umount2(argv[1], MNT_DETACH) ? fail(argv[1]) : 0;
+}
+
 int run_applet(char **argv)
 {
 	static const struct {
@@ -128,6 +136,8 @@ int run_applet(char **argv)
 		{ "lab-connect", connect_to, true },
 		{ "lab-socket", open_socket, true },
 		{ "lab-crash", crash, false },
+		{ "lab-held", list_held, false },
+		{ "lab-detach", detach, true },
 		{ "lab-storm", storm, true },
 		{ "lab-calm", calm, false },
 		{ "lab-nothing", nothing, false },

@@ -26,6 +26,7 @@ void state(const char *name, pid_t pid);
 pid_t state_of(const char *comm, unsigned long clone_flags, state_fn make, const char *arg);
 char task_state(pid_t pid);
 bool wait_for_state(pid_t pid, char wanted);
+void end_child(pid_t pid);
 pid_t wait_for_comm(const char *comm);
 pid_t wait_for_stuck_helper(void);
 
@@ -64,6 +65,8 @@ void make_live_runner(void);
 void make_audit(void);
 void make_distribution_states(void);
 void make_lost_walkers(void);
+void make_holders(void);
+int list_held(char **argv);
 void make_switch_root(void);
 void make_pivot_root(void);
 void make_kexec(void);

@@ -91,6 +91,13 @@ static void make_lost(void)
 		printf("NX FAIL unshare %d\n", errno);
 }
 
+/* Dead mounts by who holds them, namespaces without tasks, every field of mountinfo; see holders.c. */
+static void make_held(void)
+{
+	make_healthy();
+	make_holders();
+}
+
 const struct scenario scenarios[] = {
 	{ "healthy", make_healthy },
 	{ "lively", make_lively },
@@ -101,6 +108,7 @@ const struct scenario scenarios[] = {
 	{ "chrooted-init", make_chrooted_init },
 	{ "distribution", make_distribution },
 	{ "lost", make_lost },
+	{ "holders", make_held },
 	/* does not return: the init of /dev/vda goes on */
 	{ "switch-root", make_switch_root },
 	{ "pivot-root", make_pivot_root },

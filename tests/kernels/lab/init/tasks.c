@@ -158,6 +158,13 @@ bool wait_for_state(pid_t pid, char wanted)
 	return false;
 }
 
+/* Ends a child of ours, and waits until it is gone. */
+void end_child(pid_t pid)
+{
+	if (pid > 0 && !kill(pid, SIGKILL))
+		waitpid(pid, NULL, 0);
+}
+
 typedef bool (*task_fn)(pid_t pid, const char *wanted);
 
 static bool has_comm(pid_t pid, const char *comm)

@@ -270,3 +270,17 @@ def test_values_that_could_not_be_read_outrank_the_differences_found(
     before.errors = [CaptureError(where="task 1", what="root", why="fault")]
     save(before, tmp_path / "a.json")
     assert run("diff", "a.json", "a.json").returncode == 4
+
+
+def test_who_stays_where_it_was_has_not_changed_when_only_pid_1_moved(
+    before: Snapshot, after: Snapshot
+) -> None:
+    paths = [path for fs in after.fs_structs for path in (fs.root, fs.pwd) if path is not None]
+    left = [path for path in paths if path.placement is Placement.INIT_ROOT]
+    assert len(left) > 4
+    for path in left:
+        path.placement = Placement.NS_ROOT
+    assert not diff_snapshots(before, after).differs
+    for path in left:
+        path.placement = Placement.DETACHED
+    assert diff_snapshots(before, after).differs, "that its mount was unmounted is a change of its own"
