@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-__all__ = ("OutputFile", "format_option")
+if TYPE_CHECKING:
+    from explorer.output import SnapshotFormat
+
+__all__ = ("OutputFile", "format_option", "redact_option", "snapshot_format", "snapshot_output_options")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -38,3 +41,31 @@ def format_option(*others: str, hint: str = "") -> Callable[[_F], _F]:
     """Gives a command ``format_``: "text", or one of the others. :param hint: goes into the help text"""
     kinds = click.Choice(["text", *others])
     return click.option("--format", "format_", type=kinds, default="text", help=f"Default: text.{hint}")
+
+
+redact_option = click.option(
+    "--redact", is_flag=True, help="Replace names of tasks, paths, devices and hosts, equal ones alike."
+)
+
+
+def snapshot_output_options(function: _F) -> _F:
+    """Gives a command that writes a snapshot ``output``, ``None`` for standard output, and ``format_``."""
+    from explorer.output import SNAPSHOT_FORMATS
+
+    kinds = click.Choice(list(SNAPSHOT_FORMATS))
+    form = click.option("--format", "format_", type=kinds, help="Default: by the name of FILE, else json.")
+    output = click.option(
+        "-o",
+        "--output",
+        type=OutputFile(or_stdout=True),
+        metavar="FILE",
+        help="Write here instead of to standard output; .zst, .gz, .xz, .bz2 and .lz4 compress. Mode 0600.",
+    )
+    return output(form(function))
+
+
+def snapshot_format(output: Path | None, name: str | None) -> SnapshotFormat:
+    """What :func:`snapshot_output_options` asked for: the format that is named, else the one of the file's name."""
+    from explorer.output import SNAPSHOT_FORMATS, format_of_name
+
+    return format_of_name(output) if name is None else SNAPSHOT_FORMATS[name]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from explorer.plugin import LoadedPlugins, PluginSet
     from explorer.targets import CrashGuard, OpenKernel, OpenOptions, TargetSpec
 
-__all__ = ("TargetArguments", "give_up_rights", "read_snapshot", "say_broken", "target_options")
+__all__ = ("TargetArguments", "give_up_rights", "read_named_snapshot", "say_broken", "target_options")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 #: What cannot be read is said by whoever reads it, in the words for a target.
@@ -164,17 +164,6 @@ def target_options(function: _F) -> _F:
     for option in reversed(_OPTIONS):
         wrapper = option(wrapper)
     return cast("_F", wrapper)
-
-
-def read_snapshot(
-    arguments: TargetArguments,
-    *,
-    output: Path | None = None,
-    keeps_rights: bool = False,
-    plugins: PluginSet | None = None,
-) -> Snapshot:
-    """The snapshot of a target; see :func:`read_named_snapshot`."""
-    return read_named_snapshot(arguments, output=output, keeps_rights=keeps_rights, plugins=plugins)[0]
 
 
 def read_named_snapshot(

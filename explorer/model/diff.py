@@ -77,6 +77,12 @@ class Change(Record):
     before: KernelText | None
     after: KernelText | None
 
+    @property
+    def text(self) -> KernelText:
+        """``root: / → none``: not escaped."""
+        before, after = ("none" if value is None else value for value in (self.before, self.after))
+        return f"{self.what}: {before} → {after}"
+
 
 class DiffSide(Record):
     """One of the two snapshots."""

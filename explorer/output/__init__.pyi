@@ -11,6 +11,7 @@ from .findings import render_rule as render_rule
 from .findings import render_rules as render_rules
 from .findings import write_findings as write_findings
 from .formats import SNAPSHOT_FORMATS as SNAPSHOT_FORMATS
+from .formats import SnapshotFormat as SnapshotFormat
 from .formats import format_of_name as format_of_name
 from .holders import holders_json as holders_json
 from .holders import holders_table as holders_table

@@ -80,7 +80,7 @@ def _text(value: str | None) -> str:
 
 
 def _change(change: Change) -> str:
-    return f"{escape_text(change.what)}: {_text(change.before)} → {_text(change.after)}"
+    return escape_text(change.text)
 
 
 def _label(label: TaskLabel) -> str:

@@ -11,7 +11,6 @@ from enum import StrEnum
 
 from explorer.model import (
     KERNEL,
-    Change,
     Fact,
     Finding,
     KernelText,
@@ -93,7 +92,7 @@ def find_changes(
         return found
     found.events += _verdict(both)
     found.events += [
-        HappenedEvent(EventKind.KERNEL, _arrow(change), KERNEL)
+        HappenedEvent(EventKind.KERNEL, change.text, KERNEL)
         for change in both.diff.kernel
         if change.what is not Fact.PID1_OWNS  # the task's own event says it
     ]
@@ -106,10 +105,6 @@ def find_changes(
 
 def _text(value: str | None) -> str:
     return "none" if value is None else value
-
-
-def _arrow(change: Change) -> str:
-    return f"{change.what}: {_text(change.before)} → {_text(change.after)}"
 
 
 def _verdict(both: Contrast) -> Iterator[HappenedEvent]:
@@ -155,7 +150,7 @@ def _task(changed: TaskChange) -> Iterator[HappenedEvent]:
             text = f"{reference.label} {'looks' if begins else 'looked'} paths up through userspace_init_fs"
         else:
             kind = _OF_TASK.get(change.what, EventKind.TASK)
-            text = f"{reference.label}: {_arrow(change)}"
+            text = f"{reference.label}: {change.text}"
         yield HappenedEvent(kind, text, reference)
 
 
@@ -184,7 +179,7 @@ def _fs_structs(both: Contrast, found: Changes) -> None:
             users = [change for change in changed.changes if change.what in (Fact.USERS, Fact.HOLDERS)]
             if not users:
                 continue  # root and pwd are events of its tasks
-            text = f"{changed.name}: {', '.join(map(_arrow, users))}"
+            text = f"{changed.name}: {', '.join(change.text for change in users)}"
         reference = Reference(kind="fs_struct", address=address, label=changed.name)
         found.events.append(HappenedEvent(_OF_FS[changed.state], text, reference))
 
@@ -209,13 +204,15 @@ def _mounts(both: Contrast, found: Changes) -> None:
         mount = both.b.mount_by_address.get(changed.address or 0)
         # What is gone, or could not be found again, is called by all that the diff says of it.
         reference = Reference(kind="mount", address=changed.address, label=changed.name)
-        text = ", ".join([changed.name, *map(_arrow, changed.changes)])
+        text = ", ".join([changed.name, *(change.text for change in changed.changes)])
         where = reference if mount is None else mount_reference(mount)
         found.events.append(HappenedEvent(_OF_MOUNT[changed.state], text, where))
         _mark("mount", changed, found)
     for changed in both.diff.mount_namespaces:
         reference = Reference(kind="mount_namespace", address=changed.address, label=changed.name)
-        text = ", ".join([f"{changed.name}{_WORDS[changed.state]}", *map(_arrow, changed.changes)])
+        text = ", ".join(
+            [f"{changed.name}{_WORDS[changed.state]}", *(change.text for change in changed.changes)]
+        )
         found.events.append(HappenedEvent(EventKind.NAMESPACE, text, reference))
         _mark("mount_namespace", changed, found)
 

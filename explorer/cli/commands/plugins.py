@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from explorer.cli.formats import format_option
-from explorer.cli.targets import TargetArguments, read_snapshot, target_options
+from explorer.cli.targets import TargetArguments, read_named_snapshot, target_options
 
 __all__ = ("plugins_command",)
 
@@ -19,7 +19,7 @@ def plugins_command(arguments: TargetArguments, format_: str) -> None:
     from explorer.output import Table, TableColumn, print_markdown
 
     plugins = arguments.plugin_set()
-    snapshot = read_snapshot(arguments, plugins=plugins) if arguments.is_named() else None
+    snapshot = read_named_snapshot(arguments, plugins=plugins)[0] if arguments.is_named() else None
     columns = [TableColumn("PLUGIN"), TableColumn("NEEDS"), TableColumn("TITLE")]
     if snapshot is not None:
         columns.insert(2, TableColumn("HERE"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from explorer.cli.formats import OutputFile
+from explorer.cli.formats import OutputFile, redact_option
 from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import (
     TargetArguments,
@@ -33,9 +33,7 @@ __all__ = ("slice_command",)
     required=True,
     help="The small vmcore; .zst, .gz, .xz, .bz2 and .lz4 compress. Mode 0600.",
 )
-@click.option(
-    "--redact", is_flag=True, help="Replace names of tasks, paths, devices and hosts, equal ones alike."
-)
+@redact_option
 def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int:
     """Write a small ELF vmcore with only the pages of TARGET that a full capture touches.
 

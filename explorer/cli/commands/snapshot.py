@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from explorer.cli.formats import OutputFile
+from explorer.cli.formats import redact_option, snapshot_format, snapshot_output_options
 from explorer.cli.process import ExitCode
-from explorer.cli.targets import TargetArguments, read_snapshot, say_broken, target_options
-from explorer.output import SNAPSHOT_FORMATS, format_of_name
+from explorer.cli.targets import TargetArguments, read_named_snapshot, say_broken, target_options
 from explorer.wire import PROGRAM
 
 if TYPE_CHECKING:
@@ -29,22 +28,8 @@ _MOST_WORDS = 250
 
 @click.command("snapshot")
 @target_options
-@click.option(
-    "-o",
-    "--output",
-    type=OutputFile(or_stdout=True),
-    metavar="FILE",
-    help="Write here instead of to standard output; .zst, .gz, .xz, .bz2 and .lz4 compress. Mode 0600.",
-)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(list(SNAPSHOT_FORMATS)),
-    help="Default: by the name of FILE, else json.",
-)
-@click.option(
-    "--redact", is_flag=True, help="Replace names of tasks, paths, devices and hosts, equal ones alike."
-)
+@snapshot_output_options
+@redact_option
 def snapshot_command(
     arguments: TargetArguments, output: Path | None, format_: str | None, redact: bool
 ) -> int:
@@ -55,8 +40,8 @@ def snapshot_command(
     if output is not None:
         check_writable(output)
     plugins = arguments.plugin_set()
-    snapshot = read_snapshot(arguments, output=output, plugins=plugins)
-    form = format_of_name(output) if format_ is None else SNAPSHOT_FORMATS[format_]
+    snapshot, _ = read_named_snapshot(arguments, output=output, plugins=plugins)
+    form = snapshot_format(output, format_)
     if redact:
         from explorer.output import redact_and_encode
 

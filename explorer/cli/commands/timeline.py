@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from explorer.cli.formats import OutputFile
+from explorer.cli.formats import snapshot_format, snapshot_output_options
 from explorer.cli.process import ExitCode
-from explorer.output import SNAPSHOT_FORMATS, format_of_name
 from explorer.wire import PROGRAM
 
 from .snapshot import warn_of_errors
@@ -78,19 +77,7 @@ def _head(recording: Recording) -> TimelineHead:
 @click.command("frame")
 @click.argument("file", type=_FILE)
 @click.argument("moment", required=False)
-@click.option(
-    "-o",
-    "--output",
-    type=OutputFile(or_stdout=True),
-    metavar="FILE",
-    help="Write here instead of to standard output; .zst, .gz, .xz, .bz2 and .lz4 compress. Mode 0600.",
-)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(list(SNAPSHOT_FORMATS)),
-    help="Default: by the name of FILE, else json.",
-)
+@snapshot_output_options
 def frame_command(file: Path, moment: str | None, output: Path | None, format_: str | None) -> int:
     """Export the frame of the recording FILE at MOMENT as a snapshot: @3.4s, or @#12; without it, the last one.
 
@@ -106,7 +93,7 @@ def frame_command(file: Path, moment: str | None, output: Path | None, format_: 
     _give_up_rights(path, output)
     with Recording.open(path, str(file)) as recording:
         snapshot = recording.snapshot_at(moment)
-    form = format_of_name(output) if format_ is None else SNAPSHOT_FORMATS[format_]
+    form = snapshot_format(output, format_)
     with open_output(output) as out:
         form.write(snapshot, out)
     return warn_of_errors(snapshot)
