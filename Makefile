@@ -86,7 +86,7 @@ fuzz-coverage: $(STAMP)
 	    PYTHONPATH=.. bin/python -m tests.fuzz.coverage $$parser -max_total_time=$(SECONDS_EACH) \
 	    -rss_limit_mb=1024 -timeout=10 || exit 1; done
 
-# What make test does once, on one more kernel; then captures of a live guest in a storm of processes:
+# What make test does on the first and the last kernel, on those between; then captures of a live guest in a storm of processes:
 # CHURN="--captures 1000 --kernel 6.12".
 CHURN ?= --captures 1000
 churn: $(STAMP) host-tools

@@ -8,12 +8,24 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from tests.kernels.lab import LINES, Guest, GuestOptions, Kernel, get_kernel
 from tests.kernels.lab.errors import LabError, NoSuchKernelError
 
 _TOOLS = ("apt-get", "dpkg-deb", "gcc", "qemu-system-x86_64", "setpriv")
 
+
+def first(*lines: str) -> list[ParameterSet | str]:
+    """The lines of :data:`LINES` as parameters: ``make test`` has these, ``make churn`` the others too."""
+    assert set(lines) <= set(LINES)
+    return [line if line in lines else pytest.param(line, marks=pytest.mark.repetition) for line in LINES]
+
+
+#: The oldest kernel and the newest one.
+ENDS = first(LINES[0], LINES[-1])
+#: Those before 7.3, the first and the last of them first.
+OLDER = first(LINES[0], LINES[-2])[:-1]
 BootFunction = Callable[[str, str, GuestOptions | None], Guest]
 
 

@@ -30,7 +30,7 @@ from explorer.plugin import Plugin, load_plugins
 from explorer.slicing.cut import record_slice
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import open_kernel
-from tests.kernels.conftest import kernel_or_skip
+from tests.kernels.conftest import ENDS, kernel_or_skip
 from tests.kernels.lab import LINES, Guest
 from tests.kernels.lab.liveimage import boot_live
 
@@ -210,7 +210,7 @@ def task_root(made: Audited, state: str) -> Placement | None:
     return None if fs is None or fs.root is None else fs.root.placement
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("line", ENDS)
 def test_a_system_beside_the_kernels_root_is_told_where_the_kernel_looks_and_how_many_do_not(
     line: str, audited: Boot
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from explorer.analysis.audit import run_audit
 from explorer.model import Finding, Severity, TaskKind
-from tests.kernels.conftest import kernel_or_skip
+from tests.kernels.conftest import ENDS, kernel_or_skip
 from tests.kernels.lab import Guest
 from tests.kernels.subsystems import Seen, capture_guest, run_steps, wait_until
 
@@ -33,7 +33,7 @@ def start(guest: Guest, line: str) -> int:
     return int(run_steps(guest, f"{line} >/dev/null 2>&1 & echo $!"))
 
 
-@pytest.fixture(scope="module", params=["7.3", "6.12", "6.1"])
+@pytest.fixture(scope="module", params=ENDS)
 def hung(request: pytest.FixtureRequest) -> Iterator[Hung]:
     with Guest.boot(kernel_or_skip(request.param), "shell") as guest:
         run_steps(

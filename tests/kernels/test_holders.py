@@ -32,7 +32,7 @@ from explorer.slicing.redact import redact_slice
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import open_kernel
 from tests.kernels.compare import disagreements, propagation
-from tests.kernels.conftest import kernel_or_skip
+from tests.kernels.conftest import ENDS, kernel_or_skip
 from tests.kernels.lab import LINES, Guest, Oracle
 from tests.kernels.subsystems import run_steps, wait_until
 
@@ -112,7 +112,7 @@ def ask(guest: Guest) -> list[Said]:
     ]
 
 
-@pytest.fixture(scope="module", params=LINES)
+@pytest.fixture(scope="module", params=ENDS)
 def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     dump = tmp_path_factory.mktemp(f"holders-{request.param}-") / "elf"
     with Guest.boot(kernel_or_skip(request.param), "holders") as guest:
@@ -390,7 +390,7 @@ def test_the_command_names_holders_and_its_exit_code_says_if_any_is_missing(
     assert "there is no mount /nowhere" in err
 
 
-@pytest.mark.parametrize("line", ["6.1", "6.12", "7.3"])
+@pytest.mark.parametrize("line", ENDS)
 def test_a_dead_overlay_is_held_by_files_by_the_files_below_them_and_by_mapped_ones_and_by_nothing_else(
     line: str,
 ) -> None:
@@ -415,7 +415,7 @@ def test_a_dead_overlay_is_held_by_files_by_the_files_below_them_and_by_mapped_o
     assert sorted(paths, key=str) == ["/", "/busybox", "/busybox", "/f", "/f", "/new", "/new"]
 
 
-@pytest.mark.parametrize("line", ["6.1", "6.12", "7.3"])
+@pytest.mark.parametrize("line", ENDS)
 def test_a_dead_mount_in_which_a_path_walk_hangs_is_held_by_that_walk(line: str) -> None:
     with Guest.boot(kernel_or_skip(line), "shell") as guest:
         run_steps(guest, "mkdir -p /f; /init lab-fuse /f", "(cat /f/x >/dev/null 2>&1 &)")

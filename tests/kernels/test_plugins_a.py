@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from explorer.model import Owner, Placement
+from tests.kernels.conftest import OLDER
 from tests.kernels.lab import Guest
 from tests.kernels.subsystems import (
     Seen,
@@ -381,7 +382,7 @@ def test_6_12_has_the_same_facts_of_ksmbd_and_so_has_its_dump(tmp_path: Path) ->
     assert facts.missing == []
 
 
-@pytest.mark.parametrize("line", ["6.1", "6.12", "7.2"])
+@pytest.mark.parametrize("line", OLDER)
 def test_older_kernels_have_the_same_facts_of_lio_and_nobody_borrows(line: str) -> None:
     with Guest.boot(line, "lio") as guest:
         run_steps(guest, "mount -t configfs configfs /sys/kernel/config")
@@ -395,7 +396,7 @@ def test_older_kernels_have_the_same_facts_of_lio_and_nobody_borrows(line: str) 
     assert (seen.findings("lio"), seen.unclaimed("lio"), facts.missing) == ([], [], [])
 
 
-@pytest.mark.parametrize("line", ["6.1", "6.12", "7.2"])
+@pytest.mark.parametrize("line", OLDER)
 def test_older_kernels_have_the_same_facts_of_btrfs(line: str) -> None:
     with Guest.boot(line, "btrfs") as guest:
         uuid, devices = make_btrfs(guest)

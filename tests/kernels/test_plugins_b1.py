@@ -25,6 +25,7 @@ from explorer.model import (
 from explorer.plugin import Facts
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import open_kernel
+from tests.kernels.conftest import OLDER
 from tests.kernels.lab import LINES, Guest, GuestOptions
 from tests.kernels.poked_guest import Poked
 from tests.kernels.subsystems import Seen, above_info, capture_guest, plugin_named, run_steps, wait_until
@@ -265,7 +266,7 @@ def test_the_client_names_its_server_its_layout_drivers_and_its_own_threads(nfs:
     }
 
 
-@pytest.mark.parametrize("line", ["6.1", "6.12", "7.2"])
+@pytest.mark.parametrize("line", OLDER)
 def test_older_kernels_have_the_same_facts(line: str) -> None:
     with Guest.boot(line, "nfsd") as guest:
         start_nfsd(guest)

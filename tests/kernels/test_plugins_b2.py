@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from explorer.model import Owner, Placement, Severity, Snapshot, StackFrame, Walk
+from tests.kernels.conftest import OLDER
 from tests.kernels.lab import LINES, Guest
 from tests.kernels.subsystems import Seen, above_info, capture_guest, capture_stuck, read_dump, run_steps
 
@@ -235,7 +236,7 @@ def test_a_path_walk_in_a_thread_of_audit_or_erofs_is_found(layers: Layers) -> N
     assert [finding.rule for finding in plugin.audit(changed, facts)] == ["NX-EROFS-WALK"]
 
 
-@pytest.mark.parametrize("line", ["6.1", "6.12", "7.2"])
+@pytest.mark.parametrize("line", OLDER)
 def test_older_kernels_have_the_same_facts_of_overlays_images_and_trees(line: str) -> None:
     with Guest.boot(line, "layers") as guest:
         options = make_overlays(guest)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from explorer.model import Severity, Snapshot, Task
-from tests.kernels.lab import LINES, Guest
+from tests.kernels.conftest import ENDS
+from tests.kernels.lab import Guest
 from tests.kernels.subsystems import Seen, above_info, capture_guest, run_steps, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -28,7 +29,7 @@ class Held:
     released: Seen
 
 
-@pytest.fixture(scope="module", params=LINES)
+@pytest.fixture(scope="module", params=ENDS)
 def held(request: pytest.FixtureRequest) -> Iterator[Held]:
     with Guest.boot(request.param, "devices") as guest:
         run_steps(guest, "touch /log; /init lab-hold-dir /dev >/log 2>&1 &")
