@@ -61,6 +61,7 @@ class Terminal:
 
     def __init__(self, home: Path, *args: str) -> None:
         self.received = b""
+        self._ended = False
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             os.chdir(ROOT)
@@ -95,7 +96,15 @@ class Terminal:
             assert time.monotonic() < deadline, "the app does not end"
         _, status = os.waitpid(self.pid, 0)
         os.close(self._fd)
+        self._ended = True
         return os.waitstatus_to_exitcode(status)
+
+    def end(self) -> None:
+        """Whatever the test came to: nothing of the app is left for those that follow."""
+        if not self._ended:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            os.close(self._fd)
 
 
 def test_no_control_byte_of_a_hostile_name_reaches_the_terminal(tmp_path: Path) -> None:

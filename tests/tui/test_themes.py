@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,11 +54,13 @@ def test_sixteen_colours_begin_with_the_theme_made_of_them_unless_another_was_ch
 @pytest.fixture(params=["screen", "linux"])
 def of_16_colours(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Terminal:
+) -> Iterator[Terminal]:
     """The program on a terminal with 16 colours, 80x24."""
     few = {"TERM": request.param, "COLORTERM": "", "TEXTUAL_COLOR_SYSTEM": "standard"}
     monkeypatch.setattr("tests.tui.test_terminal.environment", lambda home: {**environment(home), **few})
-    return Terminal(tmp_path, str(SAVED))
+    terminal = Terminal(tmp_path, str(SAVED))
+    yield terminal
+    terminal.end()
 
 
 def test_on_16_colours_only_these_are_sent_and_what_matters_has_an_attribute_or_a_word(
@@ -65,7 +68,7 @@ def test_on_16_colours_only_these_are_sent_and_what_matters_has_an_attribute_or_
 ) -> None:
     terminal = of_16_colours
     terminal.wait_for(b"ISOLATED")
-    terminal.wait_for(b"chroot-cwd-out")
+    terminal.wait_for(b"cross-root")
     assert b"medium" in terminal.received and b"info" in terminal.received
     # The verdict: bold and reverse; the box with the focus: a reversed title.
     assert attributes(terminal.received, b" ISOLATED ") >= {"1", "7"}
@@ -74,7 +77,7 @@ def test_on_16_colours_only_these_are_sent_and_what_matters_has_an_attribute_or_
         terminal.send(keys)
         terminal.wait_for(sign)
     # The row under the cursor is reversed, the one of the pane without the focus is bold.
-    until_reversed(terminal, b"chroot-cwd-out (94) is in")
+    until_reversed(terminal, b"cross-root (137) has its root")
     assert {"1"} <= attributes(terminal.received, b"evidence") and b"\xe2\x96\xb8 task" in terminal.received
     terminal.send(b"q")
     assert terminal.close() == 0

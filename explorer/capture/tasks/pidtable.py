@@ -60,13 +60,17 @@ class PidTable:
         """All of them that are there, whether or not a task has them still: a session can outlive its leader."""
         try:
             idr = self._memory.prog["init_pid_ns"].idr
-            return read_idr_entries(idr, self._unreadable)
+            return read_idr_entries(idr, self._read)
         except (drgn.FaultError, LookupError, IdrError):
             self.complete = False
             return set()
 
-    def _unreadable(self, fault: drgn.FaultError) -> None:
-        self.complete = False
+    def _read(self, address: int, size: int) -> bytes | None:
+        try:
+            return self._memory.reader.read(address, size)
+        except ReadError:
+            self.complete = False
+            return None
 
     def task_of(self, pid: int) -> int | None:
         """The ``task_struct`` whose own a ``struct pid`` is (``PIDTYPE_PID``).

@@ -65,12 +65,12 @@ class _Check:
         self.table.complete = True
         pids = self.table.read()
         listed = self._found.whole
-        only: dict[int, RawTask] = {}
-        for task in self._not_listed(pids.difference(map(_thread_pid, listed.values()))):
-            only[task.address] = task
-        if self.table.complete:
+        own = set(map(_thread_pid, listed.values()))
+        only = {task.address: task for task in self._not_listed(pids - own)}
+        without = own - pids  # init_task's, and those of tasks that exited
+        if self.table.complete and without:
             for task in listed.values():
-                if task.pid and task.thread_pid not in pids and self._is_alive(task):
+                if task.thread_pid in without and task.pid and self._is_alive(task):
                     only[task.address] = task
         return only
 

@@ -45,7 +45,18 @@ def for_each_idr_item(
     :raises drgn.FaultError: if a node cannot be read, and nobody wants to be told
     :raises IdrError: if the nodes are no tree
     """
-    nodes = _Nodes(idr.prog_, unreadable)
+
+    def read(address: int, size: int) -> bytes | None:
+        try:
+            data: bytes = idr.prog_.read(address, size)
+        except FaultError as fault:
+            if unreadable is None:
+                raise
+            unreadable(fault)
+            return None
+        return data
+
+    nodes = _Nodes(idr.prog_, read)
     head, first = idr.idr_rt.xa_head.value_(), idr.idr_base.value_()
     pending = [(head, _BITS_PER_LONG, first)] if head else []
     while pending:
@@ -58,15 +69,16 @@ def for_each_idr_item(
             pending += reversed([(child, shift, id_ + (slot << shift)) for slot, child in children if child])
 
 
-def read_idr_entries(idr: Object, unreadable: Callable[[FaultError], None]) -> set[int]:
+def read_idr_entries(idr: Object, read: Callable[[int, int], bytes | None]) -> set[int]:
     """The pointers in ``idr``, as :func:`for_each_idr_item` finds them, without their ids: a node at a time.
 
     A node must point back at the one it hangs from, and have as many entries as it counts: what was lost or overwritten
     is not taken for empty.
 
+    :param read: memory by address and size; ``None`` where it is not there: the walk goes on beside that node
     :raises IdrError: if the nodes are no tree
     """
-    nodes = _Nodes(idr.prog_, unreadable)
+    nodes = _Nodes(idr.prog_, read)
     found: set[int] = set()
     pending = [(idr.idr_rt.xa_head.value_(), _BITS_PER_LONG, 0)]
     while pending:
@@ -86,18 +98,17 @@ def read_idr_entries(idr: Object, unreadable: Callable[[FaultError], None]) -> s
 class _Nodes:
     """Reads the ``struct xa_node`` of one tree, each once."""
 
-    def __init__(self, prog: Program, unreadable: Callable[[FaultError], None] | None) -> None:
+    def __init__(self, prog: Program, read: Callable[[int, int], bytes | None]) -> None:
         node = prog.type("struct xa_node")
         shift, slots = node.member("shift"), node.member("slots")
         self._parent_at, self._count_at = node.member("parent").offset, node.member("count").offset
-        self._prog = prog
-        self._unreadable = unreadable
+        self._read = read
         self._shift_at, self._slots_at = shift.offset, slots.offset
         self._slots = struct.Struct(f"<{slots.type.length}Q")
         self._seen: set[int] = set()
 
     def read(self, node: int, shift_above: int, parent: int | None = None) -> tuple[int, tuple[int, ...]]:
-        """``shift`` and ``slots``; no slots if it cannot be read, and somebody wants to be told.
+        """``shift`` and ``slots``; no slots if it is not there.
 
         :param parent: what it has to hang from, and then as many entries as it counts; ``None``: that is not asked
         """
@@ -106,12 +117,8 @@ class _Nodes:
                 f"the radix tree runs in a circle at 0x{node:x}, or has more than {_MAX_NODES} nodes"
             )
         self._seen.add(node)
-        try:
-            data = self._prog.read(node, self._slots_at + self._slots.size)
-        except FaultError as fault:
-            if self._unreadable is None:
-                raise
-            self._unreadable(fault)
+        data = self._read(node, self._slots_at + self._slots.size)
+        if data is None:
             return 0, ()
         slots = self._slots.unpack_from(data, self._slots_at)
         if parent is not None:

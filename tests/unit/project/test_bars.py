@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[3]
 SOURCES = [path for top in ("explorer", "plugins") for path in sorted((ROOT / top).rglob("*.py"))]
 MOST_LINES, MOST_OF_A_FUNCTION, MOST_MODULES = 420, 55, 14
 #: One subsystem a file.
-CROWDED = {"plugins": 21}
+CROWDED = {"plugins": 22}
 
 
 def named(path: Path) -> str:
