@@ -78,7 +78,8 @@ def test_on_16_colours_only_these_are_sent_and_what_matters_has_an_attribute_or_
         terminal.wait_for(sign)
     # The row under the cursor is reversed, the one of the pane without the focus is bold.
     until_reversed(terminal, b"cross-root (137) has its root")
-    assert {"1"} <= attributes(terminal.received, b"evidence") and b"\xe2\x96\xb8 task" in terminal.received
+    until_sent_with(terminal, b"evidence", "1")
+    assert b"\xe2\x96\xb8 task" in terminal.received
     terminal.send(b"q")
     assert terminal.close() == 0
     codes = {code for found in _SGR.findall(terminal.received) for code in found.split(b";")}
@@ -99,9 +100,14 @@ def test_on_16_colours_only_these_are_sent_and_what_matters_has_an_attribute_or_
 
 def until_reversed(terminal: Terminal, text: bytes) -> None:
     """Until it is drawn as what has the focus: on a slow machine it is drawn without it first."""
+    until_sent_with(terminal, text, "7")
+
+
+def until_sent_with(terminal: Terminal, text: bytes, parameter: str) -> None:
+    """Until it was sent under an SGR parameter."""
     deadline = time.monotonic() + PATIENCE_S
     while not any(
-        "7" in attributes(terminal.received[: found.end()], text)
+        parameter in attributes(terminal.received[: found.end()], text)
         for found in re.finditer(re.escape(text), terminal.received)
     ):
         assert time.monotonic() < deadline, attributes(terminal.received, text)
