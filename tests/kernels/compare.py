@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from explorer.analysis.accounting import reconcile
 from explorer.model import Mount, MountNamespace, PathRef, Placement, Snapshot, Task, TaskKind, kernel_bytes
 from tests.kernels.lab import Identity, MountInfo, Oracle, OracleTask
 from tests.kernels.lab.oracle import OracleErrno
 
-__all__ = ("common_tasks", "disagreements", "misplaced", "propagation", "task_differences")
+__all__ = ("common_tasks", "disagreements", "facts", "misplaced", "propagation", "task_differences")
 
 _PATH_MAX = 4096
 _ROOTS = (Placement.INIT_ROOT, Placement.NS_ROOT, Placement.NULLFS_NS_ROOT)
@@ -259,3 +259,11 @@ def _chain(snapshot: Snapshot, mount: Mount | None) -> list[int]:
         chain.append(mount.address)
         mount = snapshot.mount_by_address.get(mount.parent or 0)
     return chain
+
+
+def facts(snapshot: Snapshot) -> dict[str, Any]:
+    """What a snapshot says of the kernel, but for what filters and slices leave out: processes' own memory."""
+    document = snapshot.model_dump(mode="json", exclude={"capture"})
+    for helper in document["usermodehelpers"]:
+        del helper["arguments"]
+    return document

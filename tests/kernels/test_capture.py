@@ -18,7 +18,7 @@ from explorer.model import Generation, Owner, Placement, Snapshot, Task, TaskKin
 from explorer.slicing.cut import record_slice
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenOptions, open_kernel
-from tests.kernels.compare import disagreements, misplaced
+from tests.kernels.compare import disagreements, facts, misplaced
 from tests.kernels.lab import LINES, Guest, GuestOptions, Oracle, get_kernel
 
 pytestmark = pytest.mark.kernel
@@ -34,11 +34,6 @@ GENERATIONS = {
 def capture(target: str, options: OpenOptions | None = None) -> Snapshot:
     with open_kernel(detect_target(target), options) as kernel:
         return capture_snapshot(CaptureRequest.from_kernel(kernel))
-
-
-def facts(snapshot: Snapshot) -> dict[str, object]:
-    """All that was read; not when and how."""
-    return snapshot.model_dump(mode="json", exclude={"capture"})
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import pytest
 from explorer.model import Snapshot
 from tests.foreign import libvirt_save, write_lime, write_virtualbox
 from tests.holes import differences
-from tests.kernels.compare import disagreements
+from tests.kernels.compare import disagreements, facts
 from tests.kernels.lab import Guest, GuestOptions, Oracle
-from tests.kernels.test_capture import capture, facts
+from tests.kernels.test_capture import capture
 
 pytestmark = pytest.mark.kernel
 

@@ -23,10 +23,10 @@ from explorer.targets.detect import detect_target
 from explorer.targets.kernel import open_kernel
 from tests.conftest import Run
 from tests.holes import differences
-from tests.kernels.compare import disagreements
+from tests.kernels.compare import disagreements, facts
 from tests.kernels.conftest import kernel_or_skip
 from tests.kernels.lab.kdump import Crash, DumpOrder, crash
-from tests.kernels.test_capture import capture, facts
+from tests.kernels.test_capture import capture
 from tests.truth import differences as untrue
 from tests.truth import truth_of
 

@@ -18,8 +18,9 @@ from explorer.targets.qemu.attach import query_guest
 from explorer.targets.qemu.control import GuestControl
 from explorer.targets.qemu.watch import GuestWatch
 from explorer.tui.views.overview import make_overview
+from tests.kernels.compare import facts
 from tests.kernels.lab import Guest, GuestOptions, get_kernel
-from tests.kernels.test_capture import capture, facts
+from tests.kernels.test_capture import capture
 
 pytestmark = pytest.mark.kernel
 

@@ -18,7 +18,7 @@ from explorer.model import Generation, Snapshot, Task, TaskKind
 from explorer.slicing.cut import record_slice
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenOptions, open_kernel
-from tests.kernels.compare import common_tasks, disagreements, misplaced
+from tests.kernels.compare import common_tasks, disagreements, facts, misplaced
 from tests.kernels.conftest import cannot_run, kernel_or_skip
 from tests.kernels.lab import LINES, OTHER_LINES, Guest, Oracle, find_series
 from tests.kernels.lab.errors import LabError
@@ -126,7 +126,7 @@ def test_a_slice_of_this_series_stands_alone_and_says_the_same(scene: Scene, tmp
     with open_kernel(detect_target(str(scene.dump)), options) as kernel, path.open("wb") as out:
         record_slice(kernel, lambda what, done, total: None).write(out)
     again = capture_cold(path)
-    assert again.model_dump(exclude={"capture"}) == scene.captured.model_dump(exclude={"capture"})
+    assert facts(again) == facts(scene.captured)
 
 
 def test_a_series_that_came_after_these_lists_were_written_opens_too(tmp_path: Path) -> None:
