@@ -19,7 +19,7 @@ from explorer.model import (
     task_name,
     task_reference,
 )
-from explorer.naming import place, seconds
+from explorer.naming import name_tasks, place, seconds
 
 from .borrowing import STUCK_S
 
@@ -84,14 +84,31 @@ def _code(task: Task) -> str:
 def _hangs(task: Task) -> bool:
     """Whether it has slept in its walk for so long that no disk explains it.
 
-    In D state; in S only on a FUSE, which is waited for like that: an open of a FIFO or a terminal is a walk, too, and
-    may well wait for ever.
+    In D state; in S only on a FUSE, which is waited for like that, and short of the path's end: an open of a FIFO or a
+    terminal is a walk, too, and may well wait for ever.
     """
     if task.walk is None or task.waiting_s is None or task.waiting_s < STUCK_S:
         return False
     at = task.walk.start
-    on_fuse = at is not None and at.fstype is not None and at.fstype.split(".")[0] in _FUSE
-    return task.state == "D" or (task.state == "S" and on_fuse)
+    if task.state == "D":
+        return True
+    if task.state != "S" or at is None or at.path is None or task.walk.path is None:
+        return False
+    at_its_end = _last_name(at.path) == _last_name(task.walk.path)
+    return (at.fstype or "").split(".")[0] in _FUSE and not at_its_end
+
+
+def _last_name(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def _cannot_tell_hanging(context: AuditContext) -> str | None:
+    silent = [
+        task
+        for task in context.snapshot.tasks
+        if task.walk is not None and task.state == "D" and task.waiting_s is None
+    ]
+    return f"how long {name_tasks(silent)} waited is not known" if silent else None
 
 
 def _next_mount(walk: Walk, snapshot: Snapshot) -> Mount | None:
@@ -157,5 +174,6 @@ RULES = (
         advice="Look at the filesystem it has got to: its daemon, its server, its disk. Ending the server, umount -f, "
         "or abort in /sys/fs/fuse/connections releases the lookup; SIGKILL does where the wait can be killed.",
         find=_find_hanging,
+        cannot_tell=_cannot_tell_hanging,
     ),
 )

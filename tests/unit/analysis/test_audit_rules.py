@@ -328,3 +328,37 @@ def coredump_facts(plugins: list[Plugin]) -> dict[str, Any]:
     return plugin.facts(
         state="loaded", missing=[], core_pattern="/f/core", pipe_limit=0, suid_dumpable=2
     ).model_dump()
+
+
+@pytest.mark.parametrize(
+    ("state", "waiting_s", "at", "hangs"),
+    [
+        ("D", 10.0, "/srv", True),
+        ("D", 9.9, "/srv", False),
+        ("D", None, "/srv", False),
+        ("S", 3600.0, "/srv", True),  # a FUSE is waited for in S
+        ("S", 3600.0, "/srv/pipe", False),  # as is the other end of a FIFO on it
+        ("R", 3600.0, "/srv", False),
+    ],
+)
+def test_a_walk_hangs_where_nothing_but_a_server_that_is_silent_explains_it(
+    isolated: Snapshot, state: str, waiting_s: float | None, at: str, hangs: bool
+) -> None:
+    task = task_of(isolated, "plain-a")
+    fs = isolated.fs_of(task)
+    assert fs is not None and fs.root is not None
+    start = fs.root.model_copy(update={"path": at, "fstype": "fuse.sshfs"})
+    task.walk = Walk(path="/srv/pipe", root=fs.root, start=start, in_init=False)
+    task.state, task.waiting_s = state, waiting_s
+    assert bool(find(isolated, "NX-WALK-HANGS")) is hangs
+    silent = [entry.why for entry in run_audit(isolated, only=["NX-WALK-HANGS"]).not_judged]
+    assert bool(silent) is (state == "D" and waiting_s is None)
+
+
+def test_a_walk_elsewhere_that_waits_in_s_is_an_open_that_waits(isolated: Snapshot) -> None:
+    task = task_of(isolated, "plain-a")
+    fs = isolated.fs_of(task)
+    assert fs is not None
+    task.walk = Walk(path="/run/pipe", root=fs.root, start=fs.root, in_init=False)
+    task.state, task.waiting_s = "S", 3600.0
+    assert find(isolated, "NX-WALK-HANGS") == []
