@@ -18,6 +18,8 @@ __all__ = ("PAGE", "differences", "pages_of", "structures")
 PAGE = 4096
 #: Counts of what was found, and what only says how it was read.
 _COUNTS = frozenset({"sharers"})
+#: Of a mount's holders.
+_WHY_SOME_ARE_MISSING = "missing"
 #: How a setting says that it is not known whether its path is found.
 _UNKNOWN = "unknown"
 _ARRAYS = ("tasks", "fs_structs", "mounts", "mount_namespaces", "workqueues", "modules", "settings")
@@ -84,7 +86,7 @@ def _differ(where: str, old: Any, new: Any) -> Iterator[str]:
         return
     if isinstance(old, Record) and isinstance(new, Record):
         for name in type(old).model_fields:
-            if name not in _COUNTS:
+            if name not in _COUNTS and name != _WHY_SOME_ARE_MISSING:
                 yield from _differ(f"{where}.{name}", getattr(old, name), getattr(new, name))
         return
     if isinstance(old, list) and isinstance(new, list):

@@ -49,6 +49,8 @@ class Layers:
     broken: Seen
     covered: Seen
     again: Seen
+    lazy: tuple[Seen, Seen]
+    """Before and after a watched filesystem, which somebody works in, is unmounted lazily."""
 
 
 def make_overlays(guest: Guest) -> dict[str, dict[str, str]]:
@@ -108,7 +110,15 @@ def layers() -> Iterator[Layers]:
         rule = "always,exit -F dir=/w/kept -F perm=w -k ept"
         run_steps(guest, f"auditctl -d {rule}; auditctl -a {rule}; auditctl -l")
         again = capture_guest(guest, "audit")
-        yield Layers(idle, healthy, options, sources, rules, broken, covered, again)
+        run_steps(
+            guest,
+            "mkdir /w/lazy; mount -t tmpfs lazy /w/lazy; auditctl -a always,exit -F dir=/w/lazy -F perm=w -k lazy",
+            "sh -c 'cd /w/lazy; exec sleep 99999' >/dev/null 2>&1 &",
+        )
+        before = capture_guest(guest, "audit")
+        run_steps(guest, "umount -l /w/lazy; ls /w/lazy")
+        lazy = capture_guest(guest, "audit")
+        yield Layers(idle, healthy, options, sources, rules, broken, covered, again, (before, lazy))
 
 
 def test_loaded_filesystems_that_nobody_mounted_have_no_facts_and_nothing_is_found(layers: Layers) -> None:
@@ -209,6 +219,15 @@ def test_a_rule_that_was_deleted_and_added_again_behind_the_mount_is_no_finding(
     [tree] = [tree for tree in layers.again.facts("audit").trees if tree.path == "/w/kept" and not tree.goner]
     assert tree.watched is not None and tree.watched == tree.found
     assert not any("/w/kept" in finding.title for finding in layers.again.findings("audit"))
+
+
+def test_a_tree_whose_filesystem_was_unmounted_lazily_is_found(layers: Layers) -> None:
+    before, after = (
+        [finding.title for finding in seen.findings("audit") if "/w/lazy" in finding.title]
+        for seen in layers.lazy
+    )
+    assert before == []
+    assert after == ["an audit rule watches the tree /w/lazy, and something else is at that path now"]
 
 
 def with_walk(snapshot: Snapshot, comm: str) -> Snapshot:

@@ -134,4 +134,4 @@ def test_in_a_storm_of_forks_on_a_running_kernel_the_hidden_one_alone_is_found()
             {hidden}
         ] * len(seen)
         assert {snapshot.capture.pids_checked for snapshot in seen} == {True}
-        assert len({task.pid for snapshot in seen for task in snapshot.tasks}) > len(seen[0].tasks) + 20
+        assert len({task.pid for snapshot in seen for task in snapshot.tasks}) > len(seen[0].tasks) + 5
