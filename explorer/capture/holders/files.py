@@ -10,7 +10,7 @@ import stat
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from explorer.capture.memory import Memory, is_kernel_pointer
+from explorer.capture.memory import Decoder, Memory, is_kernel_pointer
 from explorer.model import HolderKind
 
 from .layout import HolderLayout
@@ -70,9 +70,7 @@ class FileReader:
     def holds(self, file: int) -> list[Hold]:
         """:raises ReadError: if the file, or what hangs on it, cannot be read"""
         decoder = self._layout.file
-        mnt, dentry, inode, operations, mode, private = decoder.decode(
-            self._reader.read(file + decoder.base, decoder.span)
-        )
+        mnt, dentry, inode, operations, mode, private = self._reader.decode(decoder, file)
         found = []
         if mnt in self._mounts:
             found.append(Hold(HolderKind.FILE, mnt, file, dentry))
@@ -97,12 +95,11 @@ class FileReader:
             return []  # it was closed meanwhile
         if int.from_bytes(read.read(sock + layout.family, 2), "little") != _AF_UNIX:
             return []
-        return self._path(HolderKind.SOCKET, sock, layout.unix_path.base, sock)
+        return self._path(HolderKind.SOCKET, layout.unix_path, sock)
 
-    def _path(self, kind: HolderKind, owner: int, offset: int, address: int) -> list[Hold]:
-        """A ``struct path`` in a structure."""
-        data = self._reader.read(owner + offset, 16)
-        mnt, dentry = (int.from_bytes(data[at : at + 8], "little") for at in (0, 8))
+    def _path(self, kind: HolderKind, decoder: Decoder, address: int) -> list[Hold]:
+        """The ``struct path`` that a decoder finds in a structure."""
+        mnt, dentry = self._reader.decode(decoder, address)
         return [Hold(kind, mnt, address, dentry)] if mnt in self._mounts else []
 
     def _mount_table(self, seq_file: int) -> list[Hold]:
@@ -111,7 +108,7 @@ class FileReader:
             return []
         table = read.read_u64(seq_file + layout.seq_private)
         decoder = layout.mount_table
-        namespace, mnt, dentry = decoder.decode(read.read(table + decoder.base, decoder.span))
+        namespace, mnt, dentry = read.decode(decoder, table)
         found = []
         if mnt in self._mounts:
             found.append(Hold(HolderKind.MOUNT_TABLE, mnt, table, dentry))
@@ -123,7 +120,7 @@ class FileReader:
         decoder = self._layout.backing_path
         if decoder is None or not self._is_clone(mnt):
             return []
-        return self._path(HolderKind.BACKING_FILE, file, decoder.base, file)
+        return self._path(HolderKind.BACKING_FILE, decoder, file)
 
     def _real_files(self, inode: int, private: int) -> list[Hold]:
         """What a file of overlayfs has open for itself below (``ovl_open()``): they name the same path once more."""
@@ -132,12 +129,10 @@ class FileReader:
             return []
         decoder, files = layout.overlay_file, (private,)
         if decoder is not None:
-            files = decoder.decode(read.read(private + decoder.base, decoder.span))
+            files = read.decode(decoder, private)
         found = []
         for real in filter(is_kernel_pointer, filter(None, files)):
-            mnt, dentry, _, _, mode, _ = layout.file.decode(
-                read.read(real + layout.file.base, layout.file.span)
-            )
+            mnt, dentry, _, _, mode, _ = read.decode(layout.file, real)
             if mnt in self._mounts:  # until 6.5 it has the path itself
                 found.append(Hold(HolderKind.FILE, mnt, real, dentry))
             elif mode & _FMODE_BACKING:

@@ -39,14 +39,14 @@ class TaskFiles:
     def pointers(self, task: AnyTask) -> tuple[int, int]:
         """``files`` and ``mm`` of a task, 0 where it has none. :raises ReadError: if they cannot be read"""
         decoder = self._layout.task
-        files, mm = decoder.decode(self._reader.read(task.address + decoder.base, decoder.span))
+        files, mm = self._reader.decode(decoder, task.address)
         return files, mm
 
     def descriptors(self, files: int) -> Iterator[tuple[int, int]]:
         """Number and ``struct file`` of every open descriptor. :raises ReadError: where they cannot be read"""
         layout, read = self._layout, self._reader.read
         table = self._reader.read_u64(files + layout.files_fdt)
-        max_fds, array = layout.fdtable.decode(read(table + layout.fdtable.base, layout.fdtable.span))
+        max_fds, array = self._reader.decode(layout.fdtable, table)
         if max_fds > _MAX_FDS:
             raise ReadError(f"the table of descriptors 0x{table:x} has {max_fds} places")
         for first in range(0, max_fds, _CHUNK // 8):
@@ -61,7 +61,7 @@ class TaskFiles:
     def address_space(self, mm: int) -> AddressSpace:
         """:raises ReadError: if it cannot be read"""
         decoder = self._layout.mm
-        return AddressSpace._make(decoder.decode(self._reader.read(mm + decoder.base, decoder.span)))
+        return AddressSpace._make(self._reader.decode(decoder, mm))
 
     def mapped_files(self, space: AddressSpace) -> Iterator[int]:
         """The ``struct file`` of every mapping that has one. :raises ReadError: where they cannot be read"""

@@ -109,9 +109,7 @@ class HelperReader:
         argv: list[str] = []
         with self._errors.guard(where, "path and argv"):
             decoder = self._layout.info
-            path_pointer, argv_pointer = decoder.decode(
-                self._reader.read(address + decoder.base, decoder.span)
-            )
+            path_pointer, argv_pointer = self._reader.decode(decoder, address)
             setting = self._settings.get(path_pointer)
             path = self._text(path_pointer)
             for index in range(_MAX_ARGUMENTS):

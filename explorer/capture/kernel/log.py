@@ -103,7 +103,7 @@ class _Records:
             self._reader.read(ring.infos + index * self._info.size, self._info.size)
 
     def _read_ring(self, address: int) -> _Ring:
-        ring = _Ring._make(self._ring.decode(self._reader.read(address + self._ring.base, self._ring.span)))
+        ring = _Ring._make(self._reader.decode(self._ring, address))
         if not 0 < ring.text_bits <= _MAX_BITS or not 0 < ring.count_bits <= _MAX_BITS:
             raise ReadError(f"2^{ring.text_bits} bytes in 2^{ring.count_bits} records are no log")
         return ring
@@ -136,9 +136,7 @@ class _Records:
             if not self._owns(ring, index, desc_id, start):
                 continue
             info = ring.infos + index * self._info.size
-            seq, nanoseconds, length = self._info.decode(
-                self._reader.read(info + self._info.base, self._info.span)
-            )
+            seq, nanoseconds, length = self._reader.decode(self._info, info)
             begin = start + _ID
             if begin <= offset < begin + length:
                 stamp = b"[%5d.%06d] " % (nanoseconds // 10**9, nanoseconds % 10**9 // 1000)

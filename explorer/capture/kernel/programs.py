@@ -60,11 +60,11 @@ class ProgramReader:
             if not is_kernel_pointer(mm):
                 return None, None  # before exec, or past its exit
             decoder = self._layout.mm
-            file, start, end = decoder.decode(reader.read(mm + decoder.base, decoder.span))
+            file, start, end = reader.decode(decoder, mm)
             arguments = self._arguments(mm, start, end)
             if is_kernel_pointer(file):
                 decoder = self._layout.file_path
-                mnt, dentry = decoder.decode(reader.read(file + decoder.base, decoder.span))
+                mnt, dentry = reader.decode(decoder, file)
                 exe = self._paths.path_ref(f"{label} exe_file", mnt, dentry)
         return exe, arguments
 

@@ -222,7 +222,7 @@ class WorkqueueReader:
     def _next_workqueue(self, node: int) -> tuple[int, int]:
         address = node - self._layout.list
         decoder = self._layout.workqueue
-        following, _, name, flags = decoder.decode(self._reader.read(address + decoder.base, decoder.span))
+        following, _, name, flags = self._reader.decode(decoder, address)
         if address not in self._workqueues:
             self._workqueues[address] = Workqueue(
                 address=address,
@@ -241,7 +241,7 @@ class WorkqueueReader:
         def step(node: int) -> tuple[int, int]:
             address = node - self._layout.pwqs_node
             decoder = self._layout.pwq
-            pool, works, following = decoder.decode(self._reader.read(address + decoder.base, decoder.span))
+            pool, works, following = self._reader.decode(decoder, address)
             self._pwqs[address] = workqueue
             self._pools[pool] = None
             inactive.extend(self._works(address + self._layout.inactive_works, works))
@@ -257,7 +257,7 @@ class WorkqueueReader:
         def step(node: int) -> tuple[int, int]:
             address = node - self._layout.entry
             decoder = self._layout.work
-            data, following, func = decoder.decode(self._reader.read(address + decoder.base, decoder.span))
+            data, following, func = self._reader.decode(decoder, address)
             works.append(_Work(data & _U64, func))
             return address, following
 
@@ -267,7 +267,7 @@ class WorkqueueReader:
 
     def _read_pool(self, address: int) -> _Pool:
         decoder = self._layout.pool
-        worklist, hash_table = decoder.decode(self._reader.read(address + decoder.base, decoder.span))
+        worklist, hash_table = self._reader.decode(decoder, address)
         pool = _Pool(waiting=self._works(address + self._layout.worklist, worklist))
         buckets = memoryview(hash_table).cast("Q")
         for node in buckets:
@@ -285,8 +285,7 @@ class WorkqueueReader:
             seen.add(node)
             self._spend_node()
             address = node - self._layout.hentry
-            data = self._reader.read(address + decoder.base, decoder.span)
-            node, work, func, pwq, scheduled, task, start = decoder.decode(data)
+            node, work, func, pwq, scheduled, task, start = self._reader.decode(decoder, address)
             yield BusyWorker(address, work, func, pwq, task, start), scheduled
 
     def _place(self, pool: _Pool) -> list[BusyWorker]:

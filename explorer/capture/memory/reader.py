@@ -85,6 +85,10 @@ class MemoryReader:
             raise ReadError(f"{size} bytes at 0x{address:x}: {fault}") from fault
         return data
 
+    def decode(self, decoder: Decoder, address: int) -> tuple[Any, ...]:
+        """The members of one structure, with one read. :raises ReadError: if it cannot be read at once"""
+        return decoder.decode(self.read(address + decoder.base, decoder.span))
+
     def recover_members(
         self, decoder: Decoder, address: int, error: ReadError
     ) -> tuple[tuple[Any, ...], tuple[int, ...]]:
@@ -115,7 +119,7 @@ class MemoryReader:
         :raises ReadError: if nothing of it is there
         """
         try:
-            return decoder.decode(self.read(address + decoder.base, decoder.span)), (), None
+            return self.decode(decoder, address), (), None
         except ReadError as error:
             return *self.recover_members(decoder, address, error), str(error)
 

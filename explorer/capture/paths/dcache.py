@@ -258,13 +258,12 @@ class DcacheLookup:
 
     def _read_node(self, address: int) -> _Node:
         decoder = self._layout.dentry
-        data = self._reader.read(address + decoder.base, decoder.span)
-        parent, pprev, length, name, inline, inode, following, child = decoder.decode(data)
+        parent, pprev, length, name, inline, inode, following, child = self._reader.decode(decoder, address)
         return _Node(address, parent, bool(pprev), length, name, inline, inode, following, child)
 
     def _read_inode(self, address: int) -> _Inode:
         decoder = self._layout.inode
-        return _Inode._make(decoder.decode(self._reader.read(address + decoder.base, decoder.span)))
+        return _Inode._make(self._reader.decode(decoder, address))
 
     def _is_directory(self, node: _Node) -> bool:
         return bool(node.inode) and stat.S_ISDIR(self._read_inode(node.inode).mode)

@@ -176,8 +176,7 @@ class PathResolver:
 
     def _read_dentry(self, address: int) -> _Dentry:
         decoder = self._layout.dentry
-        data = self._reader.read(address + decoder.base, decoder.span)
-        parent, length, name_pointer, inline, pprev, operations = decoder.decode(data)
+        parent, length, name_pointer, inline, pprev, operations = self._reader.decode(decoder, address)
         if length > _MAX_NAME:
             raise ReadError(f"dentry 0x{address:x} has a name of {length} bytes")
         if name_pointer == address + self._layout.dentry_inline_name and length <= len(inline):

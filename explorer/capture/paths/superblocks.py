@@ -126,9 +126,7 @@ def _hidden(memory: Memory, layout: _Layout, head: int, mounts: MountTable) -> I
             if known is not None and known.sb_next is not None:
                 at = known.sb_next
                 continue
-            flags, namespace, at = layout.mount.decode(
-                memory.reader.read(address + layout.mount.base, layout.mount.span)
-            )
+            flags, namespace, at = memory.reader.decode(layout.mount, address)
             if is_kernel_pointer(namespace):
                 mounts.load_namespace(namespace)
             elif _is_hidden(flags, namespace):
@@ -150,5 +148,5 @@ def _superblocks(memory: Memory, layout: _Layout, head: int) -> Iterator[tuple[i
             raise ReadError(f"the list of superblocks breaks off at 0x{node & (1 << 64) - 1:x}")
         seen.add(node)
         decoder = layout.superblock
-        node, first = decoder.decode(memory.reader.read(superblock + decoder.base, decoder.span))
+        node, first = memory.reader.decode(decoder, superblock)
         yield superblock, first

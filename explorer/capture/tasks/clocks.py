@@ -55,8 +55,7 @@ class SchedulerClocks:
         read: dict[int, tuple[int, int, int]] = {}
         for cpu, address in runqueues.items():
             with memory.errors.guard(f"CPU {cpu}", "rq.clock"):
-                data = memory.reader.read(address + decoder.base, decoder.span)
-                clock, clock_task, curr = decoder.decode(data)
+                clock, clock_task, curr = memory.reader.decode(decoder, address)
                 read[cpu] = clock, clock_task, curr
                 self._now = max(self._now, clock)
         if len(read) < len(runqueues):

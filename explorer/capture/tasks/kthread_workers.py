@@ -105,13 +105,13 @@ class KthreadWorkerReader:
 
     def _read(self, layout: _Layout, address: int) -> _Worker:
         decoder = layout.worker
-        return _Worker._make(decoder.decode(self._memory.reader.read(address + decoder.base, decoder.span)))
+        return _Worker._make(self._memory.reader.decode(decoder, address))
 
     def _current(self, layout: _Layout, task: AnyTask, work: int) -> int | None:
         if not work:
             return 0
         with self._memory.errors.guard_newer(task.name, "kthread_worker.current_work"):
-            [func] = layout.work.decode(self._memory.reader.read(work + layout.work.base, layout.work.span))
+            [func] = self._memory.reader.decode(layout.work, work)
             return int(func)
         return None
 

@@ -54,8 +54,7 @@ class WalkReader:
 
     def _read(self, nameidata: int) -> RawWalk:
         decoder = self._layout.nameidata
-        data = self._reader.read(nameidata + decoder.base, decoder.span)
-        mnt, dentry, root_mnt, root_dentry, flags, name = decoder.decode(data)
+        mnt, dentry, root_mnt, root_dentry, flags, name = self._reader.decode(decoder, nameidata)
         path = None
         if is_kernel_pointer(name):
             pointer = self._reader.read_u64(name + self._layout.filename_name)
