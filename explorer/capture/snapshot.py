@@ -19,7 +19,6 @@ from explorer.capture.holders import HolderReader, count_tasks
 from explorer.capture.kernel import KernelActivity, read_log, read_modules
 from explorer.capture.memory import (
     ErrorLog,
-    Layout,
     Memory,
     MemoryReader,
     RawFs,
@@ -29,6 +28,7 @@ from explorer.capture.memory import (
     find_direct_map,
     is_kernel_pointer,
     probe_layout,
+    probed,
 )
 from explorer.capture.paths import DcacheLookup, MountTable, load_unreached
 from explorer.capture.tasks import (
@@ -61,8 +61,6 @@ CaptureProgress = Callable[[str, int, int | None], None]
 _SETTLE_ROUNDS = 3
 #: What is read after the tasks, and is lost if the reader crashes meanwhile.
 _LATER = "workqueues, usermodehelpers, settings, modules, log and plugins are missing, mounts may be"
-#: Of ``Program.cache``.
-_LAYOUT = "nullfs-explorer layout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +146,6 @@ def capture_snapshot(
         return _Capture(request, progress or (lambda what, done, total: None), stats or CaptureStats()).run()
 
 
-def _layout_of(prog: drgn.Program) -> Layout:
-    """The kernel's layout, probed once however often it is captured. :raises LookupError: if it lacks something"""
-    layout: Layout | None = prog.cache.get(_LAYOUT)
-    if layout is None:
-        layout = prog.cache[_LAYOUT] = probe_layout(prog)
-    return layout
-
-
 class _Capture:
     """The state of one capture."""
 
@@ -168,7 +158,7 @@ class _Capture:
         if request.cut_off is not None:
             errors.add("target", "memory", request.cut_off)
         self.reader = reader = MemoryReader(prog)
-        layout = _layout_of(prog)
+        layout = probed(prog, "all that is read", probe_layout)
         direct_map = find_direct_map(prog, layout, symbols) if request.direct else None
         if direct_map is not None:
             reader.use_direct_map(*direct_map)
@@ -335,8 +325,10 @@ class _Capture:
         if crash is None and not (request.is_slice and self.mounts.lost):
             request.guard.doing("it read who holds mounts")
             self.progress("holders", 0, None)
-            cpus = [*self.task_reader.runqueues]
-            HolderReader(memory, self.mounts, builder.paths, cpus, snapshot, tasks).read(request.holders_of)
+            per_cpu = self.task_reader.per_cpu.values()
+            HolderReader(memory, self.mounts, builder.paths, per_cpu, snapshot, tasks).read(
+                request.holders_of
+            )
             self.stats.mark("holders")
         snapshot.errors = self.errors.finish()
         snapshot.capture.not_in_slice = self.errors.not_in_slice

@@ -5,6 +5,8 @@ A CPU alone may have a negative count: who drops a reference may run on another 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from explorer.capture.memory import Memory, RawMount, ReadError
 
 from .layout import HolderLayout
@@ -15,13 +17,12 @@ _INT = 1 << 32
 
 
 class MountCounts:
-    """Reads them. :param cpus: the possible CPUs; ``None`` if they are not known"""
+    """Reads them. :param per_cpu: ``__per_cpu_offset`` of the possible CPUs; empty if they are not known"""
 
-    def __init__(self, memory: Memory, layout: HolderLayout, cpus: list[int] | None) -> None:
+    def __init__(self, memory: Memory, layout: HolderLayout, per_cpu: Collection[int]) -> None:
         self._memory = memory
         self._layout = layout
-        self._cpus = cpus
-        self._offsets: list[int] | None = None
+        self._per_cpu = per_cpu
 
     def count(self, mount: RawMount) -> int | None:
         """The references of a mount; ``None``, with an error entry, if they cannot be read."""
@@ -35,22 +36,13 @@ class MountCounts:
             return _signed(reader.read_u32(mount.address + (self._layout.mount_count or 0)))
         if mount.pcp is None:
             raise ReadError("mnt_pcp is not there")
+        if not self._per_cpu:
+            raise ReadError("which CPUs there may be is not known")
         total = 0
-        for offset in self._per_cpu_offsets():
-            data = reader.read((mount.pcp + offset + decoder.base) % (1 << 64), decoder.span)
-            gets, puts, count = decoder.decode(data)
+        for offset in self._per_cpu:
+            gets, puts, count = reader.decode(decoder, (mount.pcp + offset) % (1 << 64))
             total += count if gets is None else gets - puts
         return _signed(total)
-
-    def _per_cpu_offsets(self) -> list[int]:
-        if self._offsets is None:
-            if not self._cpus:
-                raise ReadError("which CPUs there may be is not known")
-            table = self._memory.symbols.symbol_address("__per_cpu_offset")
-            if table is None:
-                raise ReadError("the kernel's symbol table has no __per_cpu_offset")
-            self._offsets = [self._memory.reader.read_u64(table + 8 * cpu) for cpu in self._cpus]
-        return self._offsets
 
 
 def _signed(value: int) -> int:

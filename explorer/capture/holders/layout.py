@@ -9,11 +9,9 @@ from dataclasses import dataclass
 
 import drgn
 
-from explorer.capture.memory import Decoder, find_member, make_decoder, member_offset
+from explorer.capture.memory import Decoder, find_member, make_decoder, member_offset, probed
 
 __all__ = ("HolderLayout", "MapleNode", "probe_holders")
-
-_LAYOUT = "nullfs-explorer holders"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +71,7 @@ class HolderLayout:
 
 def probe_holders(prog: drgn.Program) -> HolderLayout:
     """Probe the kernel's types, once. :raises LookupError: if they lack something indispensable"""
-    known: HolderLayout | None = prog.cache.get(_LAYOUT)
-    if known is None:
-        known = prog.cache[_LAYOUT] = _probe(prog)
-    return known
+    return probed(prog, "holders", _probe)
 
 
 def _probe(prog: drgn.Program) -> HolderLayout:

@@ -21,6 +21,7 @@ from explorer.model import (
     HolderUse,
     Mount,
     MountHolders,
+    PathRef,
     Snapshot,
     Task,
     UseHow,
@@ -90,7 +91,7 @@ class HolderReader:
         memory: Memory,
         table: MountTable,
         paths: PathResolver,
-        cpus: list[int],
+        per_cpu: Collection[int],
         known: Snapshot,
         tasks: FoundTasks,
     ) -> None:
@@ -98,7 +99,7 @@ class HolderReader:
         self._errors = memory.errors
         self._table = table
         self._paths = paths
-        self._cpus = cpus
+        self._per_cpu = per_cpu
         self._known = known
         self._tasks = tasks
         self._mounts: dict[int, _Held] = {}
@@ -120,7 +121,7 @@ class HolderReader:
         except LookupError as error:
             self._errors.add("holders", "layout", str(error))
             return
-        counts = MountCounts(self._memory, layout, self._cpus)
+        counts = MountCounts(self._memory, layout, self._per_cpu)
         self._mounts = {mount.address: _Held(counts.count(self._raw(mount))) for mount in wanted}
         for space in lone:
             with self._errors.guard(f"mount namespace 0x{space.address:x}", "count"):
@@ -147,19 +148,16 @@ class HolderReader:
     # --- what is known already ---
 
     def _read_known(self, layout: HolderLayout, inodes: dict[int, int]) -> None:
-        tasks_of: dict[int, list[Task]] = {}
-        for task in self._known.tasks:
-            if task.owned_fs is not None:
-                tasks_of.setdefault(task.owned_fs, []).append(task)
         for fs in self._known.fs_structs:
-            for kind, how, path in (
+            held: tuple[tuple[HolderKind, UseHow, PathRef | None], ...] = (
                 (HolderKind.ROOT, "root", fs.root),
                 (HolderKind.PWD, "pwd", fs.pwd),
-            ):
+            )
+            for kind, how, path in held:
                 if path is not None and path.mount in self._mounts:
                     holder = self._add(self._mounts[path.mount], kind, fs.address, path.path)
-                    for task in tasks_of.get(fs.address, ()):
-                        _use(holder, task.address, "root" if how == "root" else "pwd")
+                    for task in self._known.sharers_by_fs.get(fs.address, ()):
+                        _use(holder, task.address, how)
         self._read_walks(layout)
         self._read_tree(layout)
         self._read_namespace_mounts(inodes)

@@ -6,11 +6,11 @@ Nothing here is indispensable: a kernel whose types lack what a part needs loses
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import drgn
 
-from explorer.capture.memory import Memory
+from explorer.capture.memory import Memory, probed
 from explorer.capture.paths import DcacheLookup, MountTable, PathRefs, probe_dcache
 from explorer.capture.tasks import JiffiesClock
 from explorer.model import KernelSetting, Task, UserModeHelper
@@ -35,12 +35,8 @@ class KernelActivity:
         self._user_memory = user_memory
 
     def _probe(self, what: str, probe: Callable[[drgn.Program], _T]) -> _T | None:
-        prog = self._memory.prog
-        known = prog.cache.setdefault("nullfs-explorer layouts", {})
         try:
-            if what not in known:
-                known[what] = probe(prog)
-            return cast(_T, known[what])
+            return probed(self._memory.prog, what, probe)
         except LookupError as error:
             self._memory.errors.add(what, "layout", str(error))
             return None

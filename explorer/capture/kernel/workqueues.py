@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import drgn
 
@@ -32,9 +32,7 @@ _MAX_PWQS = 1_000_000
 _MAX_WORKS = 100_000
 #: Entries of all lists together: in a dump made for it, any number of lists lead into the same long one.
 _MAX_NODES = 1_000_000
-_LIVE_ATTEMPTS = 4
 _U64 = (1 << 64) - 1
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +154,13 @@ class WorkqueueReader:
         function: Callable[[int], str | None],
         jiffies: JiffiesClock,
     ) -> None:
+        self._memory = memory
         self._reader = memory.reader
         self._symbols = memory.symbols
         self._layout = layout
         self._function = function
         self._jiffies = jiffies
         self._errors = memory.errors
-        self._attempts = _LIVE_ATTEMPTS if memory.live else 1
         self._workqueues: dict[int, Workqueue] = {}
         self._pwqs: dict[int, Workqueue] = {}
         self._pools: dict[int, None] = {}
@@ -175,28 +173,20 @@ class WorkqueueReader:
             self._errors.add("workqueues", "list", "the kernel's symbol table has no workqueues")
             return WorkqueueTable([], [])
         with self._errors.guard("workqueues", "list"):
-            self._again(lambda: self._read_list(head))
+            self._memory.again(lambda: self._read_list(head))
         busy: list[BusyWorker] = []
         for pool in self._pools:
             with self._errors.guard(f"worker pool 0x{pool:x}", "works"):
-                busy += self._place(self._again(lambda pool=pool: self._read_pool(pool)))  # type: ignore[misc]
+                busy += self._place(self._memory.again(lambda pool=pool: self._read_pool(pool)))  # type: ignore[misc]
         for workqueue in self._workqueues.values():
             workqueue.running.sort(key=lambda work: work.worker or 0)
         return WorkqueueTable([self._workqueues[address] for address in sorted(self._workqueues)], busy)
-
-    def _again(self, read: Callable[[], _T]) -> _T:
-        for _ in range(self._attempts - 1):
-            try:
-                return read()
-            except ReadError:
-                continue
-        return read()
 
     def _read_list(self, head: int) -> None:
         for address in self._nodes(head, self._reader.read_u64(head), self._next_workqueue, _MAX_WORKQUEUES):
             workqueue = self._workqueues[address]
             with self._errors.guard(f"workqueue 0x{address:x}", "pwqs"):
-                self._again(lambda: self._read_pwqs(workqueue))  # noqa: B023  # called at once
+                self._memory.again(lambda: self._read_pwqs(workqueue))  # noqa: B023  # called at once
 
     def _nodes(
         self, head: int, first: int, step: Callable[[int], tuple[int, int]], limit: int

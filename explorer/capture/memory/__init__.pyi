@@ -3,6 +3,7 @@ from .decode import Decoder as Decoder
 from .decode import find_member as find_member
 from .decode import make_decoder as make_decoder
 from .decode import member_offset as member_offset
+from .decode import probed as probed
 from .directmap import find_direct_map as find_direct_map
 from .layout import Layout as Layout
 from .layout import probe_layout as probe_layout

@@ -10,12 +10,13 @@ import drgn
 
 from .decode import Decoder
 from .layout import Layout
-from .reader import ErrorLog, MemoryReader
+from .reader import ErrorLog, MemoryReader, ReadError
 from .symbols import SymbolTable
 
 __all__ = ("Memory",)
 
 _T = TypeVar("_T")
+_LIVE_ATTEMPTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,18 @@ class Memory:
     errors: ErrorLog
     live: bool
     """The kernel runs while it is read: what changed underfoot is read again."""
+
+    def again(self, read: Callable[[], _T]) -> _T:
+        """What ``read`` gives; of a kernel that runs, a list that changed underfoot is walked a few times.
+
+        :raises ReadError: as ``read`` does the last time
+        """
+        for _ in range(_LIVE_ATTEMPTS - 1 if self.live else 0):
+            try:
+                return read()
+            except ReadError:
+                continue
+        return read()
 
     def read_structure(
         self, decoder: Decoder, structure: Callable[..., _T], address: int, name: Callable[[_T], str]

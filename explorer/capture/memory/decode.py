@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import drgn
 
@@ -23,7 +23,12 @@ __all__ = (
     "make_decoder",
     "member_offset",
     "optional_offset",
+    "probed",
 )
+
+_T = TypeVar("_T")
+#: Of ``Program.cache``.
+_LAYOUTS = "nullfs-explorer layouts"
 
 
 class LayoutError(LookupError):
@@ -215,3 +220,15 @@ def member_offset(prog: drgn.Program, type_name: str, *designators: str) -> int:
 def optional_offset(prog: drgn.Program, type_name: str, *designators: str) -> int | None:
     member = find_member(prog.type(f"struct {type_name}"), *designators)
     return None if member is None else member.offset
+
+
+def probed(prog: drgn.Program, what: str, probe: Callable[[drgn.Program], _T]) -> _T:
+    """What ``probe`` finds in a kernel's types, found once however often the kernel is captured.
+
+    :param what: a name of its own
+    :raises LookupError: as ``probe`` does, each time
+    """
+    known = prog.cache.setdefault(_LAYOUTS, {})
+    if what not in known:
+        known[what] = probe(prog)
+    return cast(_T, known[what])

@@ -12,7 +12,15 @@ from typing import Any
 
 import drgn
 
-from explorer.capture.memory import Memory, RawMount, ReadError, find_member, is_kernel_pointer, member_offset
+from explorer.capture.memory import (
+    Memory,
+    RawMount,
+    ReadError,
+    find_member,
+    is_kernel_pointer,
+    member_offset,
+    probed,
+)
 from explorer.model import MNT_OPTIONS, MNT_READONLY, kernel_text
 
 from .mounts import MountTable
@@ -24,7 +32,6 @@ _MINOR_BITS = 20  # include/linux/kdev_t.h
 # include/linux/mount.h, until 6.17; from then on T_SHARED and T_UNBINDABLE of fs/mount.h
 _MNT_SHARED = 0x1000
 _MNT_UNBINDABLE = 0x2000
-_LAYOUT = "nullfs-explorer mountinfo"
 _MAX_MASTERS = 4096
 
 
@@ -42,11 +49,8 @@ class _Layout:
 
 
 def _probe(prog: drgn.Program) -> _Layout:
-    known: _Layout | None = prog.cache.get(_LAYOUT)
-    if known is not None:
-        return known
     in_t_flags = find_member(prog.type("struct mount"), "mnt_t_flags") is not None
-    layout = _Layout(
+    return _Layout(
         shared=_constant(prog, "T_SHARED", 1) if in_t_flags else _MNT_SHARED,
         unbindable=_constant(prog, "T_UNBINDABLE", 2) if in_t_flags else _MNT_UNBINDABLE,
         in_t_flags=in_t_flags,
@@ -57,8 +61,6 @@ def _probe(prog: drgn.Program) -> _Layout:
         operations_name=member_offset(prog, "proc_ns_operations", "name"),
         mnt_namespace_ns=member_offset(prog, "mnt_namespace", "ns"),
     )
-    prog.cache[_LAYOUT] = layout
-    return layout
 
 
 def _constant(prog: drgn.Program, name: str, otherwise: int) -> int:
@@ -84,7 +86,7 @@ class NamespaceFiles:
 
     def __init__(self, memory: Memory) -> None:
         self._reader = memory.reader
-        self._layout = _probe(memory.prog)
+        self._layout = probed(memory.prog, "mountinfo", _probe)
         self._mount_operations = memory.symbols.symbol_address("mntns_operations")
 
     def of_dentry(self, dentry: int) -> NamespaceFile:
@@ -111,7 +113,7 @@ class MountInfo:
         self._errors = memory.errors
         self._mounts = mounts
         self._paths = paths
-        self._layout = _probe(memory.prog)
+        self._layout = probed(memory.prog, "mountinfo", _probe)
         self.namespace_files = NamespaceFiles(memory)
         symbols = memory.symbols
         nop = symbols.symbol_address("nop_mnt_idmap")

@@ -20,6 +20,7 @@ from explorer.capture.memory import (
     is_kernel_pointer,
     make_decoder,
     member_offset,
+    probed,
 )
 
 from .mounts import MNT_UMOUNT, MountTable
@@ -32,7 +33,6 @@ _MNT_DOOMED = 0x1000000
 _MAX_SUPERBLOCKS = 200_000
 _MAX_MOUNTS = 2_000_000
 _LIVE_ATTEMPTS = 4
-_LAYOUT = "nullfs-explorer superblocks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,9 @@ class _Layout:
 
 
 def _probe(prog: drgn.Program) -> _Layout:
-    known: _Layout | None = prog.cache.get(_LAYOUT)
-    if known is not None:
-        return known
     is_list = find_member(prog.type("struct mount"), "mnt_next_for_sb") is None
     first = "s_mounts.next" if is_list else "s_mounts"
-    layout = _Layout(
+    return _Layout(
         superblock=make_decoder(prog, "super_block", "s_list.next", first),
         list=member_offset(prog, "super_block", "s_list"),
         mount=make_decoder(
@@ -62,8 +59,6 @@ def _probe(prog: drgn.Program) -> _Layout:
         instance=member_offset(prog, "mount", "mnt_instance") if is_list else 0,
         mounts=member_offset(prog, "super_block", "s_mounts"),
     )
-    prog.cache[_LAYOUT] = layout
-    return layout
 
 
 def load_unreached(memory: Memory, mounts: MountTable, is_slice: bool) -> None:
@@ -87,7 +82,7 @@ def _load_hidden_mounts(memory: Memory, mounts: MountTable) -> str | None:
     :return: why there may be more of them; ``None`` if there cannot be
     """
     try:
-        layout = _probe(memory.prog)
+        layout = probed(memory.prog, "superblocks", _probe)
     except LookupError as error:
         return str(error)
     head = memory.symbols.symbol_address("super_blocks")

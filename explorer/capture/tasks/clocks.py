@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 import drgn
 
-from explorer.capture.memory import AnyTask, Decoder, Memory, ReadError, make_decoder
+from explorer.capture.memory import AnyTask, Decoder, Memory, ReadError, make_decoder, probed
 
 __all__ = ("JiffiesClock", "SchedulerClocks")
 
 _NTP_SCALE_SHIFT = 32  # include/linux/timex.h
 _MAX_HZ = 10_000
-_RQ = "nullfs-explorer rq"
 _U64 = (1 << 64) - 1
 
 
@@ -29,10 +28,7 @@ class _Clock(NamedTuple):
 
 
 def _rq_decoder(prog: drgn.Program) -> Decoder:
-    decoder: Decoder | None = prog.cache.get(_RQ)
-    if decoder is None:
-        decoder = prog.cache[_RQ] = make_decoder(prog, "rq", "clock", "clock_task", "curr")
-    return decoder
+    return make_decoder(prog, "rq", "clock", "clock_task", "curr")
 
 
 class SchedulerClocks:
@@ -48,7 +44,7 @@ class SchedulerClocks:
         self._clocks: dict[int | None, _Clock] = {}
         self._now = 0
         try:
-            decoder = _rq_decoder(memory.prog)
+            decoder = probed(memory.prog, "runqueues", _rq_decoder)
         except LookupError as error:
             memory.errors.add("scheduler", "clocks", str(error))
             return

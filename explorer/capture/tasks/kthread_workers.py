@@ -19,13 +19,12 @@ from explorer.capture.memory import (
     is_kernel_pointer,
     make_decoder,
     member_offset,
+    probed,
 )
 
 __all__ = ("KthreadWorker", "KthreadWorkerReader")
 
-_LAYOUT = "nullfs-explorer kthread_worker"
 _MAX_WORKS = 10_000
-_LIVE_ATTEMPTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +54,14 @@ class KthreadWorker:
 
 
 def _probe(prog: drgn.Program) -> _Layout:
-    layout: _Layout | None = prog.cache.get(_LAYOUT)
-    if layout is None:
-        layout = prog.cache[_LAYOUT] = _Layout(
-            worker=make_decoder(
-                prog, "kthread_worker", "task", "current_work", "work_list.next", "delayed_work_list.next"
-            ),
-            work_list=member_offset(prog, "kthread_worker", "work_list"),
-            delayed_work_list=member_offset(prog, "kthread_worker", "delayed_work_list"),
-            work=make_decoder(prog, "kthread_work", "func"),
-        )
-    return layout
+    return _Layout(
+        worker=make_decoder(
+            prog, "kthread_worker", "task", "current_work", "work_list.next", "delayed_work_list.next"
+        ),
+        work_list=member_offset(prog, "kthread_worker", "work_list"),
+        delayed_work_list=member_offset(prog, "kthread_worker", "delayed_work_list"),
+        work=make_decoder(prog, "kthread_work", "func"),
+    )
 
 
 class KthreadWorkerReader:
@@ -98,7 +94,7 @@ class KthreadWorkerReader:
         if not self._probed:
             self._probed = True
             try:
-                self._layout = _probe(self._memory.prog)
+                self._layout = probed(self._memory.prog, "kthread workers", _probe)
             except LookupError as error:
                 self._memory.errors.add("kthread workers", "layout", str(error))
         return self._layout
@@ -118,12 +114,7 @@ class KthreadWorkerReader:
     def _count(self, task: AnyTask, name: str, head: int) -> int | None:
         """Entries of a list, whatever they are in."""
         with self._memory.errors.guard_newer(task.name, f"kthread_worker.{name}"):
-            for _ in range(_LIVE_ATTEMPTS - 1 if self._memory.live else 0):
-                try:
-                    return self._walk(name, head)
-                except ReadError:
-                    continue
-            return self._walk(name, head)
+            return self._memory.again(lambda: self._walk(name, head))
         return None
 
     def _walk(self, name: str, head: int) -> int:

@@ -56,6 +56,8 @@ class TaskReader:
         self.found: dict[int, RawTask] = {}  # so far
         self.runqueues: dict[int, int] = {}
         """``cpu_rq(cpu)`` of every possible CPU; known once the idle tasks were read."""
+        self.per_cpu: dict[int, int] = {}
+        """``__per_cpu_offset[cpu]``, likewise."""
 
     def read_task(self, address: int) -> RawTask:
         """One task. :raises ReadError: if it cannot be read"""
@@ -189,7 +191,9 @@ class TaskReader:
                         walk.add_idle(address)
         except (ReadError, LookupError) as error:
             self._errors.add("idle tasks", "list of CPUs", str(error))
-            self.runqueues.clear()  # some are not among them: what holds for all of them cannot be told
+            # Some are not among them: what holds for all of them cannot be told.
+            self.runqueues.clear()
+            self.per_cpu.clear()
 
     def _idle_addresses(self) -> Iterator[int]:
         runqueues = self._required("runqueues")
@@ -198,7 +202,7 @@ class TaskReader:
         if idle is None:
             raise LookupError("struct rq has no idle")
         for cpu in self._possible_cpus():
-            per_cpu = self._reader.read_u64(offsets + 8 * cpu)
+            per_cpu = self.per_cpu[cpu] = self._reader.read_u64(offsets + 8 * cpu)
             self.runqueues[cpu] = runqueue = (runqueues + per_cpu) & (1 << 64) - 1
             with self._errors.guard(f"CPU {cpu}", "idle task"):
                 yield self._reader.read_u64(runqueue + idle.offset)
