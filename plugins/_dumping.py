@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from explorer.plugin import (
+    STUCK_S,
     Finding,
     KernelSetting,
     Plugin,
@@ -35,8 +36,6 @@ _SOCKET_FUNCTIONS = ("unix_find_bsd", "unix_find_other")
 _FILE_FUNCTIONS = ("coredump_file", "filp_open", "file_open_root", "path_openat", "filename_unlinkat")
 #: include/linux/namei.h of every kernel that knows core sockets (6.16 on).
 _LOOKUP_NO_SYMLINKS = 1 << 24
-#: Slow disks take that long.
-_STUCK_S = 10.0
 
 
 def core_pattern(snapshot: Snapshot) -> KernelSetting | None:
@@ -87,7 +86,7 @@ def dumping_findings(
     for task in tasks:
         if task.borrowing:
             yield borrower(plugin, task, function, means)
-        if task.state == "D" and task.waiting_s is not None and task.waiting_s >= _STUCK_S:
+        if task.state == "D" and task.waiting_s is not None and task.waiting_s >= STUCK_S:
             yield _stuck(plugin, snapshot, task)
 
 

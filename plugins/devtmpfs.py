@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.plugin import (
+    STUCK_S,
     Address,
     Expectation,
     Finding,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ("PLUGIN", "DevtmpfsFacts", "Request")
 
-_STUCK_S = 10.0
 _STACK = 16 << 10  # THREAD_SIZE, without KASAN
 _KERNEL_HALF = 1 << 63
 _TASK_INTERRUPTIBLE = 1
@@ -234,7 +234,7 @@ def _waiting(snapshot: Snapshot, task: Task, facts: DevtmpfsFacts) -> Iterator[F
     times = [waiter.waiting_s for waiter in tasks if waiter is not None]
     times.append(task.waiting_s if task.state == "D" else None)
     waited = max((time for time in times if time is not None), default=0.0)
-    stuck = waited >= _STUCK_S or (task.state == "D" and task.waiting_s is None)
+    stuck = waited >= STUCK_S or (task.state == "D" and task.waiting_s is None)
     if not requests and not stuck:
         return
     names = ", ".join(request.name or "?" for request in requests[:3]) + (" …" if requests[3:] else "")
@@ -245,7 +245,7 @@ def _waiting(snapshot: Snapshot, task: Task, facts: DevtmpfsFacts) -> Iterator[F
         what = f"{task_name(task)} does not get on; whom it keeps waiting is not known"
     at = f", at {task.walk.path}" if stuck and task.walk is not None and task.walk.path else ""
     how = (
-        f", in {task.state} state" + at + (f", for {waited:.0f} s" if waited >= _STUCK_S else "")
+        f", in {task.state} state" + at + (f", for {waited:.0f} s" if waited >= STUCK_S else "")
         if stuck
         else ""
     )

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from explorer.plugin import (
+    STUCK_S,
     Address,
     BusyWorker,
     Expectation,
@@ -57,7 +58,6 @@ __all__ = ("PLUGIN", "Helper", "HelperProcess", "UmhFacts")
 
 _MAX_ARGUMENTS = 64
 _DEFAULT_MODPROBE = "/sbin/modprobe"  # CONFIG_MODPROBE_PATH, unless somebody chose another
-_HANGS_S = 10.0
 #: Modules that wait for firmware or for a slow bus take that long.
 _WAITED_S = 60.0
 
@@ -245,7 +245,7 @@ def _stuck_helper(
     tasks = [by_address.get(waiter.address or 0) for waiter in waiters]
     waited = max((waiter.waiting_s or 0.0 for waiter in tasks if waiter is not None), default=0.0)
     hangs = task.waiting_s if task is not None and task.state == "D" else None
-    if waited < _WAITED_S and (hangs is None or hangs < _HANGS_S):
+    if waited < _WAITED_S and (hangs is None or hangs < STUCK_S):
         return
     if task is None:
         what = f"a usermodehelper ({' '.join(helper.argv) if helper else '?'})"
@@ -254,7 +254,7 @@ def _stuck_helper(
         what = f"the usermodehelper {task_name(task)}" + (f" ({exe})" if exe else "")
     how = (
         f"has been in D state for {hangs:.0f} s"
-        if hangs is not None and hangs >= _HANGS_S
+        if hangs is not None and hangs >= STUCK_S
         else "has not ended"
     )
     who = f"; {', '.join(waiter.label for waiter in waiters)} wait{'s' if len(waiters) == 1 else ''} for it"

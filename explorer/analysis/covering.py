@@ -45,6 +45,11 @@ class Covers:
             mount = self._snapshot.mount_by_address.get(mount.parent)
         return None
 
+    def on(self, mount: int, place: str) -> Mount | None:
+        """The topmost mount on a place of a mount; ``None`` if nothing is mounted there."""
+        found = self._on.get(mount, {}).get(place)
+        return None if found is None else self._top(found)
+
     def _top(self, mount: Mount) -> Mount:
         for _ in range(len(self._snapshot.mounts)):
             above = self._snapshot.mount_by_address.get(mount.overmount or 0)

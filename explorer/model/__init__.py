@@ -53,6 +53,7 @@ from .refs import (
     mount_reference,
     namespace_name,
     namespace_reference,
+    task_at,
     task_name,
     task_reference,
 )
@@ -66,7 +67,7 @@ from .snapshot import (
     Snapshot,
     Source,
 )
-from .task import PF_NAMES, Kthread, OnlyIn, Owner, Task, TaskFlag, TaskKind
+from .task import PF_NAMES, STUCK_S, Kthread, OnlyIn, Owner, Task, TaskFlag, TaskKind
 from .text import display_width, escape_text, kernel_bytes, kernel_text
 
 __all__ = (
@@ -78,6 +79,7 @@ __all__ = (
     "PF_NAMES",
     "SCHEMA_VERSION",
     "SNAPSHOT_ARRAYS",
+    "STUCK_S",
     "Address",
     "Attachment",
     "Capture",
@@ -151,6 +153,7 @@ __all__ = (
     "namespace_name",
     "namespace_reference",
     "no_garbage_collection",
+    "task_at",
     "task_name",
     "task_reference",
 )

@@ -23,6 +23,7 @@ __all__ = (
     "mount_reference",
     "namespace_name",
     "namespace_reference",
+    "task_at",
     "task_name",
     "task_reference",
 )
@@ -39,6 +40,11 @@ def known(value: object) -> str:
 def comm_and_pid(comm: KernelText, pid: int) -> KernelText:
     """``kworker/0:1 (29)``: of a task of which no more than this is left."""
     return f"{comm} ({pid})"
+
+
+def task_at(pid: int | None, address: int) -> str:
+    """``task 29 (0xffff…)``: how error entries call it."""
+    return f"task {known(pid)} (0x{address:x})"
 
 
 def task_name(task: Task) -> KernelText:

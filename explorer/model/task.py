@@ -7,7 +7,11 @@ from enum import IntEnum, StrEnum
 from .activity import StackFrame, Walk
 from .base import Address, HexInt, KernelInt, KernelText, Record
 
-__all__ = ("PF_NAMES", "Kthread", "OnlyIn", "Owner", "Task", "TaskFlag", "TaskKind")
+__all__ = ("PF_NAMES", "STUCK_S", "Kthread", "OnlyIn", "Owner", "Task", "TaskFlag", "TaskKind")
+
+
+#: Who has waited in D state for so long is stuck: a slow disk answers sooner.
+STUCK_S = 10.0
 
 
 class TaskFlag(IntEnum):

@@ -38,6 +38,7 @@ from .superblocks import for_each_mount as for_each_mount
 from .superblocks import for_each_super_block as for_each_super_block
 from .superblocks import is_in_namespace as is_in_namespace
 from .superblocks import make_path as make_path
+from .vocabulary import STUCK_S as STUCK_S
 from .vocabulary import Address as Address
 from .vocabulary import Finding as Finding
 from .vocabulary import Generation as Generation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from explorer.model import (
+    STUCK_S,
     Address,
     Finding,
     Generation,
@@ -25,6 +26,7 @@ from explorer.model import (
 )
 
 __all__ = (
+    "STUCK_S",
     "Address",
     "Finding",
     "Generation",

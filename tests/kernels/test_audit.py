@@ -21,11 +21,10 @@ import pytest
 
 from explorer.analysis.audit import run_audit
 from explorer.analysis.rules import RULES
-from explorer.analysis.rules.borrowing import STUCK_S
 from explorer.analysis.verdicts import VerdictKind, verdict
 from explorer.capture.snapshot import CaptureRequest, capture_snapshot
 from explorer.codec.snapshots import load_snapshot, write_json
-from explorer.model import Finding, Placement, Severity, Snapshot
+from explorer.model import STUCK_S, Finding, Placement, Severity, Snapshot
 from explorer.plugin import Plugin, load_plugins
 from explorer.slicing.cut import record_slice
 from explorer.targets.detect import detect_target

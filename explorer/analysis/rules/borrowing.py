@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from explorer.analysis.rule import ISOLATING, AuditContext, Case, Rule
 from explorer.model import (
+    STUCK_S,
     Finding,
     Generation,
     Severity,
@@ -13,15 +14,14 @@ from explorer.model import (
     Task,
     TaskFlag,
     TaskKind,
+    task_at,
     task_name,
     task_reference,
 )
 from explorer.naming import name_tasks, seconds
 
-__all__ = ("RULES", "STUCK_S", "merge_borrowers")
+__all__ = ("RULES", "merge_borrowers")
 
-#: A borrower in D state for longer than this is stuck: a slow disk answers sooner.
-STUCK_S = 10.0
 _GENERAL = "NX-BORROWER"
 _SPECIFIC = "-BORROWER"
 
@@ -51,7 +51,7 @@ def _is_leaked(task: Task, snapshot: Snapshot) -> bool:
     kthread = task.kthread
     if kthread is None or kthread.current_func is not None or not _serves_works(task):
         return False
-    where = f"task {task.pid} (0x{task.address:x})"
+    where = task_at(task.pid, task.address)
     return task.state in ("I", "S") and not any(error.where == where for error in snapshot.errors)
 
 

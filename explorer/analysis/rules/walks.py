@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from explorer.analysis.covering import Covers
 from explorer.analysis.isolation import is_kernel_thread
 from explorer.analysis.rule import AuditContext, Case, Rule
 from explorer.model import (
+    STUCK_S,
     Mount,
     Placement,
     Severity,
@@ -20,8 +22,6 @@ from explorer.model import (
     task_reference,
 )
 from explorer.naming import name_tasks, place, seconds
-
-from .borrowing import STUCK_S
 
 __all__ = ("RULES",)
 
@@ -81,20 +81,28 @@ def _code(task: Task) -> str:
     return "" if function is None else f", in {function}"
 
 
-def _hangs(task: Task) -> bool:
-    """Whether it has slept in its walk for so long that no disk explains it.
+def _hanging(snapshot: Snapshot) -> list[tuple[Task, Walk, float]]:
+    """Who has slept in a walk for so long that no disk explains it, and how long. A borrower has a rule of its own."""
+    return [
+        (task, task.walk, task.waiting_s)
+        for task in snapshot.tasks
+        if task.walk is not None
+        and not task.borrowing
+        and task.waiting_s is not None
+        and task.waiting_s >= STUCK_S
+        and _waits_for_a_server(task, task.walk)
+    ]
 
-    In D state; in S only on a FUSE, which is waited for like that, and short of the path's end: an open of a FIFO or a
-    terminal is a walk, too, and may well wait for ever.
-    """
-    if task.walk is None or task.waiting_s is None or task.waiting_s < STUCK_S:
-        return False
-    at = task.walk.start
+
+def _waits_for_a_server(task: Task, walk: Walk) -> bool:
+    """In D state; in S only on a FUSE, which is waited for like that, and short of the path's end: an open of a FIFO or
+    a terminal is a walk, too, and may well wait for ever."""
+    at = walk.start
     if task.state == "D":
         return True
-    if task.state != "S" or at is None or at.path is None or task.walk.path is None:
+    if task.state != "S" or at is None or at.path is None or walk.path is None:
         return False
-    at_its_end = _last_name(at.path) == _last_name(task.walk.path)
+    at_its_end = _last_name(at.path) == _last_name(walk.path)
     return (at.fstype or "").split(".")[0] in _FUSE and not at_its_end
 
 
@@ -111,40 +119,32 @@ def _cannot_tell_hanging(context: AuditContext) -> str | None:
     return f"how long {name_tasks(silent)} waited is not known" if silent else None
 
 
-def _next_mount(walk: Walk, snapshot: Snapshot) -> Mount | None:
+def _next_mount(walk: Walk, covers: Covers) -> Mount | None:
     """What is mounted on the next name of an absolute path: an automount is waited for before it is entered."""
     at = walk.start
-    if at is None or at.path is None or walk.path is None or at.mount is None:
+    if at is None or at.path is None or walk.path is None:
         return None
     below = at.path.rstrip("/") + "/"
-    if not walk.path.startswith(below):
-        return None
     name = walk.path.removeprefix(below).lstrip("/").split("/", 1)[0]
-    here = snapshot.mount_by_address.get(at.mount)
-    if not name or here is None:
-        return None
-    on = [
-        mount
-        for mount in snapshot.mounts
-        if mount.mountpoint == below + name and mount.mnt_ns == here.mnt_ns and mount.overmount is None
-    ]
-    return on[0] if len(on) == 1 else None
+    return covers.on(at.mount, below + name) if name and walk.path.startswith(below) else None
 
 
 def _find_hanging(context: AuditContext) -> Iterator[Case]:
     snapshot = context.snapshot
-    for task in snapshot.tasks:
-        if task.borrowing or task.walk is None or not _hangs(task):
-            continue  # of a borrower, NX-BORROWER says so
-        path = "a path" if task.walk.path is None else task.walk.path
-        at = "" if task.walk.start is None else f", at {place(task.walk.start, snapshot)}"
-        into = _next_mount(task.walk, snapshot)
+    hanging = _hanging(snapshot)
+    if not hanging:
+        return
+    covers = Covers(snapshot)
+    for task, walk, waiting_s in hanging:
+        path = "a path" if walk.path is None else walk.path
+        at = "" if walk.start is None else f", at {place(walk.start, snapshot)}"
+        into = _next_mount(walk, covers)
         if into is not None:
             at += f", on the way into {mount_name(into)}"
         # What the kernel started, or everything waits for.
         is_grave = task.kind in (TaskKind.INIT, TaskKind.USERMODEHELPER) or is_kernel_thread(task)
         yield Case(
-            f"{task_name(task)} has looked up {path} for {seconds(task.waiting_s or 0)}, in {task.state} state{at}"
+            f"{task_name(task)} has looked up {path} for {seconds(waiting_s)}, in {task.state} state{at}"
             f"{_code(task)}",
             [task_reference(task)],
             Severity.HIGH if is_grave or task.has_flag(TaskFlag.DUMPCORE) else None,

@@ -26,6 +26,7 @@ from explorer.model import (
     Task,
     UseHow,
     kernel_text,
+    task_at,
 )
 
 from .counts import MountCounts
@@ -184,7 +185,7 @@ class HolderReader:
         raw = self._tasks.get(task.address)
         if raw is None or not raw.nameidata or layout.walk_state is None:
             return False
-        with self._errors.guard(f"task {task.pid} (0x{task.address:x})", "nameidata.state"):
+        with self._errors.guard(task_at(task.pid, task.address), "nameidata.state"):
             return bool(self._memory.reader.read_u32(raw.nameidata + layout.walk_state) & _ROOT_GRABBED)
         return False
 

@@ -12,7 +12,7 @@ import drgn
 
 from explorer.capture.memory import Decoder, Memory, is_kernel_pointer, make_decoder, member_offset
 from explorer.capture.paths import PathRefs
-from explorer.model import KernelText, PathRef, Task, kernel_text
+from explorer.model import KernelText, PathRef, Task, kernel_text, task_name
 
 __all__ = ("ProgramLayout", "ProgramReader", "probe_programs")
 
@@ -54,7 +54,7 @@ class ProgramReader:
     def read_program(self, task: Task) -> tuple[PathRef | None, list[KernelText] | None]:
         """Its executable and its arguments; ``None`` for what it has not, or what is not there."""
         reader, errors = self._memory.reader, self._memory.errors
-        exe, arguments, label = None, None, f"{task.name} ({task.pid})"
+        exe, arguments, label = None, None, task_name(task)
         with errors.guard_newer(label, "mm.exe_file"):
             mm = reader.read_u64(task.address + self._layout.task_mm)
             if not is_kernel_pointer(mm):

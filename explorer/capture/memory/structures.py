@@ -12,6 +12,8 @@ from typing import Annotated, Any, Generic, NamedTuple, Never, TypeVar, get_args
 
 import drgn
 
+from explorer.model import task_at
+
 from .decode import Decoder, make_decoder
 
 __all__ = (
@@ -69,7 +71,7 @@ class TaskStruct(NamedTuple, Generic[Gap]):
     @property
     def name(self) -> str:
         """How error entries call it."""
-        return f"task {'?' if self.pid is None else self.pid} (0x{self.address:x})"
+        return task_at(self.pid, self.address)
 
 
 RawTask = TaskStruct[Never]

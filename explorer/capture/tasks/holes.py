@@ -18,6 +18,7 @@ from explorer.capture.memory import (
     is_kernel_pointer,
     lie_apart,
 )
+from explorer.model import task_at
 
 from .found import MAX_TASKS
 from .pidtable import for_each_pid_task
@@ -206,7 +207,7 @@ class HoleWalk:
         self.partial.pop(address, None)
 
     def _from_table(self, pid: int, address: int) -> None:
-        with self._errors.guard(f"task {pid} (0x{address:x})", "task_struct"):
+        with self._errors.guard(task_at(pid, address), "task_struct"):
             if self.add(address, pid).pid is None:
                 self.partial[address] = self.partial[address]._replace(pid=pid)
 
