@@ -14,6 +14,7 @@ from .holders import find_mount as find_mount
 from .holders import holder_tasks as holder_tasks
 from .holders import holder_words as holder_words
 from .holders import unexplained_words as unexplained_words
+from .holders import use_words as use_words
 from .isolation import find_abandonment as find_abandonment
 from .isolation import find_pid1 as find_pid1
 from .ko import CAVEAT as CAVEAT

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from explorer.model import (
     Holder,
     HolderKind,
+    HolderUse,
     KernelText,
     Mount,
     MountHolders,
@@ -24,6 +25,7 @@ __all__ = (
     "holder_words",
     "list_holders",
     "unexplained_words",
+    "use_words",
 )
 
 #: What holds a mount, and is not looked for.
@@ -105,6 +107,13 @@ def holder_tasks(holder: Holder, snapshot: Snapshot) -> list[Task]:
 def holder_words(holder: Holder, snapshot: Snapshot) -> KernelText:
     """One holder: ``an open file of a (1)``."""
     return _words([holder], snapshot)
+
+
+def use_words(holder: Holder, use: HolderUse) -> str:
+    """How a task has it: ``fd 3``, ``exe``; with what the descriptor is of, if that is not a file there."""
+    how = use.how if use.fd is None else f"{use.how} {use.fd}"
+    is_said = holder.kind.value in (use.how, HolderKind.FILE.value)
+    return how if is_said else f"{how}, {holder.kind.value}"
 
 
 def list_holders(holders: Iterable[Holder], snapshot: Snapshot) -> list[KernelText]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from explorer.analysis import UNEXPLAINED, holder_tasks, holder_words, unexplained_words
+from explorer.analysis import UNEXPLAINED, holder_tasks, holder_words, unexplained_words, use_words
 from explorer.model import (
     Holder,
-    HolderKind,
-    HolderUse,
     Mount,
     MountHolders,
     Snapshot,
@@ -74,17 +72,10 @@ def _rows(holder: Holder, snapshot: Snapshot) -> list[list[str]]:
     for use in holder.uses:
         task = snapshot.task_by_address.get(use.task)
         who = hex_address(use.task) if task is None else task_name(task)
-        rows.append([escape_text(who), _how(holder, use), *tail])
+        rows.append([escape_text(who), use_words(holder, use), *tail])
     if holder.nr_uses > len(holder.uses):
         rows.append([f"and {holder.nr_uses - len(holder.uses)} more", holder.kind.value, *tail])
     return rows
-
-
-def _how(holder: Holder, use: HolderUse) -> str:
-    """``fd 3``, ``exe``; with what the descriptor is of, if that is not a file there."""
-    how = use.how if use.fd is None else f"{use.how} {use.fd}"
-    plain = holder.kind in (HolderKind.FILE, HolderKind.ROOT, HolderKind.PWD, HolderKind.WALK)
-    return how if plain else f"{how}, {holder.kind.value}"
 
 
 def holders_json(mount: Mount, holders: MountHolders, snapshot: Snapshot) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.analysis import holder_words, unexplained_words
+from explorer.analysis import holder_words, unexplained_words, use_words
 from explorer.model import (
     Holder,
     Mount,
@@ -78,7 +78,7 @@ def _lines(holder: Holder, snapshot: Snapshot) -> list[tuple[str, Reference | No
     for use in holder.uses:
         task = snapshot.task_by_address.get(use.task)
         who = "a task that is not in this snapshot" if task is None else task_name(task)
-        how = use.how if use.fd is None else f"{use.how} {use.fd}"
-        kind = "" if holder.kind.value in (use.how, "file") else f", {holder.kind.value}"
-        lines.append((f"{who}  {how}{kind}{path}", None if task is None else task_reference(task)))
+        lines.append(
+            (f"{who}  {use_words(holder, use)}{path}", None if task is None else task_reference(task))
+        )
     return lines
