@@ -43,12 +43,11 @@ class Ownership:
         del self.sharers[0]
         # There may be sharers that are not known: then only the kernel's own count tells a shared fs_struct.
         self._unknown_sharers = raw.tasks.lost is not None or None in partly
-        known = (raw.known.init_fs, raw.known.userspace_init_fs)
         #: Those for whom one owner makes an ``fs_struct`` private, without more ado: none, if that is not certain.
         self.plainly_private: set[int] = set()
         if not self._unknown_sharers and not raw.known.init_unread:
-            once = {address for address, count in self.sharers.items() if count == 1}
-            self.plainly_private = once - set(known)
+            self.plainly_private = {address for address, count in self.sharers.items() if count == 1}
+            self.plainly_private -= {raw.known.init_fs, raw.known.userspace_init_fs}
 
     def owned_fs(self, task: AnyTask) -> int | None:
         """What a task owns. 0: NULL; ``None``: it is not there."""

@@ -66,8 +66,11 @@ class _Check:
         pids = self.table.read()
         listed = self._found.whole
         own = set(map(_thread_pid, listed.values()))
-        only = {task.address: task for task in self._not_listed(pids - own)}
-        without = own - pids  # init_task's, and those of tasks that exited
+        odd = (
+            pids ^ own
+        )  # few, if all is well: those of sessions, init_task's, and those of tasks that exited
+        only = {task.address: task for task in self._not_listed(odd & pids)}
+        without = odd & own
         if self.table.complete and without:
             for task in listed.values():
                 if task.thread_pid in without and task.pid and self._is_alive(task):

@@ -18,6 +18,7 @@ _MAX_NODES = 1 << 17
 _BITS_PER_LONG = 64
 _INTERNAL_MASK, _INTERNAL = 3, 2  # xa_is_internal()
 _LAST_SPECIAL = 4096  # xa_is_node(): internal entries up to here are siblings, retries and zero entries
+_SPECIAL = range(_INTERNAL, _LAST_SPECIAL + 1, _INTERNAL_MASK + 1)
 
 
 class IdrError(ValueError):
@@ -79,20 +80,23 @@ def read_idr_entries(idr: Object, read: Callable[[int, int], bytes | None]) -> s
     :raises IdrError: if the nodes are no tree
     """
     nodes = _Nodes(idr.prog_, read)
-    found: set[int] = set()
+    found: list[int] = []
     pending = [(idr.idr_rt.xa_head.value_(), _BITS_PER_LONG, 0)]
     while pending:
         entry, shift_above, parent = pending.pop()
         if entry & _INTERNAL_MASK != _INTERNAL:
-            found.add(entry)
+            found.append(entry)
         elif entry > _LAST_SPECIAL:
             node = entry - _INTERNAL
             shift, slots = nodes.read(node, shift_above, parent)
             if shift:
                 pending += [(child, shift, node) for child in slots if child]
             else:
-                found.update(slots)
-    return {entry for entry in found if entry and entry & _INTERNAL_MASK != _INTERNAL}
+                found += slots
+    entries = set(found)
+    entries.discard(0)
+    entries.difference_update(_SPECIAL)
+    return entries
 
 
 class _Nodes:
