@@ -66,7 +66,8 @@ def run(tmp_path: Path) -> Run:
 
 def capture_file(path: Path, *, cache: bool = True) -> Snapshot:
     """Capture a vmcore in this process."""
-    from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+    from explorer.capture.request import CaptureRequest
+    from explorer.capture.snapshot import capture_snapshot
     from explorer.targets.detect import detect_target
     from explorer.targets.kernel import OpenOptions, open_kernel
 

@@ -6,13 +6,8 @@ Reads the kernel once, in bulk, in this order: tasks, fs_structs, namespaces, pa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Literal
-
-import drgn
 
 from explorer import __version__
 from explorer.capture.holders import HolderReader, count_tasks
@@ -42,95 +37,21 @@ from explorer.capture.tasks import (
     TaskReader,
     WalkReader,
 )
-from explorer.model import Capture, CaptureError, Kernel, Snapshot, Source, kernel_text, no_garbage_collection
-from explorer.plugin import Plugin
-from explorer.targets import CrashGuard, OpenKernel, TargetError
-from explorer.targets.symbols import KernelTypes
+from explorer.model import Capture, CaptureError, Kernel, Snapshot, kernel_text, no_garbage_collection
+from explorer.targets import TargetError
 
 from .generation import WellKnown, find_well_known, read_boot_time_ns, read_cmdline
 from .ownership import RawKernel
 from .plugins import PluginContext, run_plugins
 from .records import RecordBuilder
+from .request import CaptureProgress, CaptureRequest, CaptureStats
 from .task_records import TaskRecords
 
-__all__ = ("CaptureProgress", "CaptureRequest", "CaptureStats", "capture_snapshot")
-
-#: Told what is being read, how many of it so far, and of how many (``None``: unknown).
-CaptureProgress = Callable[[str, int, int | None], None]
+__all__ = ("capture_snapshot",)
 
 _SETTLE_ROUNDS = 3
 #: What is read after the tasks, and is lost if the reader crashes meanwhile.
 _LATER = "workqueues, usermodehelpers, settings, modules, log and plugins are missing, mounts may be"
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureRequest:
-    """An open kernel, and what the snapshot shall say of how it was opened."""
-
-    prog: drgn.Program
-    symbols: KernelTypes
-    source: Source
-    types: Literal["btf", "dwarf"]
-    release: str
-    build_id: str | None
-    consistent: bool
-    notes: list[str] = field(default_factory=list)
-    missing_memory: str | None = None
-    cut_off: str | None = None
-    plugins: Sequence[Plugin] = ()
-    direct: bool = True
-    """Read the direct map as physical memory, and strings by pages; not for a slice, which has to hold the page tables
-    too, and nothing that lies behind a string."""
-    is_slice: bool = False
-    guard: CrashGuard = field(default_factory=CrashGuard)
-    holders_of: Callable[[Snapshot], Collection[int]] = lambda snapshot: ()
-    """Chooses, by address, mounts of which the holders are read besides those that are detached."""
-
-    @classmethod
-    def from_kernel(
-        cls, kernel: OpenKernel, plugins: Sequence[Plugin] = (), guard: CrashGuard | None = None
-    ) -> CaptureRequest:
-        """What an open kernel says of itself. :param guard: what keeps the tasks if reading the rest crashes"""
-        return cls(
-            prog=kernel.prog,
-            symbols=kernel.types,
-            source=kernel.source,
-            types=kernel.types.mode,
-            release=kernel.program.vmcoreinfo.osrelease,
-            build_id=kernel.types.build_id or None,
-            consistent=kernel.program.consistent,
-            notes=[*filter(None, [kernel.program.cut_off]), *kernel.notes],
-            missing_memory=kernel.program.missing_memory,
-            cut_off=kernel.program.cut_off,
-            plugins=plugins,
-            is_slice=kernel.program.is_slice,
-            guard=guard or CrashGuard(),
-        )
-
-
-@dataclass(slots=True)
-class CaptureStats:
-    """What a capture cost."""
-
-    reads: int = 0
-    bytes_read: int = 0
-    tasks: int = 0
-    seconds: float = 0.0
-    tracebacks: list[str] = field(default_factory=list)
-    """Of plugins that raised; for ``--debug``."""
-    phases: dict[str, float] = field(default_factory=dict)
-    """What took how long, in seconds, in the order it was done."""
-    _since: float = field(default_factory=time.perf_counter, repr=False)
-
-    def mark(self, phase: str) -> None:
-        """The time since the last mark was spent on ``phase``; :meth:`start` begins anew."""
-        now = time.perf_counter()
-        self.phases[phase] = self.phases.get(phase, 0.0) + now - self._since
-        self._since = now
-
-    def start(self) -> None:
-        """What came before is no phase."""
-        self._since = time.perf_counter()
 
 
 def capture_snapshot(

@@ -14,7 +14,8 @@ from pathlib import Path
 import drgn
 import zstandard
 
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.codec.snapshots import write_json, write_jsonl
 from explorer.model import Snapshot
 from explorer.plugin import load_plugins

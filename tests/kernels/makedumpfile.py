@@ -7,7 +7,7 @@ import struct
 import subprocess
 from pathlib import Path
 
-from explorer.capture.snapshot import CaptureRequest
+from explorer.capture.request import CaptureRequest
 from explorer.targets.detect import detect_target
 from explorer.targets.dumps.elfcore import read_elf_core, write_vmcore
 from explorer.targets.kernel import open_kernel

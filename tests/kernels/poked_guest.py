@@ -9,7 +9,8 @@ from pathlib import Path
 
 from explorer.analysis.audit import run_audit
 from explorer.capture.memory.decode import find_member
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.model import Finding, Severity, Snapshot, Task
 from explorer.targets.detect import detect_target
 from explorer.targets.drgn_calls import physical_reader

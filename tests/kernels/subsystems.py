@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from explorer.capture.snapshot import CaptureRequest, CaptureStats, capture_snapshot
+from explorer.capture.request import CaptureRequest, CaptureStats
+from explorer.capture.snapshot import capture_snapshot
 from explorer.model import Finding, Severity, Snapshot, Task
 from explorer.plugin import Facts, Plugin
 from explorer.targets.detect import detect_target

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from explorer.analysis.audit import run_audit
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.model import KernelSetting, Snapshot, Task, TaskKind
 from explorer.plugin import load_plugins
 from explorer.slicing.cut import record_slice

@@ -22,7 +22,8 @@ import pytest
 from explorer.analysis.audit import run_audit
 from explorer.analysis.rules import RULES
 from explorer.analysis.verdicts import VerdictKind, verdict
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.codec.snapshots import load_snapshot, write_json
 from explorer.model import STUCK_S, Finding, Placement, Severity, Snapshot
 from explorer.plugin import Plugin, load_plugins

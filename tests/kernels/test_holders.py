@@ -14,7 +14,8 @@ import pytest
 from explorer.analysis.audit import run_audit
 from explorer.analysis.redact import redact_snapshot
 from explorer.capture.holders.tables import TaskFiles
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.cli.command import main
 from explorer.codec import load_snapshot, write_json
 from explorer.model import (

@@ -9,7 +9,8 @@ import pytest
 from drgn import Object
 from drgn.helpers.linux.list import list_for_each_entry
 
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.model import (
     Generation,
     KernelSetting,

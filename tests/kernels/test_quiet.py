@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from explorer.analysis.audit import audit_with
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.model import Placement, Snapshot
 from explorer.plugin import PluginSet
 from explorer.targets.detect import detect_target

@@ -160,7 +160,8 @@ def test_a_guest_that_vanishes_is_one_line_not_a_hang() -> None:
 #: Opens a guest, waits until it is gone, and captures.
 _VANISHING = """
 import sys
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenOptions, open_kernel
 kernel = open_kernel(detect_target(f"qemu:{sys.argv[1]}"), OpenOptions(use_cache=False))

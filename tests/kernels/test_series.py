@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.model import Generation, Snapshot, Task, TaskKind
 from explorer.slicing.cut import record_slice
 from explorer.targets.detect import detect_target

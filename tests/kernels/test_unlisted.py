@@ -9,7 +9,8 @@ import drgn
 import pytest
 
 from explorer.analysis.audit import run_audit
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.model import OnlyIn, Snapshot
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import open_kernel

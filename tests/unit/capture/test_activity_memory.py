@@ -11,7 +11,8 @@ from drgn.helpers.linux.list import list_for_each_entry
 from drgn.helpers.linux.printk import get_printk_records
 
 from explorer.capture.kernel.log import LOG_WORDS
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.model import Snapshot, Workqueue, kernel_bytes
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenKernel, open_kernel

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from explorer.capture.memory.directmap import find_direct_map
 from explorer.capture.memory.layout import probe_layout
 from explorer.capture.memory.reader import MemoryReader
-from explorer.capture.snapshot import CaptureRequest, CaptureStats, capture_snapshot
+from explorer.capture.request import CaptureRequest, CaptureStats
+from explorer.capture.snapshot import capture_snapshot
 from explorer.codec.encode import RecordEncoder, encode_value
 from explorer.codec.lines import parse_lines
 from explorer.codec.snapshots import parse_snapshot, write_json, write_jsonl

@@ -11,7 +11,8 @@ import pytest
 from explorer.capture.holders import reader as holders_reader
 from explorer.capture.holders.reader import HolderReader
 from explorer.capture.memory import MemoryReader
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.model import Attachment, Mount, MountHolders, Snapshot
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenKernel, OpenOptions, open_kernel

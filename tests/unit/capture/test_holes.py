@@ -12,7 +12,8 @@ import pytest
 from explorer.analysis.audit import run_audit
 from explorer.analysis.query.columns import LABEL_COLUMNS, TaskRow
 from explorer.analysis.query.facts import CSV_FACTS
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.model import Snapshot, mount_reference, task_reference
 from explorer.output.tasks import render_summary, tasks_table, worlds_table
 from explorer.targets.detect import detect_target

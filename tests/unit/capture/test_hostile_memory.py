@@ -15,7 +15,8 @@ from drgn.helpers.linux.idr import idr_for_each
 from explorer.capture import plugins
 from explorer.capture.kernel import workqueues
 from explorer.capture.paths import resolve as paths
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.model import Snapshot
 from explorer.plugin import load_plugins
 from explorer.targets.detect import detect_target

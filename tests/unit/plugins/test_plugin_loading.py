@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from explorer.capture.snapshot import CaptureRequest, CaptureStats, capture_snapshot
+from explorer.capture.request import CaptureRequest, CaptureStats
+from explorer.capture.snapshot import capture_snapshot
 from explorer.plugin import list_plugins, load_plugins
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import open_kernel

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.codec.snapshots import SnapshotError, load_snapshot
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenOptions, open_kernel

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 
 import drgn
 
-from explorer.capture.snapshot import CaptureRequest, capture_snapshot
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.model import Snapshot, Task, TaskKind
 from explorer.plugin import Plugin, load_plugins
 from explorer.targets.kernel import OpenKernel, OpenOptions, open_kernel
