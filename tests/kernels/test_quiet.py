@@ -23,12 +23,12 @@ CONTAINERS = 60
 STORMERS = 3
 #: As runc does it: a root of its own on overlay, files bound into it, pivot_root, the old root unmounted lazily.
 _CONTAINER = (
-    "n=$1; d=/c/$n; mkdir -p $d/up $d/work $d/root; echo $n >$d/hosts",
-    "mount -t overlay overlay -o lowerdir=/image,upperdir=$d/up,workdir=$d/work $d/root",
-    "mount --bind $d/hosts $d/root/etc/hosts; mount -t proc proc $d/root/proc; mount -t tmpfs tmp $d/root/tmp",
-    "cd $d/root && pivot_root . old && exec chroot . /bin/busybox sh /run",
+    "n=$1; d=/c/$n; mkdir -p $d/up $d/work $d/tree; echo $n >$d/hosts",
+    "mount -t overlay overlay -o lowerdir=/image,upperdir=$d/up,workdir=$d/work $d/tree",
+    "mount --bind $d/hosts $d/tree/etc/hosts; mount -t proc proc $d/tree/proc; mount -t tmpfs tmp $d/tree/tmp",
+    "cd $d/tree && pivot_root . old && exec chroot . /bin/busybox sh /run",
 )
-_INSIDE = ("umount -l /old; touch /tmp/up; while :; do sleep 1000; done",)
+_INSIDE = ("umount -l /old; touch /ready; while :; do sleep 1000; done",)
 
 
 def write_script(path: str, lines: tuple[str, ...]) -> str:
@@ -50,7 +50,8 @@ def start_containers(guest: Guest) -> None:
         write_script("/image/run", _INSIDE),
         f"for i in $(seq {CONTAINERS}); do unshare -m sh /container $i >/c/$i.log 2>&1 & done",
     )
-    wait_until(guest, f"test $(ls /proc/[0-9]*/root/tmp/up 2>/dev/null | wc -l) -ge {CONTAINERS}", 300)
+    # What a container makes in its root is in the upper layer, where the host sees it.
+    wait_until(guest, f"test $(ls /c/*/up/ready 2>/dev/null | wc -l) -ge {CONTAINERS}", 300)
 
 
 @pytest.fixture(scope="module")
