@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import drgn
 
-from explorer.capture.memory import Decoder, find_member, make_decoder, member_offset, probed
+from explorer.capture.memory import Decoder, find_member, make_decoder, member_offset
 
 __all__ = ("HolderLayout", "MapleNode", "probe_holders")
 
@@ -70,11 +70,7 @@ class HolderLayout:
 
 
 def probe_holders(prog: drgn.Program) -> HolderLayout:
-    """Probe the kernel's types, once. :raises LookupError: if they lack something indispensable"""
-    return probed(prog, "holders", _probe)
-
-
-def _probe(prog: drgn.Program) -> HolderLayout:
+    """Probe the kernel's types. :raises LookupError: if they lack something indispensable"""
     has_pcp = find_member(prog.type("struct mount"), "mnt_pcp") is not None
     return HolderLayout(
         task=make_decoder(prog, "task_struct", "files", "mm"),

@@ -117,10 +117,8 @@ class HolderReader:
         wanted = [mount for mount in known.mounts if mount.attachment in detached or mount.address in asked]
         if not wanted and not lone:
             return
-        try:
-            layout = probe_holders(self._memory.prog)
-        except LookupError as error:
-            self._errors.add("holders", "layout", str(error))
+        layout = self._memory.probe("holders", probe_holders)
+        if layout is None:
             return
         counts = MountCounts(self._memory, layout, self._per_cpu)
         self._mounts = {mount.address: _Held(counts.count(self._raw(mount))) for mount in wanted}

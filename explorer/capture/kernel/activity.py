@@ -6,11 +6,8 @@ Nothing here is indispensable: a kernel whose types lack what a part needs loses
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
-import drgn
-
-from explorer.capture.memory import Memory, probed
+from explorer.capture.memory import Memory
 from explorer.capture.paths import DcacheLookup, MountTable, PathRefs, probe_dcache
 from explorer.capture.tasks import JiffiesClock
 from explorer.model import KernelSetting, Task, UserModeHelper
@@ -22,8 +19,6 @@ from .workqueues import BusyWorker, WorkqueueReader, WorkqueueTable, probe_workq
 
 __all__ = ("KernelActivity",)
 
-_T = TypeVar("_T")
-
 
 class KernelActivity:
     """Reads the activity of one kernel, a part at a time."""
@@ -34,23 +29,16 @@ class KernelActivity:
         self._paths = paths
         self._user_memory = user_memory
 
-    def _probe(self, what: str, probe: Callable[[drgn.Program], _T]) -> _T | None:
-        try:
-            return probed(self._memory.prog, what, probe)
-        except LookupError as error:
-            self._memory.errors.add(what, "layout", str(error))
-            return None
-
     def make_lookup(self, mounts: MountTable, builder: PathRefs) -> DcacheLookup | None:
         """What looks paths up as the kernel would."""
-        layout = self._probe("dcache", probe_dcache)
+        layout = self._memory.probe("dcache", probe_dcache)
         if layout is None:
             return None
         return DcacheLookup(self._memory, layout, mounts, builder)
 
     def read_workqueues(self, function: Callable[[int], str | None], jiffies: JiffiesClock) -> WorkqueueTable:
         """All workqueues. :param function: names a function"""
-        layout = self._probe("workqueues", probe_workqueues)
+        layout = self._memory.probe("workqueues", probe_workqueues)
         if layout is None:
             return WorkqueueTable([], [])
         return WorkqueueReader(self._memory, layout, function, jiffies).read_all()
@@ -59,10 +47,10 @@ class KernelActivity:
         self, busy: Sequence[BusyWorker], tasks: Sequence[Task], parent_of: Callable[[int], int]
     ) -> list[UserModeHelper]:
         """The user mode helpers in flight. :param parent_of: task -> ``real_parent``"""
-        layout = self._probe("usermodehelpers", probe_helpers)
+        layout = self._memory.probe("usermodehelpers", probe_helpers)
         if layout is None:
             return []
-        programs = self._probe("programs", probe_programs)
+        programs = self._memory.probe("programs", probe_programs)
         reader = (
             None
             if programs is None

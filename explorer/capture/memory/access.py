@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import drgn
 
-from .decode import Decoder
+from .decode import Decoder, probed
 from .layout import Layout
 from .reader import ErrorLog, MemoryReader, ReadError
 from .symbols import SymbolTable
@@ -30,6 +30,14 @@ class Memory:
     errors: ErrorLog
     live: bool
     """The kernel runs while it is read: what changed underfoot is read again."""
+
+    def probe(self, what: str, probe: Callable[[drgn.Program], _T]) -> _T | None:
+        """The layout of a part that can be done without; ``None``, with an error entry, if the types lack something."""
+        try:
+            return probed(self.prog, what, probe)
+        except LookupError as error:
+            self.errors.add(what, "layout", str(error))
+            return None
 
     def again(self, read: Callable[[], _T]) -> _T:
         """What ``read`` gives; of a kernel that runs, a list that changed underfoot is walked a few times.

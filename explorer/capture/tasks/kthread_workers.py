@@ -7,6 +7,7 @@ fired are in ``delayed_work_list``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import drgn
@@ -19,7 +20,6 @@ from explorer.capture.memory import (
     is_kernel_pointer,
     make_decoder,
     member_offset,
-    probed,
 )
 
 __all__ = ("KthreadWorker", "KthreadWorkerReader")
@@ -69,14 +69,16 @@ class KthreadWorkerReader:
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self._layout: _Layout | None = None
-        self._probed = False
         #: ``kthread_worker_fn``; ``None`` if the symbol table has none.
         self.threadfn = memory.symbols.symbol_address("kthread_worker_fn")
 
+    @cached_property
+    def _layout(self) -> _Layout | None:
+        return self._memory.probe("kthread workers", _probe)
+
     def read_worker(self, task: AnyTask, address: int) -> KthreadWorker | None:
         """The worker that a thread serves (``kthread.data``); ``None``, with an error entry, if it cannot be read."""
-        layout = self._probe()
+        layout = self._layout
         if layout is None:
             return None
         with self._memory.errors.guard_newer(task.name, "kthread_worker"):
@@ -89,15 +91,6 @@ class KthreadWorkerReader:
                 delayed=self._count(task, "delayed_work_list", address + layout.delayed_work_list),
             )
         return None
-
-    def _probe(self) -> _Layout | None:
-        if not self._probed:
-            self._probed = True
-            try:
-                self._layout = probed(self._memory.prog, "kthread workers", _probe)
-            except LookupError as error:
-                self._memory.errors.add("kthread workers", "layout", str(error))
-        return self._layout
 
     def _read(self, layout: _Layout, address: int) -> _Worker:
         decoder = layout.worker
