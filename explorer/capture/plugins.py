@@ -121,12 +121,11 @@ class PluginContext:
         """What ``read`` gives; ``None``, and counted, if a slice of an earlier version lacks it."""
         try:
             return read()
-        except drgn.FaultError as error:
-            with self._errors.guard_newer(f"plugin {self.plugin}", "memory"):
-                if self._errors.is_slice:
-                    raise ReadError(str(error)) from error
+        except drgn.FaultError:
+            if not self._errors.is_slice:
                 raise
-        return None
+            self._errors.not_in_slice += 1
+            return None
 
     def bounded(self, items: Iterable[Any], what: str, limit: int = 100_000) -> Iterator[Any]:
         """At most ``limit`` of the items, and as many as all plugins together may still look at."""

@@ -21,6 +21,7 @@ class MountRecords:
         self._errors = memory.errors
         self._info = MountInfo(memory, mounts, paths)
         self._records: dict[int, Mount] = {}
+        self._done: set[int] = set()
         self._knullfs_read = False
 
     def all(self, knullfs: int | None) -> list[Mount]:
@@ -29,12 +30,10 @@ class MountRecords:
             self._knullfs_read = True  # if it cannot be, that is one error, however often this is called
             with self._errors.guard("kernel", "knullfs"):
                 self._mounts.read_mount(knullfs)
-        done: set[int] = set()
-        while len(done) < len(self._mounts.mounts):  # a parent may turn up while a path is walked
-            found = [raw for address, raw in self._mounts.mounts.items() if address not in done]
-            for raw in found:
+        while found := [raw for address, raw in self._mounts.mounts.items() if address not in self._done]:
+            for raw in found:  # a parent may turn up while a path is walked
                 self.mount(raw)
-                done.add(raw.address)
+                self._done.add(raw.address)
             for raw in found:
                 self._records[raw.address].propagate_from = self._info.propagate_from(raw)
         return [self._records[address] for address in sorted(self._records)]

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ("holders_command",)
 
-_UNEXPLAINED = 1
-
 
 @click.command(
     "holders",
@@ -70,7 +68,7 @@ def holders_command(
             click.echo(line if width is None else fit(line, width))
     if warn_of_errors(snapshot) or found.holders.missing is not None or found.holders.count is None:
         return ExitCode.ERRORS
-    return _UNEXPLAINED if found.holders.unexplained else ExitCode.OK
+    return ExitCode.FOUND if found.holders.unexplained else ExitCode.OK
 
 
 def _address(text: str, snapshot: Snapshot) -> Collection[int]:
