@@ -30,6 +30,17 @@ def test_the_same_app_gives_the_same_picture(maker: ModuleType) -> None:
     assert one == other and "FS_STRUCT" in one
 
 
+NAMES = [path.stem for path in sorted((ROOT / "screenshots").glob("*.svg"))]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_picture_shows_what_the_app_draws_now(maker: ModuleType, name: str) -> None:
+    """``make screenshots`` draws them anew."""
+    assert asyncio.run(maker.draw(maker.SHOTS[name])) == (ROOT / "screenshots" / f"{name}.svg").read_text(
+        "utf-8"
+    )
+
+
 def test_every_picture_is_there_in_both_forms_and_the_readme_shows_no_other(maker: ModuleType) -> None:
     there = {path.name for path in (ROOT / "screenshots").iterdir() if path.suffix in (".png", ".svg")}
     assert there == {f"{name}{suffix}" for name in maker.SHOTS for suffix in (".png", ".svg")}
