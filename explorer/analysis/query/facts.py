@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
-from typing import Any
+from typing import Any, Protocol
 
 from explorer.analysis.accounting import expected_users
 from explorer.model import (
@@ -34,6 +34,7 @@ __all__ = (
     "FREE_TEXT_FIELDS",
     "Field",
     "FieldType",
+    "QueryField",
     "Scope",
     "Value",
     "shown",
@@ -63,6 +64,19 @@ class Scope(Enum):
 
     TASK = auto()
     FS = auto()
+
+
+class QueryField(Protocol):
+    """What the query language has to know of a field, whatever it is of."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def type(self) -> FieldType: ...
+
+    @property
+    def choices(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ the same functions.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import compress
 from typing import Any
@@ -17,16 +18,17 @@ from typing import Any
 from explorer.model import Snapshot, Task
 
 from .ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
-from .facts import FIELDS, FREE_TEXT_FIELDS, Field, Scope, shown
+from .facts import FIELDS, FREE_TEXT_FIELDS, Field, QueryField, Scope, shown
 from .match import (
+    field_name,
     holds_in_order,
-    leaf_test,
     plain_pieces,
     text_matcher,
+    value_test,
     without_not_equal,
 )
 
-__all__ = ("Column", "Mask", "TaskIndex", "selected")
+__all__ = ("Column", "Mask", "MaskIndex", "TaskIndex", "coded", "selected")
 
 #: One byte a task: 1 where it is selected.
 Mask = bytes
@@ -101,70 +103,26 @@ class Column:
         return {value: number for value, number in zip(self.values, numbers, strict=True) if number}
 
 
-class TaskIndex:
-    """The columns of one snapshot, made when they are first asked for, and queries over them."""
+class MaskIndex(ABC):
+    """The columns of rows of any sort, made when they are first asked for, and queries over them."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-        self.tasks: list[Task] = snapshot.tasks
-        self._columns: dict[str, Column] = {}
+    def __init__(self, fields: Mapping[str, QueryField]) -> None:
+        """:param fields: what queries may ask for, by name"""
+        self.fields = fields
         self._masks: OrderedDict[Node, Mask] = OrderedDict()
 
-    @cached_property
+    @property
+    @abstractmethod
     def everything(self) -> Mask:
-        return b"\1" * len(self.tasks)
+        """The mask that selects every row."""
 
-    @cached_property
-    def fs(self) -> Column:
-        """The ``fs_struct`` that each task owns: address, or ``None``."""
-        return _coded([task.owned_fs for task in self.tasks])
-
-    @cached_property
-    def _examples(self) -> list[Task]:
-        """The first task of each ``fs_struct``, by its code."""
-        examples: dict[int, Task] = dict(zip(reversed(self.fs.codes), reversed(self.tasks), strict=True))
-        return [examples[code] for code in range(len(self.fs.values))]
-
+    @abstractmethod
     def column(self, name: str) -> Column:
-        """The column of a field of the query language."""
-        column = self._columns.get(name)
-        if column is None:
-            column = self._columns[name] = self._make(FIELDS[name])
-        return column
+        """The column of a field."""
 
-    def _make(self, field: Field) -> Column:
-        get, snapshot = field.get, self.snapshot
-        if field.scope is Scope.FS:
-            return self._of_fs(lambda task: get(task, snapshot))
-        return _coded([get(task, snapshot) for task in self.tasks])
-
-    def _of_fs(self, get: Callable[[Task], Any]) -> Column:
-        """A column of something that all who share an ``fs_struct`` have in common: asked of one of them."""
-        by_fs = _coded(list(map(get, self._examples)))
-        return Column(by_fs.values, list(map(by_fs.codes.__getitem__, self.fs.codes)))
-
-    @cached_property
-    def _free(self) -> tuple[Column, ...]:
-        """Names apart from paths: names differ between tasks that share their paths."""
-        return tuple(map(self.column, FREE_TEXT_FIELDS))
-
-    def warm_up(self, between: Callable[[], None] = lambda: None) -> None:
-        """Make what queries need before they are typed: what free text looks at, then the columns of all fields.
-
-        :param between: called before every part of the work
-        """
-        for name in (*FREE_TEXT_FIELDS, "comm"):
-            between()
-            column = self.column(name)
-            between()
-            _ = column.texts
-            between()
-            column.holding("\0")
-        for name in FIELDS:
-            between()
-            self.column(name)
-
-    # -- queries ---------------------------------------------------------------------------------------------
+    @abstractmethod
+    def _text(self, text: str) -> Mask:
+        """The rows that free text is in."""
 
     def mask(self, node: Node) -> Mask:
         """Which tasks a query selects."""
@@ -189,7 +147,7 @@ class TaskIndex:
             number = number & other if how == "and" else number | other
         if how == "not":
             number ^= int.from_bytes(self.everything, "little")
-        return number.to_bytes(len(self.tasks), "little")
+        return number.to_bytes(len(self.everything), "little")
 
     def _remembered(self, leaf: Flag | Comparison | Text) -> Mask:
         mask = self._masks.get(leaf)
@@ -202,11 +160,75 @@ class TaskIndex:
         return mask
 
     def _leaf(self, leaf: Flag | Comparison) -> Mask:
-        field, test = leaf_test(leaf)
-        column = self.column(field.name)
+        name = field_name(leaf)
+        test, column = value_test(leaf, self.fields[name]), self.column(name)
         if isinstance(leaf, Comparison) and leaf.operator == "~":
             return column.holding(leaf.value)
         return column.spread([test(value) for value in column.values])
+
+
+class TaskIndex(MaskIndex):
+    """The columns of one snapshot, made when they are first asked for, and queries over them."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__(FIELDS)
+        self.snapshot = snapshot
+        self.tasks: list[Task] = snapshot.tasks
+        self._columns: dict[str, Column] = {}
+
+    @cached_property
+    def everything(self) -> Mask:
+        return b"\1" * len(self.tasks)
+
+    @cached_property
+    def fs(self) -> Column:
+        """The ``fs_struct`` that each task owns: address, or ``None``."""
+        return coded([task.owned_fs for task in self.tasks])
+
+    @cached_property
+    def _examples(self) -> list[Task]:
+        """The first task of each ``fs_struct``, by its code."""
+        examples: dict[int, Task] = dict(zip(reversed(self.fs.codes), reversed(self.tasks), strict=True))
+        return [examples[code] for code in range(len(self.fs.values))]
+
+    def column(self, name: str) -> Column:
+        """The column of a field of the query language."""
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns[name] = self._make(FIELDS[name])
+        return column
+
+    def _make(self, field: Field) -> Column:
+        get, snapshot = field.get, self.snapshot
+        if field.scope is Scope.FS:
+            return self._of_fs(lambda task: get(task, snapshot))
+        return coded([get(task, snapshot) for task in self.tasks])
+
+    def _of_fs(self, get: Callable[[Task], Any]) -> Column:
+        """A column of something that all who share an ``fs_struct`` have in common: asked of one of them."""
+        by_fs = coded(list(map(get, self._examples)))
+        return Column(by_fs.values, list(map(by_fs.codes.__getitem__, self.fs.codes)))
+
+    @cached_property
+    def _free(self) -> tuple[Column, ...]:
+        """Names apart from paths: names differ between tasks that share their paths."""
+        return tuple(map(self.column, FREE_TEXT_FIELDS))
+
+    def warm_up(self, between: Callable[[], None] = lambda: None) -> None:
+        """Make what queries need before they are typed: what free text looks at, then the columns of all fields.
+
+        :param between: called before every part of the work
+        """
+        for name in (*FREE_TEXT_FIELDS, "comm"):
+            between()
+            column = self.column(name)
+            between()
+            _ = column.texts
+            between()
+            column.holding("\0")
+        for name in FIELDS:
+            between()
+            self.column(name)
 
     def _text(self, text: str) -> Mask:
         number = 0
@@ -218,7 +240,7 @@ class TaskIndex:
         return number.to_bytes(len(self.tasks), "little")
 
 
-def _coded(each: Sequence[Any]) -> Column:
+def coded(each: Sequence[Any]) -> Column:
     """A column from the value of each task."""
     places = {value: place for place, value in enumerate(dict.fromkeys(each))}
     return Column(list(places), list(map(places.__getitem__, each)))

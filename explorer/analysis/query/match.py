@@ -11,7 +11,7 @@ from typing import Any
 from explorer.model import Snapshot, Task
 
 from .ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
-from .facts import FIELDS, FREE_TEXT, Field, FieldType, Scope, shown
+from .facts import FIELDS, FREE_TEXT, Field, FieldType, QueryField, Scope, shown
 
 __all__ = (
     "NO",
@@ -19,11 +19,13 @@ __all__ = (
     "YES",
     "Compiler",
     "Predicate",
+    "field_name",
     "holds_in_order",
     "leaf_test",
     "parse_number",
     "plain_pieces",
     "text_matcher",
+    "value_test",
     "without_not_equal",
 )
 
@@ -100,18 +102,28 @@ def holds_in_order(pieces: Sequence[str]) -> Callable[[str], bool]:
 
 
 def leaf_test(node: Flag | Comparison) -> tuple[Field, Callable[[Any], bool]]:
-    """The field that a leaf of a query asks of, and what it asks of the field's value. Not for ``!=``."""
-    field = FIELDS[node.name if isinstance(node, Flag) else node.field]
+    """The field of tasks that a leaf of a query asks of, and what it asks of the field's value. Not for ``!=``."""
+    field = FIELDS[field_name(node)]
+    return field, value_test(node, field)
+
+
+def field_name(node: Flag | Comparison) -> str:
+    """The field that a leaf asks of."""
+    return node.name if isinstance(node, Flag) else node.field
+
+
+def value_test(node: Flag | Comparison, field: QueryField) -> Callable[[Any], bool]:
+    """What a leaf asks of a value of its field. Not for ``!=``."""
     if isinstance(node, Flag):
-        return field, bool
+        return bool
     if field.type is FieldType.FLAG:
         wanted = node.value.lower() in YES
-        return field, lambda value: bool(value) is wanted
+        return lambda value: bool(value) is wanted
     if field.type in NUMERIC:
         number, compare = parse_number(field.type, node.value), _ORDER[node.operator]
-        return field, lambda value: value is not None and compare(value, number)
+        return lambda value: value is not None and compare(value, number)
     matches = text_matcher(node.operator, node.value)
-    return field, lambda value: any(map(matches, shown(value)))
+    return lambda value: any(map(matches, shown(value)))
 
 
 def without_not_equal(node: Comparison) -> Comparison | None:

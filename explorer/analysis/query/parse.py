@@ -28,7 +28,7 @@ A task without the value asked for (it has exited, or it could not be read) equa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -39,7 +39,7 @@ import lark
 from explorer.model import Snapshot, display_width, escape_text
 
 from .ast import Comparison, Everything, Flag, Node, Not, Text, all_of, any_of
-from .facts import FIELDS, Field, FieldType
+from .facts import FIELDS, FieldType, QueryField
 from .match import NO, NUMERIC, YES, Compiler, Predicate, parse_number, text_matcher
 
 __all__ = ("MAX_DEPTH", "MAX_LENGTH", "Query", "QueryError", "compile_query", "parse_query")
@@ -93,14 +93,14 @@ class Query:
         return Compiler(snapshot).compile(self.root)
 
 
-def parse_query(text: str) -> Query:
-    """Parse and check a query.
+def parse_query(text: str, fields: Mapping[str, QueryField] = FIELDS) -> Query:
+    """Parse and check a query. :param fields: what may be asked for, by name in lower case: of tasks, or a table's own
 
     :raises QueryError: and nothing else, whatever ``text`` is
     """
     if len(text) > MAX_LENGTH:
         raise QueryError(text, MAX_LENGTH, f"a query has at most {MAX_LENGTH} characters")
-    builder = _Builder(text)
+    builder = _Builder(text, fields)
     try:
         tree = _parser().parse(text)
         node, _ = builder.transform_tree(tree)
@@ -154,8 +154,9 @@ _Nested = tuple[Node, int]
 class _Builder:
     """Makes the query's tree from the parser's, and checks names and values on the way."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, fields: Mapping[str, QueryField]) -> None:
         self._text = text
+        self._fields = fields
 
     def transform_tree(self, tree: lark.Tree[lark.Token]) -> _Nested:
         """Bottom up, without recursion: the depth of what users type is not known yet."""
@@ -191,7 +192,7 @@ class _Builder:
 
     def _word(self, parts: list[lark.Token]) -> _Nested:
         word = str(parts[0])
-        field = FIELDS.get(word.lower())
+        field = self._fields.get(word.lower())
         is_flag = field is not None and field.type is FieldType.FLAG
         return (Flag(word.lower()) if is_flag else Text(word)), 0
 
@@ -204,17 +205,19 @@ class _Builder:
         name, sign = match[1].lower(), match[2]
         sign = ":" if sign in ("=", "==") else sign
         start = parts[0].start_pos or 0
-        field = FIELDS.get(name)
+        field = self._fields.get(name)
         if field is None:
             self._fail(
-                start, f"there is no field {match[1]}", tuple(get_close_matches(name, FIELDS, 3)) or None
+                start,
+                f"there is no field {match[1]}",
+                tuple(get_close_matches(name, self._fields, 3)) or None,
             )
         value = str(parts[1])
         value = value[1:-1] if parts[1].type == "QUOTED" else value
         self._check(field, sign, value, (start + match.start(2), parts[1].start_pos or 0))
         return Comparison(name, sign, value), 0
 
-    def _check(self, field: Field, sign: str, value: str, places: tuple[int, int]) -> None:
+    def _check(self, field: QueryField, sign: str, value: str, places: tuple[int, int]) -> None:
         """The operator suits the field, and the value can be one of the field's."""
         sign_at, value_at = places
         if field.type not in NUMERIC and sign in ("<", "<=", ">", ">="):
@@ -235,5 +238,5 @@ class _Builder:
 
     def _fail(self, position: int, message: str, suggestions: tuple[str, ...] | None = ()) -> NoReturn:
         if suggestions is None:
-            message += f"; there are {', '.join(FIELDS)}"
+            message += f"; there are {', '.join(self._fields)}"
         raise QueryError(self._text, position, message, suggestions or ())
