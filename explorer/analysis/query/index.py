@@ -20,6 +20,7 @@ from explorer.model import Snapshot, Task
 from .ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
 from .facts import FIELDS, FREE_TEXT_FIELDS, Field, QueryField, Scope, shown
 from .match import (
+    TEXTUAL,
     field_name,
     holds_in_order,
     plain_pieces,
@@ -125,7 +126,7 @@ class MaskIndex(ABC):
         """The rows that free text is in."""
 
     def mask(self, node: Node) -> Mask:
-        """Which tasks a query selects."""
+        """Which rows a query selects."""
         match node:
             case Everything():
                 return self.everything
@@ -161,9 +162,13 @@ class MaskIndex(ABC):
 
     def _leaf(self, leaf: Flag | Comparison) -> Mask:
         name = field_name(leaf)
-        test, column = value_test(leaf, self.fields[name]), self.column(name)
+        field, column = self.fields[name], self.column(name)
         if isinstance(leaf, Comparison) and leaf.operator == "~":
             return column.holding(leaf.value)
+        if isinstance(leaf, Comparison) and field.type in TEXTUAL:
+            matches = text_matcher(leaf.operator, leaf.value)
+            return column.spread([any(map(matches, texts)) for texts in column.texts])
+        test = value_test(leaf, field)
         return column.spread([test(value) for value in column.values])
 
 

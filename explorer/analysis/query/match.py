@@ -16,6 +16,7 @@ from .facts import FIELDS, FREE_TEXT, Field, FieldType, QueryField, Scope, shown
 __all__ = (
     "NO",
     "NUMERIC",
+    "TEXTUAL",
     "YES",
     "Compiler",
     "Predicate",
@@ -41,6 +42,7 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     ":": operator.eq,
 }
 _SPECIAL = re.compile(r"^\^|\$$|[?\n]")
+TEXTUAL = frozenset({FieldType.TEXT, FieldType.CHOICE})
 NUMERIC = frozenset({FieldType.NUMBER, FieldType.SECONDS, FieldType.OCTAL})
 _NUMBER_FORMS = {
     FieldType.NUMBER: re.compile(r"-?[0-9]{1,20}|0[xX][0-9a-fA-F]{1,16}"),

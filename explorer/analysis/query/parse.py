@@ -40,7 +40,7 @@ from explorer.model import Snapshot, display_width, escape_text
 
 from .ast import Comparison, Everything, Flag, Node, Not, Text, all_of, any_of
 from .facts import FIELDS, FieldType, QueryField
-from .match import NO, NUMERIC, YES, Compiler, Predicate, parse_number, text_matcher
+from .match import NO, NUMERIC, TEXTUAL, YES, Compiler, Predicate, parse_number, text_matcher
 
 __all__ = ("MAX_DEPTH", "MAX_LENGTH", "Query", "QueryError", "compile_query", "parse_query")
 
@@ -49,7 +49,6 @@ MAX_LENGTH = 4096
 MAX_DEPTH = 50
 
 
-_TEXTUAL = frozenset({FieldType.TEXT, FieldType.CHOICE})
 _NUMBER_WORDS = {
     FieldType.NUMBER: "a number: decimal, or hexadecimal behind 0x",
     FieldType.SECONDS: "a number of seconds, such as 1.5",
@@ -224,7 +223,7 @@ class _Builder:
             self._fail(
                 sign_at, f"{sign} is for numbers, and {field.name} is none; say {field.name}:… instead"
             )
-        if field.type not in _TEXTUAL and sign == "~":
+        if field.type not in TEXTUAL and sign == "~":
             self._fail(sign_at, f"~ is for text, and {field.name} is none; say {field.name}:… instead")
         if field.type is FieldType.FLAG and value.lower() not in YES | NO:
             self._fail(value_at, f"{field.name} is yes or no")
