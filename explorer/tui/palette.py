@@ -8,7 +8,7 @@ from typing import Any
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from explorer.tui.screens import TasksScreen
+from explorer.tui.screens import TableScreen
 from explorer.tui.session import INTERVALS
 
 __all__ = ("palette_commands",)
@@ -48,12 +48,12 @@ def _key_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]
 
 
 def _sort_commands(screen: Screen[Any]) -> Iterator[SystemCommand]:
-    """On the task table: each column to order by."""
-    if isinstance(screen, TasksScreen) and screen.tasks is not None:
-        for column in screen.tasks.columns:
+    """On a table: each column to order by."""
+    if isinstance(screen, TableScreen) and screen.source() is not None:
+        for column in screen.source().columns:
             yield SystemCommand(
-                f"Sort by {column.title}",
-                "Order the tasks by this column",
+                f"Sort by {column.title or column.name}",
+                "Order the rows by this column",
                 lambda name=column.name: screen.sort_by(name),
             )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual import on
@@ -29,29 +28,26 @@ from explorer.tui.views.details import (
 )
 from explorer.tui.widgets import DetailPane, VirtualTable
 
-from .base import BrowserScreen
+from .arranging import ArrangingScreen
 
 __all__ = ("FindingsScreen", "FsStructsScreen", "MountsScreen", "TableScreen")
 
 
-class TableScreen(BrowserScreen):
+class TableScreen(ArrangingScreen):
     """A table above (or left of) the detail of its selected row."""
 
-    AUTO_FOCUS = "#rows"
-    EMPTY = "nothing here"
-    ROWS = "rows"
-    """What the rows are, in one word: for the export, and in its file's name."""
     BINDINGS: ClassVar[list[BindingType]] = [
         hidden("d", "toggle_detail", "detail.toggle", "Show or hide the detail pane"),
-        hidden("c", "copy('cell')", "copy.cell", "Copy the cell, or the fact under the cursor"),
-        hidden("y", "copy('row')", "copy.row", "Copy the row"),
+        hidden("c", "copy('row')", "copy.row", "Copy the marked rows, or the one under the cursor"),
+        hidden("y", "copy('cell')", "copy.cell", "Copy the cell; in the detail the value"),
         hidden("Y", "copy('detail')", "copy.detail", "Copy the whole detail"),
         hidden("C", "copy_drgn", "copy.drgn", "Copy the drgn expression"),
-        hidden("x", "export", "copy.export", "Export these rows: JSON, CSV, Markdown"),
+        hidden("x", "export", "copy.export", "Export the marked rows, or all these: JSON, CSV, Markdown"),
         hidden("w", "where", "detail.where", "Show the detail's object in its own screen"),
     ]
 
     def compose_body(self) -> ComposeResult:
+        yield from self.compose_filter()
         with Container(id="split"):
             yield VirtualTable(id="rows", empty=self.EMPTY)
             yield DetailPane(id="detail")
@@ -60,16 +56,8 @@ class TableScreen(BrowserScreen):
     """What was selected when a new reading came: its detail is brought up to date, and stays where it was."""
 
     @property
-    def table(self) -> VirtualTable:
-        return self.query_one("#rows", VirtualTable)
-
-    @property
     def pane(self) -> DetailPane:
         return self.query_one("#detail", DetailPane)
-
-    def source(self) -> Any:
-        """The table's source: it has ``reference_at`` and ``find``."""
-        return self.table.source
 
     def make_source(self, view: View) -> RecordTable[Any]:
         """The table of a view."""
@@ -78,25 +66,19 @@ class TableScreen(BrowserScreen):
     def show_view(self, view: View) -> None:
         selected = self.selected()
         self.pane.snapshot = view.snapshot
-        source = self.make_source(view)
-        source.marks = self.shell.marks
+        source = self.fresh_source(view)
         row = None if selected is None else source.find(selected)
         self._renewed = selected
         # Where the object is gone, the cursor stays at its place, not at the top.
         self.table.show(source, self.table.row if row is None else row)
 
-    def selected(self) -> Reference | None:
-        """What the row under the cursor is about."""
-        source = self.source()
-        if source is None or not 0 <= self.table.row < len(source):
-            return None
-        reference: Reference | None = source.reference_at(self.table.row)
-        return reference
-
     def select(self, reference: Reference) -> bool:
         """Put the cursor on an object. False: it is not in this table."""
         source = self.source()
         row = None if source is None else source.find(reference)
+        if source is not None and row is None and self.query_text:
+            self.filter_by("")
+            row = source.find(reference)
         if row is not None:
             self.table.changed(row)
             self.table.focus()
@@ -127,6 +109,21 @@ class TableScreen(BrowserScreen):
         self.pane.display = True
         self.pane.focus()
 
+    def fresh_source(self, view: View) -> Any:
+        """The table of a view, filtered, ordered and marked as the one before."""
+        source = self.make_source(view)
+        source.marks = self.shell.marks
+        if isinstance(source, RecordTable):
+            source.what = self.ROWS
+        self.arrange_source(source)
+        return source
+
+    def leave_part(self) -> bool:
+        if self.pane.has_focus:
+            self.table.focus()
+            return True
+        return False
+
     def action_toggle_detail(self) -> None:
         self.pane.display = not self.pane.display
         if not self.pane.display:
@@ -139,6 +136,11 @@ class TableScreen(BrowserScreen):
             text = "" if detail is None else detail_text(detail)
         elif fact is not None:
             text = fact.value if what == "cell" else row_text([fact.name, fact.value])
+        elif what == "row" and self.picked_rows():
+            source = self.table.source
+            assert source is not None
+            rows = [[cell.text for cell in source.cells(row)] for row in self.picked_rows()]
+            text = "\n".join(map(row_text, rows))
         else:
             text = self.table.cell_at_cursor() if what == "cell" else row_text(self.table.cells_at_cursor())
         if text:
@@ -147,19 +149,29 @@ class TableScreen(BrowserScreen):
             self.shell.say(f"The {what} is empty: there is nothing to copy.")
 
     def row_set(self, view: View) -> RowSet | None:
-        """The rows as the export writes them; ``None``: there are none."""
+        """The rows as the export writes them: those that are marked, or all; ``None``: there are none."""
         source = self.source()
         if source is None or not len(source):
             return None
-        records = [record for record in getattr(source, "records", ()) if isinstance(record, Record)]
+        chosen = self.picked_rows() or range(len(source))
+        records = [self.record_of(source.records[row]) for row in chosen]
+        kept = [record for record in records if record is not None]
         return RowSet(
             self.ROWS,
             view.snapshot,
-            "",
-            records if len(records) == len(source) else None,
+            self.matched,
+            kept or None,
             [column.name for column in source.columns],
-            [[cell.text.strip() for cell in source.cells(row)] for row in range(len(source))],
+            [
+                [cell.text.strip() for cell in source.cells(row)]
+                for row, record in zip(chosen, records, strict=True)
+                if record is not None or not kept
+            ],
         )
+
+    def record_of(self, record: Any) -> Record | None:
+        """What a row is in JSON; ``None``: it is none, as the head of a tree."""
+        return record if isinstance(record, Record) else None
 
     def action_export(self) -> None:
         view = self.shell.view
@@ -200,9 +212,8 @@ class FsStructsScreen(TableScreen):
 
     ROWS = "fs_structs"
 
-    def row_set(self, view: View) -> RowSet | None:
-        rows, source = super().row_set(view), self.source()
-        return None if rows is None else replace(rows, records=[fs for _, fs in source.records])
+    def record_of(self, record: Any) -> Record | None:
+        return record[1] if isinstance(record[1], Record) else None
 
     def make_source(self, view: View) -> RecordTable[Any]:
         return fs_table(view.snapshot, view.worlds)
@@ -213,14 +224,9 @@ class MountsScreen(TableScreen):
 
     ROWS = "mounts"
 
-    def row_set(self, view: View) -> RowSet | None:
-        rows, source = super().row_set(view), self.source()
-        if rows is None:
-            return None
+    def record_of(self, record: Any) -> Record | None:
         # The heads of namespaces are no mounts.
-        places = [place for place, row in enumerate(source.records) if row.mount is not None]
-        mounts = [source.records[place].mount for place in places]
-        return replace(rows, records=mounts, rows=[rows.rows[place] for place in places])
+        return record.mount if isinstance(record.mount, Record) else None
 
     def make_source(self, view: View) -> RecordTable[Any]:
         return mounts_table(view.snapshot)
@@ -248,5 +254,10 @@ class FindingsScreen(TableScreen):
         return found
 
     def show_finding(self, number: int) -> None:
-        """Put the cursor on the n-th finding."""
-        self.table.changed(number)
+        """Put the cursor on the n-th finding of all."""
+        source = self.source()
+        row = None if source is None else source.row_of(number)
+        if source is not None and row is None:
+            self.filter_by("")
+            row = source.row_of(number)
+        self.table.changed(row or 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from explorer.analysis.query import FieldType
 from explorer.model import (
     Attachment,
     Mount,
@@ -16,7 +17,7 @@ from explorer.model import (
     mount_name,
     mount_reference,
 )
-from explorer.tui.views.details import RecordTable, namespace_reference
+from explorer.tui.views.details import ColumnValue, RecordTable, namespace_reference
 
 from .table import Cell, ViewColumn
 
@@ -135,4 +136,9 @@ def mounts_table(snapshot: Snapshot) -> RecordTable[MountRow]:
             return mount_reference(row.mount)
         return None if row.namespace is None else namespace_reference(row.namespace)
 
-    return RecordTable(columns, mount_rows(snapshot), cells, reference)
+    def tasks_rooted(row: MountRow) -> int | None:
+        return None if row.mount is None else rooted[row.mount.address]
+
+    rows = mount_rows(snapshot)
+    values = {"tasks": ColumnValue(FieldType.NUMBER, tasks_rooted)}
+    return RecordTable(columns, rows, cells, reference, values, [row.depth for row in rows])

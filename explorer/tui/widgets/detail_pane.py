@@ -23,6 +23,7 @@ class DetailPane(VirtualTable):
 
     CELLS = False
     BINDINGS: ClassVar[list[BindingType]] = [
+        hidden("space", "choose", "detail.follow", "Follow a line that leads somewhere, as enter does"),
         hidden("b,backspace", "back", "detail.back", "Back to the object looked at before"),
         hidden("B", "forward", "detail.forward", "Undo going back"),
     ]

@@ -8,7 +8,8 @@ from .pane import describe as describe
 from .pane import describe_finding as describe_finding
 from .pane import namespace_reference as namespace_reference
 from .pane import row_text as row_text
+from .record_table import ColumnValue as ColumnValue
+from .record_table import RecordTable as RecordTable
 from .records import SEVERITY_TONES as SEVERITY_TONES
-from .records import RecordTable as RecordTable
 from .records import findings_table as findings_table
 from .records import fs_table as fs_table
