@@ -85,6 +85,7 @@ class FilterBar(Vertical):
         offer = self.query_one("#filteroffer", Static)
         if text:
             offer.update(Content(text))
+            self.query_one("#filterwrong").display = False  # that a value is missing, the choices say
         offer.display = bool(text)
 
     @on(Input.Changed, "#filter")
@@ -107,6 +108,6 @@ class FilterBar(Vertical):
             self._offer("nothing is known that begins so")
             return
         at = event.words.index(event.chosen) if event.chosen in event.words else 0
-        lines = wrap_lines("  ".join(words[max(0, at - 2) :]), max(20, self.size.width - 2))
+        lines = wrap_lines(["  ".join(words[max(0, at - 2) :])], max(20, self.size.width - 2))
         more = len(lines) > _MOST_LINES
         self._offer("\n".join([*lines[: _MOST_LINES - 1], lines[_MOST_LINES - 1] + " …"] if more else lines))
