@@ -21,7 +21,7 @@ from .debug_info import copy_text, debug_lines
 from .faults import FAULT_MODE, GuardedApp
 from .keys import APP_KEYS, FRAME_KEYS
 from .navigation import KERNEL, MODE_KEYS, MODES, Navigator
-from .palette import palette_commands
+from .palette import palette_commands, view_commands
 from .themes import Look
 from .typeahead import GO
 
@@ -53,12 +53,12 @@ class ExplorerApp(GuardedApp):
         self.go_to = self._navigator.go_to
         self.filter_tasks = self.action_inside = self._navigator.filter_tasks
         self.show_finding = self._navigator.show_finding
-        self._look = Look(self)
+        self.look = Look(self)
 
     async def on_mount(self) -> None:
         # After fg the terminal is blank, and Textual would only send what changes.
         self.app_resume_signal.subscribe(self, lambda _: self._repaint())
-        for complaint in self._look.watch():
+        for complaint in self.look.watch():
             self.say(complaint)
         if self.view is not None:
             await self.show_mode("overview")
@@ -236,10 +236,12 @@ class ExplorerApp(GuardedApp):
         self.push_screen(TextScreen("debug info: for a bug report; c copies it", lines))
 
     def action_next_theme(self) -> None:
-        self.say(f"theme {self._look.next_theme()}")
+        self.say(f"theme {self.look.next_theme()}")
 
     def copy_text(self, text: str) -> None:
         copy_text(self, text)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        return palette_commands(self, screen, self.view is not None, self.source.session.running)
+        yield from palette_commands(self, screen, self.view is not None, self.source.session.running)
+        if self.view is not None:
+            yield from view_commands(self.look.views, self._navigator.show_saved, self.look.forget_view)

@@ -9,6 +9,7 @@ import stat
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from explorer.caller import known_path
 from explorer.codec import write_json
@@ -16,6 +17,7 @@ from explorer.model import Snapshot
 from explorer.output import OutputError, open_output
 
 __all__ = (
+    "SavedView",
     "Settings",
     "config_directory",
     "keep_snapshot",
@@ -29,6 +31,20 @@ _NAME = "nullfs-explorer"
 _MAX_BYTES = 1 << 20
 
 
+@dataclass(frozen=True)
+class SavedView:
+    """A table as the user wants to see it again."""
+
+    name: str
+    table: str
+    """The mode of the app that has it."""
+    filter: str = ""
+    sort: str | None = None
+    descending: bool = False
+    columns: list[str] = field(default_factory=list)
+    """Those that are shown, by name."""
+
+
 @dataclass
 class Settings:
     """Remembered between runs."""
@@ -36,6 +52,7 @@ class Settings:
     theme: str = "nullfs-dark"
     keymap: dict[str, str] = field(default_factory=dict)
     """Binding id -> key or keys, as Textual's keymaps have them."""
+    views: list[SavedView] = field(default_factory=list)
 
 
 def config_directory() -> Path:
@@ -55,11 +72,21 @@ def load_settings() -> tuple[Settings, str | None]:
         theme, keymap = found.get("theme", Settings.theme), found.get("keymap", {})
         if not isinstance(theme, str) or not all(isinstance(key, str) for key in keymap.values()):
             raise ValueError("theme is a string, keymap an object of strings")
+        views = [_view(each) for each in found.get("views", [])]
     except FileNotFoundError:
         return Settings(), None
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         return Settings(), f"{path} is not used: {error}"
-    return Settings(theme, dict(keymap)), None
+    return Settings(theme, dict(keymap), views), None
+
+
+def _view(found: Any) -> SavedView:
+    """:raises TypeError: if it has other members than a view"""
+    view = SavedView(**found)
+    texts = (view.name, view.table, view.filter, view.sort or "", *view.columns)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(view.descending, bool):
+        raise ValueError("a view is of strings, its descending true or false")
+    return view
 
 
 def _check_private(directory: Path) -> None:

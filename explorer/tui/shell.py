@@ -11,14 +11,26 @@ from explorer.model import Reference
 from explorer.tui.session import Player, Source, View
 
 from .faults import FaultLog
+from .settings import SavedView
 
 __all__ = ("Shell", "shell_of")
+
+
+class Views(Protocol):
+    """The views that are saved."""
+
+    @property
+    def views(self) -> list[SavedView]: ...
+
+    def keep_view(self, view: SavedView) -> str | None:
+        """Save one. What went wrong, or ``None``."""
 
 
 class Shell(Protocol):
     """The app, as screens see it."""
 
     fault_log: FaultLog
+    look: Views
 
     @property
     def view(self) -> View | None:

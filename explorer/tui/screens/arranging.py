@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any, ClassVar
 
 from textual import on
@@ -14,9 +14,11 @@ from textual.widgets import Input
 from explorer.analysis.query import Completion, QueryError, complete_query, parse_query
 from explorer.model import Reference, escape_text
 from explorer.tui.keys import hidden, shown
+from explorer.tui.screens.dialogs import NamePrompt
 from explorer.tui.session import MANY_TASKS, give_way, in_background
+from explorer.tui.settings import SavedView
 from explorer.tui.views import ArrangedSource
-from explorer.tui.widgets import FilterBar, FilterBox, VirtualTable
+from explorer.tui.widgets import FilterBar, FilterBox, SearchBar, VirtualTable
 
 from .base import BrowserScreen
 
@@ -40,12 +42,24 @@ class ArrangingScreen(BrowserScreen):
     FILTER_ALWAYS = False
     """Whether the filter has a line where nothing is filtered."""
     BINDINGS: ClassVar[list[BindingType]] = [
-        shown("slash", "filter", "rows.filter", "Filter", "Filter the rows as you type", first=True),
+        shown(
+            "slash",
+            "filter",
+            "rows.filter",
+            "Filter",
+            "Filter the rows as you type; in the detail, search",
+            first=True,
+        ),
         hidden("escape", "leave", "rows.clear", "Leave the detail, then clear the filter, then the marks"),
         hidden("u", "last_filter", "rows.last-filter", "Bring the last filter back"),
         hidden("less_than_sign", "sort(-1)", "rows.sort-left", "Sort by the column before"),
         hidden("greater_than_sign", "sort(1)", "rows.sort-right", "Sort by the next column"),
         hidden("i", "invert", "rows.invert", "Sort the other way round"),
+        hidden("H", "leave_out", "rows.hide-column", "Hide the column under the cursor"),
+        hidden("U", "show_columns", "rows.all-columns", "Show all columns again"),
+        hidden(
+            "V", "keep_view", "rows.save-view", "Save filter, order and columns as a view: the palette has it"
+        ),
         hidden("space", "pick", "rows.mark", "Mark the row, or no longer; then the next one"),
         hidden("asterisk", "pick_all", "rows.mark-all", "Mark all these rows, or none"),
     ]
@@ -62,6 +76,7 @@ class ArrangingScreen(BrowserScreen):
 
     def compose_filter(self) -> ComposeResult:
         yield FilterBar(placeholder=self.FILTER_HINT, always=self.FILTER_ALWAYS)
+        yield SearchBar()
 
     def on_mount(self) -> None:
         self.bar.box.completer = self._complete
@@ -227,6 +242,54 @@ class ArrangingScreen(BrowserScreen):
         if source is not None:
             column = source.sort_column or source.columns[self.table.column].name
             self.sort_by(column, not source.descending)
+
+    # -- columns and views -----------------------------------------------------------------------------------
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Show all columns but these."""
+        self.table.left_out = frozenset(names)
+        self.table.redraw()
+
+    def action_leave_out(self) -> None:
+        source, table = self.source(), self.table
+        if source is None:
+            return
+        left = [column.name for column in source.columns if column.name not in table.left_out]
+        here = source.columns[table.column].name
+        if left[1:] and here in left:
+            at = left.index(here)
+            table.action_columns(1 if at + 1 < len(left) else -1)
+            self.leave_out({*table.left_out, here})
+
+    def action_show_columns(self) -> None:
+        self.leave_out(())
+
+    def action_keep_view(self) -> None:
+        self.app.push_screen(NamePrompt([view.name for view in self.shell.look.views]), self._keep_view)
+
+    def _keep_view(self, name: str | None) -> None:
+        source = self.source()
+        if not name or source is None:
+            return
+        shown = [column.name for column in source.columns if column.name not in self.table.left_out]
+        view = SavedView(
+            name, self.app.current_mode, self.matched, source.sort_column, source.descending, shown
+        )
+        problem = self.shell.look.keep_view(view)
+        self.shell.say(
+            f"The view is not saved: {problem}" if problem else "Saved: the palette (ctrl+p) lists it."
+        )
+
+    def show_saved(self, view: SavedView) -> None:
+        """Filter, order and columns as a saved view has them; a column that is no longer there is left out of it."""
+        source = self.source()
+        if source is None:
+            return
+        names = [column.name for column in source.columns]
+        kept = [name for name in names if name in view.columns] or names
+        self.leave_out(name for name in names if name not in kept)
+        self.filter_by(view.filter)
+        self.sort_by(view.sort if view.sort in names else None, view.descending)
 
     # -- marks -----------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
+from textual.widgets import Input
 
 from explorer.model import Finding, Record, Reference
 from explorer.output import RowSet
@@ -26,7 +27,7 @@ from explorer.tui.views.details import (
     fs_table,
     row_text,
 )
-from explorer.tui.widgets import DetailPane, VirtualTable
+from explorer.tui.widgets import DetailPane, SearchBar, VirtualTable
 
 from .arranging import ArrangingScreen
 
@@ -118,11 +119,26 @@ class TableScreen(ArrangingScreen):
         self.arrange_source(source)
         return source
 
-    def leave_part(self) -> bool:
+    def action_filter(self) -> None:
+        """Filters the rows; in the detail it searches."""
         if self.pane.has_focus:
+            self.query_one(SearchBar).open()
+        else:
+            super().action_filter()
+
+    @on(Input.Changed, "#search")
+    def _searched(self, event: Input.Changed) -> None:
+        self.pane.search(event.value)
+        self.query_one(SearchBar).say(len(self.pane.matches()))
+
+    def leave_part(self) -> bool:
+        if not self.pane.has_focus:
+            return False
+        if self.pane.wanted:
+            self.query_one(SearchBar).close()
+        else:
             self.table.focus()
-            return True
-        return False
+        return True
 
     def action_toggle_detail(self) -> None:
         self.pane.display = not self.pane.display

@@ -13,11 +13,47 @@ from explorer.output import wrap_lines
 
 from .filter_box import FilterBox
 
-__all__ = ("FilterBar",)
+__all__ = ("FilterBar", "SearchBar")
 
 #: Terminal columns by which the counts may be wider than they have to be.
 _SLACK = 12
 _MOST_LINES = 3
+
+
+class SearchBar(Horizontal):
+    """The line in which a text is searched for in the detail; there while it is, and while it finds."""
+
+    DEFAULT_CSS = """
+    SearchBar { height: 1; dock: bottom; display: none; }
+    SearchBar #searchlabel, SearchBar #found { width: auto; color: $secondary; }
+    SearchBar #search { width: 1fr; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(id="searchbar")
+
+    def compose(self) -> ComposeResult:
+        yield Static(" search ▏", id="searchlabel", markup=False)
+        yield FilterBox(id="search", placeholder="n, N: the next, the one before", goal="#detail")
+        yield Static(id="found", markup=False)
+
+    def open(self) -> None:
+        """Type into it, from the next key on."""
+        self.display = True
+        self.screen.set_focus(self.query_one("#search", FilterBox))
+
+    def close(self) -> None:
+        """Search for nothing any longer."""
+        self.query_one("#search", FilterBox).value = ""
+        self.display = False
+
+    def say(self, lines: int) -> None:
+        """How many lines have what is searched for."""
+        self.query_one("#found", Static).update(Content(f" {lines} line{'' if lines == 1 else 's'} "))
+
+    @on(Input.Blurred, "#search")
+    def _left(self, event: Input.Blurred) -> None:
+        self.display = bool(event.value)
 
 
 class FilterBar(Vertical):

@@ -62,6 +62,8 @@ class TableLines(ScrollView, can_focus=True):
         self.sort_mark: tuple[str, bool] | None = None
         """Column ordered by, and whether the largest comes first."""
         self.empty = empty
+        self.left_out: frozenset[str] = frozenset()
+        """Columns that are not to be shown, by name."""
         self._styles: dict[str, Style] = {}
         self._strips: LRUCache[tuple[int, int, bool], Strip] = LRUCache(_CACHED_LINES)
 
@@ -80,7 +82,17 @@ class TableLines(ScrollView, can_focus=True):
 
     def _layout(self) -> list[tuple[int, int]]:
         assert self.source is not None
-        return fit_columns(self.source.columns, self._room, self._first)
+        return self._fit(self._first)
+
+    def _fit(self, first: int | None) -> list[tuple[int, int]]:
+        """Columns of the source and their widths. :param first: as for :func:`fit_columns`"""
+        assert self.source is not None
+        columns = self.source.columns
+        kept = [place for place, column in enumerate(columns) if column.name not in self.left_out]
+        return [
+            (kept[place], width)
+            for place, width in fit_columns([columns[k] for k in kept], self._room, first)
+        ]
 
     @property
     def _gutter(self) -> int:

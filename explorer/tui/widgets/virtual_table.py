@@ -10,7 +10,7 @@ from textual.geometry import Region, Size
 from textual.message import Message
 
 from explorer.tui.keys import hidden
-from explorer.tui.views import TableSource, fit_columns
+from explorer.tui.views import TableSource
 
 from .table_lines import TableLines
 
@@ -152,7 +152,12 @@ class VirtualTable(TableLines):
 
     def action_columns(self, step: int) -> None:
         if self.source is not None and self.CELLS:
-            self.put_column(self.column + step)
+            columns = self.source.columns
+            column = self.column + step
+            while 0 <= column < len(columns) and columns[column].name in self.left_out:
+                column += step
+            if 0 <= column < len(columns):
+                self.put_column(column)
 
     def put_column(self, column: int) -> None:
         """Put the cursor in a column, and scroll it in if it is not there."""
@@ -161,7 +166,7 @@ class VirtualTable(TableLines):
         self.column = max(0, min(column, len(columns) - 1))
         movable = sum(each.rank > 0 for each in columns)
         for first in (self._first, None, *range(movable)):
-            if self.column in dict(fit_columns(columns, self._room, first)):
+            if self.column in dict(self._fit(first)):
                 self._first = first
                 break
         self.redraw()

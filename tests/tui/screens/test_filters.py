@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ TABLES = {
     "subsystems": (("s",), "core", "subsystem:*core*"),
     "findings": (("n",), "detached", "severity:high"),
     "differences": (("equals_sign",), "plain-a", "name:plain-a*"),
-    "events": (("L",), "plain-a", "what:*"),
+    "events": (("L",), "plain-a", "text~^plain"),
 }
 
 
@@ -34,7 +36,8 @@ async def reach(app: ExplorerApp, pilot: Pilots, name: str, saved: Snapshot) -> 
         while not isinstance(app.screen, TableScreen) or app.screen.source() is None:
             await pilot.pause(0.05)
     elif name == "events":
-        app.source.show(View(make_later(saved), number=1))
+        for text in ("plain-a went", "plain-b went", "tmpfs#3 came"):
+            app.source.log.note("not readable", text, datetime.now(), "warn")
         await press(pilot, "L")
     else:
         await press(pilot, *TABLES[name][0])
@@ -266,3 +269,100 @@ def test_help_and_footer_name_the_keys_of_the_filter_while_it_is_typed(saved: Sn
         assert "Complete" in foot and "Clear" in foot and "Filter" not in foot
 
     drive(app, steps, width=80)
+
+
+def test_a_search_in_the_detail_goes_from_match_to_match_and_n_means_findings_again_after_it(
+    saved: Snapshot,
+) -> None:
+    app = app_with_findings(saved)
+
+    async def steps(pilot: Pilots) -> None:
+        screen = await reach(app, pilot, "fs_structs", saved)
+        await press(pilot, "enter")
+        pane = screen.pane
+        assert pane.has_focus
+        await press(pilot, "slash", *"KTHREAD", "enter")
+        found = pane.matches()
+        assert len(found) > 2 and pane.has_focus and pane.row == found[0] and screen.query_text == ""
+        assert f"{len(found)} lines" in screen_text(app)
+        await press(pilot, "n", "n")
+        assert pane.row == found[2]
+        await press(pilot, "N")
+        assert pane.row == found[1] and app.current_mode == "fs_structs"
+        await press(pilot, "N", "N")
+        assert pane.row == found[-1]
+        await press(pilot, "escape")
+        assert pane.has_focus and not pane.wanted and "search" not in screen_text(app)
+        await press(pilot, "n")
+        assert app.current_mode == "findings"
+
+    drive(app, steps)
+
+
+def test_columns_are_hidden_and_come_back_and_one_is_always_left(saved: Snapshot) -> None:
+    app = ExplorerApp(snapshot=saved)
+
+    async def steps(pilot: Pilots) -> None:
+        screen = await reach(app, pilot, "fs_structs", saved)
+        columns = screen.source().columns
+        assert columns[0].title in screen_text(app)
+        await press(pilot, "H")
+        assert columns[0].title not in screen_text(app).split("\n")[1] and screen.table.column == 1
+        await press(pilot, "h")
+        assert screen.table.column == 1
+        await press(pilot, *["H"] * (len(columns) + 2))
+        assert len(screen.table.left_out) == len(columns) - 1
+        await press(pilot, "U")
+        assert columns[0].title in screen_text(app) and not screen.table.left_out
+
+    drive(app, steps)
+
+
+def test_a_view_is_saved_and_the_palette_of_another_run_leads_to_it(
+    saved: Snapshot, own_settings: Path
+) -> None:
+    async def save(pilot: Pilots) -> None:
+        screen = await reach(app, pilot, "fs_structs", saved)
+        await press(pilot, "H", "slash", *"users>1", "enter")
+        screen.sort_by("users", True)
+        await press(pilot, "V", *as_typed("my view"), "enter")
+        assert not app.screen.is_modal and any("palette" in note.message for note in app._notifications)
+        await press(pilot, "T")  # what else is remembered does not lose it
+
+    app = ExplorerApp(snapshot=saved)
+    drive(app, save)
+    written = json.loads((own_settings / "settings.json").read_text())
+    assert [view["name"] for view in written["views"]] == ["my view"] and written["theme"] != "nullfs-dark"
+
+    async def show(pilot: Pilots) -> None:
+        commands = {command.title: command for command in again.get_system_commands(again.screen)}
+        commands["View my view"].callback()
+        await press(pilot)
+        screen = again.screen
+        assert isinstance(screen, TableScreen) and screen.ROWS == "fs_structs" and screen.matched == "users>1"
+        source = screen.source()
+        assert (source.sort_column, source.descending) == ("users", True) and screen.table.left_out == {
+            "world"
+        }
+        numbers = [fs.users for _, fs in source.records]
+        assert numbers == sorted(numbers, reverse=True) and min(numbers) > 1
+        commands["Forget the view my view"].callback()
+        assert not again.look.views
+
+    again = ExplorerApp(snapshot=saved)
+    drive(again, show)
+    assert json.loads((own_settings / "settings.json").read_text())["views"] == []
+
+
+@pytest.mark.parametrize("views", [["x"], [{"name": 1, "table": "tasks"}], [{"name": "a", "such": 2}], 5])
+def test_views_that_are_none_cost_the_settings_and_never_the_app(
+    views: object, saved: Snapshot, own_settings: Path
+) -> None:
+    own_settings.mkdir(mode=0o700)
+    (own_settings / "settings.json").write_text(json.dumps({"views": views}))
+    app = ExplorerApp(snapshot=saved)
+
+    async def steps(pilot: Pilots) -> None:
+        assert any("settings.json is not used" in note.message for note in app._notifications)
+
+    drive(app, steps)
