@@ -30,7 +30,10 @@ class Shell(Protocol):
     """The app, as screens see it."""
 
     fault_log: FaultLog
-    look: Views
+
+    @property
+    def look(self) -> Views:
+        """What the user has set."""
 
     @property
     def view(self) -> View | None:

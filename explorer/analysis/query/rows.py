@@ -18,6 +18,7 @@ __all__ = ("RowField", "RowIndex")
 
 #: Rows that are made into text between two pauses.
 _CHUNK = 500
+_OURS = re.compile("[…▲▶≠●]")
 _DIGITS = re.compile(r"([0-9]{1,18})")
 
 
@@ -42,6 +43,14 @@ class _Shown(Column):
     def texts(self) -> list[tuple[str, ...]]:
         return [tuple(text.split("\n")) if text else () for text in self.values]
 
+    @cached_property
+    def _lowered(self) -> list[str | None]:
+        """As of any column; signs of our own, which have no case, are no reason to ask cell by cell."""
+        return [
+            text.lower() if text and (text.isascii() or _OURS.sub("", text).isascii()) else None
+            for text in self.values
+        ]
+
 
 class RowIndex(MaskIndex):
     """The columns of one table. Text is made of its rows once, when the first query or order asks for it."""
@@ -59,6 +68,7 @@ class RowIndex(MaskIndex):
         self._records, self._cells = records, cells
         self._columns: dict[str, Column] = {}
         self._orders: dict[tuple[str, bool], list[int]] = {}
+        self._ranked: dict[str, list[int]] = {}
 
     @cached_property
     def everything(self) -> Mask:
@@ -76,6 +86,9 @@ class RowIndex(MaskIndex):
             self.__dict__.setdefault("_texts", made)
             between()
             made[1].holding("\0")
+        for name in self._named:
+            between()
+            self._ranks(name)
 
     def _make_texts(self, between: Callable[[], None]) -> tuple[list[Column], Column]:
         places: list[dict[str, int]] = [{} for _ in self._places]
@@ -113,14 +126,19 @@ class RowIndex(MaskIndex):
         """The places of all records, ordered by a field; equals stay as they are, what has no value comes last."""
         found = self._orders.get((name, descending))
         if found is None:
-            ranks = self._ranks(self._named[name])
+            ranks = self._ranks(name)
             last = max(ranks, default=0) + 1
             keys = [(-rank if descending else rank) if rank >= 0 else last for rank in ranks]
             found = self._orders[name, descending] = sorted(range(len(keys)), key=keys.__getitem__)
         return found
 
-    def _ranks(self, field: RowField) -> list[int]:
+    def _ranks(self, name: str) -> list[int]:
         """The rank of each record's value among those of the field; -1: it has none."""
+        if name not in self._ranked:
+            self._ranked[name] = self._rank(self._named[name])
+        return self._ranked[name]
+
+    def _rank(self, field: RowField) -> list[int]:
         order = field.order
         if order is not None:
             column = coded([order(record) for record in self._records])

@@ -34,7 +34,7 @@ from .tables import TableScreen
 __all__ = ("CompareScreen",)
 
 _TONES = ("good", "warn", "bad")
-_HINT = "/ filters   v kind   z swap   1 2 the object in A, in B   = another target"
+_HINT = "v kind   z swap   1 2 in A, in B   = another target"
 
 
 class CompareScreen(TableScreen):
