@@ -293,15 +293,6 @@ class ArrangingScreen(BrowserScreen):
 
     # -- marks -----------------------------------------------------------------------------------------------
 
-    def picked_rows(self) -> list[int]:
-        """The rows that are marked, of those that are shown."""
-        source = self.source()
-        return (
-            []
-            if source is None or not source.picked
-            else [r for r in range(len(source)) if source.is_picked(r)]
-        )
-
     def _pick(self, picked: set[Hashable]) -> None:
         source = self.source()
         if source is None:

@@ -152,10 +152,9 @@ class TableScreen(ArrangingScreen):
             text = "" if detail is None else detail_text(detail)
         elif fact is not None:
             text = fact.value if what == "cell" else row_text([fact.name, fact.value])
-        elif what == "row" and self.picked_rows():
-            source = self.table.source
-            assert source is not None
-            rows = [[cell.text for cell in source.cells(row)] for row in self.picked_rows()]
+        elif what == "row" and self.picked:
+            source = self.source()
+            rows = [[cell.text for cell in source.cells_of(record)] for record in source.picked_records()]
             text = "\n".join(map(row_text, rows))
         else:
             text = self.table.cell_at_cursor() if what == "cell" else row_text(self.table.cells_at_cursor())
@@ -167,20 +166,20 @@ class TableScreen(ArrangingScreen):
     def row_set(self, view: View) -> RowSet | None:
         """The rows as the export writes them: those that are marked, or all; ``None``: there are none."""
         source = self.source()
-        if source is None or not len(source):
+        chosen = None if source is None else source.picked_records() or source.records
+        if not chosen:
             return None
-        chosen = self.picked_rows() or range(len(source))
-        records = [self.record_of(source.records[row]) for row in chosen]
+        records = list(map(self.record_of, chosen))
         kept = [record for record in records if record is not None]
         return RowSet(
             self.ROWS,
             view.snapshot,
-            self.matched,
+            "" if source.picked else self.matched,
             kept or None,
             [column.name for column in source.columns],
             [
-                [cell.text.strip() for cell in source.cells(row)]
-                for row, record in zip(chosen, records, strict=True)
+                [cell.text.strip() for cell in source.cells_of(each)]
+                for each, record in zip(chosen, records, strict=True)
                 if record is not None or not kept
             ],
         )

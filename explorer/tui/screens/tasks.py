@@ -117,10 +117,10 @@ class TasksScreen(TableScreen):
 
     def row_set(self, view: View) -> RowSet | None:
         tasks = self.tasks
-        if tasks is None or not tasks.matching:
+        picked = [] if tasks is None else [row.task for row in tasks.picked_records()]
+        if tasks is None or not (picked or tasks.matching):
             return None
-        chosen = [task for task in tasks.matching_tasks() if not self.picked or task.address in self.picked]
-        return task_row_set(chosen, view.snapshot, self.matched)
+        return task_row_set(picked or tasks.matching_tasks(), view.snapshot, "" if picked else self.matched)
 
     # -- facets ----------------------------------------------------------------------------------------------
 

@@ -110,6 +110,12 @@ class ArrangedSource(TableSource, PickedSource, Protocol):
     def all_keys(self) -> Collection[Hashable]:
         """The keys of all rows that the filter lets through."""
 
+    def picked_records(self) -> Sequence[Any]:
+        """What is marked, in the order of the table, whether the filter lets it through or not."""
+
+    def cells_of(self, record: Any) -> Sequence[Cell]:
+        """The row of a record, whether it is shown or not."""
+
     def keep_picked(self, picked: set[Hashable]) -> None:
         """Take marks over, as far as what was marked is still there, whatever the filter."""
 

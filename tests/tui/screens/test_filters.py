@@ -140,9 +140,9 @@ async def marks(app: ExplorerApp, pilot: Pilots, screen: TableScreen) -> None:
     await press(pilot, "escape")
     # What is marked stays so when the order changes.
     screen.sort_by(source.columns[0].name, True)
-    assert len(screen.picked_rows()) == 2
+    assert sum(map(source.is_picked, range(len(source)))) == 2
     await press(pilot, "asterisk")
-    assert len(screen.picked_rows()) == len(source)
+    assert all(map(source.is_picked, range(len(source))))
     await press(pilot, "asterisk")
     assert not screen.picked and "marked" not in screen_text(app)
     screen.sort_by(None)
@@ -211,7 +211,7 @@ def test_a_tree_shows_what_a_match_hangs_on_and_counts_only_matches(saved: Snaps
     drive(app, steps)
 
 
-def test_the_export_has_the_marked_rows_and_says_by_which_filter(saved: Snapshot, tmp_path: Path) -> None:
+def test_the_export_has_the_marked_rows_or_all_and_says_by_which_filter(saved: Snapshot) -> None:
     app = ExplorerApp(snapshot=saved)
 
     async def steps(pilot: Pilots) -> None:
@@ -220,13 +220,19 @@ def test_the_export_has_the_marked_rows_and_says_by_which_filter(saved: Snapshot
         view = app.view
         assert view is not None
         rows = screen.row_set(view)
-        assert rows is not None and rows.records is not None and rows.query == "users>1"
+        assert rows is not None and rows.records is not None and rows.query == ""
         assert [record.model_dump()["address"] for record in rows.records] == [
             screen.source().records[0][1].address
         ]
-        await press(pilot, "asterisk", "asterisk")
+        # What is marked stays so, and is written, whatever is filtered then.
+        await press(pilot, "slash", *"users:1", "enter", "g", "space", "c")
+        both = screen.row_set(view)
+        assert both is not None and len(both.rows) == 2 and len(app.clipboard.splitlines()) == 2
+        await press(pilot, "escape", "escape", "slash", *"users>1", "enter")
+        assert not screen.picked
         everything = screen.row_set(view)
         assert everything is not None and len(everything.rows) == screen.source().matching
+        assert everything.query == "users>1"
 
     drive(app, steps)
 

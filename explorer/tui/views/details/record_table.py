@@ -73,6 +73,9 @@ class RecordTable(Generic[T]):
     def cells(self, index: int) -> Sequence[Cell]:
         return self._cells(self.records[index])
 
+    def cells_of(self, record: T) -> Sequence[Cell]:
+        return self._cells(record)
+
     def mark(self, index: int) -> str:
         own = self._reference(self.records[index])
         return "" if own is None or not self.marks else self.marks.get((own.kind, own.address), "")
@@ -208,6 +211,17 @@ class RecordTable(Generic[T]):
 
     def all_keys(self) -> Collection[Hashable]:
         return [self._keys[place] for place in self._places]
+
+    def picked_records(self) -> list[T]:
+        column = self.sort_column
+        places = (
+            range(len(self._all))
+            if column is None
+            else self.index.order(self._names[column], self.descending)
+        )
+        return (
+            [self._all[place] for place in places if self._keys[place] in self.picked] if self.picked else []
+        )
 
     def keep_picked(self, picked: set[Hashable]) -> None:
         self.picked = picked & set(self._keys) if picked else set()

@@ -245,6 +245,16 @@ class TaskTable:
     def all_keys(self) -> Collection[Hashable]:
         return [self.snapshot.tasks[place].address for place in selected(self.mask)]
 
+    def picked_records(self) -> list[TaskRow]:
+        column = self.sort_column
+        places = range(len(self.rows)) if column is None else self.rows.order(column, self.descending)
+        tasks = self.snapshot.tasks
+        return (
+            [self.rows[place] for place in places if tasks[place].address in self.picked]
+            if self.picked
+            else []
+        )
+
     def keep_picked(self, picked: set[Hashable]) -> None:
         self.picked = picked & {task.address for task in self.snapshot.tasks} if picked else set()
 
@@ -301,6 +311,9 @@ class TaskTable:
         inside = self.grouped and self._groups.is_many(self.index.fs.codes[place])
         row = self.rows[place]
         return [self._cell(column, row, inside) for column in LABEL_COLUMNS]
+
+    def cells_of(self, record: TaskRow) -> list[Cell]:
+        return [self._cell(column, record, False) for column in LABEL_COLUMNS]
 
     def _cell(self, column: LabelColumn, row: TaskRow, inside: bool) -> Cell:
         if inside and column.scope is Scope.FS:
