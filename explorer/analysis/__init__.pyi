@@ -19,6 +19,10 @@ from .isolation import find_abandonment as find_abandonment
 from .isolation import find_pid1 as find_pid1
 from .ko import CAVEAT as CAVEAT
 from .ko import judge_module as judge_module
+from .location import Located as Located
+from .location import locate as locate
+from .location import parse_address as parse_address
+from .location import tasks_at as tasks_at
 from .overmounts import overmount_stack as overmount_stack
 from .rule import ALL_GENERATIONS as ALL_GENERATIONS
 from .rule import NotJudged as NotJudged

@@ -40,7 +40,7 @@ from explorer.capture.tasks import (
 from explorer.model import Capture, CaptureError, Kernel, Snapshot, kernel_text, no_garbage_collection
 from explorer.targets import TargetError
 
-from .generation import WellKnown, find_well_known, read_boot_time_ns, read_cmdline
+from .generation import WellKnown, find_well_known, read_boot_time_ns, read_cmdline, read_struct_sizes
 from .ownership import RawKernel
 from .plugins import PluginContext, run_plugins
 from .records import RecordBuilder
@@ -300,6 +300,7 @@ class _Capture:
             if boot_ns is None
             else datetime.fromtimestamp(boot_ns / 1e9, UTC).isoformat(timespec="milliseconds"),
             cmdline=None if cmdline is None else kernel_text(cmdline),
+            struct_sizes=read_struct_sizes(self.memory),
         )
 
     def _run_plugins(self, snapshot: Snapshot, builder: RecordBuilder, known: WellKnown) -> None:

@@ -33,7 +33,7 @@ _pick = itemgetter(
         TaskStruct._fields.index,
         (
             "address", "flags", "pid", "tgid", "comm", "fs", "real_fs", "real_parent", "nsproxy", "state",
-            "exit_state", "start_time", "nameidata",
+            "exit_state", "start_time", "nameidata", "stack_base",
         ),
     )
 )  # fmt: skip
@@ -89,7 +89,7 @@ class TaskRecords:
         for raw in raw_tasks:
             (
                 address, flags, pid, tgid, name, fs, real_fs, real_parent, nsproxy, state_bits, exit_state,
-                start_time, nameidata,
+                start_time, nameidata, stack_base,
             ) = _pick(raw)  # fmt: skip
             parent = found.get(real_parent)
             special = flags & _PF_SPECIAL or tgid <= 1 or parent is None or parent.flags & PF_KTHREAD
@@ -119,6 +119,7 @@ class TaskRecords:
                     "walk": walk,
                     "waiting_s": waiting_s(raw),
                     "stack": stack,
+                    "stack_base": stack_base or None,
                     "only_in": only_in(address),
                 }
             )
@@ -169,6 +170,7 @@ class TaskRecords:
                 "walk": None if walk is None else self._walk(raw, walk, in_init),
                 "waiting_s": None if clockless else self._activity.clocks.waiting_s(raw),
                 "stack": self._activity.read_stack(raw) if borrowing or raw.nameidata else None,
+                "stack_base": raw.stack_base or None,
                 "only_in": None,
             }
         )

@@ -88,6 +88,8 @@ class Kernel(Record):
     boot_time: str | None
     """ISO 8601, UTC, by the kernel's own wall clock."""
     cmdline: KernelText | None
+    struct_sizes: dict[str, int] | None = None
+    """Bytes of each structure that an object here is, and of a ``stack``: an address within one is found by them."""
 
 
 class CaptureError(Record):

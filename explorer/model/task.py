@@ -149,6 +149,8 @@ class Task(Record):
     """How long ago it last ran, by the scheduler's clock; ``None`` while it runs."""
     stack: list[StackFrame] | None = None
     """Kernel stack of a task that borrows or walks a path; ``None`` without DWARF, and for all others."""
+    stack_base: Address | None = None
+    """``task_struct.stack``: the lowest address of its kernel stack; ``None`` after that has been freed."""
     only_in: OnlyIn | None = None
     """Where alone the kernel has it, if not in both; idle tasks are in neither, and ``None``."""
 

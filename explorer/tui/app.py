@@ -13,7 +13,7 @@ from textual.timer import Timer
 
 from explorer.model import Snapshot
 from explorer.tui.screens import BrowserScreen, FindingsScreen
-from explorer.tui.screens.dialogs import ProblemScreen, TargetPrompt, TextScreen, help_screen
+from explorer.tui.screens.dialogs import GoToPrompt, ProblemScreen, TargetPrompt, TextScreen, help_screen
 from explorer.tui.session import Session, View, Viewing
 from explorer.tui.widgets import TimelineBar
 
@@ -28,7 +28,9 @@ from .typeahead import GO
 __all__ = ("ExplorerApp",)
 
 _TICK_S = 0.5
-_NEEDS_VIEW = frozenset({"browse", "kernel", "refresh_target", "next_interval", "compare", "event_log"})
+_NEEDS_VIEW = frozenset(
+    {"browse", "kernel", "refresh_target", "next_interval", "compare", "event_log", "locate"}
+)
 
 
 class ExplorerApp(GuardedApp):
@@ -200,6 +202,9 @@ class ExplorerApp(GuardedApp):
 
     def action_kernel(self) -> None:
         self._navigator.show_object(KERNEL)
+
+    def action_locate(self) -> None:
+        self.push_screen(GoToPrompt())
 
     async def action_compare(self) -> None:
         """The comparison, if there is one; on its own screen, or where there is none, ask for a second target."""

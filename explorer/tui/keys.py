@@ -35,6 +35,12 @@ FRAME_KEYS: list[BindingType] = [
 ]
 APP_KEYS: list[BindingType] = [
     hidden("K", "kernel", "app.kernel", "The kernel, the capture, what was not readable"),
+    hidden(
+        "at,ctrl+g",
+        "locate",
+        "app.go-to",
+        "Go to an address, a pid, a mount's id or a namespace's inode number",
+    ),
     hidden("r", "refresh_target", "app.refresh", "Read the target again"),
     hidden("R", "next_interval", "app.interval", "Read again by itself: 1, 2, 5, 10 s, off"),
     hidden("X", "stop_reading", "app.stop", "Stop reading again"),

@@ -67,6 +67,7 @@ class TaskStruct(NamedTuple, Generic[Gap]):
     last_arrival: Annotated[int | None, "?sched_info.last_arrival"]  # with CONFIG_SCHED_INFO only
     real_cred: Annotated[int | Gap, "real_cred"]
     thread_pid: Annotated[int | Gap, "thread_pid"]
+    stack_base: Annotated[int | Gap, "stack"]
 
     @property
     def name(self) -> str:

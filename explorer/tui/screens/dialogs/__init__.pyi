@@ -1,5 +1,6 @@
 from .export import ExportScreen as ExportScreen
 from .fault import FaultScreen as FaultScreen
+from .goto import GoToPrompt as GoToPrompt
 from .info import TextScreen as TextScreen
 from .info import help_screen as help_screen
 from .problem import ProblemScreen as ProblemScreen
