@@ -47,6 +47,6 @@ APP_KEYS: list[BindingType] = [
     hidden("T", "next_theme", "app.theme", "The next theme; it is remembered"),
     hidden("ctrl+z", "suspend_process", "app.suspend", "To the shell; fg comes back"),
     hidden("exclamation_mark", "debug_info", "app.debug", "For a bug report"),
-    shown("question_mark", "help", "app.help", "Help", "The keys that work here"),
+    shown("question_mark", "help", "app.help", "Help", "The keys that work here, queries, words and colours"),
     shown("q", "quit", "app.quit", "Quit", "End the app"),
 ]
