@@ -222,9 +222,11 @@ def _load(spec: TargetSpec) -> tuple[Snapshot, str]:
     assert spec.path is not None
     if spec.kind == "snapshot":
         from explorer.codec import load_snapshot
+        from explorer.naming import moment_words
 
         snapshot = load_snapshot(spec.path, spec.file_name)
-        return snapshot, f"{spec.file_name} ({snapshot.capture.source.target}, {snapshot.capture.taken_at})"
+        of = snapshot.capture
+        return snapshot, f"{spec.file_name} ({of.source.target}, {moment_words(of)})"
     from explorer.recording import Recording
 
     with Recording.open(spec.path, spec.file_name) as recording:

@@ -26,7 +26,7 @@ from explorer.model import (
     mount_reference,
     task_reference,
 )
-from explorer.naming import count, runs_label
+from explorer.naming import count, moments, runs_label
 from explorer.wire import PROGRAM
 
 from .expressions import drgn_expression, drgn_object
@@ -330,9 +330,10 @@ def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
     detail.add("booted", kernel.boot_time)
     detail.add("cmdline", kernel.cmdline)
     detail.add("target", f"{capture.source.target} ({capture.source.kind})")
-    detail.add(
-        "taken", f"{capture.taken_at}, in {capture.duration_s:.3f} s, by version {capture.tool_version}"
-    )
+    *stopped, (read, when) = moments(capture)
+    for what, moment in stopped:
+        detail.add(what, f"{moment}, by its own clock")
+    detail.add(read, f"{when}, in {capture.duration_s:.3f} s, by version {capture.tool_version}")
     detail.add("types", capture.types.upper())
     detail.add("consistent", "yes" if capture.consistent else "no: the kernel ran while it was read")
     for note in capture.notes:
