@@ -76,19 +76,19 @@ def load_accepted(path: Path | None) -> Baseline | None:
         raise click.BadParameter(str(error), param_hint="--baseline") from error
 
 
-def check_baseline_name(path: Path) -> None:
+def check_baseline_name(path: Path, option: str = "--write-baseline") -> None:
     """Fail before the long work. :raises click.BadParameter: if no baseline can be written there, and read again"""
     from explorer.compression import method_of_name
     from explorer.output import OutputError, check_writable
 
     if method_of_name(path.name) is not None:
         raise click.BadParameter(
-            f"{path}: a baseline is not compressed: end its name in .json", param_hint="--write-baseline"
+            f"{path}: a baseline is not compressed: end its name in .json", param_hint=option
         )
     try:
         check_writable(path)
     except OutputError as error:
-        raise click.BadParameter(str(error), param_hint="--write-baseline") from error
+        raise click.BadParameter(str(error), param_hint=option) from error
 
 
 def make_acceptance(

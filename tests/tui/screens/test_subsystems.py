@@ -14,8 +14,8 @@ from explorer.codec.snapshots import load_snapshot
 from explorer.model import CaptureError, Owner, Snapshot
 from explorer.plugin import load_plugins
 from explorer.tui.app import ExplorerApp
+from explorer.tui.screens import FindingsScreen
 from explorer.tui.screens.subsystems import SubsystemsScreen
-from explorer.tui.screens.tables import FindingsScreen
 from explorer.tui.screens.tasks import TasksScreen
 from explorer.tui.views.details.facts import MAX_LINKS
 from explorer.tui.views.subsystems import Subsystem, describe_subsystem, find_subsystems, subsystems_table

@@ -13,8 +13,9 @@ from explorer.model import Snapshot, escape_text
 from explorer.recording.reader import Recording
 from explorer.recording.writer import RecordingWriter
 from explorer.tui.app import ExplorerApp
+from explorer.tui.screens import FindingsScreen
 from explorer.tui.screens.overview import OverviewScreen
-from explorer.tui.screens.tables import FindingsScreen, TableScreen
+from explorer.tui.screens.tables import TableScreen
 from explorer.tui.screens.timeline import TimelineScreen
 from explorer.tui.session.state import Session, View
 from explorer.tui.views.timeline import TimelineText, spark

@@ -9,7 +9,6 @@ from explorer.analysis import expected_users, lost_tasks, task_count
 from explorer.analysis.query import DETAIL_FACTS
 from explorer.model import (
     PF_NAMES,
-    Finding,
     FsStruct,
     Mount,
     MountNamespace,
@@ -34,7 +33,7 @@ from .facts import FOUND_WORDS, Detail, Fact, group_reference
 from .holders import add_books, add_holders, add_namespace_holders, propagation_words
 from .nested import nested_facts
 
-__all__ = ("describe", "describe_finding", "namespace_reference", "row_text")
+__all__ = ("describe", "namespace_reference", "row_text")
 
 _STATES = {
     "R": "running",
@@ -356,19 +355,6 @@ def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
         detail.add(setting.name, f"{setting.value}  ({words})", target)
     for line in snapshot.log[:_MAX_FACTS]:
         detail.add("log", line)
-
-
-def describe_finding(finding: Finding) -> Detail:
-    """A finding: what shows it, what it means, what to do."""
-    reference = Reference(kind="kernel", address=None, label=finding.rule)
-    detail = Detail(reference, escape_text(f"{finding.severity.value}: {finding.title}"))
-    for evidence in finding.evidence[:_MAX_FACTS]:
-        address = "" if evidence.address is None else f"  {hex_address(evidence.address)}"
-        detail.add("evidence", f"{evidence.kind} {evidence.label}{address}", evidence)
-    detail.add("means", finding.explanation)
-    detail.add("do", finding.advice)
-    detail.add("rule", finding.rule)
-    return detail
 
 
 _DESCRIBERS: dict[str, Callable[[Detail, Any, Snapshot], None]] = {
