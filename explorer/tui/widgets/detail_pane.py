@@ -53,7 +53,8 @@ class DetailPane(VirtualTable):
 
     def _show(self, detail: Detail | None) -> None:
         self.detail = detail
-        self.show(self._table())
+        table = self._table()
+        self.show(table, table.first_fact)
 
     def _table(self) -> DetailTable:
         """What is shown, wrapped to the width: the title too, with where one came from."""

@@ -180,7 +180,7 @@ def test_keys_lead_to_its_tasks_and_to_its_findings(isolated: Snapshot) -> None:
         await press(pilot, "N")
         assert isinstance(app.screen, FindingsScreen)
         source = app.screen.source()
-        assert source.records[app.screen.table.row].rule == "NX-COREDUMP-BORROWER"
+        assert source.records[app.screen.table.row].first.rule == "NX-COREDUMP-BORROWER"
         await press(pilot, "s", "a")
         assert isinstance(app.screen, TasksScreen) and app.screen.tasks is not None
         assert app.screen.tasks.matching == 1, "the user task that dumps core"

@@ -248,7 +248,7 @@ def test_a_finding_leads_to_the_frame_in_which_it_begins() -> None:
         app.player.show_frame(span.last)
         await press(pilot, "n")
         assert isinstance(app.screen, FindingsScreen)
-        rules = [finding.rule for finding in app.screen.source().records]
+        rules = [row.first.rule for row in app.screen.source().records]
         app.screen.table.changed(rules.index("NX-INITRAMFS-BORROWER"))
         await press(pilot, "J")
         assert index_of(app) == span.first

@@ -228,6 +228,11 @@ class DetailTable:
                 # A blank between two words is seen by the line's end.
                 self._lines.append((fact, line.lstrip(" ") if number else line, number == 0))
 
+    @property
+    def first_fact(self) -> int:
+        """The line of it: what is above it is of the heading."""
+        return len(self._more)
+
     def __len__(self) -> int:
         return len(self._lines)
 

@@ -20,8 +20,9 @@ __all__ = ("FindingRow", "describe_finding", "describe_row", "findings_line", "f
 _MAX_FACTS = 2000
 _RULE = ViewColumn("rule", "RULE", 24, rank=1)
 _SEVERITY = ViewColumn("severity", "SEVERITY", 8)
-_GAPS = 4
+_GAP = 2
 _LEAST_TITLE = 50
+_RULE_TAKES = _RULE.width + _GAP
 #: What is longer is shortened in its middle, if the line has no room for it.
 _LONG_WORD = 28
 
@@ -57,11 +58,12 @@ def findings_table(
     """
     rows = list(_rows(findings, accepted, opened))
     columns: tuple[ViewColumn, ...] = (_SEVERITY, ViewColumn("title", "FINDING", _LEAST_TITLE, 1), _RULE)
-    left = None if room is None else room - _SEVERITY.width - _GAPS // 2
-    if left is not None and any(display_width(_text(row)) > left - _RULE.width - _GAPS // 2 for row in rows):
-        columns = columns[:-1]
-    elif left is not None:
-        left -= _RULE.width + _GAPS // 2
+    left = None if room is None else room - _SEVERITY.width - _GAP
+    if left is not None and left >= _LEAST_TITLE + _RULE_TAKES:
+        if all(display_width(_text(row)) <= left - _RULE_TAKES for row in rows):
+            left -= _RULE_TAKES
+        else:
+            columns = columns[:-1]
 
     def cells(row: FindingRow) -> list[Cell]:
         severity = row.first.severity.value
