@@ -227,11 +227,12 @@ def _load(spec: TargetSpec) -> tuple[Snapshot, str]:
         snapshot = load_snapshot(spec.path, spec.file_name)
         of = snapshot.capture
         return snapshot, f"{spec.file_name} ({of.source.target}, {moment_words(of)})"
+    from explorer.naming import frame_words
     from explorer.recording import Recording
 
     with Recording.open(spec.path, spec.file_name) as recording:
         snapshot, frame = recording.snapshot_at(spec.moment), recording.find(spec.moment)
-        at = f"frame #{frame} of {len(recording) - 1} at {recording.times[frame]:.3f} s"
+        at = f"{frame_words(frame, len(recording))} at {recording.times[frame]:.3f} s"
         return snapshot, f"{spec.file_name}, {at} ({snapshot.capture.source.target})"
 
 

@@ -5,6 +5,7 @@ from .labels import fs_label, name_label, path_label, pwd_label, runs_label, sho
 from .words import (
     MOST_NAMES,
     count,
+    frame_words,
     join_first,
     join_names,
     moment_words,
@@ -20,6 +21,7 @@ __all__ = (
     "count",
     "count_kinds",
     "counted_kind",
+    "frame_words",
     "fs_label",
     "join_first",
     "join_names",

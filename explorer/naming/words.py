@@ -9,6 +9,7 @@ from explorer.model import Capture, KernelText, PathRef, Snapshot, Task, known, 
 __all__ = (
     "MOST_NAMES",
     "count",
+    "frame_words",
     "join_first",
     "join_names",
     "moment_words",
@@ -42,6 +43,11 @@ def join_names(names: Sequence[str]) -> str:
 def count(number: int, noun: str) -> str:
     """``1 task``, ``2 tasks``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def frame_words(index: int, number: int) -> str:
+    """``frame 1 of 150 (#0)``: which one it is, and by what a recording's name chooses it (``FILE@#0``)."""
+    return f"frame {index + 1} of {number} (#{index})"
 
 
 def place(path: PathRef | None, snapshot: Snapshot) -> KernelText:

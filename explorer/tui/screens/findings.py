@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from textual import events
+from textual import on
 from textual.binding import BindingType
 
 from explorer.model import Finding, escape_text
@@ -13,6 +13,7 @@ from explorer.output import RowSet
 from explorer.tui.keys import shown
 from explorer.tui.session import View
 from explorer.tui.views.details import Detail, FindingRow, RecordTable, describe_row, findings_table
+from explorer.tui.widgets import VirtualTable
 
 from .tables import TableScreen
 
@@ -106,7 +107,8 @@ class FindingsScreen(TableScreen):
             rows, records=findings, header=header, rows=[[escape_text(cell) for cell in row] for row in cells]
         )
 
-    def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
+    @on(VirtualTable.Resized, "#rows")
+    def _resized(self, event: VirtualTable.Resized) -> None:
+        """What has room beside what was found is another thing now."""
         if self._shown is not None and self.is_there:
-            self.call_after_refresh(lambda: self._rebuild(self.table.row))
+            self._rebuild(event.row)

@@ -86,6 +86,9 @@ class VirtualTable(ScrollView, can_focus=True):
     class Chosen(Moved):
         """Enter, space, or a click on the row under the cursor."""
 
+    class Resized(Moved):
+        """It has another size: a source that is made for a width is to be made anew."""
+
     class HeaderClicked(Message):
         """The header of a column was clicked."""
 
@@ -227,6 +230,7 @@ class VirtualTable(ScrollView, can_focus=True):
         self._strips.clear()
         self._set_height(self._count() + 1)
         self.call_after_refresh(self._scroll_to_cursor)
+        self.post_message(self.Resized(self, self.row))
 
     def notify_style_update(self) -> None:
         self._strips.clear()

@@ -179,6 +179,20 @@ def test_what_was_found_is_read_in_full_without_scrolling(
     asyncio.run(run())
 
 
+def test_where_the_row_has_no_room_for_both_the_rule_gives_way_to_what_was_found(saved: Snapshot) -> None:
+    title = LONG[:103]
+    app = _app(saved, [_finding("NX-PID1-ABANDONED", Severity.CRITICAL, title, saved.tasks[0])])
+
+    async def run() -> None:
+        async with app.run_test(size=(200, 50)) as pilot:
+            await press(pilot, "n")
+            lines = screen_text(app).splitlines()
+            assert f"critical  {title} " in lines[2]
+            assert "RULE" not in lines[1]
+
+    asyncio.run(run())
+
+
 def test_a_path_that_fills_the_row_does_not_hide_what_is_said_of_it(
     saved: Snapshot, found: list[Finding]
 ) -> None:

@@ -114,6 +114,21 @@ def test_where_nobody_borrows_no_subsystem_says_so(isolated: Snapshot) -> None:
         if task.borrowing:
             task.borrowing, task.fs = False, task.real_fs
     assert by_name(isolated)["coredump"].state == "built in"
+    words = "built in: part of this kernel; others do its work, it speaks for no task"
+    assert _state_of("coredump", isolated) == words
+
+
+def _state_of(name: str, snapshot: Snapshot) -> str:
+    detail = describe_subsystem(by_name(snapshot)[name], snapshot)
+    return next(fact.value for fact in detail.facts if fact.name == "state")
+
+
+def test_that_nothing_runs_is_not_said_where_only_its_kernel_threads_are_known(isolated: Snapshot) -> None:
+    """``init`` speaks for ``kernel_init()``, which has become PID 1: that runs."""
+    assert (
+        _state_of("init", isolated)
+        == "built in: part of this kernel; no task that it speaks for is there now"
+    )
 
 
 def test_a_task_that_is_not_where_it_belongs_is_said_to_be_misplaced(isolated: Snapshot) -> None:

@@ -99,7 +99,7 @@ def test_a_recording_opens_at_its_end_or_at_the_moment_asked_for(boot: Recording
 
     async def at_moment(app: ExplorerApp, pilot: Pilots) -> None:
         assert index_of(app) == 60
-        assert f"frame 60 of {len(boot) - 1}" in screen_text(app)
+        assert f"frame 61 of {len(boot)} (#60)" in screen_text(app)
 
     play(at_end)
     play(at_moment, moment="#60")
@@ -114,7 +114,7 @@ def test_stepping_shows_each_frame_on_every_screen(boot: Recording) -> None:
             expected = boot.frame(index_of(app)).snapshot
             assert expected is not None
             assert shown_tasks(app) == len(expected.tasks)
-            assert f"frame {index_of(app)} of" in screen_text(app), mode
+            assert f"(#{index_of(app)})" in screen_text(app), mode
             if mode == "t":
                 assert f"{len(expected.tasks)} tasks" in screen_text(app)
         assert index_of(app) == first + 7
