@@ -7,7 +7,6 @@ static ``struct fs_struct``, released ones as a pointer, beside ``task_struct.re
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 import drgn
@@ -16,7 +15,7 @@ from drgn.helpers.linux.timekeeping import ktime_get_coarse_boottime_ns, ktime_g
 from explorer.capture.memory import Memory, is_kernel_pointer
 from explorer.model import Generation
 
-__all__ = ("WellKnown", "find_well_known", "read_boot_time_ns", "read_cmdline", "read_struct_sizes")
+__all__ = ("WellKnown", "find_well_known", "read_clocks_ns", "read_cmdline")
 
 _MAX_CMDLINE = 65_536
 
@@ -82,33 +81,15 @@ def read_cmdline(memory: Memory) -> bytes | None:
     return None
 
 
-def read_boot_time_ns(memory: Memory) -> int | None:
-    """When the kernel booted: nanoseconds since 1970, by its own wall clock (``getboottime64()``)."""
+def read_clocks_ns(memory: Memory) -> tuple[int | None, int | None]:
+    """What the kernel's wall clock says, and when it booted by that: nanoseconds since 1970, both or neither.
+
+    ``ktime_get_coarse_real_ns()`` and ``getboottime64()``. That clock is set forward at every tick: it stands still
+    while all CPUs are idle.
+    """
     try:
-        return int(ktime_get_coarse_real_ns(memory.prog)) - int(ktime_get_coarse_boottime_ns(memory.prog))
+        now = int(ktime_get_coarse_real_ns(memory.prog))
+        return now, now - int(ktime_get_coarse_boottime_ns(memory.prog))
     except (drgn.FaultError, LookupError, AttributeError, ValueError) as error:
         memory.errors.add("kernel", "boot_time", str(error))
-        return None
-
-
-#: What the objects of a snapshot are.
-_SIZED = ("task_struct", "fs_struct", "mount", "mnt_namespace", "super_block", "dentry")
-#: Around the stack of init_task (INIT_TASK_DATA of include/asm-generic/vmlinux.lds.h), which is as large as any.
-_INIT_STACK = (("__start_init_stack", "__end_init_stack"), ("__start_init_task", "__end_init_task"))
-
-
-def read_struct_sizes(memory: Memory) -> dict[str, int]:
-    """Bytes of each structure, by the kernel's own types, and of a kernel ``stack`` (``THREAD_SIZE``).
-
-    One that the kernel does not say is left out.
-    """
-    sizes = {}
-    for name in _SIZED:
-        with suppress(LookupError):
-            sizes[name] = int(memory.prog.type(f"struct {name}").size or 0)
-    for first, last in _INIT_STACK:
-        start, end = memory.symbols.symbol_address(first), memory.symbols.symbol_address(last)
-        if start is not None and end is not None and end > start:
-            sizes["stack"] = end - start
-            break
-    return {name: size for name, size in sizes.items() if size}
+        return None, None

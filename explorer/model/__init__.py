@@ -11,6 +11,7 @@ from .base import (
     hex_address,
     no_garbage_collection,
 )
+from .baseline import BASELINE_FORMAT, BASELINE_VERSION, AcceptedFinding, Baseline
 from .diff import (
     Change,
     DiffSide,
@@ -71,6 +72,8 @@ from .task import PF_NAMES, STUCK_S, Kthread, OnlyIn, Owner, Task, TaskFlag, Tas
 from .text import display_width, escape_text, kernel_bytes, kernel_text
 
 __all__ = (
+    "BASELINE_FORMAT",
+    "BASELINE_VERSION",
     "KERNEL",
     "KERNEL_WORD",
     "MNT_OPTIONS",
@@ -80,8 +83,10 @@ __all__ = (
     "SCHEMA_VERSION",
     "SNAPSHOT_ARRAYS",
     "STUCK_S",
+    "AcceptedFinding",
     "Address",
     "Attachment",
+    "Baseline",
     "Capture",
     "CaptureError",
     "Change",

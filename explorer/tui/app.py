@@ -14,7 +14,7 @@ from textual.timer import Timer
 from explorer.model import Snapshot
 from explorer.tui.screens import BrowserScreen, FindingsScreen
 from explorer.tui.screens.dialogs import GoToPrompt, ProblemScreen, TargetPrompt, TextScreen, help_screen
-from explorer.tui.session import Session, View, Viewing
+from explorer.tui.session import AcceptedFindings, Session, View, Viewing
 from explorer.tui.widgets import TimelineBar
 
 from .debug_info import copy_text, debug_lines
@@ -51,6 +51,7 @@ class ExplorerApp(GuardedApp):
         self.viewing = Viewing(session, self, view)
         self.source, self.player = self.viewing.source, self.viewing.player
         self.other: View | None = None
+        self.accepted = AcceptedFindings(session.baseline)
         self._navigator = Navigator(self, lambda: self.view)
         self.go_to = self._navigator.go_to
         self.filter_tasks = self.action_inside = self._navigator.filter_tasks
@@ -62,6 +63,8 @@ class ExplorerApp(GuardedApp):
         self.app_resume_signal.subscribe(self, lambda _: self._repaint())
         for complaint in self._look.watch():
             self.say(complaint)
+        if self.accepted.problem is not None:
+            self.say(self.accepted.problem)
         if self.view is not None:
             await self.show_mode("overview")
         self.set_interval(_TICK_S, self._tick)

@@ -66,7 +66,7 @@ _TRIES = 2_000  # with each
 #: Fields of our own models that hold what the tool or the kernel's build says, not what a user did.
 _KEPT_FIELDS = frozenset(
     {
-        "tool_version", "taken_at", "boot_time", "build_id", "release", "state", "umask", "taints",
+        "tool_version", "taken_at", "kernel_time", "boot_time", "build_id", "release", "state", "umask", "taints",
         "func", "function", "threadfn", "current_func", "last_func", "module",
     }
 )  # fmt: skip

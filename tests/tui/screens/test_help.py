@@ -31,6 +31,7 @@ def test_help_has_four_pages_on_every_screen(saved: Snapshot, screen: str) -> No
             "nothing is said by colour alone",
             "go to",
         ):
+            assert isinstance(pilot.app, ExplorerApp)
             assert first in screen_text(pilot.app)
             type_ahead(pilot, "tab")
             await settle(pilot)
