@@ -12,7 +12,9 @@ from explorer.capture.tasks import (
     PF_IDLE,
     PF_IO_OR_USER_WORKER,
     PF_KTHREAD,
+    CgroupReader,
     KthreadReader,
+    PidNumberReader,
     RawWalk,
     TaskActivity,
     state_letter,
@@ -32,7 +34,7 @@ _pick = itemgetter(
         TaskStruct._fields.index,
         (
             "address", "flags", "pid", "tgid", "comm", "fs", "real_fs", "real_parent", "nsproxy", "state",
-            "exit_state", "start_time", "nameidata",
+            "exit_state", "start_time", "nameidata", "cgroups",
         ),
     )
 )  # fmt: skip
@@ -60,6 +62,8 @@ class TaskRecords:
         self._records = records
         self._kthreads = kthreads
         self._activity = activity
+        self._cgroups = CgroupReader(memory)
+        self._pids = PidNumberReader(memory)
         # A hundred thousand tasks have a few names and states.
         self._comms: dict[bytes, str] = {}
         self._states: dict[tuple[int, int], str] = {}
@@ -78,7 +82,7 @@ class TaskRecords:
         known, ownership = self._known, self._ownership
         (
             address, flags, pid, tgid, name, fs, real_fs, real_parent, nsproxy, state_bits, exit_state, start_time,
-            nameidata,
+            nameidata, cgroups,
         ) = _pick(raw)  # fmt: skip
         parent = self._found.whole.get(real_parent)
         kind: TaskKind | None
@@ -99,6 +103,7 @@ class TaskRecords:
         state = self._states.get((state_bits, exit_state))
         if state is None:
             state = self._state(state_bits, exit_state)
+        cgroup = self._cgroups.known.get(cgroups) or self._cgroups.read_cgroup(raw)
         return _build_task(
             {
                 "address": address,
@@ -121,6 +126,9 @@ class TaskRecords:
                 "waiting_s": self._activity.clocks.waiting_s(raw),
                 "stack": self._activity.read_stack(raw) if borrowing or nameidata else None,
                 "only_in": self._found.only_in.get(address),
+                "cgroup": cgroup.path,
+                "container": cgroup.container,
+                "pid_in_namespace": None if nsproxy in self._pids.initial else self._pids.read_number(raw),
             }
         )
 
@@ -132,6 +140,7 @@ class TaskRecords:
         borrowing = self._borrows(raw, None if walk is None else walk.in_init)
         in_init = bool(borrowing) and self._known.generation is Generation.RFC_V1
         stateless = raw.state is None or raw.exit_state is None
+        cgroup = self._cgroups.read_cgroup(raw)
         clockless = None in (raw.cpu, raw.on_cpu, raw.exec_start)
         return _build_task(
             {
@@ -155,6 +164,9 @@ class TaskRecords:
                 "waiting_s": None if clockless else self._activity.clocks.waiting_s(raw),
                 "stack": self._activity.read_stack(raw) if borrowing or raw.nameidata else None,
                 "only_in": None,
+                "cgroup": cgroup.path,
+                "container": cgroup.container,
+                "pid_in_namespace": self._pids.read_number(raw),
             }
         )
 

@@ -11,6 +11,7 @@ from .base import (
     hex_address,
     no_garbage_collection,
 )
+from .container import Container, ContainerRuntime, container_of
 from .diff import (
     Change,
     DiffSide,
@@ -85,6 +86,8 @@ __all__ = (
     "Capture",
     "CaptureError",
     "Change",
+    "Container",
+    "ContainerRuntime",
     "DiffSide",
     "Fact",
     "Finding",
@@ -138,6 +141,7 @@ __all__ = (
     "classify_owner",
     "classify_path",
     "comm_and_pid",
+    "container_of",
     "display_width",
     "escape_text",
     "fs_name",
