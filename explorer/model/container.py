@@ -75,7 +75,7 @@ _RULES = (
     _Rule(ContainerRuntime.LXC, _NAME, parent=r"lxc(\.payload)?"),
     # libvirt's virtual machines are called so, too
     _Rule(
-        ContainerRuntime.NSPAWN, rf"machine-(?!qemu\\x2d){_NAME}\.scope",
+        ContainerRuntime.NSPAWN, rf"machine-(?!qemu\\){_NAME}\.scope",
         parent=r"machine\.slice", not_in=b"supervisor",
     ),
     _Rule(

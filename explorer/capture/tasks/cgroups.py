@@ -29,7 +29,7 @@ from explorer.model import Container, container_of, kernel_text
 __all__ = ("CgroupReader", "TaskCgroup", "cgroup_names")
 
 _MAX_NAME = 255  # NAME_MAX
-_MAX_PATH = 64 << 10  # bytes: /proc shows none that is longer than PATH_MAX
+_MAX_PATH = 64 << 10  # bytes: of what is longer than PATH_MAX /proc shows the beginning
 #: What all paths together may cost, as those of files: a dump made for it has as many deep ones as tasks.
 _CREDIT = 32 << 20
 _CREDIT_OF_A_PATH = 512
