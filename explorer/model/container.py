@@ -90,7 +90,7 @@ _KUBELET = b"kubepods"
 _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 
 
-@lru_cache(4096)
+@lru_cache(512)
 def container_of(path: bytes) -> Container | None:
     """The container that a control group is of, or is in; ``None`` where its path names none.
 
