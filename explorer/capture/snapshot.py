@@ -90,6 +90,8 @@ class _Capture:
             errors.add("target", "memory", request.cut_off)
         self.reader = reader = MemoryReader(prog)
         layout = probed(prog, "all that is read", probe_layout)
+        if request.is_slice:
+            layout = layout.of_slice()
         direct_map = find_direct_map(prog, layout, symbols) if request.direct else None
         if direct_map is not None:
             reader.use_direct_map(*direct_map)

@@ -12,6 +12,7 @@ from .base import (
     no_garbage_collection,
 )
 from .baseline import BASELINE_FORMAT, BASELINE_VERSION, AcceptedFinding, Baseline
+from .container import Container, ContainerRuntime, container_of
 from .diff import (
     Change,
     DiffSide,
@@ -90,6 +91,8 @@ __all__ = (
     "Capture",
     "CaptureError",
     "Change",
+    "Container",
+    "ContainerRuntime",
     "DiffSide",
     "Fact",
     "Finding",
@@ -143,6 +146,7 @@ __all__ = (
     "classify_owner",
     "classify_path",
     "comm_and_pid",
+    "container_of",
     "display_width",
     "escape_text",
     "fs_name",
