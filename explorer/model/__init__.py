@@ -29,6 +29,7 @@ from .frame import Frame
 from .fs import FsStruct, PathRef, Placement
 from .ko import ModuleFile, ModuleReport, ModuleVerdict
 from .mount import (
+    MNT_NAMES,
     MNT_OPTIONS,
     MNT_READONLY,
     Attachment,
@@ -73,6 +74,7 @@ from .text import display_width, escape_text, kernel_bytes, kernel_text
 __all__ = (
     "KERNEL",
     "KERNEL_WORD",
+    "MNT_NAMES",
     "MNT_OPTIONS",
     "MNT_READONLY",
     "NULL_FS_MAGIC",
