@@ -3,6 +3,7 @@ from .keepers import Kept as Kept
 from .namespaces import NamespaceFacts as NamespaceFacts
 from .namespaces import NamespaceNotFoundError as NamespaceNotFoundError
 from .namespaces import find_namespace as find_namespace
+from .namespaces import holders_through as holders_through
 from .namespaces import list_namespaces as list_namespaces
 from .namespaces import namespace_facts as namespace_facts
 from .sources import incomplete_words as incomplete_words

@@ -96,4 +96,7 @@ class Keepers:
         if mount.attachment is not Attachment.NAMESPACE:
             return []
         found = self._namespaces.get(mount.mnt_ns or 0)
-        return [] if found is None else [f"its namespace ({found.kept_by})"]
+        if found is None:
+            return []
+        lone = "no task in it: " if found.namespace.nr_tasks == 0 else ""
+        return [f"its namespace ({lone}{found.kept_by})"]

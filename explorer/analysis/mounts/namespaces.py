@@ -5,6 +5,7 @@ Mirrors ``struct mnt_namespace`` (fs/mount.h): it lives as long as a task, a mou
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from explorer.analysis.holders import list_holders, namespace_keepers
@@ -28,6 +29,7 @@ __all__ = (
     "NamespaceFacts",
     "NamespaceNotFoundError",
     "find_namespace",
+    "holders_through",
     "list_namespaces",
     "namespace_facts",
 )
@@ -49,8 +51,8 @@ class NamespaceFacts:
     """Those found in it, the kernel's own last."""
     keepers: list[KernelText]
     """What keeps it where no task is in it; empty: nothing was found, or nobody looked."""
-    bound: list[Mount]
-    """The mounts of nsfs that pin it."""
+    pins: list[Mount]
+    """The mounts of nsfs that keep it, with tasks or without."""
     stack: list[Mount]
     """What lies on its ``/``, from the bottom, as far as it could be read."""
     depth: int | None
@@ -69,15 +71,14 @@ class NamespaceFacts:
 
     @property
     def kept_by(self) -> KernelText:
-        """Its tasks, or what keeps it without any: ``a (1), b (2)``, ``no task: an open file of c (3)``."""
+        """Its tasks, or what keeps it without any: ``a (1) and b (2)``, ``an open file of c (3)``."""
         if self.tasks:
             return name_tasks(self.tasks)
         if self.keepers:
-            none = "" if self.namespace.anonymous else "no task: "
-            return f"{none}{join_first(self.keepers)}"
+            return join_first(self.keepers)
         if self.namespace.nr_tasks is None:
             return "no task of it was found"
-        return "no task, and nothing else was found"
+        return "nobody that was found"
 
 
 def list_namespaces(snapshot: Snapshot) -> list[NamespaceFacts]:
@@ -116,7 +117,7 @@ def _index(snapshot: Snapshot) -> _Index:
 
 def _facts(namespace: MountNamespace, snapshot: Snapshot, mounts: _Index) -> NamespaceFacts:
     if namespace.anonymous:
-        holders = _holders_of(mounts.anonymous.get(namespace.address, []))
+        holders = holders_through(mounts.anonymous.get(namespace.address, []))
         keepers = list_holders(holders, snapshot, by_task=False)
     else:
         keepers = namespace_keepers(namespace, snapshot)
@@ -127,14 +128,22 @@ def _facts(namespace: MountNamespace, snapshot: Snapshot, mounts: _Index) -> Nam
             snapshot.tasks_by_namespace.get(namespace.address, []), key=lambda task: not is_user_task(task)
         ),
         keepers=keepers,
-        bound=[] if namespace.inum is None else mounts.bound.get(namespace_name(namespace), []),
+        pins=_pins(namespace, snapshot, mounts),
         stack=root_stack(namespace, snapshot),
         depth=root_depth(namespace, snapshot),
     )
 
 
-def _holders_of(mounts: list[Mount]) -> list[Holder]:
-    """Whoever holds a mount of an anonymous namespace holds all of it."""
+def _pins(namespace: MountNamespace, snapshot: Snapshot, mounts: _Index) -> list[Mount]:
+    """By what the mounts say they are of, and, where nobody is in it, by what was found to hold it."""
+    found = [] if namespace.inum is None else mounts.bound.get(namespace_name(namespace), [])
+    held = [snapshot.mount_by_address.get(holder.address) for holder in namespace.holders or ()]
+    pins = {mount.address: mount for mount in [*found, *held] if mount is not None}
+    return list(pins.values())
+
+
+def holders_through(mounts: Iterable[Mount]) -> list[Holder]:
+    """Who holds an anonymous namespace: whoever holds one of its mounts."""
     held = (mount.holders.holders for mount in mounts if mount.holders is not None)
     return [
         holder

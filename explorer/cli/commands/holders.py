@@ -100,8 +100,8 @@ def namespaces_command(
 @click.command(
     "mounts",
     epilog="NAMESPACE is an inode number as in /proc/PID/ns/mnt, or an address (0x…). SOURCE is what mount(8) shows, "
-    "or a device (254:1): all mounts of its filesystems are listed, wherever and under whatever name, and the holders of "
-    "each are read, which a saved snapshot cannot. "
+    "or a device (254:1): all mounts of its filesystems are listed, wherever and under whatever name, and the "
+    "holders of each are read; a saved snapshot has them of detached mounts alone. "
     "Exit codes: 0 done, 2 wrong usage, no such namespace or output not writable, 3 the target cannot be opened, 4 "
     "captured with errors.",
 )

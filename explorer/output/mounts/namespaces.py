@@ -49,8 +49,8 @@ class NamespaceRecord(MountNamespace):
     """Those, from the bottom, as far as they could be read."""
     pids: list[KernelInt]
     """Of the tasks found in it."""
-    bound: list[Address]
-    """Mounts of nsfs that pin it."""
+    pins: list[Address]
+    """Mounts of nsfs that keep it."""
     kept_by: list[KernelText]
     """What keeps it where no task is in it, in words."""
 
@@ -124,7 +124,7 @@ def _record(facts: NamespaceFacts) -> NamespaceRecord:
             "depth": facts.depth,
             "stack": [mount.address for mount in facts.stack],
             "pids": sorted(task.pid for task in facts.tasks),
-            "bound": [mount.address for mount in facts.bound],
+            "pins": [mount.address for mount in facts.pins],
             "kept_by": facts.keepers,
         }
     )

@@ -3,6 +3,7 @@ from .compare import CompareScreen as CompareScreen
 from .events import EventsScreen as EventsScreen
 from .modes import BROWSED as BROWSED
 from .modes import Mode as Mode
+from .namespaces import NamespacesScreen as NamespacesScreen
 from .overview import OverviewScreen as OverviewScreen
 from .subsystems import SubsystemsScreen as SubsystemsScreen
 from .tables import FindingsScreen as FindingsScreen

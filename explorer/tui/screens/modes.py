@@ -11,6 +11,7 @@ from explorer.tui.keys import hidden, shown
 
 from .compare import CompareScreen
 from .events import EventsScreen
+from .namespaces import NamespacesScreen
 from .overview import OverviewScreen
 from .subsystems import SubsystemsScreen
 from .tables import FindingsScreen, FsStructsScreen, MountsScreen
@@ -49,7 +50,18 @@ BROWSED = (
         "mounts",
         MountsScreen,
         _key("m", "mounts", "Mounts", "Mounts, a tree per namespace"),
-        ("mount", "mount_namespace"),
+        ("mount",),
+    ),
+    Mode(
+        "namespaces",
+        NamespacesScreen,
+        hidden(
+            "M",
+            "browse('namespaces')",
+            "go.namespaces",
+            "Mount namespaces, also those without a task: who keeps them",
+        ),
+        ("mount_namespace",),
     ),
     Mode(
         "subsystems",

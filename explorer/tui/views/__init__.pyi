@@ -10,6 +10,7 @@ from .events import LogEntry as LogEntry
 from .events import describe_entry as describe_entry
 from .events import events_table as events_table
 from .mounts import mounts_table as mounts_table
+from .namespaces import namespaces_table as namespaces_table
 from .overview import Door as Door
 from .overview import Overview as Overview
 from .overview import fit_header as fit_header
