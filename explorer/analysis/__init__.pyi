@@ -23,6 +23,8 @@ from .holders import MountNotFoundError as MountNotFoundError
 from .holders import find_mount as find_mount
 from .holders import holder_tasks as holder_tasks
 from .holders import holder_words as holder_words
+from .holders import list_holders as list_holders
+from .holders import namespace_keepers as namespace_keepers
 from .holders import unexplained_words as unexplained_words
 from .holders import use_words as use_words
 from .isolation import find_abandonment as find_abandonment
@@ -34,6 +36,8 @@ from .location import locate as locate
 from .location import parse_address as parse_address
 from .location import tasks_at as tasks_at
 from .overmounts import overmount_stack as overmount_stack
+from .overmounts import root_depth as root_depth
+from .overmounts import root_stack as root_stack
 from .rule import ALL_GENERATIONS as ALL_GENERATIONS
 from .rule import NotJudged as NotJudged
 from .rule import Rule as Rule

@@ -31,6 +31,7 @@ from .frame import Frame
 from .fs import FsStruct, PathRef, Placement
 from .ko import ModuleFile, ModuleReport, ModuleVerdict
 from .mount import (
+    MNT_NAMES,
     MNT_OPTIONS,
     MNT_READONLY,
     Attachment,
@@ -77,6 +78,7 @@ __all__ = (
     "BASELINE_VERSION",
     "KERNEL",
     "KERNEL_WORD",
+    "MNT_NAMES",
     "MNT_OPTIONS",
     "MNT_READONLY",
     "NULL_FS_MAGIC",

@@ -160,6 +160,15 @@ class Snapshot(Record):
                 sharers.setdefault(owned, []).append(task)
         return sharers
 
+    @cached_property
+    def tasks_by_namespace(self) -> dict[int, list[Task]]:
+        """Tasks by the mount namespace they are in, in the snapshot's order."""
+        inside: dict[int, list[Task]] = {}
+        for task in self.tasks:
+            if task.mnt_ns is not None:
+                inside.setdefault(task.mnt_ns, []).append(task)
+        return inside
+
     def fs_of(self, task: Task) -> FsStruct | None:
         """The ``fs_struct`` that a task owns; ``None`` if it has exited, or that could not be read."""
         return self.fs_by_address.get(task.owned_fs or 0)

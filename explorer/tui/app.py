@@ -56,6 +56,7 @@ class ExplorerApp(GuardedApp):
         self.go_to = self._navigator.go_to
         self.filter_tasks = self.action_inside = self._navigator.filter_tasks
         self.show_finding = self._navigator.show_finding
+        self.show_mounts = self._navigator.show_mounts
         self._look = Look(self)
 
     async def on_mount(self) -> None:
