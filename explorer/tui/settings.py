@@ -1,4 +1,7 @@
-"""What the app remembers: the theme and the keymap, in ``$XDG_CONFIG_HOME/nullfs-explorer``; what was copied, kept."""
+"""What the app remembers: the theme, the keymap and the mouse, in ``$XDG_CONFIG_HOME/nullfs-explorer``.
+
+And what it keeps there: what was copied, faults, what a reader that crashed had read.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,8 @@ class Settings:
     theme: str = "nullfs-dark"
     keymap: dict[str, str] = field(default_factory=dict)
     """Binding id -> key or keys, as Textual's keymaps have them."""
+    mouse: bool = True
+    """Whether the app has it; else the terminal, whose own selection works then."""
 
 
 def config_directory() -> Path:
@@ -53,13 +58,16 @@ def load_settings() -> tuple[Settings, str | None]:
         with path.open("rb") as file:
             found = json.loads(file.read(_MAX_BYTES))
         theme, keymap = found.get("theme", Settings.theme), found.get("keymap", {})
+        mouse = found.get("mouse", Settings.mouse)
         if not isinstance(theme, str) or not all(isinstance(key, str) for key in keymap.values()):
             raise ValueError("theme is a string, keymap an object of strings")
+        if not isinstance(mouse, bool):
+            raise ValueError("mouse is true or false")
     except FileNotFoundError:
         return Settings(), None
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         return Settings(), f"{path} is not used: {error}"
-    return Settings(theme, dict(keymap)), None
+    return Settings(theme, dict(keymap), mouse), None
 
 
 def _check_private(directory: Path) -> None:
