@@ -11,7 +11,7 @@ from operator import itemgetter
 
 from explorer import __version__
 from explorer.capture.holders import HolderReader, count_tasks
-from explorer.capture.kernel import KernelActivity, read_log, read_modules
+from explorer.capture.kernel import KernelActivity, read_log, read_modules, read_struct_sizes
 from explorer.capture.memory import (
     ErrorLog,
     Memory,
@@ -90,6 +90,8 @@ class _Capture:
             errors.add("target", "memory", request.cut_off)
         self.reader = reader = MemoryReader(prog)
         layout = probed(prog, "all that is read", probe_layout)
+        if request.is_slice:
+            layout = layout.of_slice()
         direct_map = find_direct_map(prog, layout, symbols) if request.direct else None
         if direct_map is not None:
             reader.use_direct_map(*direct_map)
@@ -313,6 +315,7 @@ class _Capture:
             init_mnt_ns=init_ns,
             boot_time=_iso(boot_ns),
             cmdline=None if cmdline is None else kernel_text(cmdline),
+            struct_sizes=read_struct_sizes(self.memory),
         )
 
     def _run_plugins(self, snapshot: Snapshot, builder: RecordBuilder, known: WellKnown) -> None:

@@ -12,6 +12,7 @@ from .base import (
     no_garbage_collection,
 )
 from .baseline import BASELINE_FORMAT, BASELINE_VERSION, AcceptedFinding, Baseline
+from .container import Container, ContainerRuntime, container_of
 from .diff import (
     Change,
     DiffSide,
@@ -30,6 +31,7 @@ from .frame import Frame
 from .fs import FsStruct, PathRef, Placement
 from .ko import ModuleFile, ModuleReport, ModuleVerdict
 from .mount import (
+    MNT_NAMES,
     MNT_OPTIONS,
     MNT_READONLY,
     Attachment,
@@ -76,6 +78,7 @@ __all__ = (
     "BASELINE_VERSION",
     "KERNEL",
     "KERNEL_WORD",
+    "MNT_NAMES",
     "MNT_OPTIONS",
     "MNT_READONLY",
     "NULL_FS_MAGIC",
@@ -90,6 +93,8 @@ __all__ = (
     "Capture",
     "CaptureError",
     "Change",
+    "Container",
+    "ContainerRuntime",
     "DiffSide",
     "Fact",
     "Finding",
@@ -143,6 +148,7 @@ __all__ = (
     "classify_owner",
     "classify_path",
     "comm_and_pid",
+    "container_of",
     "display_width",
     "escape_text",
     "fs_name",

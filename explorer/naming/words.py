@@ -26,13 +26,18 @@ MOST_NAMES = 3
 
 def name_tasks(tasks: Sequence[Task]) -> KernelText:
     """``a (1), b (2) and c (3)``; of more than that, the first three ``and N more``."""
-    return join_first([task_name(task) for task in tasks])
+    return _join_some([task_name(task) for task in tasks[:MOST_NAMES]], len(tasks))
 
 
 def join_first(names: Sequence[str]) -> str:
     """As :func:`join_names`; of more than three the first ``and N more``."""
-    more = len(names) - MOST_NAMES
-    return join_names([*names[:MOST_NAMES], f"{more} more"] if more > 0 else names)
+    return _join_some(names[:MOST_NAMES], len(names))
+
+
+def _join_some(names: Sequence[str], number: int) -> str:
+    """The first of so many."""
+    more = number - len(names)
+    return join_names([*names, f"{more} more"] if more > 0 else names)
 
 
 def join_names(names: Sequence[str]) -> str:

@@ -57,6 +57,9 @@ class Shell(Protocol):
     def filter_tasks(self, query: str) -> None:
         """Show the tasks that a query selects."""
 
+    def show_mounts(self, namespace: Reference) -> None:
+        """Show the mounts of a namespace."""
+
     def show_finding(self, number: int) -> None:
         """Go to a finding."""
 

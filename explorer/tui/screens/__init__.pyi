@@ -4,6 +4,7 @@ from .events import EventsScreen as EventsScreen
 from .findings import FindingsScreen as FindingsScreen
 from .modes import BROWSED as BROWSED
 from .modes import Mode as Mode
+from .namespaces import NamespacesScreen as NamespacesScreen
 from .overview import OverviewScreen as OverviewScreen
 from .subsystems import SubsystemsScreen as SubsystemsScreen
 from .tables import FsStructsScreen as FsStructsScreen

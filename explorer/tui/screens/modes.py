@@ -12,6 +12,7 @@ from explorer.tui.keys import hidden, shown
 from .compare import CompareScreen
 from .events import EventsScreen
 from .findings import FindingsScreen
+from .namespaces import NamespacesScreen
 from .overview import OverviewScreen
 from .subsystems import SubsystemsScreen
 from .tables import FsStructsScreen, MountsScreen
@@ -50,7 +51,18 @@ BROWSED = (
         "mounts",
         MountsScreen,
         _key("m", "mounts", "Mounts", "Mounts, a tree per namespace"),
-        ("mount", "mount_namespace"),
+        ("mount",),
+    ),
+    Mode(
+        "namespaces",
+        NamespacesScreen,
+        hidden(
+            "M",
+            "browse('namespaces')",
+            "go.namespaces",
+            "Mount namespaces, also those without a task: who keeps them",
+        ),
+        ("mount_namespace",),
     ),
     Mode(
         "subsystems",
