@@ -2,8 +2,8 @@
 
 A session starts the app in a pseudo-terminal, sends it what a seed says, and ends it in one of the ways there are. It
 may end by itself (``q`` is a key) with exit code 0, by a signal with that, never with a traceback; no fault may be
-written down, and whatever ended or stopped it, the terminal is as it was found. What is sent is the seed's; when it arrives
-between what the app does is the machine's.
+written down, and whatever ended or stopped it, the terminal is as it was found. What is sent is the seed's; when it
+arrives between what the app does is the machine's.
 """
 
 from __future__ import annotations
