@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
 
-from explorer.model import Finding, Record, Reference
+from explorer.model import Record, Reference, escape_text
 from explorer.output import RowSet
 from explorer.tui.keys import hidden
 from explorer.tui.screens.dialogs import ExportScreen
@@ -20,18 +20,17 @@ from explorer.tui.views.details import (
     Detail,
     RecordTable,
     describe,
-    describe_finding,
     detail_text,
     drgn_expression,
-    findings_table,
     fs_table,
+    namespace_reference,
     row_text,
 )
 from explorer.tui.widgets import DetailPane, VirtualTable
 
 from .base import BrowserScreen
 
-__all__ = ("FindingsScreen", "FsStructsScreen", "MountsScreen", "TableScreen")
+__all__ = ("FsStructsScreen", "MountsScreen", "TableScreen")
 
 
 class TableScreen(BrowserScreen):
@@ -209,9 +208,51 @@ class FsStructsScreen(TableScreen):
 
 
 class MountsScreen(TableScreen):
-    """A tree per mount namespace."""
+    """A tree per mount namespace; or the one of one of them."""
 
     ROWS = "mounts"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        hidden("v", "only", "mounts.only", "Only the mounts of this namespace; all again"),
+    ]
+
+    _only: Reference | None = None
+    """The namespace of which the mounts are shown; ``None``: all mounts are."""
+
+    def show_only(self, namespace: Reference | None) -> None:
+        """Show the mounts of a namespace; of all, for ``None``."""
+        view = self.shell.view
+        self._only = namespace
+        if view is not None and self.is_there:
+            self.show_view(view)
+            self.show_status()
+
+    def select(self, reference: Reference) -> bool:
+        if super().select(reference):
+            return True
+        if self._only is None:
+            return False
+        self.show_only(None)  # it is among those that are not shown
+        return super().select(reference)
+
+    def action_only(self) -> None:
+        if self._only is not None:
+            self.show_only(None)
+            return
+        source, view = self.source(), self.shell.view
+        if source is None or view is None or not 0 <= self.table.row < len(source):
+            return
+        row = source.records[self.table.row]
+        address = row.mount.mnt_ns if row.mount is not None else row.namespace and row.namespace.address
+        namespace = view.snapshot.namespace_by_address.get(address or 0)
+        if namespace is None:
+            self.shell.say("It is in no namespace.")
+        else:
+            self.show_only(namespace_reference(namespace))
+
+    def header(self, view: View) -> str:
+        if self._only is None:
+            return super().header(view)
+        return f"only {escape_text(self._only.label)}: v shows all mounts   {super().header(view)}"
 
     def row_set(self, view: View) -> RowSet | None:
         rows, source = super().row_set(view), self.source()
@@ -223,30 +264,10 @@ class MountsScreen(TableScreen):
         return replace(rows, records=mounts, rows=[rows.rows[place] for place in places])
 
     def make_source(self, view: View) -> RecordTable[Any]:
-        return mounts_table(view.snapshot)
-
-
-class FindingsScreen(TableScreen):
-    """Findings by severity. Enter goes into a finding: its evidence comes first and can be followed."""
-
-    EMPTY = "no findings"
-    ROWS = "findings"
-
-    def make_source(self, view: View) -> RecordTable[Any]:
-        return findings_table(view.audit.findings)
-
-    def detail_of(self, row: int) -> Detail | None:
-        finding = self.finding(row)
-        return None if finding is None else describe_finding(finding)
-
-    def finding(self, row: int | None = None) -> Finding | None:
-        """The finding in a row; in the one under the cursor, if none is said."""
-        source, row = self.source(), self.table.row if row is None else row
-        if source is None or not 0 <= row < len(source):
-            return None
-        found: Finding = source.records[row]
-        return found
-
-    def show_finding(self, number: int) -> None:
-        """Put the cursor on the n-th finding."""
-        self.table.changed(number)
+        only = None
+        if self._only is not None:
+            only = view.snapshot.namespace_by_address.get(self._only.address or 0)
+            if only is None:
+                self.shell.say(f"{escape_text(self._only.label)} is gone: all mounts are shown.")
+                self._only = None
+        return mounts_table(view.snapshot, only)
