@@ -1,3 +1,10 @@
+from .accepting import Acceptance as Acceptance
+from .accepting import Ignored as Ignored
+from .accepting import accept_findings as accept_findings
+from .accepting import baseline_of as baseline_of
+from .accepting import entry_of as entry_of
+from .accepting import finding_subject as finding_subject
+from .accepting import with_entry as with_entry
 from .accounting import books_of as books_of
 from .accounting import expected_users as expected_users
 from .accounting import reconcile as reconcile
@@ -8,6 +15,9 @@ from .audit import select_findings as select_findings
 from .completeness import lost_tasks as lost_tasks
 from .completeness import task_count as task_count
 from .containment import is_inside as is_inside
+from .folding import FOLD_AT as FOLD_AT
+from .folding import fold_findings as fold_findings
+from .folding import rule_title as rule_title
 from .holders import UNEXPLAINED as UNEXPLAINED
 from .holders import MountNotFoundError as MountNotFoundError
 from .holders import find_mount as find_mount
@@ -21,6 +31,10 @@ from .isolation import find_abandonment as find_abandonment
 from .isolation import find_pid1 as find_pid1
 from .ko import CAVEAT as CAVEAT
 from .ko import judge_module as judge_module
+from .location import Located as Located
+from .location import locate as locate
+from .location import parse_address as parse_address
+from .location import tasks_at as tasks_at
 from .overmounts import overmount_stack as overmount_stack
 from .overmounts import root_depth as root_depth
 from .overmounts import root_stack as root_stack

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from explorer.capture.memory import Memory, RawFs, is_kernel_pointer
 from explorer.capture.paths import MountRecords, MountTable, PathResolver
 from explorer.model import (
@@ -38,7 +40,7 @@ class RecordBuilder:
         self._mount_records = MountRecords(memory, mounts, self.paths)
         # A hundred thousand fs_structs have a few paths and umasks.
         self._path_refs: dict[tuple[int | None, int | None], PathRef] = {}
-        self._umasks: dict[int, str] = {}
+        self._umasks: dict[int | None, str] = {}
         known = raw.known
         self.knullfs = None if known.knullfs is None else mounts.from_vfsmount(known.knullfs)
         isolation_mount, isolation_known = self._isolation_mount()
@@ -112,37 +114,41 @@ class RecordBuilder:
 
     def build_fs_structs(self) -> list[FsStruct]:
         """All fs_structs, by address. One that could not be read still says who shares it."""
-        return [self._fs(address, raw) for address, raw in sorted(self._raw.fs_structs.items())]
+        return list(self._fs_structs(sorted(self._raw.fs_structs.items())))
 
-    def _fs(self, address: int, raw: RawFs | None) -> FsStruct:
-        sharers = self.ownership.sharers[address]
-        if raw is None:
-            unread = dict.fromkeys(_FS_FIELDS)
-            return _build_fs(unread | {"address": address, "sharers": sharers, "unstable": False})
-        _, users, seq, umask, in_exec, root_mnt, root_dentry, pwd_mnt, pwd_dentry, unstable = raw
-        if unstable:
-            self._errors.add(
-                f"fs_struct 0x{address:x}", "root and pwd", "it changed at every attempt to read it"
+    def _fs_structs(self, raw_structs: list[tuple[int, RawFs | None]]) -> Iterator[FsStruct]:
+        # Most tasks of a large machine have one: what all of them need is looked up once.
+        sharers, umasks, refs = self.ownership.sharers, self._umasks, self._path_refs
+        for address, raw in raw_structs:
+            if raw is None:
+                unread = dict.fromkeys(_FS_FIELDS)
+                unread |= {"address": address, "sharers": sharers[address], "unstable": False}
+                yield _build_fs(unread)
+                continue
+            _, users, seq, umask, in_exec, root_mnt, root_dentry, pwd_mnt, pwd_dentry, unstable = raw
+            if unstable:
+                where = f"fs_struct 0x{address:x}"
+                self._errors.add(where, "root and pwd", "it changed at every attempt to read it")
+            yield _build_fs(
+                {
+                    "address": address,
+                    "users": users,
+                    "sharers": sharers[address],
+                    "umask": umasks.get(umask) or self._umask(umask),
+                    "in_exec": in_exec,
+                    "seq": seq,
+                    "unstable": unstable,
+                    "root": refs.get((root_mnt, root_dentry))
+                    or self._fs_path(address, root_mnt, root_dentry),
+                    "pwd": refs.get((pwd_mnt, pwd_dentry)) or self._fs_path(address, pwd_mnt, pwd_dentry),
+                }
             )
-        octal = None if umask is None else self._umasks.get(umask)
-        if octal is None and umask is not None:
-            octal = self._umasks[umask] = f"{umask:04o}"
-        refs = self._path_refs
-        root = refs.get((root_mnt, root_dentry)) or self._fs_path(address, root_mnt, root_dentry)
-        pwd = refs.get((pwd_mnt, pwd_dentry)) or self._fs_path(address, pwd_mnt, pwd_dentry)
-        return _build_fs(
-            {
-                "address": address,
-                "users": users,
-                "sharers": sharers,
-                "umask": octal,
-                "in_exec": in_exec,
-                "seq": seq,
-                "unstable": unstable,
-                "root": root,
-                "pwd": pwd,
-            }
-        )
+
+    def _umask(self, umask: int | None) -> str | None:
+        if umask is None:
+            return None
+        octal = self._umasks[umask] = f"{umask:04o}"
+        return octal
 
     def _fs_path(self, address: int, vfsmount: int | None, dentry: int | None) -> PathRef | None:
         if vfsmount is None or dentry is None:

@@ -5,6 +5,7 @@ Of the latter every value that would need what is missing is ``None``, and never
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from operator import attrgetter, itemgetter
 
 from explorer.capture.memory import AnyTask, Memory, PartialTask, RawTask, TaskStruct
@@ -12,12 +13,14 @@ from explorer.capture.tasks import (
     PF_IDLE,
     PF_IO_OR_USER_WORKER,
     PF_KTHREAD,
+    CgroupReader,
     KthreadReader,
+    PidNumberReader,
     RawWalk,
     TaskActivity,
     state_letter,
 )
-from explorer.model import Generation, Kthread, Owner, Task, TaskKind, Walk, kernel_text
+from explorer.model import Generation, Kthread, Owner, StackFrame, Task, TaskKind, Walk, kernel_text
 
 from .ownership import RawKernel
 from .records import RecordBuilder
@@ -32,11 +35,13 @@ _pick = itemgetter(
         TaskStruct._fields.index,
         (
             "address", "flags", "pid", "tgid", "comm", "fs", "real_fs", "real_parent", "nsproxy", "state",
-            "exit_state", "start_time", "nameidata",
+            "exit_state", "start_time", "nameidata", "stack_base", "cgroups",
         ),
     )
 )  # fmt: skip
 _build_task = Task.builder()
+#: Kind and kthread of a plain process; borrowing, walk and stack of who has one fs_struct and looks nothing up.
+_USER, _NEITHER = (TaskKind.USER, None), (False, None, None)
 
 
 class TaskRecords:
@@ -60,69 +65,90 @@ class TaskRecords:
         self._records = records
         self._kthreads = kthreads
         self._activity = activity
+        self._cgroups = CgroupReader(memory)
+        self._pids = PidNumberReader(memory)
         # A hundred thousand tasks have a few names and states.
         self._comms: dict[bytes, str] = {}
         self._states: dict[tuple[int, int], str] = {}
 
     def build(self) -> list[Task]:
         """All tasks, by pid, then address."""
-        build = self._whole
-        tasks = [build(raw) for raw in sorted(self._found.whole.values(), key=_PID_AND_ADDRESS)]
+        tasks = list(self._whole(sorted(self._found.whole.values(), key=_PID_AND_ADDRESS)))
         if self._found.partial:
             tasks += map(self._partial, self._found.partial.values())
             tasks.sort(key=attrgetter("pid", "address"))
         return tasks
 
-    def _whole(self, raw: RawTask) -> Task:
-        # Runs once for every task of a large machine: what most tasks do not need is not asked for.
-        known, ownership = self._known, self._ownership
-        (
-            address, flags, pid, tgid, name, fs, real_fs, real_parent, nsproxy, state_bits, exit_state, start_time,
-            nameidata,
-        ) = _pick(raw)  # fmt: skip
-        parent = self._found.whole.get(real_parent)
-        kind: TaskKind | None
-        if flags & _PF_SPECIAL or tgid <= 1 or parent is None or parent.flags & PF_KTHREAD:
-            kind, kthread = self._kind(raw)
-        else:
-            kind, kthread = TaskKind.USER, None
-        owned = fs if real_fs is None else real_fs
-        walk, in_init = (None, False) if not nameidata else self._read_walk(raw)
-        borrowing: bool | None
-        borrowing = in_init if real_fs is None else fs != real_fs and fs == known.userspace_init_fs
-        if known.init_unread and fs != real_fs:
-            borrowing = None
-        private = owned in ownership.plainly_private
-        comm = self._comms.get(name)
-        if comm is None:
-            comm = self._comm(name)
-        state = self._states.get((state_bits, exit_state))
-        if state is None:
-            state = self._state(state_bits, exit_state)
-        return _build_task(
-            {
-                "address": address,
-                "pid": pid,
-                "tgid": tgid,
-                "ppid": parent.tgid if parent is not None else self._parent_tgid(raw),
-                "comm": comm,
-                "kind": kind,
-                "state": state,
-                "flags": flags,
-                "fs": fs or None,
-                "real_fs": real_fs or None,
-                "borrowing": borrowing,
-                "owner": Owner.PRIVATE if private else ownership.owner(owned),
-                "mnt_ns": self._namespace_of.get(nsproxy),
-                "user_ns": None if private else self._user_ns(raw, owned),
-                "start_time": start_time,
-                "kthread": kthread,
-                "walk": None if walk is None else self._walk(raw, walk, in_init),
-                "waiting_s": self._activity.clocks.waiting_s(raw),
-                "stack": self._activity.read_stack(raw) if borrowing or nameidata else None,
-                "only_in": self._found.only_in.get(address),
-            }
+    def _whole(self, raw_tasks: list[RawTask]) -> Iterator[Task]:
+        # Runs once for every task of a large machine: what most tasks do not need is not asked for, and what all of
+        # them need is looked up once.
+        found, comms, states = self._found.whole, self._comms, self._states
+        only_in, namespace_of, waiting_s = (
+            self._found.only_in.get,
+            self._namespace_of.get,
+            self._activity.clocks.waiting_s,
         )
+        plainly_private, owner = self._ownership.plainly_private, self._ownership.owner
+        sure = not self._known.init_unread
+        cgroup_of, read_cgroup = self._cgroups.known.get, self._cgroups.read_cgroup
+        initial_pids = self._pids.initial
+        for raw in raw_tasks:
+            (
+                address, flags, pid, tgid, name, fs, real_fs, real_parent, nsproxy, state_bits, exit_state,
+                start_time, nameidata, stack_base, cgroups,
+            ) = _pick(raw)  # fmt: skip
+            parent = found.get(real_parent)
+            special = flags & _PF_SPECIAL or tgid <= 1 or parent is None or parent.flags & PF_KTHREAD
+            kind, kthread = self._kind(raw) if special else _USER
+            owned = fs if real_fs is None else real_fs
+            private = owned in plainly_private
+            plain = fs == owned and not nameidata and sure
+            borrowing, walk, stack = _NEITHER if plain else self._lookup(raw)
+            cgroup = cgroup_of(cgroups) or read_cgroup(raw)
+            yield _build_task(
+                {
+                    "address": address,
+                    "pid": pid,
+                    "tgid": tgid,
+                    "ppid": parent.tgid if parent is not None else self._parent_tgid(raw),
+                    "comm": comms.get(name) or self._comm(name),
+                    "kind": kind,
+                    "state": states.get((state_bits, exit_state)) or self._state(state_bits, exit_state),
+                    "flags": flags,
+                    "fs": fs or None,
+                    "real_fs": real_fs or None,
+                    "borrowing": borrowing,
+                    "owner": Owner.PRIVATE if private else owner(owned),
+                    "mnt_ns": namespace_of(nsproxy),
+                    "user_ns": None if private else self._user_ns(raw, owned),
+                    "start_time": start_time,
+                    "kthread": kthread,
+                    "walk": walk,
+                    "waiting_s": waiting_s(raw),
+                    "stack": stack,
+                    "stack_base": stack_base or None,
+                    "only_in": only_in(address),
+                    "cgroup": cgroup.path,
+                    "container": cgroup.container,
+                    "pid_in_namespace": None if nsproxy in initial_pids else self._pids.read_number(raw),
+                }
+            )
+
+    def _lookup(self, raw: RawTask) -> tuple[bool | None, Walk | None, list[StackFrame] | None]:
+        """Whether a task that has two fs_structs, or walks, borrows; its walk, and its stack if it does either."""
+        known, walk, in_init = self._known, None, False
+        if raw.nameidata:
+            walk = self._activity.walks.read_walk(raw)
+            in_init = walk is not None and known.generation is Generation.RFC_V1 and walk.in_init
+        borrowing: bool | None
+        if known.init_unread and raw.fs != raw.real_fs:
+            borrowing = None
+        elif raw.real_fs is None:
+            borrowing = in_init
+        else:
+            borrowing = raw.fs != raw.real_fs and raw.fs == known.userspace_init_fs
+        stack = self._activity.read_stack(raw) if borrowing or raw.nameidata else None
+        return borrowing, None if walk is None else self._walk(raw, walk, in_init), stack
 
     def _partial(self, raw: PartialTask) -> Task:
         # Its missing members have an error entry already.
@@ -132,6 +158,7 @@ class TaskRecords:
         borrowing = self._borrows(raw, None if walk is None else walk.in_init)
         in_init = bool(borrowing) and self._known.generation is Generation.RFC_V1
         stateless = raw.state is None or raw.exit_state is None
+        cgroup = self._cgroups.read_cgroup(raw)
         clockless = None in (raw.cpu, raw.on_cpu, raw.exec_start)
         return _build_task(
             {
@@ -154,7 +181,11 @@ class TaskRecords:
                 "walk": None if walk is None else self._walk(raw, walk, in_init),
                 "waiting_s": None if clockless else self._activity.clocks.waiting_s(raw),
                 "stack": self._activity.read_stack(raw) if borrowing or raw.nameidata else None,
+                "stack_base": raw.stack_base or None,
                 "only_in": None,
+                "cgroup": cgroup.path,
+                "container": cgroup.container,
+                "pid_in_namespace": self._pids.read_number(raw),
             }
         )
 
@@ -165,11 +196,6 @@ class TaskRecords:
     def _state(self, state: int, exit_state: int) -> str:
         letter = self._states[state, exit_state] = state_letter(state, exit_state)
         return letter
-
-    def _read_walk(self, raw: RawTask) -> tuple[RawWalk | None, bool]:
-        """The walk of a task, and whether it has ``LOOKUP_IN_INIT``, where a kernel knows that."""
-        walk = self._activity.walks.read_walk(raw)
-        return walk, walk is not None and self._known.generation is Generation.RFC_V1 and walk.in_init
 
     def _borrows(self, raw: PartialTask, in_init: bool | None) -> bool | None:
         """Whether it borrows ``userspace_init_fs``: by what it looks up with (7.3), or by its walk's flag (rfc-v1)."""

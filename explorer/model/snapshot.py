@@ -72,6 +72,10 @@ class Capture(Record):
     pids_checked: bool | None = None
     """The list of tasks was checked against the table of pids, all of both; ``False`` if not all is there, ``None`` of
     a snapshot by a version that did not check. See :attr:`Task.only_in`."""
+    kernel_time: str | None = None
+    """What the kernel's own wall clock said, ISO 8601, UTC: of a dump, when the kernel stopped, however much later it
+    was read. That clock is set forward at every tick, and stands still while all CPUs are idle. ``None`` if it could
+    not be read, and in snapshots that are older than this field."""
 
 
 class Kernel(Record):
@@ -88,6 +92,8 @@ class Kernel(Record):
     boot_time: str | None
     """ISO 8601, UTC, by the kernel's own wall clock."""
     cmdline: KernelText | None
+    struct_sizes: dict[str, int] | None = None
+    """Bytes of each structure that an object here is, and of a ``stack``: an address within one is found by them."""
 
 
 class CaptureError(Record):

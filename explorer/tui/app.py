@@ -13,8 +13,8 @@ from textual.timer import Timer
 
 from explorer.model import Snapshot
 from explorer.tui.screens import BrowserScreen, FindingsScreen
-from explorer.tui.screens.dialogs import ProblemScreen, TargetPrompt, TextScreen, help_screen
-from explorer.tui.session import Session, View, Viewing
+from explorer.tui.screens.dialogs import GoToPrompt, ProblemScreen, TargetPrompt, TextScreen, help_screen
+from explorer.tui.session import AcceptedFindings, Session, View, Viewing
 from explorer.tui.widgets import TimelineBar
 
 from .debug_info import copy_text, debug_lines
@@ -28,7 +28,9 @@ from .typeahead import GO
 __all__ = ("ExplorerApp",)
 
 _TICK_S = 0.5
-_NEEDS_VIEW = frozenset({"browse", "kernel", "refresh_target", "next_interval", "compare", "event_log"})
+_NEEDS_VIEW = frozenset(
+    {"browse", "kernel", "refresh_target", "next_interval", "compare", "event_log", "locate"}
+)
 
 
 class ExplorerApp(GuardedApp):
@@ -49,6 +51,7 @@ class ExplorerApp(GuardedApp):
         self.viewing = Viewing(session, self, view)
         self.source, self.player = self.viewing.source, self.viewing.player
         self.other: View | None = None
+        self.accepted = AcceptedFindings(session.baseline)
         self._navigator = Navigator(self, lambda: self.view)
         self.go_to = self._navigator.go_to
         self.filter_tasks = self.action_inside = self._navigator.filter_tasks
@@ -61,6 +64,8 @@ class ExplorerApp(GuardedApp):
         self.app_resume_signal.subscribe(self, lambda _: self._repaint())
         for complaint in self._look.watch():
             self.say(complaint)
+        if self.accepted.problem is not None:
+            self.say(self.accepted.problem)
         if self.view is not None:
             await self.show_mode("overview")
         self.set_interval(_TICK_S, self._tick)
@@ -201,6 +206,9 @@ class ExplorerApp(GuardedApp):
 
     def action_kernel(self) -> None:
         self._navigator.show_object(KERNEL)
+
+    def action_locate(self) -> None:
+        self.push_screen(GoToPrompt())
 
     async def action_compare(self) -> None:
         """The comparison, if there is one; on its own screen, or where there is none, ask for a second target."""

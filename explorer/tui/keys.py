@@ -35,12 +35,18 @@ FRAME_KEYS: list[BindingType] = [
 ]
 APP_KEYS: list[BindingType] = [
     hidden("K", "kernel", "app.kernel", "The kernel, the capture, what was not readable"),
+    hidden(
+        "at,ctrl+g",
+        "locate",
+        "app.go-to",
+        "Go to an address, a pid, a mount's id or a namespace's inode number",
+    ),
     hidden("r", "refresh_target", "app.refresh", "Read the target again"),
     hidden("R", "next_interval", "app.interval", "Read again by itself: 1, 2, 5, 10 s, off"),
     hidden("X", "stop_reading", "app.stop", "Stop reading again"),
     hidden("T", "next_theme", "app.theme", "The next theme; it is remembered"),
     hidden("ctrl+z", "suspend_process", "app.suspend", "To the shell; fg comes back"),
     hidden("exclamation_mark", "debug_info", "app.debug", "For a bug report"),
-    shown("question_mark", "help", "app.help", "Help", "The keys that work here"),
+    shown("question_mark", "help", "app.help", "Help", "The keys that work here, queries, words and colours"),
     shown("q", "quit", "app.quit", "Quit", "End the app"),
 ]

@@ -17,9 +17,11 @@ from explorer.output import OutputError, open_output
 
 __all__ = (
     "Settings",
+    "baseline_file",
     "config_directory",
     "keep_snapshot",
     "load_settings",
+    "make_config_directory",
     "save_settings",
     "write_clipboard",
     "write_fault",
@@ -36,6 +38,8 @@ class Settings:
     theme: str = "nullfs-dark"
     keymap: dict[str, str] = field(default_factory=dict)
     """Binding id -> key or keys, as Textual's keymaps have them."""
+    baseline: str = ""
+    """Where accepted findings are kept; empty: beside the settings."""
 
 
 def config_directory() -> Path:
@@ -53,13 +57,21 @@ def load_settings() -> tuple[Settings, str | None]:
         with path.open("rb") as file:
             found = json.loads(file.read(_MAX_BYTES))
         theme, keymap = found.get("theme", Settings.theme), found.get("keymap", {})
-        if not isinstance(theme, str) or not all(isinstance(key, str) for key in keymap.values()):
-            raise ValueError("theme is a string, keymap an object of strings")
+        baseline = found.get("baseline", "")
+        strings = all(isinstance(text, str) for text in (theme, baseline, *keymap.values()))
+        if not strings or (baseline and not Path(baseline).is_absolute()):
+            raise ValueError("theme is a string, baseline an absolute path, keymap an object of strings")
     except FileNotFoundError:
         return Settings(), None
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         return Settings(), f"{path} is not used: {error}"
-    return Settings(theme, dict(keymap)), None
+    return Settings(theme, dict(keymap), baseline), None
+
+
+def baseline_file() -> Path:
+    """Where accepted findings are kept if nothing else is said."""
+    settings, _ = load_settings()
+    return Path(settings.baseline) if settings.baseline else config_directory() / "accepted.json"
 
 
 def _check_private(directory: Path) -> None:
@@ -108,6 +120,11 @@ def keep_snapshot(snapshot: Snapshot, now: datetime) -> str:
     except (OSError, ValueError, OutputError) as error:
         return f"it could not be saved: {path}: {error}"
     return f"it is saved in {path}"
+
+
+def make_config_directory() -> None:
+    """:raises ValueError: if it is somebody else's, or others can write to it"""
+    _make_directory(config_directory())
 
 
 def _make_directory(directory: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol, cast
 from textual.dom import DOMNode
 
 from explorer.model import Reference
-from explorer.tui.session import Player, Source, View
+from explorer.tui.session import AcceptedFindings, Player, Source, View
 
 from .faults import FaultLog
 
@@ -19,6 +19,7 @@ class Shell(Protocol):
     """The app, as screens see it."""
 
     fault_log: FaultLog
+    accepted: AcceptedFindings
 
     @property
     def view(self) -> View | None:

@@ -16,9 +16,8 @@ from explorer.model import Reference, Snapshot
 from explorer.output.files import open_output
 from explorer.plugin import load_plugins
 from explorer.tui.views.comparison import comparison_table
+from explorer.tui.views.details import describe, describe_finding, findings_table, fs_table
 from explorer.tui.views.details.facts import Detail, DetailTable
-from explorer.tui.views.details.pane import describe, describe_finding
-from explorer.tui.views.details.records import findings_table, fs_table
 from explorer.tui.views.mounts import mounts_table
 from explorer.tui.views.namespaces import namespaces_table
 from explorer.tui.views.overview import header_line, make_overview

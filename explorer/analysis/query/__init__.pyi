@@ -14,6 +14,8 @@ from .facets import standing_of as standing_of
 from .facets import toggle_term as toggle_term
 from .facts import CSV_FACTS as CSV_FACTS
 from .facts import DETAIL_FACTS as DETAIL_FACTS
+from .facts import FIELDS as FIELDS
+from .facts import FieldType as FieldType
 from .facts import Scope as Scope
 from .index import Mask as Mask
 from .index import TaskIndex as TaskIndex

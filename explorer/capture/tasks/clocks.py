@@ -72,7 +72,8 @@ class SchedulerClocks:
             waiting = self._now - task.last_arrival
         else:
             return None
-        return round(waiting / 1e9, 3) if waiting > 0 else 0.0
+        # To the millisecond. Of a hundred thousand tasks, round() would take longer than all the rest of this.
+        return (waiting + 500_000) // 1_000_000 / 1000 if waiting > 0 else 0.0
 
 
 class JiffiesClock:

@@ -65,17 +65,27 @@ class _Check:
         self.table.complete = True
         pids = self.table.read()
         listed = self._found.whole
-        own = set(map(_thread_pid, listed.values()))
-        odd = (
-            pids ^ own
-        )  # few, if all is well: those of sessions, init_task's, and those of tasks that exited
-        only = {task.address: task for task in self._not_listed(odd & pids)}
-        without = odd & own
+        own = list(map(_thread_pid, listed.values()))
+        nobodys = pids.difference(own)  # few, if all is well: those of sessions
+        only = {task.address: task for task in self._not_listed(nobodys)}
+        without = self._not_in_table(own, pids, len(pids) - len(nobodys))
         if self.table.complete and without:
             for task in listed.values():
                 if task.thread_pid in without and task.pid and self._is_alive(task):
                     only[task.address] = task
         return only
+
+    @staticmethod
+    def _not_in_table(own: list[int], pids: set[int], found: int) -> set[int]:
+        """Those of ``own`` that are not among ``pids``: looked for only if not just the idle tasks' is.
+
+        :param own: that of the first task, which is an idle one, and so on
+        :param found: how many different ones of ``own`` are among ``pids``
+        """
+        idle = own[:1]
+        if idle and idle[0] not in pids and len(own) - found == own.count(idle[0]):
+            return set()
+        return set(own).difference(pids)
 
     def _not_listed(self, pids: set[int]) -> list[RawTask]:
         """The tasks of those pids that have one, without those that were made since the list was read."""

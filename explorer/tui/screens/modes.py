@@ -11,10 +11,11 @@ from explorer.tui.keys import hidden, shown
 
 from .compare import CompareScreen
 from .events import EventsScreen
+from .findings import FindingsScreen
 from .namespaces import NamespacesScreen
 from .overview import OverviewScreen
 from .subsystems import SubsystemsScreen
-from .tables import FindingsScreen, FsStructsScreen, MountsScreen
+from .tables import FsStructsScreen, MountsScreen
 from .tasks import TasksScreen
 from .timeline import TimelineScreen
 

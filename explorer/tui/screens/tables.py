@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
 
-from explorer.model import Finding, Record, Reference, escape_text
+from explorer.model import Record, Reference, escape_text
 from explorer.output import RowSet
 from explorer.tui.keys import hidden
 from explorer.tui.screens.dialogs import ExportScreen
@@ -20,10 +20,8 @@ from explorer.tui.views.details import (
     Detail,
     RecordTable,
     describe,
-    describe_finding,
     detail_text,
     drgn_expression,
-    findings_table,
     fs_table,
     namespace_reference,
     row_text,
@@ -32,7 +30,7 @@ from explorer.tui.widgets import DetailPane, VirtualTable
 
 from .base import BrowserScreen
 
-__all__ = ("FindingsScreen", "FsStructsScreen", "MountsScreen", "TableScreen")
+__all__ = ("FsStructsScreen", "MountsScreen", "TableScreen")
 
 
 class TableScreen(BrowserScreen):
@@ -273,29 +271,3 @@ class MountsScreen(TableScreen):
                 self.shell.say(f"{escape_text(self._only.label)} is gone: all mounts are shown.")
                 self._only = None
         return mounts_table(view.snapshot, only)
-
-
-class FindingsScreen(TableScreen):
-    """Findings by severity. Enter goes into a finding: its evidence comes first and can be followed."""
-
-    EMPTY = "no findings"
-    ROWS = "findings"
-
-    def make_source(self, view: View) -> RecordTable[Any]:
-        return findings_table(view.audit.findings)
-
-    def detail_of(self, row: int) -> Detail | None:
-        finding = self.finding(row)
-        return None if finding is None else describe_finding(finding)
-
-    def finding(self, row: int | None = None) -> Finding | None:
-        """The finding in a row; in the one under the cursor, if none is said."""
-        source, row = self.source(), self.table.row if row is None else row
-        if source is None or not 0 <= row < len(source):
-            return None
-        found: Finding = source.records[row]
-        return found
-
-    def show_finding(self, number: int) -> None:
-        """Put the cursor on the n-th finding."""
-        self.table.changed(number)

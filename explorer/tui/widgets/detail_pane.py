@@ -8,6 +8,7 @@ from textual import events
 from textual.binding import BindingType
 
 from explorer.model import Reference, Snapshot
+from explorer.output import fit
 from explorer.tui.keys import hidden
 from explorer.tui.views.details import Detail, DetailTable, Fact, describe
 
@@ -16,6 +17,8 @@ from .virtual_table import VirtualTable
 __all__ = ("DetailPane",)
 
 _MAX_HISTORY = 100
+#: Terminal columns for the title of what one comes from.
+_TRAIL = 30
 
 
 class DetailPane(VirtualTable):
@@ -46,17 +49,21 @@ class DetailPane(VirtualTable):
         if self._past and self.detail is not None and self.snapshot is not None:
             detail = describe(self.detail.reference, self.snapshot)
         self.detail = detail
-        self.show(DetailTable(detail, self.size.width), row)
+        self.show(self._table(), row)
 
     def _show(self, detail: Detail | None) -> None:
         self.detail = detail
-        self.show(DetailTable(detail, self.size.width - 1))
+        table = self._table()
+        self.show(table, table.first_fact)
+
+    def _table(self) -> DetailTable:
+        """What is shown, wrapped to the width: the title too, with where one came from."""
+        title = "detail" if self.detail is None else self.detail.title
+        trail = "".join(f"{fit(past.title, _TRAIL)} ▸ " for past in self._past[-1:])
+        return DetailTable(self.detail, self.size.width - 1, f"{trail}{title}")
 
     def header_text(self) -> str:
-        if self.detail is None:
-            return "detail"
-        trail = "".join(f"{past.title} ▸ " for past in self._past[-1:])
-        return f"{trail}{self.detail.title}"
+        return self.source.heading if isinstance(self.source, DetailTable) else "detail"
 
     def fact(self) -> Fact | None:
         """The fact under the cursor."""
@@ -90,4 +97,4 @@ class DetailPane(VirtualTable):
         # Facts are wrapped to the width.
         if self.detail is not None:
             row = self.row
-            self.show(DetailTable(self.detail, self.size.width - 1), row)
+            self.show(self._table(), row)

@@ -30,7 +30,9 @@ _GUTTER = 3
 #: The column of the cursor is reversed in the header, and the cell under it is underlined: no colour is needed for it.
 _HERE = Style(reverse=True)
 _UNDERLINED = Style(underline=True)
-_TONES = ("muted", "good", "warn", "bad", "group")
+_TONES = ("muted", "good", "warn", "bad", "critical", "group")
+#: What the cursor does not cover: a block of its colour stays, as well told apart from its text as before.
+_STAND_OUT = frozenset({"good", "warn", "bad", "critical"})
 
 
 class _Place(NamedTuple):
@@ -83,6 +85,9 @@ class VirtualTable(ScrollView, can_focus=True):
 
     class Chosen(Moved):
         """Enter, space, or a click on the row under the cursor."""
+
+    class Resized(Moved):
+        """It has another size: a source that is made for a width is to be made anew."""
 
     class HeaderClicked(Message):
         """The header of a column was clicked."""
@@ -225,6 +230,7 @@ class VirtualTable(ScrollView, can_focus=True):
         self._strips.clear()
         self._set_height(self._count() + 1)
         self.call_after_refresh(self._scroll_to_cursor)
+        self.post_message(self.Resized(self, self.row))
 
     def notify_style_update(self) -> None:
         self._strips.clear()
@@ -360,6 +366,8 @@ class VirtualTable(ScrollView, can_focus=True):
             segments.append(Segment(_padded(mark, _GUTTER - 2), over or self._style("warn")))
         for place in self._places(cells):
             style = self._style(place.cell.tone) if over is None else over
+            if over is not None and place.cell.tone in _STAND_OUT:
+                style = _reversed(self._style(place.cell.tone))
             segments.append(Segment("  " if segments else "", style))
             here = over is not None and self.CELLS and place.first <= self.column <= place.last
             text = _padded(place.cell.text, place.room, place.numeric)
@@ -387,6 +395,11 @@ class VirtualTable(ScrollView, can_focus=True):
     def watch_has_focus(self, focused: bool) -> None:
         super().watch_has_focus(focused)
         self.refresh(Region(0, 0, self.size.width, self.size.height))
+
+
+def _reversed(style: Style) -> Style:
+    """Its colours the other way round, if they are not so already."""
+    return style if style.reverse else style + _HERE
 
 
 def _padded(text: str, width: int, right: bool = False) -> str:

@@ -147,7 +147,8 @@ def test_a_finding_keeps_its_fingerprint_when_only_pids_move(fixture_snapshots: 
     def fingerprints() -> dict[str, str]:
         results = sarif_log(snapshot, run_audit(snapshot), 1)["runs"][0]["results"]
         return {
-            result["partialFingerprints"]["ruleAndTitle/v1"]: result["message"]["text"] for result in results
+            result["partialFingerprints"]["ruleAndSubject/v1"]: result["message"]["text"]
+            for result in results
         }
 
     before = fingerprints()

@@ -207,14 +207,18 @@ def _line_end(text: str, start: int, limit: int) -> int:
 class DetailTable:
     """A :class:`~explorer.tui.views.table.TableSource` of one detail, wrapped to a width."""
 
-    def __init__(self, detail: Detail | None, width: int) -> None:
+    def __init__(self, detail: Detail | None, width: int, heading: str = "") -> None:
+        """:param heading: what stands above the facts: the first line is not one of the table's, the others are"""
         self.detail = detail
+        self.heading, *more = wrap_text(heading, width)
         widest = max((display_width(fact.name) for fact in detail.facts), default=0) if detail else 0
         names = max(_NAME_WIDTH, min(widest, _WIDEST_NAME, width // 3))
         self.columns = (ViewColumn("name", "", names), ViewColumn("value", "", 10, 1))
         self._lines: list[tuple[Fact, str, bool]] = []
+        self._more = [line.lstrip(" ") for line in more]
         if detail is None:
             return
+        self._lines = [(Fact("", heading), line, False) for line in self._more]
         facts = list(detail.facts)
         if detail.expression is not None:
             facts.insert(min(3, len(facts)), Fact("drgn", detail.expression))
@@ -224,11 +228,18 @@ class DetailTable:
                 # A blank between two words is seen by the line's end.
                 self._lines.append((fact, line.lstrip(" ") if number else line, number == 0))
 
+    @property
+    def first_fact(self) -> int:
+        """The line of it: what is above it is of the heading."""
+        return len(self._more)
+
     def __len__(self) -> int:
         return len(self._lines)
 
     def cells(self, index: int) -> list[Cell]:
         fact, line, first = self._lines[index]
+        if index < len(self._more):
+            return [Cell(line, "group"), Cell("")]  # it runs on into the cell that is empty
         mark = "▸ " if fact.target is not None and first else "  " if fact.target is not None else ""
         return [Cell(fact.name if first else "", "muted"), Cell(mark + line, fact.tone)]
 

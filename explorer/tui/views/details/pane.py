@@ -10,7 +10,6 @@ from explorer.analysis.mounts import flag_names, propagation_words
 from explorer.analysis.query import DETAIL_FACTS
 from explorer.model import (
     PF_NAMES,
-    Finding,
     FsStruct,
     Mount,
     MountNamespace,
@@ -27,7 +26,7 @@ from explorer.model import (
     mount_reference,
     task_reference,
 )
-from explorer.naming import count, runs_label
+from explorer.naming import count, moments, runs_label
 from explorer.wire import PROGRAM
 
 from .expressions import drgn_expression, drgn_object
@@ -36,7 +35,7 @@ from .holders import add_books, add_holders
 from .namespaces import add_namespace
 from .nested import nested_facts
 
-__all__ = ("describe", "describe_finding", "namespace_reference", "row_text")
+__all__ = ("describe", "namespace_reference", "row_text")
 
 _STATES = {
     "R": "running",
@@ -327,9 +326,10 @@ def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
     detail.add("booted", kernel.boot_time)
     detail.add("cmdline", kernel.cmdline)
     detail.add("target", f"{capture.source.target} ({capture.source.kind})")
-    detail.add(
-        "taken", f"{capture.taken_at}, in {capture.duration_s:.3f} s, by version {capture.tool_version}"
-    )
+    *stopped, (read, when) = moments(capture)
+    for what, moment in stopped:
+        detail.add(what, f"{moment}, by its own clock")
+    detail.add(read, f"{when}, in {capture.duration_s:.3f} s, by version {capture.tool_version}")
     detail.add("types", capture.types.upper())
     detail.add("consistent", "yes" if capture.consistent else "no: the kernel ran while it was read")
     for note in capture.notes:
@@ -352,19 +352,6 @@ def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
         detail.add(setting.name, f"{setting.value}  ({words})", target)
     for line in snapshot.log[:_MAX_FACTS]:
         detail.add("log", line)
-
-
-def describe_finding(finding: Finding) -> Detail:
-    """A finding: what shows it, what it means, what to do."""
-    reference = Reference(kind="kernel", address=None, label=finding.rule)
-    detail = Detail(reference, escape_text(f"{finding.severity.value}: {finding.title}"))
-    for evidence in finding.evidence[:_MAX_FACTS]:
-        address = "" if evidence.address is None else f"  {hex_address(evidence.address)}"
-        detail.add("evidence", f"{evidence.kind} {evidence.label}{address}", evidence)
-    detail.add("means", finding.explanation)
-    detail.add("do", finding.advice)
-    detail.add("rule", finding.rule)
-    return detail
 
 
 _DESCRIBERS: dict[str, Callable[[Detail, Any, Snapshot], None]] = {

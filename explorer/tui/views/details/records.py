@@ -1,4 +1,4 @@
-"""The smaller tables: fs_structs, findings. Rows are made into text only when they are shown."""
+"""The smaller tables, such as that of fs_structs. Rows are made into text only when they are shown."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from explorer.analysis import Worlds, books_of
-from explorer.model import Finding, FsStruct, Reference, Snapshot, escape_text
+from explorer.model import FsStruct, Reference, Snapshot, escape_text
 from explorer.naming import count_kinds, fs_label, name_label, path_label, pwd_label
 from explorer.tui.views.table import Cell, ViewColumn
 
 from .facts import group_reference
 
-__all__ = ("SEVERITY_TONES", "RecordTable", "findings_table", "fs_table")
+__all__ = ("SEVERITY_TONES", "RecordTable", "fs_table")
 
 T = TypeVar("T")
 _FEW = 4
 
-SEVERITY_TONES = {"critical": "bad", "high": "bad", "medium": "warn", "low": "warn", "info": "muted"}
+#: Worst first.
+SEVERITY_TONES = {"critical": "critical", "high": "bad", "medium": "warn", "low": "", "info": "muted"}
 
 
 class RecordTable(Generic[T]):
@@ -101,25 +102,3 @@ def _holders(fs: FsStruct, snapshot: Snapshot) -> str:
     if len(tasks) <= _FEW:
         return ", ".join(map(name_label, tasks))
     return count_kinds(task.kind for task in tasks)
-
-
-def findings_table(findings: Sequence[Finding]) -> RecordTable[Finding]:
-    """Findings, worst first. A row leads to its first piece of evidence."""
-    columns = (
-        ViewColumn("severity", "SEVERITY", 8),
-        ViewColumn("title", "FINDING", 50, 1),
-        ViewColumn("rule", "RULE", 24, rank=1),
-    )
-
-    def cells(finding: Finding) -> list[Cell]:
-        tone = SEVERITY_TONES[finding.severity.value]
-        return [
-            Cell(finding.severity.value, tone),
-            Cell(escape_text(finding.title)),
-            Cell(escape_text(finding.rule), "muted"),
-        ]
-
-    def first(finding: Finding) -> Reference | None:
-        return finding.evidence[0] if finding.evidence else None
-
-    return RecordTable(columns, findings, cells, first)
