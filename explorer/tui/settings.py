@@ -1,4 +1,7 @@
-"""What the app remembers: the theme and the keymap, in ``$XDG_CONFIG_HOME/nullfs-explorer``; what was copied, kept."""
+"""What the app remembers: the theme, the keymap and the mouse, in ``$XDG_CONFIG_HOME/nullfs-explorer``.
+
+And what it keeps there: what was copied, faults, what a reader that crashed had read.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,8 @@ class Settings:
     """Binding id -> key or keys, as Textual's keymaps have them."""
     baseline: str = ""
     """Where accepted findings are kept; empty: beside the settings."""
+    mouse: bool = True
+    """Whether the app has it; else the terminal, whose own selection works then."""
 
 
 def config_directory() -> Path:
@@ -58,14 +63,17 @@ def load_settings() -> tuple[Settings, str | None]:
             found = json.loads(file.read(_MAX_BYTES))
         theme, keymap = found.get("theme", Settings.theme), found.get("keymap", {})
         baseline = found.get("baseline", "")
+        mouse = found.get("mouse", Settings.mouse)
         strings = all(isinstance(text, str) for text in (theme, baseline, *keymap.values()))
         if not strings or (baseline and not Path(baseline).is_absolute()):
             raise ValueError("theme is a string, baseline an absolute path, keymap an object of strings")
+        if not isinstance(mouse, bool):
+            raise ValueError("mouse is true or false")
     except FileNotFoundError:
         return Settings(), None
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         return Settings(), f"{path} is not used: {error}"
-    return Settings(theme, dict(keymap), baseline), None
+    return Settings(theme, dict(keymap), baseline, mouse), None
 
 
 def baseline_file() -> Path:
