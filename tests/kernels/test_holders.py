@@ -432,11 +432,8 @@ def test_the_command_namespaces_has_each_that_the_guest_tells_with_its_tasks_and
     assert (pinned["tasks"], pinned["kept_by"]) == ("0", f"the mount nsfs#{bound.id} on /h-ns/bound")
     for inum, lines in scene.before.mounts.items():
         # Whether another mount lies below / is all that mountinfo tells of it.
-        top = next(
-            line
-            for line in lines
-            if line.mountpoint == b"/" and rows[inum]["root_mount_id"] == str(line.mnt_id)
-        )
+        [top] = [line for line in lines if rows[inum]["root_mount_id"] == str(line.mnt_id)]
+        assert top.mountpoint == b"/"
         assert (int(rows[inum]["depth"]) > 1) is (top.parent_id != top.mnt_id)
 
 

@@ -75,15 +75,13 @@ def test_a_source_is_held_by_a_namespace_that_copied_the_mount_and_by_a_file_of_
         run_steps(
             guest,
             "mkdir -p /d; mount -t tmpfs disk /d; echo x > /d/f",
-            "(exec 7</d/f; exec sleep 100001) >/dev/null 2>&1 &",
-            "unshare -m sleep 100002 >/dev/null 2>&1 &",
+            "(exec 7</d/f; exec sleep 100001) >/dev/null 2>&1 & echo $! > /opener",
+            "unshare -m sleep 100002 >/dev/null 2>&1 & echo $! > /copier",
         )
-        wait_until(guest, "grep -l 100001 /proc/[0-9]*/cmdline && grep -l 100002 /proc/[0-9]*/cmdline")
-        wait_until(
-            guest, "test $(readlink /proc/$(pgrep -f '^sleep 100002')/ns/mnt) != $(readlink /proc/1/ns/mnt)"
-        )
+        opener, copier = (number(guest, f"cat /{name}") for name in ("opener", "copier"))
+        for pid, word in ((opener, "100001"), (copier, "100002")):
+            wait_until(guest, f"grep -q ^sleep.{word} /proc/{pid}/cmdline")
         run_steps(guest, "umount -l /d", "! grep -q disk /proc/mounts")
-        opener, copier = (number(guest, f"pgrep -f '^sleep {word}'") for word in (100001, 100002))
         run_steps(guest, f"grep -q disk /proc/{copier}/mountinfo", f"ls -l /proc/{opener}/fd/7 | grep -q /f")
         answer = ask(guest, capsys, "mounts", "--source", "disk")
     detached, copied = sorted(answer["mounts"], key=lambda mount: mount["attachment"])
