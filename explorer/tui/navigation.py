@@ -13,6 +13,7 @@ from explorer.tui.screens import (
     BROWSED,
     BrowserScreen,
     FindingsScreen,
+    MountsScreen,
     TableScreen,
     TasksScreen,
 )
@@ -78,6 +79,15 @@ class Navigator:
         screen = await self.open_screen("findings")
         if isinstance(screen, FindingsScreen):
             screen.show_finding(number)
+
+    def show_mounts(self, namespace: Reference) -> None:
+        self._app.run_worker(self._show_mounts(namespace), group=GO)
+
+    async def _show_mounts(self, namespace: Reference) -> None:
+        screen = await self.open_screen("mounts")
+        if isinstance(screen, MountsScreen):
+            screen.show_only(namespace)
+            screen.table.changed(0)
 
     def go_to(self, reference: Reference) -> None:
         self._app.run_worker(self._go_to(reference), group=GO)

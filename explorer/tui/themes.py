@@ -12,7 +12,7 @@ from textual.theme import Theme
 from explorer.model import escape_text
 
 from .keymap import apply_keymap, keymap_complaint
-from .settings import SavedView, load_settings, save_settings
+from .settings import SavedView, Settings, load_settings, save_settings
 
 __all__ = ("THEMES", "THEME_CYCLE", "Look", "theme_for")
 
@@ -88,7 +88,7 @@ def theme_for(theme: str, colours: str | None) -> str:
 
 
 class Look:
-    """The theme and the keys of an app, as the user has set them; the theme is remembered."""
+    """The theme, the keys and the mouse of an app, as the user has set them; theme and mouse are remembered."""
 
     def __init__(self, app: App[Any]) -> None:
         self._app = app
@@ -131,7 +131,20 @@ class Look:
 
     def _remember(self, name: str) -> None:
         if name != self._settings.theme:
-            self._settings = replace(self._settings, theme=name)
-            problem = save_settings(self._settings)
-            if problem is not None:
-                self._app.notify(f"The theme is not remembered: {problem}", markup=False)
+            self._save(replace(self._settings, theme=name), "theme")
+
+    @property
+    def mouse(self) -> bool:
+        """Whether the app has the mouse."""
+        return self._settings.mouse
+
+    def turn_mouse(self) -> bool:
+        """On, or off. Whether it is on now."""
+        self._save(replace(self._settings, mouse=not self.mouse), "mouse")
+        return self.mouse
+
+    def _save(self, settings: Settings, what: str) -> None:
+        self._settings = settings
+        problem = save_settings(settings)
+        if problem is not None:
+            self._app.notify(f"The {what} is not remembered: {problem}", markup=False)

@@ -18,7 +18,19 @@ __all__ = ("Facet", "FacetTerm", "Standing", "count_facets", "standing_of", "tog
 
 #: Fields that are counted, in the order of what is asked first; ``FLAGS`` stands for the flags together.
 FLAGS = "flags"
-_FIELDS = ("kind", "root", "owner", FLAGS, "mnt_ns", "module", "workqueue", "state")
+_FIELDS = (
+    "kind",
+    "root",
+    "owner",
+    FLAGS,
+    "runtime",
+    "container",
+    "mnt_ns",
+    "module",
+    "workqueue",
+    "state",
+    "cgroup",
+)
 _FLAG_NAMES = ("borrowing", "walking", "mismatch", "exited")
 #: Values of one field that are listed.
 _MOST_TERMS = 10

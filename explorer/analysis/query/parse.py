@@ -14,7 +14,8 @@
                       ``$`` at its end tie it to the start or end of the text
 ``field<value``       and ``<=``, ``>``, ``>=``: for numbers
 ``flag``              ``borrowing``, ``exited``, ``mismatch``, ``walking``; also ``flag:yes``, ``flag:no``
-anything else         free text: the pid, or contained in name or path, as with ``~``
+anything else         free text: the pid, or contained in name or path, as with ``~``; a kernel address: who it has
+                      to do with (in whose task, stack, fs_struct, mount or namespace it lies)
 ===================  =====================================================================================
 
 Values with blanks or parentheses go in quotes, ``"…"`` or ``'…'``; a word in quotes that stands alone is always free

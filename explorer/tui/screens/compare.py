@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, Horizontal, Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 from textual.worker import get_current_worker
@@ -27,7 +27,7 @@ from explorer.tui.views import (
     side_line,
 )
 from explorer.tui.views.details import Detail, RecordTable, describe
-from explorer.tui.widgets import DetailPane, VirtualTable
+from explorer.tui.widgets import DetailPane, Split, VirtualTable
 
 from .tables import TableScreen
 
@@ -68,7 +68,7 @@ class CompareScreen(TableScreen):
             yield Static(id="matched", markup=False)
             yield Static(id="kinds", markup=False)
         yield from self.compose_filter()
-        with Container(id="split"):
+        with Split():
             yield VirtualTable(id="rows", empty=self.EMPTY)
             yield DetailPane(id="detail")
 

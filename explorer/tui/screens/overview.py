@@ -13,10 +13,9 @@ from textual.geometry import Region
 from textual.widget import Widget
 from textual.widgets import Static
 
-from explorer.model import Finding, Severity
 from explorer.tui.keys import hidden, shown
 from explorer.tui.session import View, in_background
-from explorer.tui.views.details import findings_table
+from explorer.tui.views.details import FindingRow, RecordTable, findings_line, findings_table
 from explorer.tui.widgets import DoorBox, VirtualTable, titled_width
 
 from .base import BrowserScreen
@@ -51,6 +50,9 @@ class OverviewScreen(BrowserScreen):
         hidden("up,k", "go_row(-1)", "overview.up", "To the boxes above"),
         hidden("b", "app.inside('borrowing')", "overview.borrowers", "Who borrows now"),
     ]
+
+    _accepted = 0
+    """Which state of the accepted findings is shown."""
 
     def compose_body(self) -> ComposeResult:
         with Vertical(id="verdict"):
@@ -98,14 +100,16 @@ class OverviewScreen(BrowserScreen):
     def _show_findings(self, view: View) -> None:
         if view is not self._shown or not self.is_there:
             return
-        findings = view.audit.findings
-        head = _findings_line(findings)
+        findings, accepted = view.audit.findings, self.shell.accepted
+        self._accepted = accepted.number
+        head = findings_line(findings, accepted.by)
         if view.audit.errors:
             head += f"   {len(view.audit.errors)} audits failed (! says which)"
         self.query_one("#findingshead", Static).update(Content(head))
         table = self.query_one("#findings", VirtualTable)
         table.display = bool(findings)
-        table.show(findings_table(findings))
+        room = self.size.width - self.styles.gutter.width - 2
+        table.show(findings_table(findings, accepted.by, room=room), table.row)
 
     def _show_doors(self, view: View) -> None:
         overview = view.overview
@@ -118,9 +122,18 @@ class OverviewScreen(BrowserScreen):
             door = overview.others[number] if number < len(overview.others) else None
             self.query_one(f"#other{number}", DoorBox).show_door(door, folded)
 
+    def catch_up(self) -> None:
+        """Also after findings were accepted elsewhere."""
+        super().catch_up()
+        view = self._shown
+        if view is not None and view.is_audited and self._accepted != self.shell.accepted.number:
+            self._show_findings(view)
+
     def on_resize(self, event: events.Resize) -> None:
         if self._shown is not None:
             self._show_doors(self._shown)
+            if self._shown.is_audited:
+                self._show_findings(self._shown)
 
     def _rows_of_doors(self) -> list[list[Widget]]:
         """What the keyboard can go to, from top to bottom."""
@@ -147,15 +160,12 @@ class OverviewScreen(BrowserScreen):
 
     @on(VirtualTable.Chosen, "#findings")
     def _chosen(self, event: VirtualTable.Chosen) -> None:
-        self.shell.show_finding(event.row)
+        source, view = event.table.source, self.shell.view
+        if isinstance(source, RecordTable) and view is not None:
+            row: FindingRow = source.records[event.row]
+            self.shell.show_finding(view.audit.findings.index(row.first))
 
 
 def _distance(region: Region, x: int) -> int:
     """Terminal columns between a widget and a column of the screen; 0: it is above or below it."""
     return max(region.x - x, x - region.right + 1, 0)
-
-
-def _findings_line(findings: list[Finding]) -> str:
-    counts = [(severity, sum(f.severity is severity for f in findings)) for severity in Severity]
-    parts = [f"{count} {severity.value}" for severity, count in counts if count]
-    return f"findings  {'   '.join(parts) or 'none'}"

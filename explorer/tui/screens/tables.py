@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container
 from textual.widgets import Input
 
-from explorer.model import Finding, Record, Reference
+from explorer.model import Record, Reference, escape_text
 from explorer.output import RowSet
 from explorer.tui.keys import hidden
 from explorer.tui.screens.dialogs import ExportScreen
@@ -20,18 +19,17 @@ from explorer.tui.views.details import (
     Detail,
     RecordTable,
     describe,
-    describe_finding,
     detail_text,
     drgn_expression,
-    findings_table,
     fs_table,
+    namespace_reference,
     row_text,
 )
-from explorer.tui.widgets import DetailPane, SearchBar, VirtualTable
+from explorer.tui.widgets import DetailPane, SearchBar, Split, VirtualTable
 
 from .arranging import ArrangingScreen
 
-__all__ = ("FindingsScreen", "FsStructsScreen", "MountsScreen", "TableScreen")
+__all__ = ("FsStructsScreen", "MountsScreen", "TableScreen")
 
 
 class TableScreen(ArrangingScreen):
@@ -49,7 +47,7 @@ class TableScreen(ArrangingScreen):
 
     def compose_body(self) -> ComposeResult:
         yield from self.compose_filter()
-        with Container(id="split"):
+        with Split():
             yield VirtualTable(id="rows", empty=self.EMPTY)
             yield DetailPane(id="detail")
 
@@ -235,44 +233,61 @@ class FsStructsScreen(TableScreen):
 
 
 class MountsScreen(TableScreen):
-    """A tree per mount namespace."""
+    """A tree per mount namespace; or the one of one of them."""
 
     ROWS = "mounts"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        hidden("v", "only", "mounts.only", "Only the mounts of this namespace; all again"),
+    ]
+
+    _only: Reference | None = None
+    """The namespace of which the mounts are shown; ``None``: all mounts are."""
+
+    def show_only(self, namespace: Reference | None) -> None:
+        """Show the mounts of a namespace; of all, for ``None``."""
+        view = self.shell.view
+        self._only = namespace
+        if view is not None and self.is_there:
+            self.show_view(view)
+            self.show_status()
+
+    def select(self, reference: Reference) -> bool:
+        if super().select(reference):
+            return True
+        if self._only is None:
+            return False
+        self.show_only(None)  # it is among those that are not shown
+        return super().select(reference)
+
+    def action_only(self) -> None:
+        if self._only is not None:
+            self.show_only(None)
+            return
+        source, view = self.source(), self.shell.view
+        if source is None or view is None or not 0 <= self.table.row < len(source):
+            return
+        row = source.records[self.table.row]
+        address = row.mount.mnt_ns if row.mount is not None else row.namespace and row.namespace.address
+        namespace = view.snapshot.namespace_by_address.get(address or 0)
+        if namespace is None:
+            self.shell.say("It is in no namespace.")
+        else:
+            self.show_only(namespace_reference(namespace))
+
+    def header(self, view: View) -> str:
+        if self._only is None:
+            return super().header(view)
+        return f"only {escape_text(self._only.label)}: v shows all mounts   {super().header(view)}"
 
     def record_of(self, record: Any) -> Record | None:
         # The heads of namespaces are no mounts.
         return record.mount if isinstance(record.mount, Record) else None
 
     def make_source(self, view: View) -> RecordTable[Any]:
-        return mounts_table(view.snapshot)
-
-
-class FindingsScreen(TableScreen):
-    """Findings by severity. Enter goes into a finding: its evidence comes first and can be followed."""
-
-    EMPTY = "no findings"
-    ROWS = "findings"
-
-    def make_source(self, view: View) -> RecordTable[Any]:
-        return findings_table(view.audit.findings)
-
-    def detail_of(self, row: int) -> Detail | None:
-        finding = self.finding(row)
-        return None if finding is None else describe_finding(finding)
-
-    def finding(self, row: int | None = None) -> Finding | None:
-        """The finding in a row; in the one under the cursor, if none is said."""
-        source, row = self.source(), self.table.row if row is None else row
-        if source is None or not 0 <= row < len(source):
-            return None
-        found: Finding = source.records[row]
-        return found
-
-    def show_finding(self, number: int) -> None:
-        """Put the cursor on the n-th finding of all."""
-        source = self.source()
-        row = None if source is None else source.row_of(number)
-        if source is not None and row is None:
-            self.filter_by("")
-            row = source.row_of(number)
-        self.table.changed(row or 0)
+        only = None
+        if self._only is not None:
+            only = view.snapshot.namespace_by_address.get(self._only.address or 0)
+            if only is None:
+                self.shell.say(f"{escape_text(self._only.label)} is gone: all mounts are shown.")
+                self._only = None
+        return mounts_table(view.snapshot, only)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, Horizontal
+from textual.containers import Horizontal
 from textual.timer import Timer
 
 from explorer.analysis.query import QueryError, count_facets, parse_query, toggle_term
@@ -17,7 +17,7 @@ from explorer.output import RowSet, task_row_set
 from explorer.tui.keys import hidden
 from explorer.tui.session import MANY_TASKS, View, freeze_more, give_way, in_background
 from explorer.tui.views.tasks import TaskTable
-from explorer.tui.widgets import DetailPane, FacetPane, VirtualTable
+from explorer.tui.widgets import DetailPane, FacetPane, Split, VirtualTable
 
 from .tables import TableScreen
 
@@ -70,7 +70,7 @@ class TasksScreen(TableScreen):
 
     def compose_body(self) -> ComposeResult:
         yield from self.compose_filter()
-        with Container(id="split"):
+        with Split():
             with Horizontal(id="browse"):
                 yield VirtualTable(id="rows", empty=self.EMPTY)
                 yield FacetPane(id="facets")

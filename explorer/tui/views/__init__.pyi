@@ -9,7 +9,13 @@ from .comparison import side_line as side_line
 from .events import LogEntry as LogEntry
 from .events import describe_entry as describe_entry
 from .events import events_table as events_table
+from .help import QUERIES as QUERIES
+from .help import WORDS as WORDS
+from .help import help_colours as help_colours
+from .help import help_queries as help_queries
+from .help import help_words as help_words
 from .mounts import mounts_table as mounts_table
+from .namespaces import namespaces_table as namespaces_table
 from .overview import Door as Door
 from .overview import Overview as Overview
 from .overview import fit_header as fit_header

@@ -53,7 +53,7 @@ def side_line(comparison: Comparison, side: int) -> tuple[str, str, str]:
     errors = f"   {of.errors} values not readable" if of.errors else ""
     text = (
         f"{_target(of.target)}   Linux {escape_text(of.release)} ({of.generation})   {of.tasks} tasks   "
-        f"taken {escape_text(of.taken_at[:19])}{errors}"
+        f"{escape_text(of.moment)}{errors}"
     )
     return found.headline, tone.get(found.kind, "bad"), text
 

@@ -6,6 +6,7 @@ from .filter_bar import FilterBar as FilterBar
 from .filter_bar import SearchBar as SearchBar
 from .filter_box import NO_CONTROL as NO_CONTROL
 from .filter_box import FilterBox as FilterBox
+from .split import Split as Split
 from .timeline_bar import TimelineBar as TimelineBar
 from .timeline_bar import WorldLines as WorldLines
 from .virtual_table import VirtualTable as VirtualTable

@@ -26,7 +26,9 @@ _PICKED = "●"
 #: The column of the cursor is reversed in the header, and the cell under it is underlined: no colour is needed for it.
 _HERE = Style(reverse=True)
 _UNDERLINED = Style(underline=True)
-_TONES = ("muted", "good", "warn", "bad", "group")
+_TONES = ("muted", "good", "warn", "bad", "critical", "group")
+#: What the cursor does not cover: a block of its colour stays, as well told apart from its text as before.
+_STAND_OUT = frozenset({"good", "warn", "bad", "critical"})
 
 
 class _Place(NamedTuple):
@@ -186,6 +188,8 @@ class TableLines(ScrollView, can_focus=True):
             segments.append(Segment(_padded(self._signs(index), width_of_signs), over or self._style("warn")))
         for place in self._places(cells):
             style = self._style(place.cell.tone) if over is None else over
+            if over is not None and place.cell.tone in _STAND_OUT:
+                style = _reversed(self._style(place.cell.tone))
             segments.append(Segment("  " if segments else "", style))
             here = over is not None and self.CELLS and place.first <= self.column <= place.last
             text = _padded(place.cell.text, place.room, place.numeric)
@@ -209,6 +213,11 @@ class TableLines(ScrollView, can_focus=True):
             else:
                 places.append(_Place(cell, column, column, room, self.source.columns[column].numeric))
         return places
+
+
+def _reversed(style: Style) -> Style:
+    """Its colours the other way round, if they are not so already."""
+    return style if style.reverse else style + _HERE
 
 
 def _padded(text: str, width: int, right: bool = False) -> str:

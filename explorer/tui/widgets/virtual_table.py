@@ -49,6 +49,9 @@ class VirtualTable(TableLines):
     class Chosen(Moved):
         """Enter, or a click on the row under the cursor."""
 
+    class Resized(Moved):
+        """It has another size: a source that is made for a width is to be made anew."""
+
     class HeaderClicked(Message):
         """The header of a column was clicked."""
 
@@ -177,6 +180,7 @@ class VirtualTable(TableLines):
         self._strips.clear()
         self._set_height(self._count() + 1)
         self.call_after_refresh(self._scroll_to_cursor)
+        self.post_message(self.Resized(self, self.row))
 
     def on_focus(self) -> None:
         self.refresh()

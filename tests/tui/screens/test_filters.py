@@ -126,8 +126,8 @@ async def orders(app: ExplorerApp, pilot: Pilots, screen: TableScreen) -> None:
 
 
 async def marks(app: ExplorerApp, pilot: Pilots, screen: TableScreen) -> None:
-    source = screen.source()
     await press(pilot, "g", "space", "space")
+    source = screen.source()  # that of the findings is made anew for another height
     assert [source.is_picked(row) for row in range(2)] == [True, True]
     text = screen_text(app)
     assert "2 marked" in text and text.count("●") == 2
@@ -142,6 +142,7 @@ async def marks(app: ExplorerApp, pilot: Pilots, screen: TableScreen) -> None:
     screen.sort_by(source.columns[0].name, True)
     assert sum(map(source.is_picked, range(len(source)))) == 2
     await press(pilot, "asterisk")
+    source = screen.source()
     assert all(map(source.is_picked, range(len(source))))
     await press(pilot, "asterisk")
     assert not screen.picked and "marked" not in screen_text(app)

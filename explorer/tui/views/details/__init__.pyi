@@ -4,12 +4,15 @@ from .facts import DetailTable as DetailTable
 from .facts import Fact as Fact
 from .facts import detail_text as detail_text
 from .facts import group_reference as group_reference
+from .findings import FindingRow as FindingRow
+from .findings import describe_finding as describe_finding
+from .findings import describe_row as describe_row
+from .findings import findings_line as findings_line
+from .findings import findings_table as findings_table
 from .pane import describe as describe
-from .pane import describe_finding as describe_finding
 from .pane import namespace_reference as namespace_reference
 from .pane import row_text as row_text
 from .record_table import ColumnValue as ColumnValue
 from .record_table import RecordTable as RecordTable
 from .records import SEVERITY_TONES as SEVERITY_TONES
-from .records import findings_table as findings_table
 from .records import fs_table as fs_table

@@ -1,23 +1,22 @@
-"""The smaller tables: fs_structs, findings. Rows are made into text only when they are shown."""
+"""The smaller tables, such as that of fs_structs. Rows are made into text only when they are shown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from explorer.analysis import Worlds, books_of
 from explorer.analysis.query import FieldType
-from explorer.model import Finding, FsStruct, Reference, Severity, Snapshot, escape_text
+from explorer.model import FsStruct, Snapshot, escape_text
 from explorer.naming import count_kinds, fs_label, name_label, path_label, pwd_label
 from explorer.tui.views.table import Cell, ViewColumn
 
 from .facts import group_reference
 from .record_table import ColumnValue, RecordTable
 
-__all__ = ("SEVERITY_TONES", "findings_table", "fs_table")
+__all__ = ("SEVERITY_TONES", "fs_table")
 
 _FEW = 4
 
-SEVERITY_TONES = {"critical": "bad", "high": "bad", "medium": "warn", "low": "warn", "info": "muted"}
+#: Worst first.
+SEVERITY_TONES = {"critical": "critical", "high": "bad", "medium": "warn", "low": "", "info": "muted"}
 
 
 def fs_table(snapshot: Snapshot, worlds: Worlds) -> RecordTable[tuple[str, FsStruct]]:
@@ -66,27 +65,3 @@ def _holders(fs: FsStruct, snapshot: Snapshot) -> str:
     if len(tasks) <= _FEW:
         return ", ".join(map(name_label, tasks))
     return count_kinds(task.kind for task in tasks)
-
-
-def findings_table(findings: Sequence[Finding]) -> RecordTable[Finding]:
-    """Findings, worst first. A row leads to its first piece of evidence."""
-    columns = (
-        ViewColumn("severity", "SEVERITY", 8),
-        ViewColumn("title", "FINDING", 50, 1),
-        ViewColumn("rule", "RULE", 24, rank=1),
-    )
-
-    def cells(finding: Finding) -> list[Cell]:
-        tone = SEVERITY_TONES[finding.severity.value]
-        return [
-            Cell(finding.severity.value, tone),
-            Cell(escape_text(finding.title)),
-            Cell(escape_text(finding.rule), "muted"),
-        ]
-
-    def first(finding: Finding) -> Reference | None:
-        return finding.evidence[0] if finding.evidence else None
-
-    ranks = {severity: rank for rank, severity in enumerate(Severity)}
-    values = {"severity": ColumnValue(order=lambda finding: ranks[finding.severity], choices=tuple(Severity))}
-    return RecordTable(columns, findings, cells, first, values)
