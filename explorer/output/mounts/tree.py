@@ -66,6 +66,10 @@ _CSV = (
 )  # fmt: skip
 
 
+#: A device that no mount is of can be busy all the same.
+_NOT_LOOKED_FOR = "What uses a device without a mount is not looked for: the device opened itself, swap, a device on top of it."
+
+
 class MountRecord(Mount):
     """A mount as a snapshot has it, and what follows from the rest of the snapshot."""
 
@@ -162,7 +166,7 @@ def _source_words(found: list[_Found], source: str, inside: str, snapshot: Snaps
     if not found:
         near = near_sources(source, snapshot)
         meant = f" Sources that are there: {', '.join(near)}." if near else ""
-        return [f"No mount{inside} has the source {source}.{meant}"]
+        return [f"No mount{inside} has the source {source}.{meant}", _NOT_LOOKED_FOR]
     mounts = [each.mount for each in found]
     namespaces = {mount.mnt_ns for mount in mounts if mount.attachment is Attachment.NAMESPACE}
     outside = sum(mount.attachment is not Attachment.NAMESPACE for mount in mounts)

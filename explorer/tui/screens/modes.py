@@ -60,7 +60,7 @@ BROWSED = (
             "M",
             "browse('namespaces')",
             "go.namespaces",
-            "Mount namespaces, also those without a task: who keeps them",
+            "Mount namespaces, and who keeps each",
         ),
         ("mount_namespace",),
     ),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual.binding import BindingType
 
 from explorer.analysis.mounts import NamespaceFacts
+from explorer.output import RowSet
 from explorer.tui.keys import hidden
 from explorer.tui.session import View
 from explorer.tui.views import namespaces_table
@@ -28,6 +30,10 @@ class NamespacesScreen(TableScreen):
 
     def make_source(self, view: View) -> RecordTable[Any]:
         return namespaces_table(view.snapshot)
+
+    def row_set(self, view: View) -> RowSet | None:
+        rows, source = super().row_set(view), self.source()
+        return None if rows is None else replace(rows, records=[facts.namespace for facts in source.records])
 
     def facts(self) -> NamespaceFacts | None:
         """Of the namespace under the cursor."""

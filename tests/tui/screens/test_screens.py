@@ -18,6 +18,7 @@ from explorer.tui.app import ExplorerApp
 from explorer.tui.screens import FindingsScreen
 from explorer.tui.screens.dialogs.info import TextScreen
 from explorer.tui.screens.dialogs.problem import ProblemScreen
+from explorer.tui.screens.namespaces import NamespacesScreen
 from explorer.tui.screens.overview import OverviewScreen
 from explorer.tui.screens.subsystems import SubsystemsScreen
 from explorer.tui.screens.tables import FsStructsScreen, MountsScreen
@@ -39,6 +40,7 @@ def test_plain_letters_go_to_every_screen_and_back(app: ExplorerApp) -> None:
             ("t", TasksScreen),
             ("f", FsStructsScreen),
             ("m", MountsScreen),
+            ("M", NamespacesScreen),
             ("s", SubsystemsScreen),
             ("n", FindingsScreen),
             ("o", OverviewScreen),
@@ -255,7 +257,7 @@ def declared(kind: type) -> list[Binding]:
     return [binding for each in ours for binding in each.__dict__.get("BINDINGS", ())]
 
 
-@pytest.mark.parametrize("screen", ["o", "t", "f", "m", "s", "n"])
+@pytest.mark.parametrize("screen", ["o", "t", "f", "m", "M", "s", "n"])
 def test_every_binding_has_an_id_and_a_sentence_and_help_shows_it(app: ExplorerApp, screen: str) -> None:
     async def steps(pilot: Pilots) -> None:
         await press(pilot, screen)
@@ -325,7 +327,7 @@ def test_hostile_names_stand_escaped_in_their_column_on_every_screen(saved: Snap
     app = app_with_findings(saved)
 
     async def steps(pilot: Pilots) -> None:
-        for key in ("o", "t", "f", "m", "n"):
+        for key in ("o", "t", "f", "m", "M", "n"):
             await press(pilot, key)
             assert all(character.isprintable() for character in screen_text(app).replace("\n", ""))
         await press(pilot, "t", "v", "slash", *"owner:private", "enter")

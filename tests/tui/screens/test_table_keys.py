@@ -13,7 +13,7 @@ from explorer.tui.widgets.virtual_table import VirtualTable
 from tests.conftest import FIXTURES
 from tests.tui.conftest import Pilots, drive, press, settle, type_ahead
 
-SCREENS = {"t": "tasks", "f": "fs_structs", "m": "mounts", "n": "findings"}
+SCREENS = {"t": "tasks", "f": "fs_structs", "m": "mounts", "M": "mount_namespaces", "n": "findings"}
 
 
 @pytest.fixture(params=FIXTURES)

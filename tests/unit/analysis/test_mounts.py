@@ -20,7 +20,9 @@ from explorer.analysis.mounts import (
 from explorer.analysis.mounts import NamespaceNotFoundError as NotFoundError
 from explorer.analysis.mounts.namespaces import NamespaceFacts
 from explorer.analysis.overmounts import root_depth, root_stack
-from explorer.model import Attachment, Mount, Snapshot, escape_text
+from explorer.model import MNT_NAMES, Attachment, Mount, Snapshot, escape_text
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import open_kernel
 from tests.conftest import FIXTURES, HELD, capture_file
 from tests.unit.audit_states import named, task_of
 
@@ -291,3 +293,23 @@ def test_an_older_snapshot_does_not_say_that_it_has_all_mounts(snapshot: Snapsho
     for mount in snapshot.mounts:
         mount.options = mount.dev = None
     assert "did not look for mounts" in (incomplete_words(snapshot) or "")
+
+
+@pytest.mark.parametrize("layout", ["isolated", "rfc-v1", "nullfs-rootfs"])
+def test_the_names_of_flags_are_those_of_the_kernels_own_types(layout: str) -> None:
+    with open_kernel(detect_target(str(FIXTURES[layout]))) as kernel:
+        enumerators = kernel.prog.type("enum mount_flags").enumerators
+    assert enumerators is not None
+    flags = {each.value: each.name for each in enumerators if each.value.bit_count() == 1}
+    assert len(flags) > 15
+    assert {bit: MNT_NAMES.get(bit) for bit in flags} == flags
+
+
+@pytest.mark.parametrize("layout", FIXTURES)
+def test_no_mount_of_any_layout_has_a_flag_without_a_name(
+    fixture_snapshots: dict[str, Snapshot], layout: str
+) -> None:
+    """Kernels before 6.16 do not tell their names."""
+    flags = {name for m in fixture_snapshots[layout].mounts for name in flag_names(m.flags or 0)}
+    assert flags >= {"MNT_RELATIME"}
+    assert not [name for name in flags if not name.startswith("MNT_")]
