@@ -20,6 +20,7 @@ from explorer.analysis import (
 )
 from explorer.model import Finding, Generation, Severity, Snapshot, escape_text
 from explorer.naming import count
+from explorer.plugin import PluginRule
 
 from .table import Table, TableColumn
 
@@ -29,6 +30,8 @@ __all__ = (
     "findings_heading",
     "findings_table",
     "render_findings",
+    "render_plugin_rule",
+    "render_plugin_rules",
     "render_rule",
     "render_rules",
     "write_findings",
@@ -191,6 +194,30 @@ def render_rules(rules: tuple[Rule, ...], width: int) -> list[str]:
         first = f"{rule.severity.ljust(_INDENT)}{rule.id}  "
         lines += _wrap(rule.title, width, first, _RULE_INDENT)
     return lines
+
+
+def render_plugin_rules(rules: list[PluginRule], width: int) -> list[str]:
+    """The rules of plugins: severity, id and what each says."""
+    lines = []
+    for rule in rules:
+        worst = next((each.value for each in Severity if each.value in rule.severities), "")
+        lines += _wrap(rule.says, width, f"{worst.ljust(_INDENT)}{rule.id}  ", _RULE_INDENT)
+    return lines
+
+
+def render_plugin_rule(rule: PluginRule, width: int) -> list[str]:
+    """One of them in full. ``…`` stands for what a case fills in."""
+    severities = " or ".join(each for each in Severity if each.value in rule.severities) or "by the case"
+    return [
+        f"{rule.id}: {severities}",
+        *_wrap(rule.says, width, indent=0),
+        "",
+        *_wrap(rule.means, width, indent=0),
+        "",
+        *_wrap(f"What to do: {rule.do}", width, indent=0),
+        "",
+        *_wrap(f"A rule of the plugin {rule.plugin}; … is what a case fills in.", width, indent=0),
+    ]
 
 
 def render_rule(rule: Rule, width: int) -> list[str]:

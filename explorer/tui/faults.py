@@ -103,6 +103,8 @@ class GuardedApp(App[None]):
         return self.fault_log.faults
 
     async def on_event(self, event: events.Event) -> None:
+        if self._exit and isinstance(event, events.InputEvent | events.Paste):
+            return  # the app ends, and its screens may be gone already
         if isinstance(event, events.Paste) and not event.is_forwarded:
             await self._type_ahead.settle()  # what was typed before it may lead to where it belongs
             paste(self, event.text)

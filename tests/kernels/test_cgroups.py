@@ -38,7 +38,9 @@ GROUPS: dict[str, Container | None] = {
     f"kubepods/burstable/{POD}/{ID}": Container(runtime=ContainerRuntime.KUBERNETES, id=ID),
     f"machine.slice/libpod-{ID}.scope/container": Container(runtime=ContainerRuntime.PODMAN, id=ID),
     f"machine.slice/libpod-conmon-{ID}.scope": None,
-    "machine.slice/machine-my\\\\x2dbox.scope/payload": Container(runtime=ContainerRuntime.NSPAWN, id="my-box"),
+    "machine.slice/machine-my\\\\x2dbox.scope/payload": Container(
+        runtime=ContainerRuntime.NSPAWN, id="my-box"
+    ),
     "machine.slice/machine-my\\\\x2dbox.scope/supervisor": None,
     "machine.slice/machine-qemu\\\\x2d1\\\\x2dvm.scope": None,
     "lxc.payload.web": Container(runtime=ContainerRuntime.LXC, id="web"),
@@ -61,7 +63,7 @@ def start_processes(guest: Guest) -> None:
     run_steps(guest, "mkdir -p /cg; mount -t cgroup2 none /cg", f"echo '{_ENTER}' >/enter")
     run_steps(guest, "echo 'echo $$ >/cg/gone/cgroup.procs' >/die")
     for group in GROUPS:
-        run_steps(guest, f"g=\"$(printf '{group}')\"; mkdir -p \"/cg/$g\" && (sh /enter \"$g\" &)")
+        run_steps(guest, f'g="$(printf \'{group}\')"; mkdir -p "/cg/$g" && (sh /enter "$g" &)')
     run_steps(
         guest,
         f"mkdir /cg/deep; (cd /cg/deep; for i in $(seq {DEEP}); do mkdir {DEEP_NAME}; cd -P {DEEP_NAME}; done;"
@@ -71,7 +73,9 @@ def start_processes(guest: Guest) -> None:
         "mkdir /cg/gone; sh -c 'sh /die & exec sleep 100004' &",
     )
     sleepers = "grep -l ^sleep /proc/[0-9]*/cmdline | wc -l"
-    wait_until(guest, f"test $({sleepers}) -eq {len(GROUPS) + 5} && grep -q '^State:.Z' /proc/[0-9]*/status", 120)
+    wait_until(
+        guest, f"test $({sleepers}) -eq {len(GROUPS) + 5} && grep -q '^State:.Z' /proc/[0-9]*/status", 120
+    )
     run_steps(guest, "rmdir /cg/gone")
 
 
@@ -122,8 +126,10 @@ class Scene:
 def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with Guest.boot(kernel_or_skip(request.param), "shell") as guest:
         start_processes(guest)
-        code, _ = guest.sh('mkdir "/cg/$(printf \'new\\nline\')"')
-        assert code, "the kernel takes a newline in the name of a group: then /proc/PID/cgroup is no account of it"
+        code, _ = guest.sh("mkdir \"/cg/$(printf 'new\\nline')\"")
+        assert code, (
+            "the kernel takes a newline in the name of a group: then /proc/PID/cgroup is no account of it"
+        )
         before = listing(guest)
         guest.stop()
         snapshot = capture(f"qemu:{guest.qmp_socket}")
@@ -195,9 +201,7 @@ def test_a_dump_and_its_redacted_slice_tell_the_same_containers(scene: Scene, tm
     assert [
         (task.address, task.cgroup, task.container, task.pid_in_namespace)
         for task in capture(str(scene.dump)).tasks
-    ] == [
-        (task.address, task.cgroup, task.container, task.pid_in_namespace) for task in scene.snapshot.tasks
-    ]
+    ] == [(task.address, task.cgroup, task.container, task.pid_in_namespace) for task in scene.snapshot.tasks]
     with open_kernel(detect_target(str(scene.dump))) as kernel:
         piece = redact_slice(record(kernel, lambda what, done, total: None), ())
     out = io.BytesIO()

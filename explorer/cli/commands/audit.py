@@ -181,25 +181,31 @@ def _print_markdown(snapshot: Snapshot, report: AuditReport, name: str) -> None:
 def explain_command(rule: str | None) -> None:
     """Say what RULE means and what to do about it; without RULE, list all rules.
 
-    Findings of plugins explain themselves: their ids begin with NX- and the plugin's name.
+    Those of plugins are read from their sources: their ids begin with NX- and the plugin's name.
     """
     from explorer.analysis.rules import RULES, find_rule
-    from explorer.output import render_rule, render_rules
+    from explorer.output import render_plugin_rules, render_rule, render_rules
+    from explorer.plugin import PluginSet, explain_rules
 
     if rule is None:
-        lines = render_rules(RULES, _width())
+        lines = [*render_rules(RULES, _width()), *render_plugin_rules(explain_rules(PluginSet()), _width())]
     else:
         try:
             lines = render_rule(find_rule(rule), _width())
         except KeyError:
-            raise click.BadParameter(_unknown(rule), param_hint="RULE") from None
+            lines = _explain_plugins(rule)
     click.echo("\n".join(lines))
 
 
-def _unknown(rule: str) -> str:
-    from explorer.plugin import PluginSet
+def _explain_plugins(rule: str) -> list[str]:
+    """:raises click.BadParameter: if no plugin has that rule"""
+    from explorer.output import render_plugin_rule
+    from explorer.plugin import PluginSet, explain_rules
 
-    name = PluginSet().name_of_rule(rule)
-    if name is not None:
-        return f"{rule} is a rule of the plugin {name}: audit --format json explains each finding."
-    return f"no rule {rule}: nullfs-explorer explain lists them."
+    plugins = PluginSet()
+    found = next((each for each in explain_rules(plugins) if each.id == rule.upper()), None)
+    if found is not None:
+        return render_plugin_rule(found, _width())
+    name = plugins.name_of_rule(rule)
+    of = "" if name is None else f" of the plugin {name}"
+    raise click.BadParameter(f"no rule {rule}{of}: {PROGRAM} explain lists them.", param_hint="RULE")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, Horizontal, Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 from textual.worker import get_current_worker
@@ -27,7 +27,7 @@ from explorer.tui.views import (
     side_line,
 )
 from explorer.tui.views.details import Detail, RecordTable, describe
-from explorer.tui.widgets import NO_CONTROL, DetailPane, FilterBox, VirtualTable
+from explorer.tui.widgets import NO_CONTROL, DetailPane, FilterBox, Split, VirtualTable
 
 from .tables import TableScreen
 
@@ -70,7 +70,7 @@ class CompareScreen(TableScreen):
         with Horizontal(id="filterbar"):
             yield Static(" filter ▏", id="filterlabel", markup=False)
             yield FilterBox(id="filter", restrict=NO_CONTROL, compact=True, placeholder=_HINT)
-        with Container(id="split"):
+        with Split():
             yield VirtualTable(id="rows", empty=self.EMPTY)
             yield DetailPane(id="detail")
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container
 
 from explorer.model import Record, Reference, escape_text
 from explorer.output import RowSet
@@ -26,7 +25,7 @@ from explorer.tui.views.details import (
     namespace_reference,
     row_text,
 )
-from explorer.tui.widgets import DetailPane, VirtualTable
+from explorer.tui.widgets import DetailPane, Split, VirtualTable
 
 from .base import BrowserScreen
 
@@ -51,7 +50,7 @@ class TableScreen(BrowserScreen):
     ]
 
     def compose_body(self) -> ComposeResult:
-        with Container(id="split"):
+        with Split():
             yield VirtualTable(id="rows", empty=self.EMPTY)
             yield DetailPane(id="detail")
 

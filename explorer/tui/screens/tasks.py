@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, Horizontal
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Input, Static
@@ -19,7 +19,7 @@ from explorer.output import RowSet, task_row_set
 from explorer.tui.keys import hidden, shown
 from explorer.tui.session import MANY_TASKS, View, freeze_more, give_way, in_background
 from explorer.tui.views.tasks import TaskTable
-from explorer.tui.widgets import NO_CONTROL, DetailPane, FacetPane, FilterBox, VirtualTable
+from explorer.tui.widgets import NO_CONTROL, DetailPane, FacetPane, FilterBox, Split, VirtualTable
 
 from .tables import TableScreen
 
@@ -92,7 +92,7 @@ class TasksScreen(TableScreen):
             )
             yield Static(id="counts", markup=False)
         yield Static(id="filterwrong", markup=False)
-        with Container(id="split"):
+        with Split():
             with Horizontal(id="browse"):
                 yield VirtualTable(id="rows", empty=self.EMPTY)
                 yield FacetPane(id="facets")

@@ -36,6 +36,7 @@ class DetailPane(VirtualTable):
         self.detail: Detail | None = None
         self._past: list[Detail] = []
         self._future: list[Detail] = []
+        self._unfolded: frozenset[str] = frozenset()
 
     def look_at(self, detail: Detail | None) -> None:
         """Show something else, with a history of its own."""
@@ -53,6 +54,7 @@ class DetailPane(VirtualTable):
 
     def _show(self, detail: Detail | None) -> None:
         self.detail = detail
+        self._unfolded = frozenset()
         table = self._table()
         self.show(table, table.first_fact)
 
@@ -60,7 +62,7 @@ class DetailPane(VirtualTable):
         """What is shown, wrapped to the width: the title too, with where one came from."""
         title = "detail" if self.detail is None else self.detail.title
         trail = "".join(f"{fit(past.title, _TRAIL)} ▸ " for past in self._past[-1:])
-        return DetailTable(self.detail, self.size.width - 1, f"{trail}{title}")
+        return DetailTable(self.detail, self.size.width - 1, f"{trail}{title}", self._unfolded)
 
     def header_text(self) -> str:
         return self.source.heading if isinstance(self.source, DetailTable) else "detail"
@@ -80,7 +82,11 @@ class DetailPane(VirtualTable):
 
     def action_choose(self) -> None:
         fact = self.fact()
-        if fact is not None and fact.target is not None:
+        folded = self.source.folded_at(self.row) if isinstance(self.source, DetailTable) else None
+        if folded is not None:
+            self._unfolded |= {folded.name}
+            self.show(self._table(), self.row)
+        elif fact is not None and fact.target is not None:
             self.follow(fact.target)
 
     def action_back(self) -> None:

@@ -1,4 +1,4 @@
-"""Whatever ends the app, or stops it for a while: the terminal is as it was found, and the exit code says what it was."""
+"""Whatever ends the app, or stops it: the terminal is as it was found, and the exit code says what it was."""
 
 from __future__ import annotations
 
@@ -125,8 +125,11 @@ def test_under_nohup_the_signal_is_ignored_and_a_terminal_that_is_gone_is_the_en
 def test_stopped_from_outside_the_terminal_is_as_it_was_found_and_then_the_apps_again(start: Start) -> None:
     terminal = start()
     pid = terminal.process.pid
-    for send in (lambda: os.kill(pid, signal.SIGTSTP), lambda: terminal.send(b"\x1a")):
-        send()
+    for by_key in (False, True):
+        if by_key:
+            terminal.send(b"\x1a")
+        else:
+            os.kill(pid, signal.SIGTSTP)
         wait_until(lambda: state_of(pid) == "T", terminal)
         terminal.read(0.1)
         assert_as_found(terminal)

@@ -225,6 +225,7 @@ def _mount(detail: Detail, mount: Mount, snapshot: Snapshot) -> None:
     detail.add("attachment", None if mount.attachment is None else mount.attachment.value)
     if mount.holders is not None:
         add_books(detail, mount.holders)
+        add_holders(detail, mount.holders.holders, snapshot)
     _mount_link(detail, "mnt_parent", mount.parent, snapshot)
     _mount_link(detail, "overmount", mount.overmount, snapshot)
     _namespace_link(detail, "mnt_ns", mount.mnt_ns, snapshot)
@@ -243,12 +244,10 @@ def _mount(detail: Detail, mount: Mount, snapshot: Snapshot) -> None:
         detail.add("superblock", drgn_object("struct super_block", mount.superblock))
     detail.add("s_magic", None if mount.magic is None else hex_address(mount.magic))
     detail.add("address", hex_address(mount.address))
-    if mount.holders is not None:
-        add_holders(detail, mount.holders.holders, snapshot)
-        return
-    for name, holders in (("root of", "root"), ("pwd of", "pwd")):
-        detail.add_tasks(name, _on_mount(mount, holders, snapshot))
-    detail.add("held by", f"not read: {PROGRAM} holders TARGET {known(mount.id)} does", tone="muted")
+    if mount.holders is None:
+        for name, which in (("root of", "root"), ("pwd of", "pwd")):
+            detail.add_tasks(name, _on_mount(mount, which, snapshot))
+        detail.add("held by", f"not read: {PROGRAM} holders TARGET {known(mount.id)} does", tone="muted")
 
 
 def _on_mount(mount: Mount, which: str, snapshot: Snapshot) -> list[Task]:
