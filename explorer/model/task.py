@@ -155,8 +155,8 @@ class Task(Record):
     only_in: OnlyIn | None = None
     """Where alone the kernel has it, if not in both; idle tasks are in neither, and ``None``."""
     cgroup: KernelText | None = None
-    """``cgroups->dfl_cgrp``: its control group in the default hierarchy (v2), as the line ``0::`` of /proc/PID/cgroup has
-    it, from the hierarchy's root. ``None`` on a kernel without control groups, and in snapshots older than this field."""
+    """``cgroups->dfl_cgrp``: its control group in the default hierarchy (v2), as the line ``0::`` of /proc/PID/cgroup
+    has it, from the hierarchy's root. ``None`` on a kernel without control groups, and in older snapshots."""
     container: Container | None = None
     """What the path of its control group names; ``None`` where that names none."""
     pid_in_namespace: KernelInt | None = None
