@@ -43,6 +43,7 @@ from .mount import (
 )
 from .placement import NULL_FS_MAGIC, PlacementContext, classify_owner, classify_path, is_isolating
 from .refs import (
+    GLOBAL_FS_NAMES,
     KERNEL,
     comm_and_pid,
     fs_name,
@@ -71,6 +72,7 @@ from .task import PF_NAMES, STUCK_S, Kthread, OnlyIn, Owner, Task, TaskFlag, Tas
 from .text import display_width, escape_text, kernel_bytes, kernel_text
 
 __all__ = (
+    "GLOBAL_FS_NAMES",
     "KERNEL",
     "KERNEL_WORD",
     "MNT_OPTIONS",

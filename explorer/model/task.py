@@ -35,8 +35,8 @@ class TaskFlag(IntEnum):
     NO_SETAFFINITY = 0x4000000
 
 
-#: Name in lower case, as queries have it -> bit.
-PF_NAMES = {flag.name.lower(): flag.value for flag in TaskFlag}
+#: ``PF_KTHREAD`` -> bit.
+PF_NAMES = {f"PF_{flag.name}": flag.value for flag in TaskFlag}
 
 
 class TaskKind(StrEnum):

@@ -106,7 +106,7 @@ def _mount_link(detail: Detail, name: str, address: int | None, snapshot: Snapsh
 
 
 def _flag_names(flags: int) -> str:
-    names = " ".join(f"PF_{name.upper()}" for name, bit in PF_NAMES.items() if flags & bit)
+    names = " ".join(name for name, bit in PF_NAMES.items() if flags & bit)
     return f"{hex_address(flags)}  {names}".rstrip()
 
 
