@@ -229,7 +229,7 @@ class _Builder:
         start = parts[0].start_pos or 0
         field = find_field(name)
         if field is None:
-            near = dict.fromkeys(
+            near: dict[str, None] = dict.fromkeys(
                 FIELD_ALIASES.get(known, known)
                 for known in get_close_matches(name, [*FIELDS, *FIELD_ALIASES], 3)
             )

@@ -230,7 +230,7 @@ class DetailTable:
     def cells(self, index: int) -> list[Cell]:
         fact, line, first = self._lines[index]
         mark = "▸ " if fact.target is not None and first else "  " if fact.target is not None else ""
-        return [Cell(fact.name if first else "", "muted"), Cell(mark + line, fact.tone)]
+        return [Cell(fact.name if first else "", "muted"), Cell(mark + line, fact.tone, line)]
 
     def fact_at(self, index: int) -> Fact | None:
         """The fact that a line is part of."""
