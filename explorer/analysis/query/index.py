@@ -18,7 +18,7 @@ from explorer.analysis import parse_address, tasks_at
 from explorer.model import Snapshot, Task
 
 from .ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
-from .facts import FIELDS, FREE_TEXT_FIELDS, Field, Scope, shown
+from .facts import FIELDS, FREE_TEXT_FIELDS, Field, FieldType, Scope, shown
 from .match import (
     holds_in_order,
     leaf_test,
@@ -203,9 +203,9 @@ class TaskIndex:
         return mask
 
     def _leaf(self, leaf: Flag | Comparison) -> Mask:
-        field, test = leaf_test(leaf)
+        field, test = leaf_test(leaf, self.snapshot)
         column = self.column(field.name)
-        if isinstance(leaf, Comparison) and leaf.operator == "~":
+        if isinstance(leaf, Comparison) and leaf.operator == "~" and field.type is FieldType.TEXT:
             return column.holding(leaf.value)
         return column.spread([test(value) for value in column.values])
 

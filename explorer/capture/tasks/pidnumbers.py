@@ -1,8 +1,8 @@
 """The pid of a task in its own pid namespace.
 
 Mirrors ``task_pid_vnr()`` of kernel/pid.c: a ``struct pid`` has a number for every namespace from the initial one down
-to its own. Where a task's children go cannot be above where it is itself (``pidns_install()`` of kernel/pid_namespace.c):
-whose children go to the initial namespace is in that, and its ``struct pid`` need not be read.
+to its own. Where a task's children go cannot be above where it is itself (``pidns_install()`` of
+kernel/pid_namespace.c): whose children go to the initial namespace is in that, and its ``struct pid`` need not be read.
 """
 
 from __future__ import annotations

@@ -56,7 +56,12 @@ class TasksScreen(TableScreen):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         shown(
-            "slash", "filter", "tasks.filter", "Filter", "Type a query: kind:kthread root:nullfs", first=True
+            "slash",
+            "filter",
+            "tasks.filter",
+            "Filter",
+            "Type a query: kind:kernel placement:nullfs",
+            first=True,
         ),
         hidden("escape", "leave", "tasks.clear", "Leave the detail, then clear the filter"),
         hidden("F", "facets", "tasks.facets", "To the counts by kind, root and owner; from there: hide them"),
@@ -88,7 +93,7 @@ class TasksScreen(TableScreen):
                 id="filter",
                 restrict=NO_CONTROL,
                 compact=True,
-                placeholder="/ to type: kind:kthread root:nullfs",
+                placeholder="/ to type: kind:kernel placement:nullfs",
             )
             yield Static(id="counts", markup=False)
         yield Static(id="filterwrong", markup=False)
