@@ -31,7 +31,7 @@ from .debug_info import debug_lines
 from .faults import FAULT_MODE, GuardedApp
 from .keys import APP_KEYS, FRAME_KEYS
 from .navigation import KERNEL, MODE_KEYS, MODES, Navigator
-from .palette import palette_commands
+from .palette import palette_commands, view_commands
 from .terminal import TerminalDriver
 from .themes import Look
 from .typeahead import GO
@@ -68,13 +68,13 @@ class ExplorerApp(GuardedApp):
         self.filter_tasks = self.action_inside = self._navigator.filter_tasks
         self.show_finding = self._navigator.show_finding
         self.show_mounts = self._navigator.show_mounts
-        self._look = Look(self)
+        self.look = Look(self)
         self._copier = Copier(self)
 
     async def on_mount(self) -> None:
         # After fg the terminal is blank, and Textual would only send what changes.
         self.app_resume_signal.subscribe(self, lambda _: self._repaint())
-        for complaint in self._look.watch():
+        for complaint in self.look.watch():
             self.say(complaint)
         if self.accepted.problem is not None:
             self.say(self.accepted.problem)
@@ -260,7 +260,7 @@ class ExplorerApp(GuardedApp):
         self.push_screen(TextScreen("debug info: for a bug report; c copies it", lines))
 
     def action_next_theme(self) -> None:
-        self.say(f"theme {self._look.next_theme()}")
+        self.say(f"theme {self.look.next_theme()}")
 
     # -- the terminal ----------------------------------------------------------------------------------------
 
@@ -271,10 +271,10 @@ class ExplorerApp(GuardedApp):
     @property
     def mouse(self) -> bool:
         """Whether the app has it."""
-        return self._look.mouse
+        return self.look.mouse
 
     def action_turn_mouse(self) -> None:
-        on = self._look.turn_mouse()
+        on = self.look.turn_mouse()
         if isinstance(self._driver, TerminalDriver):
             self._driver.set_mouse(on)
         self.say("mouse on" if on else "mouse off: the terminal's own selection works")
@@ -290,4 +290,6 @@ class ExplorerApp(GuardedApp):
             self.push_screen(LeaveScreen())
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        return palette_commands(self, screen, self.view is not None, self.source.session.running)
+        yield from palette_commands(self, screen, self.view is not None, self.source.session.running)
+        if self.view is not None:
+            yield from view_commands(self.look.views, self._navigator.show_saved, self.look.forget_view)

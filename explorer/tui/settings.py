@@ -12,6 +12,7 @@ import stat
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from explorer.caller import known_path
 from explorer.codec import write_json
@@ -19,6 +20,7 @@ from explorer.model import Snapshot
 from explorer.output import OutputError, open_output
 
 __all__ = (
+    "SavedView",
     "Settings",
     "baseline_file",
     "config_directory",
@@ -34,6 +36,20 @@ _NAME = "nullfs-explorer"
 _MAX_BYTES = 1 << 20
 
 
+@dataclass(frozen=True)
+class SavedView:
+    """A table as the user wants to see it again."""
+
+    name: str
+    table: str
+    """The mode of the app that has it."""
+    filter: str = ""
+    sort: str | None = None
+    descending: bool = False
+    columns: list[str] = field(default_factory=list)
+    """Those that are shown, by name."""
+
+
 @dataclass
 class Settings:
     """Remembered between runs."""
@@ -45,6 +61,7 @@ class Settings:
     """Where accepted findings are kept; empty: beside the settings."""
     mouse: bool = True
     """Whether the app has it; else the terminal, whose own selection works then."""
+    views: list[SavedView] = field(default_factory=list)
 
 
 def config_directory() -> Path:
@@ -69,11 +86,21 @@ def load_settings() -> tuple[Settings, str | None]:
             raise ValueError("theme is a string, baseline an absolute path, keymap an object of strings")
         if not isinstance(mouse, bool):
             raise ValueError("mouse is true or false")
+        views = [_view(each) for each in found.get("views", [])]
     except FileNotFoundError:
         return Settings(), None
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         return Settings(), f"{path} is not used: {error}"
-    return Settings(theme, dict(keymap), baseline, mouse), None
+    return Settings(theme, dict(keymap), baseline, mouse, views), None
+
+
+def _view(found: Any) -> SavedView:
+    """:raises TypeError: if it has other members than a view"""
+    view = SavedView(**found)
+    texts = (view.name, view.table, view.filter, view.sort or "", *view.columns)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(view.descending, bool):
+        raise ValueError("a view is of strings, its descending true or false")
+    return view
 
 
 def baseline_file() -> Path:

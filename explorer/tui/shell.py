@@ -11,8 +11,19 @@ from explorer.model import Reference
 from explorer.tui.session import AcceptedFindings, Player, Source, View
 
 from .faults import FaultLog
+from .settings import SavedView
 
 __all__ = ("Shell", "shell_of")
+
+
+class Views(Protocol):
+    """The views that are saved."""
+
+    @property
+    def views(self) -> list[SavedView]: ...
+
+    def keep_view(self, view: SavedView) -> str | None:
+        """Save one. What went wrong, or ``None``."""
 
 
 class Shell(Protocol):
@@ -20,6 +31,10 @@ class Shell(Protocol):
 
     fault_log: FaultLog
     accepted: AcceptedFindings
+
+    @property
+    def look(self) -> Views:
+        """What the user has set."""
 
     @property
     def view(self) -> View | None:

@@ -12,7 +12,7 @@ from textual.theme import Theme
 from explorer.model import escape_text
 
 from .keymap import apply_keymap, keymap_complaint
-from .settings import Settings, load_settings, save_settings
+from .settings import SavedView, Settings, load_settings, save_settings
 
 __all__ = ("THEMES", "THEME_CYCLE", "Look", "theme_for")
 
@@ -111,6 +111,23 @@ class Look:
         position = names.index(self._app.theme) if self._app.theme in names else -1
         self._app.theme = names[(position + 1) % len(names)]
         return self._app.theme
+
+    @property
+    def views(self) -> list[SavedView]:
+        """The views that are saved, by name."""
+        return sorted(self._settings.views, key=lambda view: view.name.casefold())
+
+    def keep_view(self, view: SavedView) -> str | None:
+        """Save a view in place of the one of its name. What went wrong, or ``None``."""
+        return self._keep_views([*(each for each in self._settings.views if each.name != view.name), view])
+
+    def forget_view(self, name: str) -> str | None:
+        """The view of that name is saved no longer. What went wrong, or ``None``."""
+        return self._keep_views([each for each in self._settings.views if each.name != name])
+
+    def _keep_views(self, views: list[SavedView]) -> str | None:
+        self._settings = replace(self._settings, views=views)
+        return save_settings(self._settings)
 
     def _remember(self, name: str) -> None:
         if name != self._settings.theme:

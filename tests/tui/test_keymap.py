@@ -86,11 +86,13 @@ def test_no_key_of_a_screen_hides_one_of_the_app(screen: type) -> None:
 MODAL = (
     "TextScreen",
     "TargetPrompt",
+    "NamePrompt",
     "ExportScreen",
     "FaultScreen",
     "ReadingScreen",
     "LeaveScreen",
     "HelpScreen",
+    "GoToPrompt",
 )
 
 

@@ -26,7 +26,7 @@ from explorer.model import (
 )
 from explorer.naming import PWD_PLACEMENTS, pwd_placement
 
-from .field import Field, FieldType, Scope, Value, shown
+from .field import Field, FieldType, QueryField, Scope, Value, shown
 
 __all__ = (
     "CSV_FACTS",
@@ -38,6 +38,7 @@ __all__ = (
     "FREE_TEXT_FIELDS",
     "Field",
     "FieldType",
+    "QueryField",
     "Scope",
     "Value",
     "find_field",

@@ -65,9 +65,7 @@ class FindingsScreen(TableScreen):
         """Show the same findings, in other rows."""
         view = self.shell.view
         if view is not None:
-            source = self.make_source(view)
-            source.marks = self.shell.marks
-            self.table.show(source, row)
+            self.table.show(self.fresh_source(view), row)
 
     def action_accept(self) -> None:
         """All of a row: several of one rule, too."""
@@ -84,6 +82,8 @@ class FindingsScreen(TableScreen):
         if view is None or not 0 <= number < len(view.audit.findings):
             return
         finding = view.audit.findings[number]
+        if self.query_text:
+            self.filter_by("")  # it may be among those that the filter does not let through
         records: list[FindingRow] = self.source().records
         head = next(
             (row for row in records if row.is_head and any(finding is each for each in row.findings)), None
@@ -100,7 +100,9 @@ class FindingsScreen(TableScreen):
         if rows is None:
             return None
         by = self.shell.accepted.by
-        findings = [each.model_copy(update={"accepted": by(each)}) for each in view.audit.findings]
+        chosen: list[FindingRow] = self.source().picked_records() or self.source().records
+        once = {id(each): each for row in chosen for each in row.findings}
+        findings = [each.model_copy(update={"accepted": by(each)}) for each in once.values()]
         header = ["severity", "title", "rule", "accepted"]
         cells = [[str(each.severity), each.title, each.rule, each.accepted or ""] for each in findings]
         return replace(

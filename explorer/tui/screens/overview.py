@@ -9,6 +9,8 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.geometry import Region
+from textual.widget import Widget
 from textual.widgets import Static
 
 from explorer.tui.keys import hidden, shown
@@ -24,12 +26,28 @@ _TONES = ("good", "warn", "bad")
 _MOST_OTHERS = 9
 
 
+class FindingsList(VirtualTable):
+    """Up from its first row leads out of it, to the boxes above."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        hidden("space", "choose", "finding.open", "Open the finding, as enter does"),
+    ]
+
+    def action_move(self, step: int) -> None:
+        if step < 0 and self.row == 0 and isinstance(self.screen, OverviewScreen):
+            self.screen.action_go_row(-1)
+        else:
+            super().action_move(step)
+
+
 class OverviewScreen(BrowserScreen):
     """Readable in five seconds; every box is a door."""
 
     AUTO_FOCUS = "#left"
     BINDINGS: ClassVar[list[BindingType]] = [
         shown("slash", "app.filter", "overview.filter", "Filter", "Filter the tasks"),
+        hidden("down,j", "go_row(1)", "overview.down", "To the boxes below, then the findings"),
+        hidden("up,k", "go_row(-1)", "overview.up", "To the boxes above"),
         hidden("b", "app.inside('borrowing')", "overview.borrowers", "Who borrows now"),
     ]
 
@@ -51,7 +69,7 @@ class OverviewScreen(BrowserScreen):
                 yield DoorBox(id=f"other{number}", classes="other")
         yield Static(id="root", markup=False)
         yield Static(id="findingshead", markup=False)
-        yield VirtualTable(id="findings", empty="no findings")
+        yield FindingsList(id="findings", empty="no findings")
 
     def show_view(self, view: View) -> None:
         overview = view.overview
@@ -117,6 +135,25 @@ class OverviewScreen(BrowserScreen):
             if self._shown.is_audited:
                 self._show_findings(self._shown)
 
+    def _rows_of_doors(self) -> list[list[Widget]]:
+        """What the keyboard can go to, from top to bottom."""
+        rows: list[list[Widget]] = []
+        for group in ("#worlds DoorBox", "#others DoorBox", "#findings"):
+            found = [widget for widget in self.query(group) if widget.display]
+            if found:
+                rows.append(found)
+        return rows
+
+    def action_go_row(self, step: int) -> None:
+        """Up or down: to what lies nearest there."""
+        rows, focused = self._rows_of_doors(), self.focused
+        at = next((number for number, row in enumerate(rows) if focused in row), None)
+        if focused is None or at is None:
+            self.set_focus(rows[0][0])
+        elif 0 <= at + step < len(rows):
+            middle = focused.region.x + focused.region.width // 2
+            self.set_focus(min(rows[at + step], key=lambda door: _distance(door.region, middle)))
+
     @on(DoorBox.Entered)
     def _entered(self, event: DoorBox.Entered) -> None:
         self.shell.filter_tasks(event.door.query)
@@ -127,3 +164,8 @@ class OverviewScreen(BrowserScreen):
         if isinstance(source, RecordTable) and view is not None:
             row: FindingRow = source.records[event.row]
             self.shell.show_finding(view.audit.findings.index(row.first))
+
+
+def _distance(region: Region, x: int) -> int:
+    """Terminal columns between a widget and a column of the screen; 0: it is above or below it."""
+    return max(region.x - x, x - region.right + 1, 0)

@@ -24,8 +24,10 @@ from .overview import make_overview as make_overview
 from .subsystems import Subsystem as Subsystem
 from .subsystems import describe_subsystem as describe_subsystem
 from .subsystems import subsystems_table as subsystems_table
+from .table import ArrangedSource as ArrangedSource
 from .table import Cell as Cell
 from .table import MarkedSource as MarkedSource
+from .table import PickedSource as PickedSource
 from .table import TableSource as TableSource
 from .table import ViewColumn as ViewColumn
 from .table import fit_columns as fit_columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from explorer.analysis.mounts import Keepers, MountRow, mount_rows, propagation_words
+from explorer.analysis.query import FieldType
 from explorer.model import (
     MountNamespace,
     Reference,
@@ -12,7 +13,7 @@ from explorer.model import (
     mount_name,
     mount_reference,
 )
-from explorer.tui.views.details import RecordTable, namespace_reference
+from explorer.tui.views.details import ColumnValue, RecordTable, namespace_reference
 
 from .table import Cell, ViewColumn
 
@@ -58,4 +59,9 @@ def mounts_table(snapshot: Snapshot, only: MountNamespace | None = None) -> Reco
             return mount_reference(row.mount)
         return None if row.namespace is None else namespace_reference(row.namespace)
 
-    return RecordTable(_COLUMNS, mount_rows(snapshot, only), cells, reference)
+    def tasks_rooted(row: MountRow) -> int | None:
+        return None if row.mount is None else keepers.rooted(row.mount)
+
+    rows = mount_rows(snapshot, only)
+    values = {"tasks": ColumnValue(FieldType.NUMBER, tasks_rooted)}
+    return RecordTable(_COLUMNS, rows, cells, reference, values, [row.depth for row in rows])

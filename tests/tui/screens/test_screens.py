@@ -238,11 +238,11 @@ def test_copying_reaches_the_clipboard_and_a_private_file(
         assert copied.read_text() == expression + "\n"
         assert stat.S_IMODE(copied.stat().st_mode) == 0o600
         assert stat.S_IMODE(own_settings.stat().st_mode) == 0o700
-        await press(pilot, "c")
-        assert app.clipboard == "kthreadd"
-        await press(pilot, "l", "c")
-        assert app.clipboard == "2"
         await press(pilot, "y")
+        assert app.clipboard == "kthreadd"
+        await press(pilot, "l", "y")
+        assert app.clipboard == "2"
+        await press(pilot, "c")
         assert app.clipboard.split()[:3] == ["kthreadd", "2", "kthread"]
         await press(pilot, "Y")
         assert app.clipboard.startswith("task 2  kthreadd\n") and expression in app.clipboard

@@ -4,6 +4,7 @@ from .goto import GoToPrompt as GoToPrompt
 from .help import help_screen as help_screen
 from .info import TextScreen as TextScreen
 from .leaving import LeaveScreen as LeaveScreen
+from .name import NamePrompt as NamePrompt
 from .problem import ProblemScreen as ProblemScreen
 from .prompt import TargetPrompt as TargetPrompt
 from .reading import ReadingScreen as ReadingScreen

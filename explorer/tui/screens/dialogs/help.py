@@ -32,7 +32,7 @@ _GROUPS = (
     ("app", ("app",)),
 )
 _OWN = "on this screen"
-_ABOUT_FILTERS = ("filter", "clear", "facets")
+_ABOUT_FILTERS = ("filter", "clear", "last-filter", "facets")
 _KEYS_WIDTH = 14
 _SENTENCE_WIDTH = 48
 

@@ -12,6 +12,7 @@ from .findings import findings_table as findings_table
 from .pane import describe as describe
 from .pane import namespace_reference as namespace_reference
 from .pane import row_text as row_text
+from .record_table import ColumnValue as ColumnValue
+from .record_table import RecordTable as RecordTable
 from .records import SEVERITY_TONES as SEVERITY_TONES
-from .records import RecordTable as RecordTable
 from .records import fs_table as fs_table

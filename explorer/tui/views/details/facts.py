@@ -261,6 +261,22 @@ class DetailTable:
         mark = "▸ " if fact.target is not None and first else "  " if fact.target is not None else ""
         return [Cell(fact.name if first else "", "muted"), Cell(mark + line, fact.tone, line)]
 
+    def lines_with(self, text: str) -> list[int]:
+        """The lines in which a text stands, in any case; of a fact that holds it over a line's end, the first."""
+        wanted, found = text.casefold(), []
+        for number, (fact, line, first) in enumerate(self._lines):
+            own = f"{fact.name}\n{line}" if first else line
+            if wanted in own.casefold() or (first and self._runs_over(number, wanted)):
+                found.append(number)
+        return found
+
+    def _runs_over(self, number: int, wanted: str) -> bool:
+        fact = self._lines[number][0]
+        if wanted not in fact.value.casefold():
+            return False
+        lines = (line for other, line, _ in self._lines[number:] if other is fact)
+        return not any(wanted in line.casefold() for line in lines)
+
     def fact_at(self, index: int) -> Fact | None:
         """The fact that a line is part of."""
         return self._lines[index][0] if 0 <= index < len(self._lines) else None

@@ -7,19 +7,21 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from explorer.analysis import FOLD_AT, fold_findings, rule_title
-from explorer.model import Finding, Reference, display_width, escape_text, hex_address
+from explorer.model import Finding, Reference, Severity, display_width, escape_text, hex_address
 from explorer.naming import count
 from explorer.output import fit
 from explorer.tui.views.table import Cell, ViewColumn
 
 from .facts import Detail
-from .records import SEVERITY_TONES, RecordTable
+from .record_table import ColumnValue, RecordTable
+from .records import SEVERITY_TONES
 
 __all__ = ("FindingRow", "describe_finding", "describe_row", "findings_line", "findings_table")
 
 _MAX_FACTS = 2000
 _RULE = ViewColumn("rule", "RULE", 24, rank=1)
 _SEVERITY = ViewColumn("severity", "SEVERITY", 8)
+_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 _GAP = 2
 _LEAST_TITLE = 50
 _RULE_TAKES = _RULE.width + _GAP
@@ -78,7 +80,9 @@ def findings_table(
     def first(row: FindingRow) -> Reference | None:
         return row.first.evidence[0] if row.first.evidence else None
 
-    return RecordTable(columns, rows, cells, first)
+    # Of a row of several, and of all that are accepted: what its first one is.
+    values = {"severity": ColumnValue(order=lambda row: _RANKS[row.first.severity], choices=tuple(Severity))}
+    return RecordTable(columns, rows, cells, first, values)
 
 
 def _rows(
