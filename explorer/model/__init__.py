@@ -46,6 +46,7 @@ from .mount import (
 )
 from .placement import NULL_FS_MAGIC, PlacementContext, classify_owner, classify_path, is_isolating
 from .refs import (
+    GLOBAL_FS_NAMES,
     KERNEL,
     comm_and_pid,
     fs_name,
@@ -76,6 +77,7 @@ from .text import display_width, escape_text, kernel_bytes, kernel_text
 __all__ = (
     "BASELINE_FORMAT",
     "BASELINE_VERSION",
+    "GLOBAL_FS_NAMES",
     "KERNEL",
     "KERNEL_WORD",
     "MNT_NAMES",

@@ -36,8 +36,8 @@ class TaskFlag(IntEnum):
     NO_SETAFFINITY = 0x4000000
 
 
-#: Name in lower case, as queries have it -> bit.
-PF_NAMES = {flag.name.lower(): flag.value for flag in TaskFlag}
+#: ``PF_KTHREAD`` -> bit.
+PF_NAMES = {f"PF_{flag.name}": flag.value for flag in TaskFlag}
 
 
 class TaskKind(StrEnum):
@@ -155,8 +155,8 @@ class Task(Record):
     only_in: OnlyIn | None = None
     """Where alone the kernel has it, if not in both; idle tasks are in neither, and ``None``."""
     cgroup: KernelText | None = None
-    """``cgroups->dfl_cgrp``: its control group in the default hierarchy (v2), as the line ``0::`` of /proc/PID/cgroup has
-    it, from the hierarchy's root. ``None`` on a kernel without control groups, and in snapshots older than this field."""
+    """``cgroups->dfl_cgrp``: its control group in the default hierarchy (v2), as the line ``0::`` of /proc/PID/cgroup
+    has it, from the hierarchy's root. ``None`` on a kernel without control groups, and in older snapshots."""
     container: Container | None = None
     """What the path of its control group names; ``None`` where that names none."""
     pid_in_namespace: KernelInt | None = None
@@ -175,7 +175,17 @@ class Task(Record):
 
     @property
     def name(self) -> KernelText:
-        """What it is called: ``comm``, or ``?`` if that could not be read."""
+        """What it is called, as /proc has it: a kernel thread by its full name where ``comm`` cut that; ``?`` if
+        neither could be read.
+
+        Mirrors ``get_kthread_comm()`` in kernel/kthread.c, as ``proc_task_name()`` asks it.
+        """
+        full = None if self.kthread is None else self.kthread.full_name
+        return full or self.comm_word
+
+    @property
+    def comm_word(self) -> KernelText:
+        """``comm``, ``?`` if that could not be read."""
         return "?" if self.comm is None else self.comm
 
     @property

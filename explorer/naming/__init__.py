@@ -2,6 +2,7 @@
 
 from .kinds import count_kinds, counted_kind, kind_plural
 from .labels import fs_label, name_label, path_label, pwd_label, runs_label, short_address
+from .placements import PWD_PLACEMENTS, pwd_placement
 from .words import (
     MOST_NAMES,
     count,
@@ -18,6 +19,7 @@ from .words import (
 
 __all__ = (
     "MOST_NAMES",
+    "PWD_PLACEMENTS",
     "count",
     "count_kinds",
     "counted_kind",
@@ -34,6 +36,7 @@ __all__ = (
     "place",
     "place_mount",
     "pwd_label",
+    "pwd_placement",
     "runs_label",
     "seconds",
     "short_address",

@@ -2,9 +2,9 @@
 
 What a capture did not read byte for byte becomes zero, so that nothing else of a page goes along; so do hashes of
 names, and what lies behind a name in its array. Of what it read, names are replaced where they are known to be (tasks,
-dentries, control groups, the host's name), then wherever a word of the snapshot stands again, and at last whatever else looks like
-text. Tables that came with the kernel (its rodata with kallsyms and BTF, those of modules) stay as they are. The result
-is captured once more: it must show the redacted snapshot of the original, or it is not written.
+dentries, control groups, the host's name), then wherever a word of the snapshot stands again, and at last whatever
+else looks like text. Tables that came with the kernel (its rodata with kallsyms and BTF, those of modules) stay as
+they are. The result is captured once more: it must show the redacted snapshot of the original, or it is not written.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ APP_KEYS: list[BindingType] = [
     hidden("X", "stop_reading", "app.stop", "Stop reading again"),
     hidden("T", "next_theme", "app.theme", "The next theme; it is remembered"),
     hidden(
-        "M", "turn_mouse", "app.mouse", "The mouse off, so that the terminal's own selection works, or on"
+        "S", "turn_mouse", "app.mouse", "The mouse off, so that the terminal's own selection works, or on"
     ),
     Binding(
         "ctrl+c",

@@ -214,7 +214,11 @@ def test_a_dump_and_its_redacted_slice_tell_the_same_containers(scene: Scene, tm
 
     def runtimes(snapshot: Snapshot) -> list[tuple[int, str | None, int | None]]:
         return [
-            (task.address, task.container and task.container.runtime.value, task.pid_in_namespace)
+            (
+                task.address,
+                None if task.container is None else task.container.runtime.value,
+                task.pid_in_namespace,
+            )
             for task in snapshot.tasks
         ]
 

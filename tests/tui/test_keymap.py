@@ -91,6 +91,8 @@ MODAL = (
     "FaultScreen",
     "ReadingScreen",
     "LeaveScreen",
+    "HelpScreen",
+    "GoToPrompt",
 )
 
 

@@ -79,7 +79,7 @@ def _label(pair: SideBySide, task: Task, snapshot: Snapshot) -> TaskLabel:
     return TaskLabel(
         address=task.address,
         pid=task.pid,
-        comm=task.name,
+        comm=task.comm_word,
         kind=task.kind,
         owner=task.owner,
         root=None if fs is None else pair.place(fs.root, snapshot),

@@ -19,11 +19,12 @@ from explorer.analysis import parse_address, tasks_at
 from explorer.model import Snapshot, Task
 
 from .ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
-from .facts import FIELDS, FREE_TEXT_FIELDS, Field, QueryField, Scope, shown
+from .facts import FIELDS, FREE_TEXT_FIELDS, Field, FieldType, QueryField, Scope, shown
 from .match import (
-    TEXTUAL,
+    chosen,
     field_name,
     holds_in_order,
+    named_addresses,
     plain_pieces,
     text_matcher,
     value_test,
@@ -108,9 +109,10 @@ class Column:
 class MaskIndex(ABC):
     """The columns of rows of any sort, made when they are first asked for, and queries over them."""
 
-    def __init__(self, fields: Mapping[str, QueryField]) -> None:
-        """:param fields: what queries may ask for, by name"""
-        self.fields = fields
+    def __init__(self, fields: Mapping[str, QueryField], named: Mapping[str, int] | None = None) -> None:
+        """:param fields: what queries may ask for, by name
+        :param named: the addresses that go by a name"""
+        self.fields, self.named = fields, named or {}
         self._masks: OrderedDict[Node, Mask] = OrderedDict()
 
     @property
@@ -164,12 +166,15 @@ class MaskIndex(ABC):
     def _leaf(self, leaf: Flag | Comparison) -> Mask:
         name = field_name(leaf)
         field, column = self.fields[name], self.column(name)
-        if isinstance(leaf, Comparison) and leaf.operator == "~":
-            return column.holding(leaf.value)
-        if isinstance(leaf, Comparison) and field.type in TEXTUAL:
+        if isinstance(leaf, Comparison) and field.type is FieldType.CHOICE:
+            choices = chosen(field, leaf.operator, leaf.value)
+            return column.spread([not choices.isdisjoint(texts) for texts in column.texts])
+        if isinstance(leaf, Comparison) and field.type is FieldType.TEXT:
+            if leaf.operator == "~":
+                return column.holding(leaf.value)
             matches = text_matcher(leaf.operator, leaf.value)
             return column.spread([any(map(matches, texts)) for texts in column.texts])
-        test = value_test(leaf, field)
+        test = value_test(leaf, field, self.named)
         return column.spread([test(value) for value in column.values])
 
 
@@ -177,7 +182,7 @@ class TaskIndex(MaskIndex):
     """The columns of one snapshot, made when they are first asked for, and queries over them."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        super().__init__(FIELDS)
+        super().__init__(FIELDS, named_addresses(snapshot))
         self.snapshot = snapshot
         self.tasks: list[Task] = snapshot.tasks
         self._columns: dict[str, Column] = {}

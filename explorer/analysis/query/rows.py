@@ -6,8 +6,8 @@ A column is compared as it is shown, unless it says what number it stands for.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -34,6 +34,8 @@ class RowField:
     order: Callable[[Any], Any] | None = None
     """What a record is ordered by, where that is not its value."""
     choices: tuple[str, ...] = ()
+    also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Other words than these, and what each stands for."""
 
 
 class _Shown(Column):

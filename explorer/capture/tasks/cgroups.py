@@ -1,7 +1,7 @@
 """The control group of a task, in the default hierarchy (v2), and the container that it is of.
 
-Mirrors ``proc_cgroup_show()`` of kernel/cgroup/cgroup.c and ``kernfs_path_from_node()`` of fs/kernfs/dir.c, read from the
-hierarchy's root and without the `` (deleted)`` behind a group that was removed. Tasks in the same groups share a
+Mirrors ``proc_cgroup_show()`` of kernel/cgroup/cgroup.c and ``kernfs_path_from_node()`` of fs/kernfs/dir.c, read from
+the hierarchy's root and without the `` (deleted)`` behind a group that was removed. Tasks in the same groups share a
 ``css_set``: each is read once.
 """
 

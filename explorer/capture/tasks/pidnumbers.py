@@ -1,8 +1,8 @@
 """The pid of a task in its own pid namespace.
 
-Mirrors ``task_pid_vnr()`` of kernel/pid.c: a ``struct pid`` has a number for every namespace from the initial one down to
-its own. Where a task's children go cannot be above where it is itself (``pidns_install()`` of kernel/pid_namespace.c):
-whose children go to the initial namespace is in that, and its ``struct pid`` need not be read.
+Mirrors ``task_pid_vnr()`` of kernel/pid.c: a ``struct pid`` has a number for every namespace from the initial one down
+to its own. Where a task's children go cannot be above where it is itself (``pidns_install()`` of
+kernel/pid_namespace.c): whose children go to the initial namespace is in that, and its ``struct pid`` need not be read.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class PidNumberReader:
         self._init_pid_ns = memory.symbols.symbol_address("init_pid_ns")
         self._others: set[int] = set()
         self.initial: set[int | None] = set()
-        """Of whose tasks the children go to the initial namespace, by address of the ``nsproxy``; filled as they are met."""
+        """Of whose tasks the children go to the initial namespace, by address of the ``nsproxy``."""
 
     def read_number(self, task: AnyTask) -> int | None:
         """``None`` in the initial namespace, and without a pid; also where it cannot be read, with an error entry."""
@@ -72,14 +72,15 @@ class PidNumberReader:
         if not nsproxy or nsproxy in self._others:
             return False
         if nsproxy not in self.initial:
-            known = self._others
             try:
-                if self._reader.read_u64(nsproxy + layout.nsproxy_children) == self._init_pid_ns:
-                    known = self.initial
+                initial = self._reader.read_u64(nsproxy + layout.nsproxy_children) == self._init_pid_ns
             except ReadError:
-                pass
-            known.add(nsproxy)
-        return nsproxy in self.initial
+                initial = False
+            if not initial:
+                self._others.add(nsproxy)
+                return False
+            self.initial.add(nsproxy)
+        return True
 
     def _read(self, layout: _Layout, pid: int, number: int | None) -> int | None:
         level = self._reader.read_u32(pid + layout.pid_level)

@@ -67,7 +67,9 @@ _CSV = (
 
 
 #: A device that no mount is of can be busy all the same.
-_NOT_LOOKED_FOR = "What uses a device without a mount is not looked for: the device opened itself, swap, a device on top of it."
+_NOT_LOOKED_FOR = (
+    "What uses a device without a mount is not looked for: an open device, swap, a device on top of it."
+)
 
 
 class MountRecord(Mount):

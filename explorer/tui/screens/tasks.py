@@ -45,7 +45,7 @@ class TasksScreen(TableScreen):
 
     EMPTY = NO_MATCH = "no task matches the filter; escape clears it"
     ROWS = "tasks"
-    FILTER_HINT = "/ to type: kind:kthread root:nullfs"
+    FILTER_HINT = "/ to type: kind:kernel placement:nullfs"
     FILTER_ALWAYS = True
     CSS = """
     #browse { height: 1fr; }

@@ -101,6 +101,9 @@ class TerminalDriver(LinuxDriver):
         # Textual stops and starts from within the handler, where it may wait for a lock that is held below it.
         self._loop.add_signal_handler(signal.SIGTSTP, self._sigtstp_application)
         self._loop.add_signal_handler(signal.SIGCONT, self._continued)
+        # Signals that come faster than they are handled (a terminal that has many a ctrl+c for us, as it is given
+        # back) are nothing to complain of on it: of each kind one is enough.
+        signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
 
     # -- beginning and end -----------------------------------------------------------------------------------
 

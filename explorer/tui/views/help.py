@@ -13,15 +13,15 @@ __all__ = ("QUERIES", "WORDS", "help_colours", "help_queries", "help_words")
 
 #: Key -> a query and what it finds.
 QUERIES = {
-    "1": ("kind:kthread not root:nullfs", "kernel threads whose root is not in nullfs"),
+    "1": ("kind:kernel not placement:nullfs", "kernel threads whose root is not in nullfs"),
     "2": ("borrowing", "who looks paths up through userspace_init_fs now"),
     "3": ("owner:userspace_init_fs", "PID 1, and who shares its fs_struct"),
-    "4": ("kind:kthread owner:userspace_init_fs", "kernel threads that share it: a fault on 7.3"),
+    "4": ("kind:kernel owner:userspace_init_fs", "kernel threads that share it: a fault on 7.3"),
     "5": ("walking", "path lookups that run, or hang, at this moment"),
     "6": ("state:D waiting>10", "uninterruptible for more than ten seconds"),
-    "7": ("root:detached or pwd:detached", "what keeps a lazily unmounted mount"),
-    "8": ("root:ns-root", "rooted in another mount namespace: containers"),
-    "9": ("root:chroot", "rooted in some other directory"),
+    "7": ("placement:detached or pwd:detached", "what keeps a lazily unmounted mount"),
+    "8": ("placement:ns-root", "rooted in another mount namespace: containers"),
+    "9": ("placement:chroot", "rooted in some other directory"),
     "0": ("mismatch", "fs_structs whose users are not the holders found"),
 }
 _SYNTAX = (

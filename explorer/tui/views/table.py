@@ -27,6 +27,8 @@ class Cell(NamedTuple):
 
     text: str
     tone: str = ""
+    copied: str | None = None
+    """What is copied of it, if not all of the text: what only the screen draws is left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,10 +108,10 @@ class VirtualTable(TableLines):
             super()._scroll_update(virtual_size)
 
     def cells_at_cursor(self) -> list[str]:
-        """The text of the row under the cursor, all columns of it."""
+        """The text of the row under the cursor, all columns of it, as it is copied."""
         if self.source is None or not 0 <= self.row < self._count():
             return []
-        return [cell.text for cell in self.source.cells(self.row)]
+        return [cell.text if cell.copied is None else cell.copied for cell in self.source.cells(self.row)]
 
     def cell_at_cursor(self) -> str:
         """The text of the cell under the cursor."""

@@ -256,3 +256,14 @@ def test_every_finding_is_exported_whatever_is_folded(
         assert len(rows.rows) == 42
 
     drive(app, steps)
+
+
+def test_the_settings_may_name_another_file_for_what_is_accepted_but_not_one_that_depends_on_where_one_is(
+    saved: Snapshot, found: list[Finding], own_settings: Path, tmp_path: Path
+) -> None:
+    own_settings.mkdir(mode=0o700)
+    settings = own_settings / "settings.json"
+    settings.write_text(json.dumps({"baseline": str(tmp_path / "team.json")}))
+    assert _app(saved, found).accepted.path == tmp_path / "team.json"
+    settings.write_text(json.dumps({"baseline": "team.json"}))
+    assert _app(saved, found).accepted.path == own_settings / "accepted.json"

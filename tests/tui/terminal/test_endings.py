@@ -60,7 +60,7 @@ def wait_until(met: Callable[[], bool], terminal: PseudoTerminal) -> None:
 
 def test_the_check_itself_sees_a_terminal_that_is_not_as_it_was_found(start: Start) -> None:
     terminal = start()
-    terminal.send(b"M")
+    terminal.send(b"S")
     terminal.until(b"mouse off")
     os.kill(terminal.process.pid, signal.SIGKILL)  # of which no process can do anything
     assert terminal.ended() == -signal.SIGKILL

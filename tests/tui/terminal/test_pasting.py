@@ -141,7 +141,7 @@ def test_the_mouse_goes_and_comes_is_remembered_and_the_screen_says_so(tmp_path:
     try:
         first.until(b"ISOLATED", 0)
         assert on in first.received and b"mouse off" not in first.received
-        first.send(b"M")
+        first.send(b"S")
         first.until(b"mouse off")
         assert first.received.rindex(off) > first.received.rindex(on)
         first.send(b"q")
@@ -154,7 +154,7 @@ def test_the_mouse_goes_and_comes_is_remembered_and_the_screen_says_so(tmp_path:
         second.until(b"mouse off", 0)
         second.until(b"ISOLATED", 0)
         assert on not in second.received
-        second.send(b"M")
+        second.send(b"S")
         second.until(on)
         second.send(b"q")
         assert second.ended() == 0

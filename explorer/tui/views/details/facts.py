@@ -259,7 +259,7 @@ class DetailTable:
         if index < len(self._more):
             return [Cell(line, "group"), Cell("")]  # it runs on into the cell that is empty
         mark = "▸ " if fact.target is not None and first else "  " if fact.target is not None else ""
-        return [Cell(fact.name if first else "", "muted"), Cell(mark + line, fact.tone)]
+        return [Cell(fact.name if first else "", "muted"), Cell(mark + line, fact.tone, line)]
 
     def lines_with(self, text: str) -> list[int]:
         """The lines in which a text stands, in any case; of a fact that holds it over a line's end, the first."""

@@ -107,7 +107,7 @@ def _mount_link(detail: Detail, name: str, address: int | None, snapshot: Snapsh
 
 
 def _flag_names(flags: int) -> str:
-    names = " ".join(f"PF_{name.upper()}" for name, bit in PF_NAMES.items() if flags & bit)
+    names = " ".join(name for name, bit in PF_NAMES.items() if flags & bit)
     return f"{hex_address(flags)}  {names}".rstrip()
 
 
@@ -134,13 +134,13 @@ def _task(detail: Detail, task: Task, snapshot: Snapshot) -> None:
     if fs is not None:
         detail.add_path("root", fs.root, snapshot, is_root=True, of_task=True)
         detail.add_path("pwd", fs.pwd, snapshot, fs.root, of_task=True)
-    runs = runs_label(task)
+    runs = runs_label(task, snapshot)
     if runs:
         detail.facts.append(Fact("runs", runs))
     _walk(detail, task, snapshot)
     detail.add("address", hex_address(task.address))
     detail.add_dentries()
-    detail.add("comm", task.name or '""')
+    detail.add("comm", task.comm_word or '""')
     detail.add("pid tgid ppid", " ".join(known(value) for value in (task.pid, task.tgid, task.ppid)))
     for name, fact in DETAIL_FACTS.items():
         special = _SPECIAL_FACTS.get(name)

@@ -353,7 +353,8 @@ class TaskTable:
         cells = []
         for column in LABEL_COLUMNS:
             if column.name in head:
-                cells.append(Cell(head[column.name], "group"))
+                copied = group.world.value if column.name == "comm" else None
+                cells.append(Cell(head[column.name], "group", copied))
             elif column.name == "users":
                 cells.append(Cell(column.text(sample), _books_tone(group.fs, self.snapshot) or "group"))
             elif column.scope is Scope.FS or column.name == "owner":
