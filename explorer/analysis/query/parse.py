@@ -230,7 +230,7 @@ class _Builder:
         field = find_field(name)
         if field is None:
             near: dict[str, None] = dict.fromkeys(
-                FIELD_ALIASES.get(known, known)
+                FIELD_ALIASES.get(str(known), str(known))
                 for known in get_close_matches(name, [*FIELDS, *FIELD_ALIASES], 3)
             )
             self._fail(start, f"there is no field {match[1]}", tuple(near) or None)

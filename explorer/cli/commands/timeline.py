@@ -24,7 +24,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.command("timeline")
 @click.argument("file", type=_FILE)
-@click.option("--json", "as_json", is_flag=True, help="As JSON, with a number per frame for every world.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with a number per frame for every placement.")
 def timeline_command(file: Path, as_json: bool) -> int:
     """Say what happened in the recording FILE: phases of the boot, events, and who borrowed init's fs for how long.
 
