@@ -111,7 +111,7 @@ class _Driver:
 
 
 def _asks(screen: TasksScreen, query: str) -> Callable[[], bool]:
-    return lambda: screen._query == query
+    return lambda: screen.query_text == query
 
 
 async def _measure_filter(driver: _Driver) -> list[Moment]:

@@ -3,7 +3,19 @@
 from .kinds import count_kinds, counted_kind, kind_plural
 from .labels import fs_label, name_label, path_label, pwd_label, runs_label, short_address
 from .placements import PWD_PLACEMENTS, pwd_placement
-from .words import MOST_NAMES, count, join_first, join_names, name_tasks, place, place_mount, seconds
+from .words import (
+    MOST_NAMES,
+    count,
+    frame_words,
+    join_first,
+    join_names,
+    moment_words,
+    moments,
+    name_tasks,
+    place,
+    place_mount,
+    seconds,
+)
 
 __all__ = (
     "MOST_NAMES",
@@ -11,10 +23,13 @@ __all__ = (
     "count",
     "count_kinds",
     "counted_kind",
+    "frame_words",
     "fs_label",
     "join_first",
     "join_names",
     "kind_plural",
+    "moment_words",
+    "moments",
     "name_label",
     "name_tasks",
     "path_label",

@@ -12,6 +12,7 @@ from explorer.analysis.audit import run_audit
 from explorer.model import Finding, Severity, TaskKind
 from tests.kernels.conftest import ENDS, kernel_or_skip
 from tests.kernels.lab import Guest
+from tests.kernels.nfs_guest import start_nfsd
 from tests.kernels.subsystems import Seen, capture_guest, run_steps, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -93,3 +94,38 @@ def test_who_waits_for_the_other_end_of_a_fifo_does_not_hang(hung: Hung) -> None
     waiting = next(task for task in hung.late.snapshot.tasks if task.pid == hung.stuck["/tmp/nobody"])
     assert waiting.walk is not None and waiting.state == "S", "an open that waits is a walk, too"
     assert waiting.address not in {case.evidence[0].address for case in found(hung.late)}
+
+
+@dataclass
+class Silent:
+    seen: Seen
+    pids: list[int]
+    """Who wants something of the server, as the guest says; the first to ask first."""
+
+
+@pytest.fixture(scope="module")
+def silent() -> Iterator[Silent]:
+    """An NFS mount whose server cannot be reached any more, and eleven tasks that want something of it."""
+    with Guest.boot(kernel_or_skip("7.3"), "nfsd") as guest:
+        start_nfsd(guest)
+        options = "addr=127.0.0.1,clientaddr=127.0.0.1,vers=4.2,hard,timeo=50"
+        run_steps(
+            guest, f"mount -t nfs4 127.0.0.1:/ /mnt/nfs -o {options}; ls /mnt/nfs", "ip link set lo down"
+        )
+        pids = [start(guest, "cat /mnt/nfs/same") for _ in range(8)]
+        pids += [start(guest, f"ls /mnt/nfs/other{number}") for number in range(3)]
+        time.sleep(_LONG_S)
+        yield Silent(capture_guest(guest), pids)
+
+
+def test_all_who_wait_for_a_silent_nfs_server_are_one_finding_that_names_the_first(silent: Silent) -> None:
+    [finding] = found(silent.seen)
+    tasks = silent.seen.snapshot.task_by_address
+    waiting = [tasks[reference.address or 0] for reference in finding.evidence]
+    assert sorted(task.pid or 0 for task in waiting) == sorted(silent.pids)
+    assert waiting[0].pid == silent.pids[0]
+    assert finding.severity is Severity.MEDIUM
+    assert finding.title.startswith(f"cat ({silent.pids[0]}) has looked up /mnt/nfs/same for 1")
+    assert "in D state, at nfs4#" in finding.title
+    assert "; 10 other tasks wait for the same filesystem: " in finding.title
+    assert finding.title.endswith(" and 7 more")

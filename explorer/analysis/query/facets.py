@@ -11,6 +11,7 @@ from explorer.model import Snapshot
 
 from .ast import And, Comparison, Everything, Flag, Node, Not, Or, all_of, comparisons
 from .facts import FIELDS, shown
+from .field import groups_of
 from .index import Mask, TaskIndex
 from .parse import QueryError, parse_query
 
@@ -18,7 +19,19 @@ __all__ = ("Facet", "FacetTerm", "Standing", "count_facets", "standing_of", "tog
 
 #: Fields that are counted, in the order of what is asked first; ``FLAGS`` stands for the flags together.
 FLAGS = "flags"
-_FIELDS = ("kind", "placement", "owner", FLAGS, "mnt_ns", "module", "workqueue", "state")
+_FIELDS = (
+    "kind",
+    "placement",
+    "owner",
+    FLAGS,
+    "runtime",
+    "container",
+    "mnt_ns",
+    "module",
+    "workqueue",
+    "state",
+    "cgroup",
+)
 _FLAG_NAMES = ("borrowing", "walking", "mismatch", "exited")
 #: Values of one field that are listed.
 _MOST_TERMS = 10
@@ -102,7 +115,7 @@ def _values(index: TaskIndex, mask: Mask, query: Node, name: str) -> Facet:
 def _grouped(name: str, terms: list[FacetTerm], asked: set[str]) -> tuple[FacetTerm, ...]:
     """The terms under the words that stand for several of them, if the field has such: the larger group first."""
     groups = []
-    for word, stands_for in FIELDS[name].groups.items():
+    for word, stands_for in groups_of(FIELDS[name]).items():
         below = [replace(term, depth=1) for term in terms if term.label in stands_for]
         if below or word in asked:
             groups.append((FacetTerm(_term(name, word), word, sum(term.count for term in below)), below))

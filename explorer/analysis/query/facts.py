@@ -13,6 +13,7 @@ from explorer.analysis.isolation import KERNEL_KINDS
 from explorer.model import (
     GLOBAL_FS_NAMES,
     PF_NAMES,
+    ContainerRuntime,
     Mount,
     MountNamespace,
     Owner,
@@ -25,7 +26,7 @@ from explorer.model import (
 )
 from explorer.naming import PWD_PLACEMENTS, pwd_placement
 
-from .field import Field, FieldType, Scope, Value, shown
+from .field import Field, FieldType, QueryField, Scope, Value, shown
 
 __all__ = (
     "CSV_FACTS",
@@ -37,6 +38,7 @@ __all__ = (
     "FREE_TEXT_FIELDS",
     "Field",
     "FieldType",
+    "QueryField",
     "Scope",
     "Value",
     "find_field",
@@ -144,6 +146,19 @@ def _walk_path(task: Task, snapshot: Snapshot) -> Value:
     return None if task.walk is None else task.walk.path
 
 
+def _container(name: str) -> Callable[[Task, Snapshot], Value]:
+    def get(task: Task, snapshot: Snapshot) -> Value:
+        value: Value = None if task.container is None else getattr(task.container, name)
+        return value
+
+    return get
+
+
+def _without_cgroup(task: Task, snapshot: Snapshot) -> Task | None:
+    """A task of which nothing is told about containers: its control group is not known."""
+    return task if task.cgroup is None else None
+
+
 def _yes_or_no(value: bool) -> str:
     return "yes" if value else "no"
 
@@ -228,6 +243,19 @@ _DECLARED = (
         "only_in", FieldType.TEXT, lambda task, _: None if task.only_in is None else task.only_in.value,
         "task_list or pid_table: the one of these that has it, if not both",
     ),
+    Field("cgroup", FieldType.TEXT, _task("cgroup"), "path of its control group (v2)", unread="?"),
+    Field(
+        "container", FieldType.TEXT, _container("id"),
+        "id or name of its container, as its control group's path has it", holder=_without_cgroup,
+    ),
+    Field(
+        "runtime", FieldType.CHOICE, _container("runtime"),
+        "who made its container", _words(ContainerRuntime), holder=_without_cgroup,
+    ),
+    Field(
+        "pid_in_namespace", FieldType.NUMBER, _task("pid_in_namespace"),
+        "its pid in its own pid namespace, if that is not the initial one",
+    ),
     Field("started", FieldType.SECONDS, _started, show="{:.3f} s after boot".format),
     Field("walk.path", FieldType.TEXT, _walk_path, "the path it is looking up"),
     Field(
@@ -305,6 +333,10 @@ CSV_FACTS = {
     "workqueue": FACTS["workqueue"],
     "current_func": FACTS["func"],
     "address": FACTS["address"],
+    "cgroup": FACTS["cgroup"],
+    "container": FACTS["container"],
+    "runtime": FACTS["runtime"],
+    "pid_in_namespace": FACTS["pid_in_namespace"],
 }
 
 #: What a task's detail lists behind its paths: the name of each line, and its fact.
@@ -314,6 +346,10 @@ DETAIL_FACTS = {
     "state": FACTS["state"],
     "flags": FACTS["flags"],
     "mnt_ns": FACTS["mnt_ns"],
+    "cgroup": FACTS["cgroup"],
+    "container": FACTS["container"],
+    "runtime": FACTS["runtime"],
+    "pid in namespace": FACTS["pid_in_namespace"],
     "started": FACTS["started"],
     "last ran": FACTS["waiting"],
     "full_name": FACTS["full_name"],

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Protocol
 
 from explorer.model import Snapshot, Task, escape_text
 
-__all__ = ("Field", "FieldType", "Scope", "Value", "shown")
+__all__ = ("Field", "FieldType", "QueryField", "Scope", "Value", "groups_of", "shown")
 
 #: What a getter gives: ``None`` where there is no value or it could not be read; several texts where any will do.
 Value = str | int | float | bool | tuple[str, ...] | None
@@ -39,6 +39,22 @@ class Scope(Enum):
     FS = auto()
 
 
+class QueryField(Protocol):
+    """What the query language has to know of a field, whatever it is of."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def type(self) -> FieldType: ...
+
+    @property
+    def choices(self) -> tuple[str, ...]: ...
+
+    @property
+    def also(self) -> Mapping[str, tuple[str, ...]]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One fact about a task."""
@@ -61,11 +77,6 @@ class Field:
     also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Other words than :attr:`choices`, and those that each stands for: a group of them, or an older word for one."""
 
-    @property
-    def groups(self) -> dict[str, tuple[str, ...]]:
-        """Words that stand for several choices together, and these."""
-        return {word: stands_for for word, stands_for in self.also.items() if len(stands_for) > 1}
-
     def text(self, task: Task, snapshot: Snapshot) -> str:
         """The value in a cell, escaped."""
         value = self.get(task, snapshot)
@@ -73,6 +84,11 @@ class Field:
             return escape_text(self.show(value))
         is_there = self.holder is not None and self.holder(task, snapshot) is not None
         return "?" if is_there else self.unread
+
+
+def groups_of(field: QueryField) -> dict[str, tuple[str, ...]]:
+    """Words that stand for several choices of a field together, and these."""
+    return {word: stands_for for word, stands_for in field.also.items() if len(stands_for) > 1}
 
 
 def shown(value: Value) -> tuple[str, ...]:

@@ -15,7 +15,8 @@
 ``field<value``       and ``<=``, ``>``, ``>=``: for numbers
 ``flag``              ``borrowing``, ``exited``, ``mismatch``, ``walking``; also ``flag:yes``, ``flag:no``;
                       a word that is nearly one of these is refused, and told which
-anything else         free text: the pid, or contained in name or path, as with ``~``
+anything else         free text: the pid, or contained in name or path, as with ``~``; a kernel address: who it has
+                      to do with (in whose task, stack, fs_struct, mount or namespace it lies)
 ===================  =====================================================================================
 
 Values with blanks or parentheses go in quotes, ``"…"`` or ``'…'``; a word in quotes that stands alone is always free
@@ -29,7 +30,7 @@ A task without the value asked for (it has exited, or it could not be read) equa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -40,8 +41,9 @@ import lark
 from explorer.model import Snapshot, display_width, escape_text
 
 from .ast import Comparison, Everything, Flag, Node, Not, Text, all_of, any_of
-from .facts import FIELD_ALIASES, FIELDS, Field, FieldType, find_field
-from .match import NO, NUMERIC, YES, Compiler, Predicate, chosen, is_short_address, parse_number
+from .facts import FIELD_ALIASES, FIELDS, FieldType, QueryField
+from .field import groups_of
+from .match import NO, NUMERIC, TEXTUAL, YES, Compiler, Predicate, chosen, is_short_address, parse_number
 from .misspelt import nearly
 
 __all__ = ("MAX_DEPTH", "MAX_LENGTH", "Query", "QueryError", "compile_query", "parse_query")
@@ -51,7 +53,6 @@ MAX_LENGTH = 4096
 MAX_DEPTH = 50
 
 
-_TEXTUAL = frozenset({FieldType.TEXT, FieldType.CHOICE})
 _NUMBER_WORDS = {
     FieldType.NUMBER: "a number: decimal, or hexadecimal behind 0x",
     FieldType.ADDRESS: "an address behind 0x, or as a table shows it, such as …4274c5c0",
@@ -96,14 +97,14 @@ class Query:
         return Compiler(snapshot).compile(self.root)
 
 
-def parse_query(text: str) -> Query:
-    """Parse and check a query.
+def parse_query(text: str, fields: Mapping[str, QueryField] = FIELDS) -> Query:
+    """Parse and check a query. :param fields: what may be asked for, by name in lower case: of tasks, or a table's own
 
     :raises QueryError: and nothing else, whatever ``text`` is
     """
     if len(text) > MAX_LENGTH:
         raise QueryError(text, MAX_LENGTH, f"a query has at most {MAX_LENGTH} characters")
-    builder = _Builder(text)
+    builder = _Builder(text, fields)
     try:
         tree = _parser().parse(text)
         node, _ = builder.transform_tree(tree)
@@ -154,10 +155,7 @@ def _parser() -> lark.Lark:
 _Nested = tuple[Node, int]
 
 
-_FLAGS = tuple(name for name, field in FIELDS.items() if field.type is FieldType.FLAG)
-
-
-def _near_words(value: str, field: Field, words: tuple[str, ...]) -> tuple[str, ...]:
+def _near_words(value: str, field: QueryField, words: tuple[str, ...]) -> tuple[str, ...]:
     """Words that may have been meant, in any case, and for an older word the one that it stands for."""
     by_lower = {word.lower(): word for word in words}
     by_lower |= {
@@ -172,8 +170,11 @@ def _near_words(value: str, field: Field, words: tuple[str, ...]) -> tuple[str, 
 class _Builder:
     """Makes the query's tree from the parser's, and checks names and values on the way."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, fields: Mapping[str, QueryField]) -> None:
         self._text = text
+        self._fields = fields
+        self._aliases = FIELD_ALIASES if fields is FIELDS else {}
+        self._flags = tuple(name for name, field in fields.items() if field.type is FieldType.FLAG)
 
     def transform_tree(self, tree: lark.Tree[lark.Token]) -> _Nested:
         """Bottom up, without recursion: the depth of what users type is not known yet."""
@@ -209,9 +210,9 @@ class _Builder:
 
     def _word(self, parts: list[lark.Token]) -> _Nested:
         word = str(parts[0])
-        if word.lower() in _FLAGS:
+        if word.lower() in self._flags:
             return Flag(word.lower()), 0
-        near = nearly(word.lower(), _FLAGS)
+        near = nearly(word.lower(), self._flags)
         if near:
             self._fail(
                 parts[0].start_pos or 0, f'there is no flag {word}; as text it goes in quotes, "{word}"', near
@@ -227,11 +228,11 @@ class _Builder:
         name, sign = match[1].lower(), match[2]
         sign = ":" if sign in ("=", "==") else sign
         start = parts[0].start_pos or 0
-        field = find_field(name)
+        field = self._fields.get(self._aliases.get(name, name))
         if field is None:
             near: dict[str, None] = dict.fromkeys(
-                FIELD_ALIASES.get(str(known), str(known))
-                for known in get_close_matches(name, [*FIELDS, *FIELD_ALIASES], 3)
+                self._aliases.get(close) or close
+                for close in get_close_matches(name, [*self._fields, *self._aliases], 3)
             )
             self._fail(start, f"there is no field {match[1]}", tuple(near) or None)
         value = str(parts[1])
@@ -239,25 +240,25 @@ class _Builder:
         self._check(field, sign, value, (start + match.start(2), parts[1].start_pos or 0))
         return Comparison(field.name, sign, value), 0
 
-    def _check(self, field: Field, sign: str, value: str, places: tuple[int, int]) -> None:
+    def _check(self, field: QueryField, sign: str, value: str, places: tuple[int, int]) -> None:
         """The operator suits the field, and the value can be one of the field's."""
         sign_at, value_at = places
         if field.type not in NUMERIC and sign in ("<", "<=", ">", ">="):
             self._fail(
                 sign_at, f"{sign} is for numbers, and {field.name} is none; say {field.name}:… instead"
             )
-        if field.type not in _TEXTUAL and sign == "~":
+        if field.type not in TEXTUAL and sign == "~":
             self._fail(sign_at, f"~ is for text, and {field.name} is none; say {field.name}:… instead")
         if field.type is FieldType.FLAG and value.lower() not in YES | NO:
             self._fail(value_at, f"{field.name} is yes or no")
         if field.type in NUMERIC and parse_number(field.type, value) is None:
             self._check_name(field, sign, value, value_at)
         if field.type is FieldType.CHOICE and not chosen(field, sign, value):
-            words = (*field.choices, *field.groups)
+            words = (*field.choices, *groups_of(field))
             message = f"{field.name} is one of {', '.join(words)}"
             self._fail(value_at, message, _near_words(value, field, words))
 
-    def _check_name(self, field: Field, sign: str, value: str, value_at: int) -> None:
+    def _check_name(self, field: QueryField, sign: str, value: str, value_at: int) -> None:
         """Of some addresses there is a name, which one is, and the end is enough; neither has an order."""
         if sign in (":", "!=") and (value in field.choices or is_short_address(field, value)):
             return
@@ -269,5 +270,5 @@ class _Builder:
 
     def _fail(self, position: int, message: str, suggestions: tuple[str, ...] | None = ()) -> NoReturn:
         if suggestions is None:
-            message += f"; there are {', '.join(FIELDS)}"
+            message += f"; there are {', '.join(self._fields)}"
         raise QueryError(self._text, position, message, suggestions or ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from explorer.analysis.covering import Covers
 from explorer.analysis.isolation import is_kernel_thread
@@ -21,7 +22,7 @@ from explorer.model import (
     task_name,
     task_reference,
 )
-from explorer.naming import name_tasks, place, seconds
+from explorer.naming import count, name_tasks, place, seconds
 
 __all__ = ("RULES",)
 
@@ -81,17 +82,43 @@ def _code(task: Task) -> str:
     return "" if function is None else f", in {function}"
 
 
-def _hanging(snapshot: Snapshot) -> list[tuple[Task, Walk, float]]:
-    """Who has slept in a walk for so long that no disk explains it, and how long. A borrower has a rule of its own."""
-    return [
-        (task, task.walk, task.waiting_s)
-        for task in snapshot.tasks
-        if task.walk is not None
-        and not task.borrowing
-        and task.waiting_s is not None
-        and task.waiting_s >= STUCK_S
-        and _waits_for_a_server(task, task.walk)
-    ]
+@dataclass(frozen=True)
+class _Hanging:
+    """A task that sleeps in a walk."""
+
+    task: Task
+    walk: Walk
+    waiting_s: float
+    into: Mount | None
+    """The mount that it is about to enter."""
+
+
+def _hanging(snapshot: Snapshot) -> list[list[_Hanging]]:
+    """Who hangs, by the filesystem that does not answer, who has waited longest first.
+
+    All who want something of it wait for the same thing: its server, or the first of them, that has a directory locked.
+    One that has waited for so long that no disk explains it is enough: NFS wakes others each time that it tries again.
+    """
+    covers: Covers | None = None
+    groups: dict[int, list[_Hanging]] = {}
+    for task in snapshot.tasks:
+        walk, waiting_s = task.walk, task.waiting_s
+        if walk is None or waiting_s is None or not _waits_for_a_server(task, walk):
+            continue
+        covers = covers or Covers(snapshot)
+        hanging = _Hanging(task, walk, waiting_s, _next_mount(walk, covers))
+        groups.setdefault(_silent(hanging, snapshot), []).append(hanging)
+    ordered = [sorted(group, key=lambda hanging: -hanging.waiting_s) for group in groups.values()]
+    return [group for group in ordered if group[0].waiting_s >= STUCK_S]
+
+
+def _silent(hanging: _Hanging, snapshot: Snapshot) -> int:
+    """The superblock of what does not answer. Where that is not known: its mount, or the task, which is alone then."""
+    at = hanging.walk.start
+    mount = hanging.into or snapshot.mount_by_address.get(0 if at is None else at.mount)
+    if mount is not None:
+        return mount.superblock or mount.address
+    return hanging.task.address if at is None else at.mount
 
 
 def _waits_for_a_server(task: Task, walk: Walk) -> bool:
@@ -130,25 +157,44 @@ def _next_mount(walk: Walk, covers: Covers) -> Mount | None:
 
 
 def _find_hanging(context: AuditContext) -> Iterator[Case]:
-    snapshot = context.snapshot
-    hanging = _hanging(snapshot)
-    if not hanging:
-        return
-    covers = Covers(snapshot)
-    for task, walk, waiting_s in hanging:
-        path = "a path" if walk.path is None else walk.path
-        at = "" if walk.start is None else f", at {place(walk.start, snapshot)}"
-        into = _next_mount(walk, covers)
-        if into is not None:
-            at += f", on the way into {mount_name(into)}"
-        # What the kernel started, or everything waits for.
-        is_grave = task.kind in (TaskKind.INIT, TaskKind.USERMODEHELPER) or is_kernel_thread(task)
+    """One for each filesystem. Where all are borrowers, their own rule says it."""
+    for group in _hanging(context.snapshot):
+        if all(hanging.task.borrowing for hanging in group):
+            continue
+        first, *others = group
         yield Case(
-            f"{task_name(task)} has looked up {path} for {seconds(waiting_s)}, in {task.state} state{at}"
-            f"{_code(task)}",
-            [task_reference(task)],
-            Severity.HIGH if is_grave or task.has_flag(TaskFlag.DUMPCORE) else None,
+            _hangs(first, context.snapshot) + _behind([hanging.task for hanging in others]),
+            [task_reference(hanging.task) for hanging in group],
+            Severity.HIGH if any(_is_grave(hanging.task) for hanging in group) else None,
         )
+
+
+def _hangs(first: _Hanging, snapshot: Snapshot) -> str:
+    task, walk = first.task, first.walk
+    path = "a path" if walk.path is None else walk.path
+    at = "" if walk.start is None else f", at {place(walk.start, snapshot)}"
+    if first.into is not None:
+        at += f", on the way into {mount_name(first.into)}"
+    how_long = f"for {seconds(first.waiting_s)}, in {task.state} state"
+    return f"{task_name(task)} has looked up {path} {how_long}{at}{_code(task)}"
+
+
+def _behind(others: list[Task]) -> str:
+    """The others, those that matter most first."""
+    if not others:
+        return ""
+    named = name_tasks(sorted(others, key=lambda task: not _is_grave(task)))
+    waits = "waits" if len(others) == 1 else "wait"
+    return f"; {count(len(others), 'other task')} {waits} for the same filesystem: {named}"
+
+
+def _is_grave(task: Task) -> bool:
+    """What the kernel started, or everything waits for."""
+    return (
+        task.kind in (TaskKind.INIT, TaskKind.USERMODEHELPER)
+        or is_kernel_thread(task)
+        or task.has_flag(TaskFlag.DUMPCORE)
+    )
 
 
 _FUSE = ("fuse", "fuseblk", "virtiofs")
@@ -170,7 +216,8 @@ RULES = (
         severity=Severity.MEDIUM,
         title="A path walk has not got on for 10 s or more; high for kernel threads, PID 1, helpers and core dumps",
         explanation="What answers for that place does not answer: an automounter, a FUSE or network server, a disk. "
-        "Who waits for this task, or wants a directory that it has locked, waits as long.",
+        "Who wants anything else of that filesystem is likely to wait as long: those that do are told with the one "
+        "that has waited longest.",
         advice="Look at the filesystem it has got to: its daemon, its server, its disk. Ending the server, umount -f, "
         "or abort in /sys/fs/fuse/connections releases the lookup; SIGKILL does where the wait can be killed.",
         find=_find_hanging,

@@ -362,3 +362,22 @@ def test_a_walk_elsewhere_that_waits_in_s_is_an_open_that_waits(isolated: Snapsh
     task.walk = Walk(path="/run/pipe", root=fs.root, start=fs.root, in_init=False)
     task.state, task.waiting_s = "S", 3600.0
     assert find(isolated, "NX-WALK-HANGS") == []
+
+
+def test_tasks_that_queue_up_for_one_filesystem_are_one_finding_that_names_the_first(
+    isolated: Snapshot,
+) -> None:
+    waits = {"plain-a": 5.0, "plain-b": 30.0, "borrower": 20.0}
+    for name, waiting_s in waits.items():
+        task = task_of(isolated, name)
+        fs = isolated.fs_of(task_of(isolated, "plain-a"))
+        assert fs is not None
+        task.walk = Walk(path=f"/srv/{name}", root=fs.root, start=fs.root, in_init=False)
+        task.state, task.waiting_s = "D", waiting_s
+    [finding] = find(isolated, "NX-WALK-HANGS")
+    assert " has looked up /srv/plain-b for 30 s, in D state" in finding.title
+    assert "; 2 other tasks wait for the same filesystem: borrower (" in finding.title
+    assert len(finding.evidence) == 3
+    for name in ("plain-a", "plain-b"):
+        task_of(isolated, name).walk = None
+    assert find(isolated, "NX-WALK-HANGS") == [], "a borrower alone is what NX-BORROWER tells of"
