@@ -9,7 +9,7 @@ JOBS   ?= auto
 .PHONY: demo test lint check-types check-imports unit kernels terminal-tools host-tools fixtures recording screenshots bench bench-tui clean
 
 demo: $(STAMP)
-	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/nullfs-explorer sample; else $(BIN)/nullfs-explorer tasks sample; fi
+	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/nullfs-explorer sample; else $(BIN)/nullfs-explorer tasks sample --width 132; fi
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -78,6 +78,11 @@ FUZZ ?= --cases 20000
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
+# Random bytes into the terminal of the app, five minutes. FUZZ_TERMINAL="--seconds 60 --seed 7", for example.
+FUZZ_TERMINAL ?= --seconds 300
+fuzz-terminal: $(STAMP)
+	$(BIN)/python -m tests.fuzz --only terminal $(FUZZ_TERMINAL)
+
 # Coverage-guided, a minute for each parser; SECONDS_EACH for more.
 SECONDS_EACH ?= 60
 fuzz-coverage: $(STAMP)
@@ -103,4 +108,4 @@ audit-deps: $(STAMP)
 # Wheel and sdist, the same bytes every time: the date in them is that of the last commit.
 dist: $(STAMP)
 	$(BIN)/python -m tests.make_dist dist
-.PHONY: fuzz fuzz-coverage churn lock audit-deps known-vulnerabilities dist
+.PHONY: fuzz fuzz-terminal fuzz-coverage churn lock audit-deps known-vulnerabilities dist

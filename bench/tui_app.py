@@ -22,7 +22,13 @@ __all__ = ("SIZE", "Moment", "measure_app")
 
 SIZE = (120, 36)
 #: Typed one key after the other into the filter, each measured: fields, free text, two terms, and taking it back.
-_QUERIES = ("kind:kthread root:nullfs", "kworker", "comm~kw owner:init_fs", "plain 9", "not borrowing user")
+_QUERIES = (
+    "kind:kernel placement:nullfs",
+    "kworker",
+    "comm~kw owner:init_fs",
+    "plain 9",
+    "not borrowing user",
+)
 _SORTS = ("comm", "pid", "kind", "state", "fs", "users", "root", "pwd", "umask", "owner", "runs")
 _SCROLLS = 120
 #: Keys pressed while findings are looked for and columns made, so far apart that these have gone on in between.
@@ -105,7 +111,7 @@ class _Driver:
 
 
 def _asks(screen: TasksScreen, query: str) -> Callable[[], bool]:
-    return lambda: screen._query == query
+    return lambda: screen.query_text == query
 
 
 async def _measure_filter(driver: _Driver) -> list[Moment]:

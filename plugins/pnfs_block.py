@@ -5,9 +5,9 @@ the server for a layout: a user task, which is looked up from its own root, or a
 7.3 it borrows init's filesystem in a kernel thread. The client's other work runs on ``nfsiod``, ``rpciod`` and
 ``xprtiod`` and walks no path.
 
-Not tested: ``bl_open_path()`` itself, which needs an NFS server that shares a SCSI disk with its clients. The layout
-drivers and the client were read from loaded modules; who is in it was tried on snapshots made by hand. Of a worker that
-writes pages back the path tells it, of others kernel stacks alone, for which the kernel's debug info is needed.
+Of a worker that writes pages back the path tells it, of others kernel stacks alone, for which the kernel's debug info
+is needed. Not tested on a real kernel: a worker that opens the disk without a borrow, of which snapshots are made by
+hand.
 """
 
 from __future__ import annotations

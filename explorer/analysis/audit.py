@@ -26,11 +26,13 @@ class AuditReport:
     """Findings that were left out, because they are about other tasks than were asked for."""
     not_judged: list[NotJudged] = field(default_factory=list)
     """The rules that lack what they judge by."""
+    unmatched: list[str] = field(default_factory=list)
+    """What was to be accepted and is not found, in words; kernel text in it is not escaped."""
 
     def worst(self) -> Severity | None:
-        return min(
-            (finding.severity for finding in self.findings), key=lambda found: found.rank, default=None
-        )
+        """Of those that count: what is accepted does not."""
+        counted = (finding.severity for finding in self.findings if finding.accepted is None)
+        return min(counted, key=lambda found: found.rank, default=None)
 
 
 def run_audit(

@@ -11,6 +11,7 @@ from explorer.model import (
     KernelText,
     Mount,
     MountHolders,
+    MountNamespace,
     Snapshot,
     Task,
     mount_name,
@@ -24,6 +25,7 @@ __all__ = (
     "holder_tasks",
     "holder_words",
     "list_holders",
+    "namespace_keepers",
     "unexplained_words",
     "use_words",
 )
@@ -116,11 +118,14 @@ def use_words(holder: Holder, use: HolderUse) -> str:
     return how if is_said else f"{how}, {holder.kind.value}"
 
 
-def list_holders(holders: Iterable[Holder], snapshot: Snapshot) -> list[KernelText]:
-    """All holders, alike ones together: ``2 open files of a (1)``, ``the working directory of b (2)``."""
+def list_holders(holders: Iterable[Holder], snapshot: Snapshot, *, by_task: bool = True) -> list[KernelText]:
+    """All holders, alike ones together: ``2 open files of a (1)``, ``the working directory of b (2)``.
+
+    :param by_task: those of different tasks are not alike; else ``3 open files of a (1) and b (2)``
+    """
     groups: dict[tuple[object, ...], list[Holder]] = {}
     for holder in holders:
-        tasks = tuple(task.address for task in holder_tasks(holder, snapshot))
+        tasks = tuple(task.address for task in holder_tasks(holder, snapshot)) if by_task else ()
         groups.setdefault((holder.kind, _how(holder), tasks), []).append(holder)
     return [_words(group, snapshot) for group in groups.values()]
 
@@ -144,9 +149,9 @@ def _words(alike: Sequence[Holder], snapshot: Snapshot) -> KernelText:
         return "an unmount at work"
     if kind is HolderKind.KERNEL:
         return "the kernel, which made it"
-    tasks = holder_tasks(holder, snapshot)
-    who = name_tasks(tasks) if tasks else "nobody that was found"
-    more = holder.nr_uses - len(holder.uses)
+    tasks = {task.address: task for each in alike for task in holder_tasks(each, snapshot)}
+    who = name_tasks(list(tasks.values())) if tasks else "nobody that was found"
+    more = max(each.nr_uses - len(each.uses) for each in alike)
     besides = f" and {count(more, 'more use')}" if more > 0 else ""
     return f"{_noun(kind, _how(holder), number)} {who}{besides}"
 
@@ -163,6 +168,21 @@ def _noun(kind: HolderKind, how: str, number: int) -> str:
         article = {"exe": "the", "fd": "an"}.get(how, "a")
         return f"{article} {noun}" if number == 1 else f"{number} {plural}"
     return _NOUNS[kind] if number == 1 else f"{number} {_PLURALS[kind]}"
+
+
+def namespace_keepers(namespace: MountNamespace, snapshot: Snapshot) -> list[KernelText]:
+    """What keeps a namespace that no task is in: ``the mount nsfs#9 on /run/x``, ``an open file of a (1)``.
+
+    Empty if nothing was found, or nobody looked.
+    """
+    phrases: list[KernelText] = []
+    for holder in namespace.holders or ():
+        mount = snapshot.mount_by_address.get(holder.address)
+        if holder.kind is HolderKind.MOUNT and mount is not None:
+            phrases.append(f"the mount {mount_name(mount)} on {mount.mountpoint or '?'}")
+        else:
+            phrases += list_holders([holder], snapshot)
+    return phrases
 
 
 def unexplained_words(holders: MountHolders) -> str:

@@ -50,11 +50,7 @@ def name_kthreads(tasks: Sequence[Task], added: str = "") -> KernelText:
 
 
 def _name_and_pid(task: Task) -> KernelText:
-    return comm_and_pid(_full_name(task), task.pid)
-
-
-def _full_name(task: Task) -> KernelText:
-    return task.name if task.kthread is None else task.kthread.full_name or task.name
+    return comm_and_pid(task.name, task.pid)
 
 
 def _group(task: Task) -> str:
@@ -63,7 +59,7 @@ def _group(task: Task) -> str:
         return "idle threads"
     if task.kind in (TaskKind.KWORKER, TaskKind.RESCUER):
         return kind_plural(task.kind)
-    name = _full_name(task)
+    name = task.name
     kind = f"{name.rstrip(_COUNTING) or name} threads"
     module = None if task.kthread is None else task.kthread.module
     return kind if module is None else f"{kind} of module {module}"

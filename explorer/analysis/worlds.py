@@ -92,7 +92,7 @@ def _query(key: WorldKey, isolating: bool) -> str:
         return f"owner:{key.value}"
     if key is WorldKey.UNKNOWN:
         return ""
-    query = f"root:{key.value} not owner:userspace_init_fs"
+    query = f"placement:{key.value} not owner:userspace_init_fs"
     return query if isolating else f"{query} not owner:init_fs"
 
 

@@ -15,7 +15,7 @@ from drgn.helpers.linux.timekeeping import ktime_get_coarse_boottime_ns, ktime_g
 from explorer.capture.memory import Memory, is_kernel_pointer
 from explorer.model import Generation
 
-__all__ = ("WellKnown", "find_well_known", "read_boot_time_ns", "read_cmdline")
+__all__ = ("WellKnown", "find_well_known", "read_clocks_ns", "read_cmdline")
 
 _MAX_CMDLINE = 65_536
 
@@ -81,10 +81,15 @@ def read_cmdline(memory: Memory) -> bytes | None:
     return None
 
 
-def read_boot_time_ns(memory: Memory) -> int | None:
-    """When the kernel booted: nanoseconds since 1970, by its own wall clock (``getboottime64()``)."""
+def read_clocks_ns(memory: Memory) -> tuple[int | None, int | None]:
+    """What the kernel's wall clock says, and when it booted by that: nanoseconds since 1970, both or neither.
+
+    ``ktime_get_coarse_real_ns()`` and ``getboottime64()``. That clock is set forward at every tick: it stands still
+    while all CPUs are idle.
+    """
     try:
-        return int(ktime_get_coarse_real_ns(memory.prog)) - int(ktime_get_coarse_boottime_ns(memory.prog))
+        now = int(ktime_get_coarse_real_ns(memory.prog))
+        return now, now - int(ktime_get_coarse_boottime_ns(memory.prog))
     except (drgn.FaultError, LookupError, AttributeError, ValueError) as error:
         memory.errors.add("kernel", "boot_time", str(error))
-        return None
+        return None, None

@@ -39,6 +39,8 @@ class CaptureRequest:
     """Read the direct map as physical memory, and strings by pages; not for a slice, which has to hold the page tables
     too, and nothing that lies behind a string."""
     is_slice: bool = False
+    crash_time: int | None = None
+    """When the kernel crashed by VMCOREINFO, in seconds since 1970."""
     guard: CrashGuard = field(default_factory=CrashGuard)
     holders_of: Callable[[Snapshot], Collection[int]] = lambda snapshot: ()
     """Chooses, by address, mounts of which the holders are read besides those that are detached."""
@@ -61,6 +63,7 @@ class CaptureRequest:
             cut_off=kernel.program.cut_off,
             plugins=plugins,
             is_slice=kernel.program.is_slice,
+            crash_time=kernel.program.vmcoreinfo.crash_time,
             guard=guard or CrashGuard(),
         )
 

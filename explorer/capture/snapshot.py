@@ -11,7 +11,7 @@ from operator import itemgetter
 
 from explorer import __version__
 from explorer.capture.holders import HolderReader, count_tasks
-from explorer.capture.kernel import KernelActivity, read_log, read_modules
+from explorer.capture.kernel import KernelActivity, read_log, read_modules, read_struct_sizes
 from explorer.capture.memory import (
     ErrorLog,
     Memory,
@@ -40,7 +40,7 @@ from explorer.capture.tasks import (
 from explorer.model import Capture, CaptureError, Kernel, Snapshot, kernel_text, no_garbage_collection
 from explorer.targets import TargetError
 
-from .generation import WellKnown, find_well_known, read_boot_time_ns, read_cmdline
+from .generation import WellKnown, find_well_known, read_clocks_ns, read_cmdline
 from .ownership import RawKernel
 from .plugins import PluginContext, run_plugins
 from .records import RecordBuilder
@@ -52,6 +52,16 @@ __all__ = ("capture_snapshot",)
 _SETTLE_ROUNDS = 3
 #: What is read after the tasks, and is lost if the reader crashes meanwhile.
 _LATER = "workqueues, usermodehelpers, settings, modules, log and plugins are missing, mounts may be"
+
+
+def _iso(nanoseconds: int | None) -> str | None:
+    """A time since 1970; ``None`` for one that is not known, or that no calendar has."""
+    if nanoseconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds")
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def capture_snapshot(
@@ -80,6 +90,8 @@ class _Capture:
             errors.add("target", "memory", request.cut_off)
         self.reader = reader = MemoryReader(prog)
         layout = probed(prog, "all that is read", probe_layout)
+        if request.is_slice:
+            layout = layout.of_slice()
         direct_map = find_direct_map(prog, layout, symbols) if request.direct else None
         if direct_map is not None:
             reader.use_direct_map(*direct_map)
@@ -215,6 +227,9 @@ class _Capture:
         records = TaskRecords(memory, raw, builder, kthreads, self._task_activity()).build()
         fs_structs = builder.build_fs_structs()
         self.stats.mark("records")
+        now_ns, boot_ns = read_clocks_ns(memory)
+        if now_ns is None and request.crash_time is not None:
+            now_ns = request.crash_time * 1_000_000_000
         snapshot = Snapshot(
             capture=Capture(
                 tool_version=__version__,
@@ -228,8 +243,9 @@ class _Capture:
                 lost_tasks=tasks.lost,
                 lost_mounts=self.mounts.lost,
                 pids_checked=tasks.checked,
+                kernel_time=_iso(now_ns),
             ),
-            kernel=self._kernel(builder, known, init_ns),
+            kernel=self._kernel(builder, known, init_ns, boot_ns),
             tasks=records,
             fs_structs=fs_structs,
             mounts=builder.build_mounts(),
@@ -284,9 +300,10 @@ class _Capture:
         snapshot.log = read_log(self.memory)
         self.stats.mark("kernel activity")
 
-    def _kernel(self, builder: RecordBuilder, known: WellKnown, init_ns: int | None) -> Kernel:
+    def _kernel(
+        self, builder: RecordBuilder, known: WellKnown, init_ns: int | None, boot_ns: int | None
+    ) -> Kernel:
         request = self.request
-        boot_ns = read_boot_time_ns(self.memory)
         cmdline = read_cmdline(self.memory)
         return Kernel(
             release=request.release,
@@ -296,10 +313,9 @@ class _Capture:
             userspace_init_fs=known.userspace_init_fs,
             knullfs=builder.knullfs,
             init_mnt_ns=init_ns,
-            boot_time=None
-            if boot_ns is None
-            else datetime.fromtimestamp(boot_ns / 1e9, UTC).isoformat(timespec="milliseconds"),
+            boot_time=_iso(boot_ns),
             cmdline=None if cmdline is None else kernel_text(cmdline),
+            struct_sizes=read_struct_sizes(self.memory),
         )
 
     def _run_plugins(self, snapshot: Snapshot, builder: RecordBuilder, known: WellKnown) -> None:

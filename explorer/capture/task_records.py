@@ -13,7 +13,9 @@ from explorer.capture.tasks import (
     PF_IDLE,
     PF_IO_OR_USER_WORKER,
     PF_KTHREAD,
+    CgroupReader,
     KthreadReader,
+    PidNumberReader,
     RawWalk,
     TaskActivity,
     state_letter,
@@ -33,7 +35,7 @@ _pick = itemgetter(
         TaskStruct._fields.index,
         (
             "address", "flags", "pid", "tgid", "comm", "fs", "real_fs", "real_parent", "nsproxy", "state",
-            "exit_state", "start_time", "nameidata",
+            "exit_state", "start_time", "nameidata", "stack_base", "cgroups",
         ),
     )
 )  # fmt: skip
@@ -63,6 +65,8 @@ class TaskRecords:
         self._records = records
         self._kthreads = kthreads
         self._activity = activity
+        self._cgroups = CgroupReader(memory)
+        self._pids = PidNumberReader(memory)
         # A hundred thousand tasks have a few names and states.
         self._comms: dict[bytes, str] = {}
         self._states: dict[tuple[int, int], str] = {}
@@ -86,10 +90,12 @@ class TaskRecords:
         )
         plainly_private, owner = self._ownership.plainly_private, self._ownership.owner
         sure = not self._known.init_unread
+        cgroup_of, read_cgroup = self._cgroups.known.get, self._cgroups.read_cgroup
+        initial_pids = self._pids.initial
         for raw in raw_tasks:
             (
                 address, flags, pid, tgid, name, fs, real_fs, real_parent, nsproxy, state_bits, exit_state,
-                start_time, nameidata,
+                start_time, nameidata, stack_base, cgroups,
             ) = _pick(raw)  # fmt: skip
             parent = found.get(real_parent)
             special = flags & _PF_SPECIAL or tgid <= 1 or parent is None or parent.flags & PF_KTHREAD
@@ -98,6 +104,7 @@ class TaskRecords:
             private = owned in plainly_private
             plain = fs == owned and not nameidata and sure
             borrowing, walk, stack = _NEITHER if plain else self._lookup(raw)
+            cgroup = cgroup_of(cgroups) or read_cgroup(raw)
             yield _build_task(
                 {
                     "address": address,
@@ -119,7 +126,11 @@ class TaskRecords:
                     "walk": walk,
                     "waiting_s": waiting_s(raw),
                     "stack": stack,
+                    "stack_base": stack_base or None,
                     "only_in": only_in(address),
+                    "cgroup": cgroup.path,
+                    "container": cgroup.container,
+                    "pid_in_namespace": None if nsproxy in initial_pids else self._pids.read_number(raw),
                 }
             )
 
@@ -147,6 +158,7 @@ class TaskRecords:
         borrowing = self._borrows(raw, None if walk is None else walk.in_init)
         in_init = bool(borrowing) and self._known.generation is Generation.RFC_V1
         stateless = raw.state is None or raw.exit_state is None
+        cgroup = self._cgroups.read_cgroup(raw)
         clockless = None in (raw.cpu, raw.on_cpu, raw.exec_start)
         return _build_task(
             {
@@ -169,7 +181,11 @@ class TaskRecords:
                 "walk": None if walk is None else self._walk(raw, walk, in_init),
                 "waiting_s": None if clockless else self._activity.clocks.waiting_s(raw),
                 "stack": self._activity.read_stack(raw) if borrowing or raw.nameidata else None,
+                "stack_base": raw.stack_base or None,
                 "only_in": None,
+                "cgroup": cgroup.path,
+                "container": cgroup.container,
+                "pid_in_namespace": self._pids.read_number(raw),
             }
         )
 

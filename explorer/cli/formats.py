@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,8 +12,19 @@ import click
 
 if TYPE_CHECKING:
     from explorer.output import SnapshotFormat
+    from explorer.output.mounts import Listing, ListingForm
 
-__all__ = ("OutputFile", "format_option", "redact_option", "snapshot_format", "snapshot_output_options")
+__all__ = (
+    "OutputFile",
+    "format_option",
+    "listing_options",
+    "print_listing",
+    "redact_option",
+    "snapshot_format",
+    "snapshot_output_options",
+    "terminal_width",
+    "width_option",
+)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -46,6 +59,40 @@ def format_option(*others: str, hint: str = "") -> Callable[[_F], _F]:
 redact_option = click.option(
     "--redact", is_flag=True, help="Replace names of tasks, paths, devices and hosts, equal ones alike."
 )
+
+
+width_option = click.option(
+    "--width", type=click.IntRange(40), help="Columns; default: the terminal's, unlimited in a pipe."
+)
+
+
+def terminal_width(width: int | None) -> int | None:
+    """What :data:`width_option` asked for: the terminal's columns, or ``None`` where there is no terminal."""
+    return shutil.get_terminal_size().columns if width is None and sys.stdout.isatty() else width
+
+
+def listing_options(function: _F) -> _F:
+    """Gives a command that prints a list ``output``, ``format_`` and ``width``: see :func:`print_listing`."""
+    from explorer.output.mounts import LISTING_FORMS
+
+    kinds = click.Choice(LISTING_FORMS)
+    form = click.option("--format", "format_", type=kinds, help="Default: by the name of FILE, else text.")
+    output = click.option(
+        "-o",
+        "--output",
+        type=OutputFile(or_stdout=True),
+        metavar="FILE",
+        help="Write here instead of to standard output; .json, .csv and .md say the format. Mode 0600.",
+    )
+    return output(form(width_option(function)))
+
+
+def print_listing(listing: Listing, output: Path | None, form: ListingForm | None, width: int | None) -> None:
+    """Write a list as :func:`listing_options` asked. :raises OutputError: if it cannot be written"""
+    from explorer.output.mounts import form_of_name, write_listing
+
+    columns = terminal_width(width) if output is None else width
+    write_listing(listing, form or form_of_name(output), output, columns)
 
 
 def snapshot_output_options(function: _F) -> _F:

@@ -222,14 +222,17 @@ def _load(spec: TargetSpec) -> tuple[Snapshot, str]:
     assert spec.path is not None
     if spec.kind == "snapshot":
         from explorer.codec import load_snapshot
+        from explorer.naming import moment_words
 
         snapshot = load_snapshot(spec.path, spec.file_name)
-        return snapshot, f"{spec.file_name} ({snapshot.capture.source.target}, {snapshot.capture.taken_at})"
+        of = snapshot.capture
+        return snapshot, f"{spec.file_name} ({of.source.target}, {moment_words(of)})"
+    from explorer.naming import frame_words
     from explorer.recording import Recording
 
     with Recording.open(spec.path, spec.file_name) as recording:
         snapshot, frame = recording.snapshot_at(spec.moment), recording.find(spec.moment)
-        at = f"frame #{frame} of {len(recording) - 1} at {recording.times[frame]:.3f} s"
+        at = f"{frame_words(frame, len(recording))} at {recording.times[frame]:.3f} s"
         return snapshot, f"{spec.file_name}, {at} ({snapshot.capture.source.target})"
 
 

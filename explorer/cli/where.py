@@ -32,5 +32,5 @@ where_option = click.option(
     "--where",
     type=QueryType(),
     metavar="QUERY",
-    help="Only tasks that match, such as 'kind:kthread not root:nullfs'.",
+    help="Only tasks that match, such as 'kind:kernel not placement:nullfs'.",
 )

@@ -11,6 +11,8 @@ from .base import (
     hex_address,
     no_garbage_collection,
 )
+from .baseline import BASELINE_FORMAT, BASELINE_VERSION, AcceptedFinding, Baseline
+from .container import Container, ContainerRuntime, container_of
 from .diff import (
     Change,
     DiffSide,
@@ -29,6 +31,7 @@ from .frame import Frame
 from .fs import FsStruct, PathRef, Placement
 from .ko import ModuleFile, ModuleReport, ModuleVerdict
 from .mount import (
+    MNT_NAMES,
     MNT_OPTIONS,
     MNT_READONLY,
     Attachment,
@@ -43,6 +46,7 @@ from .mount import (
 )
 from .placement import NULL_FS_MAGIC, PlacementContext, classify_owner, classify_path, is_isolating
 from .refs import (
+    GLOBAL_FS_NAMES,
     KERNEL,
     comm_and_pid,
     fs_name,
@@ -71,8 +75,12 @@ from .task import PF_NAMES, STUCK_S, Kthread, OnlyIn, Owner, Task, TaskFlag, Tas
 from .text import display_width, escape_text, kernel_bytes, kernel_text
 
 __all__ = (
+    "BASELINE_FORMAT",
+    "BASELINE_VERSION",
+    "GLOBAL_FS_NAMES",
     "KERNEL",
     "KERNEL_WORD",
+    "MNT_NAMES",
     "MNT_OPTIONS",
     "MNT_READONLY",
     "NULL_FS_MAGIC",
@@ -80,11 +88,15 @@ __all__ = (
     "SCHEMA_VERSION",
     "SNAPSHOT_ARRAYS",
     "STUCK_S",
+    "AcceptedFinding",
     "Address",
     "Attachment",
+    "Baseline",
     "Capture",
     "CaptureError",
     "Change",
+    "Container",
+    "ContainerRuntime",
     "DiffSide",
     "Fact",
     "Finding",
@@ -138,6 +150,7 @@ __all__ = (
     "classify_owner",
     "classify_path",
     "comm_and_pid",
+    "container_of",
     "display_width",
     "escape_text",
     "fs_name",

@@ -88,19 +88,17 @@ class Record(BaseModel):
 
 
 _RecordT = TypeVar("_RecordT", bound=Record)
+_SLOTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 
 
 def _make_builder(cls: type[_RecordT]) -> Callable[[dict[str, Any]], _RecordT]:
     new, fields = object.__new__, set(cls.model_fields)
-    # What pydantic's model_construct() sets, by the slots themselves: a third less of what a record costs.
-    set_values, set_fields, set_extra, set_private = (
-        vars(BaseModel)[slot].__set__
-        for slot in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
-    )
+    # The slots' own setters: to find them by name for each record is an eighth of what it costs.
+    set_dict, set_fields, set_extra, set_private = (BaseModel.__dict__[slot].__set__ for slot in _SLOTS)
 
     def build(values: dict[str, Any]) -> _RecordT:
         record = new(cls)
-        set_values(record, values)
+        set_dict(record, values)
         set_fields(record, fields)
         set_extra(record, None)
         set_private(record, None)

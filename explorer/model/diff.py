@@ -89,6 +89,10 @@ class DiffSide(Record):
 
     target: str
     taken_at: str
+    kernel_time: str | None = None
+    """What the kernel's own clock said: of a dump, when it stopped."""
+    moment: str = Field(default="", exclude=True)
+    """Both in words."""
     release: KernelText
     generation: str
     boot_time: str | None

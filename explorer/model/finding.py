@@ -62,3 +62,5 @@ class Finding(Record):
     """What it means, on this kernel."""
     advice: str
     """What to do."""
+    accepted: str | None = None
+    """What says that it is known and put up with: a baseline's file, or an option; ``None``: nothing does."""

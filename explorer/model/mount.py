@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from .base import KERNEL_WORD, Address, HexInt, KernelInt, KernelText, Record
 
 __all__ = (
+    "MNT_NAMES",
     "MNT_OPTIONS",
     "MNT_READONLY",
     "Attachment",
@@ -39,6 +40,29 @@ MNT_OPTIONS = {
     0x20: "relatime",
     MNT_READONLY: "ro",
     0x80: "nosymfollow",
+}
+#: The bits of ``mnt_flags`` by the kernel's names: ``enum mount_flags`` since 6.16, macros of the same values before.
+#: ``MNT_WRITE_HOLD``, ``MNT_SHARED``, ``MNT_UNBINDABLE`` and ``MNT_MARKED`` are elsewhere by now, their bits unused.
+MNT_NAMES = {
+    **{
+        bit: "MNT_READONLY" if bit == MNT_READONLY else f"MNT_{word.upper()}"
+        for bit, word in MNT_OPTIONS.items()
+    },
+    0x100: "MNT_SHRINKABLE",
+    0x200: "MNT_WRITE_HOLD",
+    0x1000: "MNT_SHARED",
+    0x2000: "MNT_UNBINDABLE",
+    0x4000: "MNT_INTERNAL",
+    0x40000: "MNT_LOCK_ATIME",
+    0x80000: "MNT_LOCK_NOEXEC",
+    0x100000: "MNT_LOCK_NOSUID",
+    0x200000: "MNT_LOCK_NODEV",
+    0x400000: "MNT_LOCK_READONLY",
+    0x800000: "MNT_LOCKED",
+    0x1000000: "MNT_DOOMED",
+    0x2000000: "MNT_SYNC_UMOUNT",
+    0x4000000: "MNT_MARKED",
+    0x8000000: "MNT_UMOUNT",
 }
 
 

@@ -13,6 +13,7 @@ from .snapshot import Kernel, Snapshot
 from .task import Task
 
 __all__ = (
+    "GLOBAL_FS_NAMES",
     "KERNEL",
     "comm_and_pid",
     "fs_name",
@@ -72,6 +73,10 @@ def namespace_name(namespace: MountNamespace) -> str:
 
 def namespace_reference(namespace: MountNamespace) -> Reference:
     return Reference(kind="mount_namespace", address=namespace.address, label=namespace_name(namespace))
+
+
+#: What the kernel itself calls ``fs_structs``.
+GLOBAL_FS_NAMES = ("init_fs", "userspace_init_fs")
 
 
 def global_fs(kernel: Kernel) -> dict[int, str]:

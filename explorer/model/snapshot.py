@@ -72,6 +72,10 @@ class Capture(Record):
     pids_checked: bool | None = None
     """The list of tasks was checked against the table of pids, all of both; ``False`` if not all is there, ``None`` of
     a snapshot by a version that did not check. See :attr:`Task.only_in`."""
+    kernel_time: str | None = None
+    """What the kernel's own wall clock said, ISO 8601, UTC: of a dump, when the kernel stopped, however much later it
+    was read. That clock is set forward at every tick, and stands still while all CPUs are idle. ``None`` if it could
+    not be read, and in snapshots that are older than this field."""
 
 
 class Kernel(Record):
@@ -88,6 +92,8 @@ class Kernel(Record):
     boot_time: str | None
     """ISO 8601, UTC, by the kernel's own wall clock."""
     cmdline: KernelText | None
+    struct_sizes: dict[str, int] | None = None
+    """Bytes of each structure that an object here is, and of a ``stack``: an address within one is found by them."""
 
 
 class CaptureError(Record):
@@ -153,6 +159,15 @@ class Snapshot(Record):
             if owned is not None:
                 sharers.setdefault(owned, []).append(task)
         return sharers
+
+    @cached_property
+    def tasks_by_namespace(self) -> dict[int, list[Task]]:
+        """Tasks by the mount namespace they are in, in the snapshot's order."""
+        inside: dict[int, list[Task]] = {}
+        for task in self.tasks:
+            if task.mnt_ns is not None:
+                inside.setdefault(task.mnt_ns, []).append(task)
+        return inside
 
     def fs_of(self, task: Task) -> FsStruct | None:
         """The ``fs_struct`` that a task owns; ``None`` if it has exited, or that could not be read."""

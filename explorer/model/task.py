@@ -6,6 +6,7 @@ from enum import IntEnum, StrEnum
 
 from .activity import StackFrame, Walk
 from .base import Address, HexInt, KernelInt, KernelText, Record
+from .container import Container
 
 __all__ = ("PF_NAMES", "STUCK_S", "Kthread", "OnlyIn", "Owner", "Task", "TaskFlag", "TaskKind")
 
@@ -35,8 +36,8 @@ class TaskFlag(IntEnum):
     NO_SETAFFINITY = 0x4000000
 
 
-#: Name in lower case, as queries have it -> bit.
-PF_NAMES = {flag.name.lower(): flag.value for flag in TaskFlag}
+#: ``PF_KTHREAD`` -> bit.
+PF_NAMES = {f"PF_{flag.name}": flag.value for flag in TaskFlag}
 
 
 class TaskKind(StrEnum):
@@ -149,8 +150,18 @@ class Task(Record):
     """How long ago it last ran, by the scheduler's clock; ``None`` while it runs."""
     stack: list[StackFrame] | None = None
     """Kernel stack of a task that borrows or walks a path; ``None`` without DWARF, and for all others."""
+    stack_base: Address | None = None
+    """``task_struct.stack``: the lowest address of its kernel stack; ``None`` after that has been freed."""
     only_in: OnlyIn | None = None
     """Where alone the kernel has it, if not in both; idle tasks are in neither, and ``None``."""
+    cgroup: KernelText | None = None
+    """``cgroups->dfl_cgrp``: its control group in the default hierarchy (v2), as the line ``0::`` of /proc/PID/cgroup
+    has it, from the hierarchy's root. ``None`` on a kernel without control groups, and in older snapshots."""
+    container: Container | None = None
+    """What the path of its control group names; ``None`` where that names none."""
+    pid_in_namespace: KernelInt | None = None
+    """``thread_pid->numbers[level].nr``: its pid in its own pid namespace, the last of ``NSpid`` in /proc/PID/status.
+    ``None`` if that is the initial namespace, where it is :attr:`pid`; and of a task that has no pid any more."""
 
     @property
     def owned_fs(self) -> int | None:
@@ -164,7 +175,17 @@ class Task(Record):
 
     @property
     def name(self) -> KernelText:
-        """What it is called: ``comm``, or ``?`` if that could not be read."""
+        """What it is called, as /proc has it: a kernel thread by its full name where ``comm`` cut that; ``?`` if
+        neither could be read.
+
+        Mirrors ``get_kthread_comm()`` in kernel/kthread.c, as ``proc_task_name()`` asks it.
+        """
+        full = None if self.kthread is None else self.kthread.full_name
+        return full or self.comm_word
+
+    @property
+    def comm_word(self) -> KernelText:
+        """``comm``, ``?`` if that could not be read."""
         return "?" if self.comm is None else self.comm
 
     @property

@@ -2,23 +2,41 @@
 
 from .kinds import count_kinds, counted_kind, kind_plural
 from .labels import fs_label, name_label, path_label, pwd_label, runs_label, short_address
-from .words import MOST_NAMES, count, join_first, join_names, name_tasks, place, place_mount, seconds
+from .placements import PWD_PLACEMENTS, pwd_placement
+from .words import (
+    MOST_NAMES,
+    count,
+    frame_words,
+    join_first,
+    join_names,
+    moment_words,
+    moments,
+    name_tasks,
+    place,
+    place_mount,
+    seconds,
+)
 
 __all__ = (
     "MOST_NAMES",
+    "PWD_PLACEMENTS",
     "count",
     "count_kinds",
     "counted_kind",
+    "frame_words",
     "fs_label",
     "join_first",
     "join_names",
     "kind_plural",
+    "moment_words",
+    "moments",
     "name_label",
     "name_tasks",
     "path_label",
     "place",
     "place_mount",
     "pwd_label",
+    "pwd_placement",
     "runs_label",
     "seconds",
     "short_address",

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from explorer.model import KernelText, PathRef, Snapshot, Task, known, task_name
+from explorer.model import Capture, KernelText, PathRef, Snapshot, Task, known, task_name
 
-__all__ = ("MOST_NAMES", "count", "join_first", "join_names", "name_tasks", "place", "place_mount", "seconds")
+__all__ = (
+    "MOST_NAMES",
+    "count",
+    "frame_words",
+    "join_first",
+    "join_names",
+    "moment_words",
+    "moments",
+    "name_tasks",
+    "place",
+    "place_mount",
+    "seconds",
+)
 
 #: Names in a title before "and N more".
 MOST_NAMES = 3
@@ -14,13 +26,18 @@ MOST_NAMES = 3
 
 def name_tasks(tasks: Sequence[Task]) -> KernelText:
     """``a (1), b (2) and c (3)``; of more than that, the first three ``and N more``."""
-    return join_first([task_name(task) for task in tasks])
+    return _join_some([task_name(task) for task in tasks[:MOST_NAMES]], len(tasks))
 
 
 def join_first(names: Sequence[str]) -> str:
     """As :func:`join_names`; of more than three the first ``and N more``."""
-    more = len(names) - MOST_NAMES
-    return join_names([*names[:MOST_NAMES], f"{more} more"] if more > 0 else names)
+    return _join_some(names[:MOST_NAMES], len(names))
+
+
+def _join_some(names: Sequence[str], number: int) -> str:
+    """The first of so many."""
+    more = number - len(names)
+    return join_names([*names, f"{more} more"] if more > 0 else names)
 
 
 def join_names(names: Sequence[str]) -> str:
@@ -31,6 +48,11 @@ def join_names(names: Sequence[str]) -> str:
 def count(number: int, noun: str) -> str:
     """``1 task``, ``2 tasks``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def frame_words(index: int, number: int) -> str:
+    """``frame 1 of 150 (#0)``: which one it is, and by what a recording's name chooses it (``FILE@#0``)."""
+    return f"frame {index + 1} of {number} (#{index})"
 
 
 def place(path: PathRef | None, snapshot: Snapshot) -> KernelText:
@@ -57,3 +79,29 @@ def seconds(value: float) -> str:
     if value < 7200:
         return f"{value / 60:.0f} min"
     return f"{value / 3600:.0f} h"
+
+
+def moments(capture: Capture) -> list[tuple[str, str]]:
+    """What happened when: ``stopped`` (a dump's kernel, by its own clock) and ``read``; of a kernel that was there,
+    both are one moment, ``taken``.
+
+    Memory that was written out while the kernel ran did not stop: its clock is of some time while it was ``written``.
+    """
+    read = _moment(capture.taken_at)
+    if capture.source.kind not in ("vmcore", "physmem"):
+        return [("taken", read)]
+    if capture.kernel_time is None:
+        return [("read", read)]
+    return [("stopped" if capture.consistent else "written", _moment(capture.kernel_time)), ("read", read)]
+
+
+def moment_words(capture: Capture) -> str:
+    """``stopped 2026-11-26 20:28:27 UTC, read 2026-11-27 09:00:00 UTC``; not escaped."""
+    return ", ".join(f"{what} {when}" for what, when in moments(capture))
+
+
+def _moment(iso: str) -> str:
+    """``2026-11-26 20:28:27 UTC``; what is not of this program's making stays as it is, and is not escaped."""
+    day, _, time = iso.partition("T")
+    utc = time.endswith("+00:00") and len(time) >= 14
+    return f"{day} {time[:8]} UTC" if utc else iso

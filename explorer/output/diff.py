@@ -71,7 +71,7 @@ def _numbers(groups: Iterable[WorkerGroup]) -> Iterator[str]:
 def _side(letter: str, name: str, side: DiffSide) -> str:
     return (
         f"{letter}  {escape_text(name)}: Linux {escape_text(side.release)} ({side.generation}), "
-        f"{side.tasks} tasks, taken {escape_text(side.taken_at)}"
+        f"{side.tasks} tasks, {escape_text(side.moment)}"
     )
 
 

@@ -8,9 +8,19 @@ from collections import Counter
 from itertools import groupby
 from typing import Any
 
-from explorer.analysis import ALL_GENERATIONS, AuditReport, Rule, task_count, verdict
+from explorer.analysis import (
+    ALL_GENERATIONS,
+    FOLD_AT,
+    AuditReport,
+    Rule,
+    fold_findings,
+    rule_title,
+    task_count,
+    verdict,
+)
 from explorer.model import Finding, Generation, Severity, Snapshot, escape_text
 from explorer.naming import count
+from explorer.plugin import PluginRule
 
 from .table import Table, TableColumn
 
@@ -20,6 +30,8 @@ __all__ = (
     "findings_heading",
     "findings_table",
     "render_findings",
+    "render_plugin_rule",
+    "render_plugin_rules",
     "render_rule",
     "render_rules",
     "write_findings",
@@ -28,6 +40,8 @@ __all__ = (
 _INDENT = 10
 _RULE_INDENT = 36
 _LEAST_WIDTH = 40
+#: Of findings that are folded, so many are named.
+_EXAMPLES = 3
 
 
 def _wrap(text: str, width: int, first: str = "", indent: int = _INDENT) -> list[str]:
@@ -50,10 +64,9 @@ def count_findings(findings: list[Finding]) -> str:
     )
 
 
-def _groups(findings: list[Finding]) -> list[list[Finding]]:
+def _alike(findings: list[Finding]) -> list[list[Finding]]:
     """Findings that mean the same, one after the other: what they mean is said once."""
-    same = groupby(findings, key=lambda found: (found.severity, found.rule, found.explanation, found.advice))
-    return [list(group) for _, group in same]
+    return [list(group) for _, group in groupby(findings, key=lambda each: (each.explanation, each.advice))]
 
 
 def _heading(snapshot: Snapshot, name: str) -> tuple[str, str]:
@@ -70,40 +83,88 @@ def findings_heading(snapshot: Snapshot, name: str) -> list[str]:
     return [escape_text(line) for line in _heading(snapshot, name)]
 
 
-def render_findings(snapshot: Snapshot, report: AuditReport, name: str, width: int) -> list[str]:
+def render_findings(
+    snapshot: Snapshot, report: AuditReport, name: str, width: int, *, unfolded: bool = False
+) -> list[str]:
     """The audit on one screen: the verdict, what is wrong and what to do, and, in a line each, what is only to know.
 
     :param name: of the target
     :param width: columns to wrap to
+    :param unfolded: every finding in full, those of one rule and those that are accepted, too
     """
     judged, about = _heading(snapshot, name)
     lines = _wrap(judged, width, indent=0)
     lines += _wrap(about, width, indent=0)
+    counted = [finding for finding in report.findings if finding.accepted is None]
     after_a_line = False
-    for group in _groups(report.findings):
-        is_a_line = group[0].severity is Severity.INFO
+    for fold in fold_findings(counted):
+        is_a_line = fold[0].severity is Severity.INFO
         if not (is_a_line and after_a_line):
             lines.append("")
         after_a_line = is_a_line
+        lines += _folded(fold, width) if len(fold) >= FOLD_AT and not unfolded else _in_full(fold, width)
+    accepted = [finding for finding in report.findings if finding.accepted is not None]
+    lines.append("")
+    if accepted and unfolded:
+        for finding in accepted:
+            text = f"{finding.title} [{finding.rule}], {finding.severity}, by {finding.accepted}"
+            lines += _wrap(text, width, "accepted")
+        lines.append("")
+    lines += _remarks(report, accepted, width)
+    hidden = f"; {count(report.hidden, 'finding')} about other tasks left out" if report.hidden else ""
+    others = f"; {len(accepted)} accepted" if accepted else ""
+    return [*lines, f"{count_findings(counted)}{others}{hidden}."]
+
+
+def _in_full(findings: list[Finding], width: int) -> list[str]:
+    lines = []
+    for group in _alike(findings):
         for finding in group:
             lines += _wrap(f"{finding.title} [{finding.rule}]", width, finding.severity)
-        if not is_a_line:
-            lines += _wrap(group[0].explanation, width)
-            lines += _wrap(f"Do: {group[0].advice}", width)
-    hidden = f"; {count(report.hidden, 'finding')} about other tasks left out" if report.hidden else ""
-    lines.append("")
+        if group[0].severity is not Severity.INFO:
+            lines += _meaning(group[0], width)
+    return lines
+
+
+def _meaning(finding: Finding, width: int) -> list[str]:
+    return [*_wrap(finding.explanation, width), *_wrap(f"Do: {finding.advice}", width)]
+
+
+def _folded(findings: list[Finding], width: int) -> list[str]:
+    """Findings of one rule as one, with the first of them as examples."""
+    first, shown = findings[0], findings[:_EXAMPLES]
+    lines = _wrap(f"{len(findings)} times {rule_title(first)} [{first.rule}]", width, first.severity)
+    for finding in shown:
+        lines += _wrap(finding.title, width, f"{'':{_INDENT}}- ", _INDENT + 2)
+    lines += _wrap(f"- and {len(findings) - len(shown)} more: --all shows them", width)
+    return lines if first.severity is Severity.INFO else [*lines, *_meaning(first, width)]
+
+
+def _remarks(report: AuditReport, accepted: list[Finding], width: int) -> list[str]:
+    """What the counts do not say: who accepted what, what of that was not found, and what could not be judged."""
+    lines = []
+    for who, number in Counter(finding.accepted for finding in accepted).items():
+        lines += _wrap(f"{count(number, 'finding')} accepted by {who}.", width, indent=0)
+    for words in report.unmatched:
+        lines += _wrap(f"{words}.", width, indent=0)
     for silent in report.not_judged:
         lines += _wrap(f"{silent.rule} cannot tell: {silent.why}.", width, indent=0)
-    return [*lines, f"{count_findings(report.findings)}{hidden}."]
+    return lines
 
 
 def findings_table(report: AuditReport) -> Table:
     """One row a finding, as the screen exports them."""
-    titles = ("SEVERITY", "RULE", "FINDING", "MEANS", "DO")
+    titles = ["SEVERITY", "RULE", "FINDING", "MEANS", "DO"]
     rows = [
         [found.severity.value, *map(escape_text, (found.rule, found.title, found.explanation, found.advice))]
         for found in report.findings
     ]
+    if any(found.accepted is not None for found in report.findings):
+        titles.append("ACCEPTED BY")
+        rows = [
+            [*row, escape_text(found.accepted or "")]
+            for row, found in zip(rows, report.findings, strict=True)
+        ]
     return Table([TableColumn(title) for title in titles], rows)
 
 
@@ -115,6 +176,7 @@ def findings_document(snapshot: Snapshot, report: AuditReport) -> dict[str, Any]
         "capture": snapshot.capture.model_dump(mode="json"),
         "kernel": snapshot.kernel.model_dump(mode="json"),
         "findings": [finding.model_dump(mode="json") for finding in report.findings],
+        "unmatched": report.unmatched,
         "not_judged": [{"rule": silent.rule, "why": silent.why} for silent in report.not_judged],
         "errors": [error.model_dump(mode="json") for error in (*snapshot.errors, *report.errors)],
     }
@@ -132,6 +194,30 @@ def render_rules(rules: tuple[Rule, ...], width: int) -> list[str]:
         first = f"{rule.severity.ljust(_INDENT)}{rule.id}  "
         lines += _wrap(rule.title, width, first, _RULE_INDENT)
     return lines
+
+
+def render_plugin_rules(rules: list[PluginRule], width: int) -> list[str]:
+    """The rules of plugins: severity, id and what each says."""
+    lines = []
+    for rule in rules:
+        worst = next((each.value for each in Severity if each.value in rule.severities), "")
+        lines += _wrap(rule.says, width, f"{worst.ljust(_INDENT)}{rule.id}  ", _RULE_INDENT)
+    return lines
+
+
+def render_plugin_rule(rule: PluginRule, width: int) -> list[str]:
+    """One of them in full. ``…`` stands for what a case fills in."""
+    severities = " or ".join(each for each in Severity if each.value in rule.severities) or "by the case"
+    return [
+        f"{rule.id}: {severities}",
+        *_wrap(rule.says, width, indent=0),
+        "",
+        *_wrap(rule.means, width, indent=0),
+        "",
+        *_wrap(f"What to do: {rule.do}", width, indent=0),
+        "",
+        *_wrap(f"A rule of the plugin {rule.plugin}; … is what a case fills in.", width, indent=0),
+    ]
 
 
 def render_rule(rule: Rule, width: int) -> list[str]:

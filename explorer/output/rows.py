@@ -2,7 +2,7 @@
 
 ::
 
-    {"schema_version": 1, "target": …, "query": …, "release": …, "taken_at": …, "tasks": [{…}, …]}
+    {"schema_version": 1, "target": …, "query": …, "release": …, "taken_at": …, "kernel_time": …, "tasks": [{…}, …]}
 
 The records are those of the snapshot's own export, field by field; only which of them are there differs.
 """
@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from explorer.analysis.query import CSV_FACTS, LABEL_COLUMNS, TaskRow
 from explorer.model import Record, Snapshot, Task, escape_text
+from explorer.naming import moment_words
 
 from .csvfile import csv_cells, write_csv_rows
 from .files import OutputError, open_output
@@ -109,9 +110,7 @@ def _write_markdown(rows: RowSet, out: BinaryIO) -> int:
 def _title(rows: RowSet) -> str:
     query = f" that match {escape_text(rows.query)}" if rows.query else ""
     release = escape_text(rows.snapshot.kernel.release)
-    return (
-        f"{len(rows.rows)} {rows.name}{query}: Linux {release}, {escape_text(rows.snapshot.capture.taken_at)}"
-    )
+    return f"{len(rows.rows)} {rows.name}{query}: Linux {release}, {escape_text(moment_words(rows.snapshot.capture))}"
 
 
 def _write_json(rows: RowSet, out: BinaryIO) -> int:
@@ -122,6 +121,7 @@ def _write_json(rows: RowSet, out: BinaryIO) -> int:
         "query": rows.query,
         "release": snapshot.kernel.release,
         "taken_at": snapshot.capture.taken_at,
+        "kernel_time": snapshot.capture.kernel_time,
     }
     out.write(json.dumps(head)[:-1].encode())
     out.write(f', "{rows.name}": ['.encode())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection
 from typing import Any
 from urllib.parse import quote
 
 from explorer import __version__
-from explorer.analysis import AuditReport, NotJudged, verdict
+from explorer.analysis import Acceptance, AuditReport, NotJudged, finding_subject, verdict
 from explorer.analysis.rules import RULES
 from explorer.model import CaptureError, Finding, Reference, Severity, Snapshot, escape_text, kernel_bytes
 
@@ -32,7 +31,6 @@ _SCORE = {
     Severity.LOW: "3.0",
     Severity.INFO: "0.0",
 }
-_NUMBER = re.compile(r"0x[0-9a-f]+|\d+(\.\d+)?")
 
 
 def _message(text: str) -> dict[str, str]:
@@ -73,23 +71,41 @@ def _logical_location(reference: Reference) -> dict[str, str]:
 
 def _fingerprint(finding: Finding) -> str:
     """The same finding of the same system has the same one, though addresses, pids and durations differ."""
-    text = f"{finding.rule}\0{_NUMBER.sub('#', finding.title)}"
+    text = f"{finding.rule}\0{finding_subject(finding)}"
     return hashlib.sha256(kernel_bytes(text)).hexdigest()[:32]
 
 
-def _result(finding: Finding, index: int, artifact: dict[str, Any]) -> dict[str, Any]:
+def _result(
+    finding: Finding, index: int, artifact: dict[str, Any], acceptance: Acceptance | None
+) -> dict[str, Any]:
     location: dict[str, Any] = {"physicalLocation": {"artifactLocation": artifact}}
     if finding.evidence:
         location["logicalLocations"] = [_logical_location(reference) for reference in finding.evidence]
-    return {
+    result = {
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": _LEVEL[finding.severity],
         "message": _message(f"{finding.title}. {finding.explanation} Do: {finding.advice}"),
         "locations": [location],
-        "partialFingerprints": {"ruleAndTitle/v1": _fingerprint(finding)},
+        "partialFingerprints": {"ruleAndSubject/v1": _fingerprint(finding)},
         "properties": {"severity": finding.severity},
     }
+    if acceptance is not None:
+        result |= _suppressed(finding, acceptance)
+    return result
+
+
+def _suppressed(finding: Finding, acceptance: Acceptance) -> dict[str, Any]:
+    """Whether it is accepted (3.27.23: an empty list says that it is not; 3.35.3: nobody has to look at it again), and
+    whether the baseline knows it."""
+    found: dict[str, Any] = {"suppressions": []}
+    if finding.accepted is not None:
+        words = escape_text(f"accepted by {finding.accepted}")
+        found["suppressions"] = [{"kind": "external", "justification": words}]
+    if acceptance.baseline is not None:
+        known = acceptance.by(finding) is not None
+        found["baselineState"] = "unchanged" if known else "new"
+    return found
 
 
 def _notification(error: CaptureError) -> dict[str, Any]:
@@ -104,10 +120,17 @@ def _not_judged(silent: NotJudged) -> dict[str, Any]:
     }
 
 
-def sarif_log(snapshot: Snapshot, report: AuditReport, exit_code: int) -> dict[str, Any]:
+def _unmatched(words: str) -> dict[str, Any]:
+    return {"level": "note", "message": _message(words)}
+
+
+def sarif_log(
+    snapshot: Snapshot, report: AuditReport, exit_code: int, acceptance: Acceptance | None = None
+) -> dict[str, Any]:
     """One run with all findings; what could not be read is in its notifications.
 
     :param exit_code: what the command will end with
+    :param acceptance: what findings are accepted by; ``None``: nothing was asked for
     """
     rules = _rules(report.findings)
     index = {rule["id"]: number for number, rule in enumerate(rules)}
@@ -133,10 +156,13 @@ def sarif_log(snapshot: Snapshot, report: AuditReport, exit_code: int) -> dict[s
                 "toolExecutionNotifications": [
                     *map(_notification, errors),
                     *map(_not_judged, report.not_judged),
+                    *map(_unmatched, report.unmatched),
                 ],
             }
         ],
-        "results": [_result(finding, index[finding.rule], artifact) for finding in report.findings],
+        "results": [
+            _result(finding, index[finding.rule], artifact, acceptance) for finding in report.findings
+        ],
         "columnKind": "unicodeCodePoints",
         "properties": {
             "verdict": judged.kind,

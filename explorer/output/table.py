@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from explorer.model import display_width
 
-__all__ = ("Table", "TableColumn", "fit", "render_table", "wrap_lines")
+__all__ = ("Table", "TableColumn", "fit", "fit_address", "fit_middle", "render_table", "wrap_lines")
 
 _GAP = "  "
 _ELLIPSIS = "…"
 #: Where nothing is cut, a cell of a path of four thousand bytes does not make its whole column that wide.
 _LONGEST = 100
+_ADDRESS = re.compile(r"0x[0-9a-f]{8}([0-9a-f]{8})")
+
+
+def fit(text: str, width: int) -> str:
+    """``text`` cut to ``width`` terminal columns, with an ellipsis where something is missing."""
+    if display_width(text) <= width:
+        return text
+    return _beginning(text, width - 1) + (_ELLIPSIS if width > 0 else "")
+
+
+def fit_middle(text: str, width: int) -> str:
+    """The same with something missing in the middle: of a path the end says more than what is before it."""
+    if display_width(text) <= width or width < 3:
+        return fit(text, width)
+    before = _beginning(text, (width - 1) // 2)
+    after = _beginning(text[::-1], width - 1 - display_width(before))
+    return f"{before}{_ELLIPSIS}{after[::-1]}"
+
+
+def fit_address(text: str, width: int) -> str:
+    """The same; an address is shortened to the half in which two of one kernel differ."""
+    address = _ADDRESS.fullmatch(text)
+    return fit(text if address is None or width >= len(text) else f"{_ELLIPSIS}{address[1]}", width)
+
+
+def _beginning(text: str, width: int) -> str:
+    """As many of the first characters as ``width`` terminal columns hold."""
+    used = 0
+    for at, char in enumerate(text):
+        used += display_width(char)
+        if used > width:
+            return text[:at]
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +58,12 @@ class TableColumn:
     """Never cut below this many columns; 0: never cut at all."""
     rank: int = 0
     """Where the table is too wide for a terminal with everything cut, the highest rank is left out first; 0: never."""
+    most: int = 0
+    """On a terminal never wider than this, so that one long path leaves room for the rest; 0: as wide as need be."""
+    cut: Callable[[str, int], str] = fit
+    """How a cell is made to fit a width."""
+    first: bool = False
+    """The first to give way where there is no room, however narrow it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +76,6 @@ class Table:
     def lines(self, width: int | None) -> list[str]:
         """See :func:`render_table`."""
         return render_table(self.columns, self.rows, width)
-
-
-def fit(text: str, width: int) -> str:
-    """``text`` cut to ``width`` terminal columns, with an ellipsis where something is missing."""
-    if display_width(text) <= width:
-        return text
-    kept, used = [], 1
-    for char in text:
-        used += display_width(char)
-        if used > width:
-            break
-        kept.append(char)
-    return "".join(kept) + (_ELLIPSIS if width > 0 else "")
 
 
 def wrap_lines(lines: Sequence[str], width: int | None) -> list[str]:
@@ -72,6 +99,12 @@ def _widths(columns: Sequence[TableColumn], rows: Sequence[Sequence[str]], width
     if width is None:
         caps = [_LONGEST if column.least else have for have, column in zip(widths, columns, strict=True)]
         return [min(have, cap) for have, cap in zip(widths, caps, strict=True)]
+    widths = [min(have, column.most or have) for have, column in zip(widths, columns, strict=True)]
+    if _total(widths) > width:
+        widths = [
+            min(have, column.least) if column.first else have
+            for have, column in zip(widths, columns, strict=True)
+        ]
     surplus = _total(widths) - width
     while surplus > 0:
         room = [
@@ -122,7 +155,7 @@ def render_table(
     lines = []
     for row in [[column.title for column in columns], *rows]:
         cells = [
-            _pad(cell if width is None else fit(cell, have), have, column.numeric)
+            _pad(cell if width is None else column.cut(cell, have), have, column.numeric)
             for cell, have, column in zip(row, widths, columns, strict=True)
         ]
         lines.append(_GAP.join(cells).rstrip())

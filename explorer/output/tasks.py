@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from explorer.analysis import WORLD_ORDER, WorldKey, books_of, reconcile, world_of_root
 from explorer.analysis.query import label_columns, task_rows
@@ -11,14 +12,15 @@ from explorer.model import (
     Owner,
     Snapshot,
     Task,
+    comm_and_pid,
     escape_text,
     fs_name,
     global_fs,
 )
-from explorer.naming import count_kinds, name_label, path_label, pwd_label, runs_label
+from explorer.naming import count_kinds, name_label, path_label, pwd_label
 
 from .findings import findings_heading
-from .table import Table, TableColumn
+from .table import Table, TableColumn, fit_address, fit_middle
 
 __all__ = ("Matches", "render_summary", "tasks_table", "worlds_table")
 
@@ -26,6 +28,10 @@ __all__ = ("Matches", "render_summary", "tasks_table", "worlds_table")
 Matches = Callable[[Task], bool] | None
 
 _NAMES_SHOWN = 4
+#: ``userspace_init_fs``: addresses are shortened before this is.
+_SHORT_NAME = len("userspace_init_fs")
+#: What a path may take of a terminal's width.
+_PATH = 40
 
 
 def render_summary(snapshot: Snapshot, name: str) -> list[str]:
@@ -48,7 +54,7 @@ def render_summary(snapshot: Snapshot, name: str) -> list[str]:
 
 
 def _names(tasks: list[Task]) -> str:
-    return ", ".join(name_label(task) for task in tasks)
+    return ", ".join(comm_and_pid(name_label(task), task.pid) for task in tasks)
 
 
 def _who(tasks: list[Task]) -> str:
@@ -58,7 +64,7 @@ def _who(tasks: list[Task]) -> str:
     text = _names(tasks) if len(tasks) <= _NAMES_SHOWN else count_kinds(task.kind for task in tasks)
     borrowers = [task for task in tasks if task.borrowing]
     if borrowers:
-        text += " (borrowing)" if len(tasks) == 1 else f"; borrowing: {_names(borrowers)}"
+        text += ", borrowing" if len(tasks) == 1 else f"; borrowing: {_names(borrowers)}"
     return text
 
 
@@ -83,13 +89,13 @@ def worlds_table(snapshot: Snapshot, matches: Matches = None) -> Table:
     With a filter: only those of which a sharer matches.
     """
     columns = (
-        TableColumn("ROOT IN"),
-        TableColumn("FS_STRUCT"),
+        TableColumn("PLACEMENT"),
+        TableColumn("FS_STRUCT", least=_SHORT_NAME, cut=fit_address, first=True),
         TableColumn("USERS"),
-        TableColumn("ROOT", least=12),
-        TableColumn("PWD", least=8),
-        TableColumn("UMASK"),
-        TableColumn("WHO", least=16),
+        TableColumn("ROOT", least=12, most=_PATH, cut=fit_middle),
+        TableColumn("PWD", least=8, most=_PATH, cut=fit_middle, rank=1),
+        TableColumn("UMASK", rank=2),
+        TableColumn("WHO", least=24),
     )
     names = global_fs(snapshot.kernel)
     rows = []
@@ -114,9 +120,8 @@ def worlds_table(snapshot: Snapshot, matches: Matches = None) -> Table:
         )
     exited = [task for task in snapshot.tasks if task.owner is Owner.NONE and (not matches or matches(task))]
     if exited:
-        rows.append(("none", "-", "-", "-", "-", "-", f"exited: {_names(exited[:_NAMES_SHOWN])}"))
-        if len(exited) > _NAMES_SHOWN:
-            rows[-1] = (*rows[-1][:-1], f"{len(exited)} exited")
+        who = f"{_who(exited)}, exited" if len(exited) == 1 else f"{len(exited)} exited: {_who(exited)}"
+        rows.append((*"------", who))
     unread = [task for task in snapshot.tasks if task.owner is None and (not matches or matches(task))]
     if unread:
         rows.append(("?", *"?????", f"fs not readable: {_who(unread)}"))
@@ -126,31 +131,31 @@ def worlds_table(snapshot: Snapshot, matches: Matches = None) -> Table:
 #: The columns of one row per task: how many terminal columns each has at least, and what goes first.
 _LAYOUT = {
     "pid": TableColumn("PID", numeric=True),
-    "comm": TableColumn("NAME", least=16),
+    "comm": TableColumn("NAME", least=16, most=_PATH),
     "kind": TableColumn("KIND"),
     "state": TableColumn("S", rank=1),
     "owner": TableColumn("OWNER", least=11),
     "users": TableColumn("USERS", rank=3),
-    "root": TableColumn("ROOT", least=12),
-    "pwd": TableColumn("PWD", least=8),
+    "root": TableColumn("ROOT", least=12, most=_PATH, cut=fit_middle),
+    "pwd": TableColumn("PWD", least=8, most=_PATH, cut=fit_middle),
     "umask": TableColumn("UMASK", rank=4),
     "runs": TableColumn("RUNS", least=16, rank=2),
+}
+#: The same where someone borrows or walks: which path, where and for how long is what the table is for.
+_BUSY_LAYOUT = _LAYOUT | {
+    "kind": replace(_LAYOUT["kind"], rank=1),
+    "owner": replace(_LAYOUT["owner"], rank=2),
+    "pwd": replace(_LAYOUT["pwd"], rank=3),
+    "runs": TableColumn("RUNS", least=36, cut=fit_middle),
 }
 
 
 def tasks_table(snapshot: Snapshot, matches: Matches = None) -> Table:
     """One row per task that matches, by pid."""
+    rows = [row for row in task_rows(snapshot) if matches is None or matches(row.task)]
+    is_busy = any(row.task.walk is not None or row.task.borrowing for row in rows)
     columns = label_columns(*_LAYOUT)
     return Table(
-        tuple(_LAYOUT.values()),
-        [
-            tuple(_runs(row.task) if column.name == "runs" else column.text(row) for column in columns)
-            for row in task_rows(snapshot)
-            if matches is None or matches(row.task)
-        ],
+        tuple((_BUSY_LAYOUT if is_busy and matches is not None else _LAYOUT).values()),
+        [tuple(column.text(row) for column in columns) for row in rows],
     )
-
-
-def _runs(task: Task) -> str:
-    runs = runs_label(task)
-    return f"{runs} ▶ borrowing userspace_init_fs".lstrip() if task.borrowing else runs

@@ -26,6 +26,8 @@ from .declare import PluginKernel as PluginKernel
 from .declare import Speaks as Speaks
 from .declare import everywhere as everywhere
 from .declare import rule_prefix as rule_prefix
+from .explaining import PluginRule as PluginRule
+from .explaining import explain_rules as explain_rules
 from .loading import GROUP as GROUP
 from .loading import BrokenPlugin as BrokenPlugin
 from .loading import LoadedPlugins as LoadedPlugins

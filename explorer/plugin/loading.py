@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.machinery import SourceFileLoader
@@ -92,6 +92,14 @@ class PluginSet:
     def listings(self) -> list[PluginListing]:
         """All of them as their sources declare them: nothing is imported."""
         return list_plugins(self.files)
+
+    def sources(self) -> Iterator[tuple[str, Path | None]]:
+        """Each plugin's name and the file it is in, ``None`` where there is none; nothing is imported."""
+        for point in _entry_points():
+            path = _source_of(point)
+            yield _list_source(point.name, point.value, path).name, path
+        for path in self.files:
+            yield _list_source(path.stem, str(path), path).name, path
 
     def name_of_rule(self, rule: str) -> str | None:
         """The plugin whose rule an id is, in whatever case; ``None``: of none of these."""

@@ -2,9 +2,9 @@
 
 What a capture did not read byte for byte becomes zero, so that nothing else of a page goes along; so do hashes of
 names, and what lies behind a name in its array. Of what it read, names are replaced where they are known to be (tasks,
-dentries, the host's name), then wherever a word of the snapshot stands again, and at last whatever else looks like
-text. Tables that came with the kernel (its rodata with kallsyms and BTF, those of modules) stay as they are. The result
-is captured once more: it must show the redacted snapshot of the original, or it is not written.
+dentries, control groups, the host's name), then wherever a word of the snapshot stands again, and at last whatever
+else looks like text. Tables that came with the kernel (its rodata with kallsyms and BTF, those of modules) stay as
+they are. The result is captured once more: it must show the redacted snapshot of the original, or it is not written.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from explorer.analysis.redact import Redactor, redact_snapshot
 from explorer.capture import CaptureRequest, capture_snapshot
 from explorer.capture.memory import INLINE_NAME, Decoder, find_member, probe_layout
 from explorer.capture.paths import probe_dcache
+from explorer.capture.tasks import cgroup_names
 from explorer.model import PathRef, Snapshot
 from explorer.plugin import Plugin
 from explorer.targets import OpenOptions, TargetError, TargetSpec, VmcoreInfo, open_kernel
@@ -162,7 +163,7 @@ def _redact_log(memory: SliceMemory, names: Redactor, snapshot: Snapshot) -> Non
 
 
 def _redact_known(memory: SliceMemory, names: Redactor, recorded: RecordedSlice) -> None:
-    """Task names, dentry names and host names: where short ones are changed, too."""
+    """Names of tasks, dentries, control groups and hosts: where short ones are changed, too."""
     prog = memory.prog
     comm = drgn.offsetof(prog.type("struct task_struct"), "comm")
     for task in recorded.piece.snapshot.tasks:
@@ -179,6 +180,8 @@ def _redact_known(memory: SliceMemory, names: Redactor, recorded: RecordedSlice)
     }
     for devname in devnames:
         _redact_string(memory, names, devname, _MAX_STRING)
+    for name in cgroup_names(prog, (task.address for task in recorded.piece.snapshot.tasks)):
+        _redact_string(memory, names, name, _NAME_MAX + 1)
     uts = prog["init_uts_ns"].name
     for member in (uts.nodename, uts.domainname):
         _redact_array(memory, names, member.address_ or 0, _UTS_FIELD)

@@ -62,6 +62,9 @@ class VmcoreInfo:
     lengths: dict[str, int] = field(repr=False)
     #: How far KASLR moved the kernel's virtual addresses (``KERNELOFFSET``).
     kernel_offset: int
+    #: When the kernel crashed by its own clock, in seconds since 1970 (``CRASHTIME``); ``None``: it did not, or not so
+    #: that it could say.
+    crash_time: int | None = None
 
     @classmethod
     def parse(cls, raw: bytes) -> VmcoreInfo:
@@ -92,6 +95,7 @@ class VmcoreInfo:
             sizes=tables["SIZE"],
             lengths=tables["LENGTH"],
             kernel_offset=_number(plain.get("KERNELOFFSET", ""), hexadecimal=True) or 0,
+            crash_time=_number(plain.get("CRASHTIME", ""), hexadecimal=False) or None,
         )
         if (
             not 0 < len(info.osrelease) <= _RELEASE_LENGTH

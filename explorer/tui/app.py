@@ -8,27 +8,40 @@ from typing import Any, ClassVar
 from textual import on
 from textual.app import SystemCommand
 from textual.binding import BindingType
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 from textual.timer import Timer
 
 from explorer.model import Snapshot
 from explorer.tui.screens import BrowserScreen, FindingsScreen
-from explorer.tui.screens.dialogs import ProblemScreen, TargetPrompt, TextScreen, help_screen
-from explorer.tui.session import Session, View, Viewing
+from explorer.tui.screens.dialogs import (
+    GoToPrompt,
+    LeaveScreen,
+    ProblemScreen,
+    TargetPrompt,
+    TextScreen,
+    help_screen,
+)
+from explorer.tui.session import AcceptedFindings, Session, View, Viewing
 from explorer.tui.widgets import TimelineBar
 
-from .debug_info import copy_text, debug_lines
+from .copying import Copier, copy_text
+from .debug_info import debug_lines
 from .faults import FAULT_MODE, GuardedApp
 from .keys import APP_KEYS, FRAME_KEYS
 from .navigation import KERNEL, MODE_KEYS, MODES, Navigator
-from .palette import palette_commands
+from .palette import palette_commands, view_commands
+from .terminal import TerminalDriver
 from .themes import Look
 from .typeahead import GO
 
 __all__ = ("ExplorerApp",)
 
 _TICK_S = 0.5
-_NEEDS_VIEW = frozenset({"browse", "kernel", "refresh_target", "next_interval", "compare", "event_log"})
+_NEEDS_VIEW = frozenset(
+    {"browse", "kernel", "refresh_target", "next_interval", "compare", "event_log", "locate"}
+)
 
 
 class ExplorerApp(GuardedApp):
@@ -49,17 +62,22 @@ class ExplorerApp(GuardedApp):
         self.viewing = Viewing(session, self, view)
         self.source, self.player = self.viewing.source, self.viewing.player
         self.other: View | None = None
+        self.accepted = AcceptedFindings(session.baseline)
         self._navigator = Navigator(self, lambda: self.view)
         self.go_to = self._navigator.go_to
         self.filter_tasks = self.action_inside = self._navigator.filter_tasks
         self.show_finding = self._navigator.show_finding
-        self._look = Look(self)
+        self.show_mounts = self._navigator.show_mounts
+        self.look = Look(self)
+        self._copier = Copier(self)
 
     async def on_mount(self) -> None:
         # After fg the terminal is blank, and Textual would only send what changes.
         self.app_resume_signal.subscribe(self, lambda _: self._repaint())
-        for complaint in self._look.watch():
+        for complaint in self.look.watch():
             self.say(complaint)
+        if self.accepted.problem is not None:
+            self.say(self.accepted.problem)
         if self.view is not None:
             await self.show_mode("overview")
         self.set_interval(_TICK_S, self._tick)
@@ -77,7 +95,8 @@ class ExplorerApp(GuardedApp):
 
     @property
     def status(self) -> str:
-        return self.viewing.status(paused=self._is_paused)
+        status = self.viewing.status(paused=self._is_paused)
+        return "  ".join(filter(None, (status, "" if self.mouse else "mouse off")))
 
     @property
     def marks(self) -> Mapping[tuple[str, int | None], str] | None:
@@ -184,6 +203,8 @@ class ExplorerApp(GuardedApp):
             return False  # its own keys make the screen anew that failed
         if action in _NEEDS_VIEW:
             return self.view is not None
+        if action == "turn_mouse":
+            return self._driver is None or not self._driver.is_web  # a browser's is its own
         if action == "stop_reading":
             return self.source.target.is_reading
         return action != "read_with_sudo" or self.can_use_sudo()
@@ -200,6 +221,9 @@ class ExplorerApp(GuardedApp):
 
     def action_kernel(self) -> None:
         self._navigator.show_object(KERNEL)
+
+    def action_locate(self) -> None:
+        self.push_screen(GoToPrompt())
 
     async def action_compare(self) -> None:
         """The comparison, if there is one; on its own screen, or where there is none, ask for a second target."""
@@ -236,10 +260,36 @@ class ExplorerApp(GuardedApp):
         self.push_screen(TextScreen("debug info: for a bug report; c copies it", lines))
 
     def action_next_theme(self) -> None:
-        self.say(f"theme {self._look.next_theme()}")
+        self.say(f"theme {self.look.next_theme()}")
+
+    # -- the terminal ----------------------------------------------------------------------------------------
+
+    def get_driver_class(self) -> type[Driver]:
+        driver = super().get_driver_class()
+        return TerminalDriver if driver is LinuxDriver else driver
+
+    @property
+    def mouse(self) -> bool:
+        """Whether the app has it."""
+        return self.look.mouse
+
+    def action_turn_mouse(self) -> None:
+        on = self.look.turn_mouse()
+        if isinstance(self._driver, TerminalDriver):
+            self._driver.set_mouse(on)
+        self.say("mouse on" if on else "mouse off: the terminal's own selection works")
+        self.catch_up()
 
     def copy_text(self, text: str) -> None:
         copy_text(self, text)
 
+    async def action_copy_or_leave(self) -> None:
+        if isinstance(self.screen, LeaveScreen):
+            self.exit()
+        elif not await self._copier.copy_selected():
+            self.push_screen(LeaveScreen())
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        return palette_commands(self, screen, self.view is not None, self.source.session.running)
+        yield from palette_commands(self, screen, self.view is not None, self.source.session.running)
+        if self.view is not None:
+            yield from view_commands(self.look.views, self._navigator.show_saved, self.look.forget_view)

@@ -1,4 +1,4 @@
-"""What a bug report needs to know of the app and of what it shows; and how text leaves it. All text is escaped."""
+"""What a bug report needs to know of the app and of what it shows. All text is escaped."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from explorer.tui.views.details import describe
 
 from .faults import Fault
 from .navigation import KERNEL
-from .settings import config_directory, write_clipboard
+from .settings import config_directory
 
-__all__ = ("copy_text", "debug_lines", "fault_lines")
+__all__ = ("debug_lines", "fault_lines")
 
 
 def debug_lines(app: App[Any], session: Session, view: View | None, faults: Iterable[Fault]) -> list[str]:
@@ -53,11 +53,3 @@ def _facts_of(view: View) -> list[str]:
     for silent in view.audit.not_judged:
         lines.append(escape_text(f"{'cannot tell':<15} {silent.rule}: {silent.why}"))
     return lines
-
-
-def copy_text(app: App[Any], text: str) -> None:
-    """To the clipboard of the terminal (OSC 52), and to a file for terminals that refuse it."""
-    app.copy_to_clipboard(text)
-    where = write_clipboard(text) or str(config_directory() / "copied.txt")
-    shown = text if len(text) <= 200 else f"{text[:200]}…"
-    app.notify(f"{shown}\n\nalso in {escape_text(where)}", title="copied", markup=False)

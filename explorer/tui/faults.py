@@ -20,6 +20,7 @@ from textual.worker import WorkerFailed
 
 from explorer.model import escape_text
 
+from .pasting import paste
 from .settings import write_fault
 from .typeahead import TypeAhead
 
@@ -102,7 +103,12 @@ class GuardedApp(App[None]):
         return self.fault_log.faults
 
     async def on_event(self, event: events.Event) -> None:
-        if not await self._type_ahead.take(event):
+        if self._exit and isinstance(event, events.InputEvent | events.Paste):
+            return  # the app ends, and its screens may be gone already
+        if isinstance(event, events.Paste) and not event.is_forwarded:
+            await self._type_ahead.settle()  # what was typed before it may lead to where it belongs
+            paste(self, event.text)
+        elif not await self._type_ahead.take(event):
             await super().on_event(event)
 
     async def _dispatch_message(self, message: Message) -> None:

@@ -35,12 +35,30 @@ FRAME_KEYS: list[BindingType] = [
 ]
 APP_KEYS: list[BindingType] = [
     hidden("K", "kernel", "app.kernel", "The kernel, the capture, what was not readable"),
+    hidden(
+        "at,ctrl+g",
+        "locate",
+        "app.go-to",
+        "Go to an address, a pid, a mount's id or a namespace's inode number",
+    ),
     hidden("r", "refresh_target", "app.refresh", "Read the target again"),
     hidden("R", "next_interval", "app.interval", "Read again by itself: 1, 2, 5, 10 s, off"),
     hidden("X", "stop_reading", "app.stop", "Stop reading again"),
     hidden("T", "next_theme", "app.theme", "The next theme; it is remembered"),
+    hidden(
+        "S", "turn_mouse", "app.mouse", "The mouse off, so that the terminal's own selection works, or on"
+    ),
+    Binding(
+        "ctrl+c",
+        "copy_or_leave",
+        "Copy, or quit",
+        show=False,
+        priority=True,  # over a dialog and in a field, too
+        id="app.copy",
+        tooltip="Copy what is selected; where there is nothing, and again: ask whether to quit",
+    ),
     hidden("ctrl+z", "suspend_process", "app.suspend", "To the shell; fg comes back"),
     hidden("exclamation_mark", "debug_info", "app.debug", "For a bug report"),
-    shown("question_mark", "help", "app.help", "Help", "The keys that work here"),
+    shown("question_mark", "help", "app.help", "Help", "The keys that work here, queries, words and colours"),
     shown("q", "quit", "app.quit", "Quit", "End the app"),
 ]

@@ -13,6 +13,7 @@ from explorer.tui.screens import (
     BROWSED,
     BrowserScreen,
     FindingsScreen,
+    MountsScreen,
     TableScreen,
     TasksScreen,
 )
@@ -21,6 +22,7 @@ from explorer.tui.session import View
 from explorer.tui.views.details import describe
 
 from .faults import FAULT_MODE
+from .settings import SavedView
 from .typeahead import GO
 
 __all__ = ("KERNEL", "MODES", "MODE_KEYS", "Navigator")
@@ -33,6 +35,7 @@ MODES: dict[str, Any] = {
     FAULT_MODE: FaultScreen,
 }
 
+_BROWSED = frozenset(mode.name for mode in BROWSED)
 MODE_KEYS = [mode.key for mode in BROWSED if mode.key is not None]
 #: Where objects of a kind are at home.
 _HOME_OF = {kind: mode.name for mode in BROWSED for kind in mode.home_of}
@@ -77,6 +80,15 @@ class Navigator:
         if isinstance(screen, FindingsScreen):
             screen.show_finding(number)
 
+    def show_mounts(self, namespace: Reference) -> None:
+        self._app.run_worker(self._show_mounts(namespace), group=GO)
+
+    async def _show_mounts(self, namespace: Reference) -> None:
+        screen = await self.open_screen("mounts")
+        if isinstance(screen, MountsScreen):
+            screen.show_only(namespace)
+            screen.table.changed(0)
+
     def go_to(self, reference: Reference) -> None:
         self._app.run_worker(self._go_to(reference), group=GO)
 
@@ -85,6 +97,17 @@ class Navigator:
         screen = None if mode is None else await self.open_screen(mode)
         if not isinstance(screen, TableScreen) or not screen.select(reference):
             self.show_object(reference)
+
+    def show_saved(self, view: SavedView) -> None:
+        """The table of a saved view, as that has it."""
+        self._app.run_worker(self._show_saved(view), group=GO)
+
+    async def _show_saved(self, view: SavedView) -> None:
+        screen = await self.open_screen(view.table) if view.table in _BROWSED else None
+        if isinstance(screen, TableScreen):
+            screen.show_saved(view)
+        else:
+            self._app.notify("This view is of no table that there is.", markup=False)
 
     def show_object(self, reference: Reference) -> None:
         """What is known of an object, over the screen."""

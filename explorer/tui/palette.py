@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from explorer.tui.screens import TasksScreen
+from explorer.model import escape_text
+from explorer.tui.screens import TableScreen
 from explorer.tui.session import INTERVALS
 
-__all__ = ("palette_commands",)
+from .settings import SavedView
+
+__all__ = ("palette_commands", "view_commands")
 
 #: Keys that move about: no commands.
 _MOVES = ("table.", "text.", "door.", "filter.", "prompt.")
@@ -48,12 +52,12 @@ def _key_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]
 
 
 def _sort_commands(screen: Screen[Any]) -> Iterator[SystemCommand]:
-    """On the task table: each column to order by."""
-    if isinstance(screen, TasksScreen) and screen.tasks is not None:
-        for column in screen.tasks.columns:
+    """On a table: each column to order by."""
+    if isinstance(screen, TableScreen) and screen.source() is not None:
+        for column in screen.source().columns:
             yield SystemCommand(
-                f"Sort by {column.title}",
-                "Order the tasks by this column",
+                f"Sort by {column.title or column.name}",
+                "Order the rows by this column",
                 lambda name=column.name: screen.sort_by(name),
             )
 
@@ -66,3 +70,14 @@ def _interval_commands(app: App[Any]) -> Iterator[SystemCommand]:
         yield SystemCommand(
             title, "A kernel that runs changes", lambda action=action: app.run_worker(app.run_action(action))
         )
+
+
+def view_commands(
+    views: Sequence[SavedView], show: Callable[[SavedView], object], forget: Callable[[str], object]
+) -> Iterator[SystemCommand]:
+    """The views that are saved. :param show: goes to one, :param forget: is told its name"""
+    for view in views:
+        name = escape_text(view.name)
+        about = escape_text(f"{view.table}: {view.filter or 'all rows'}")
+        yield SystemCommand(f"View {name}", about, partial(show, view))
+        yield SystemCommand(f"Forget the view {name}", "It is saved no longer", partial(forget, view.name))

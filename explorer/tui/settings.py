@@ -1,4 +1,7 @@
-"""What the app remembers: the theme and the keymap, in ``$XDG_CONFIG_HOME/nullfs-explorer``; what was copied, kept."""
+"""What the app remembers: the theme, the keymap and the mouse, in ``$XDG_CONFIG_HOME/nullfs-explorer``.
+
+And what it keeps there: what was copied, faults, what a reader that crashed had read.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import stat
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from explorer.caller import known_path
 from explorer.codec import write_json
@@ -16,10 +20,13 @@ from explorer.model import Snapshot
 from explorer.output import OutputError, open_output
 
 __all__ = (
+    "SavedView",
     "Settings",
+    "baseline_file",
     "config_directory",
     "keep_snapshot",
     "load_settings",
+    "make_config_directory",
     "save_settings",
     "write_clipboard",
     "write_fault",
@@ -29,6 +36,20 @@ _NAME = "nullfs-explorer"
 _MAX_BYTES = 1 << 20
 
 
+@dataclass(frozen=True)
+class SavedView:
+    """A table as the user wants to see it again."""
+
+    name: str
+    table: str
+    """The mode of the app that has it."""
+    filter: str = ""
+    sort: str | None = None
+    descending: bool = False
+    columns: list[str] = field(default_factory=list)
+    """Those that are shown, by name."""
+
+
 @dataclass
 class Settings:
     """Remembered between runs."""
@@ -36,6 +57,11 @@ class Settings:
     theme: str = "nullfs-dark"
     keymap: dict[str, str] = field(default_factory=dict)
     """Binding id -> key or keys, as Textual's keymaps have them."""
+    baseline: str = ""
+    """Where accepted findings are kept; empty: beside the settings."""
+    mouse: bool = True
+    """Whether the app has it; else the terminal, whose own selection works then."""
+    views: list[SavedView] = field(default_factory=list)
 
 
 def config_directory() -> Path:
@@ -53,13 +79,34 @@ def load_settings() -> tuple[Settings, str | None]:
         with path.open("rb") as file:
             found = json.loads(file.read(_MAX_BYTES))
         theme, keymap = found.get("theme", Settings.theme), found.get("keymap", {})
-        if not isinstance(theme, str) or not all(isinstance(key, str) for key in keymap.values()):
-            raise ValueError("theme is a string, keymap an object of strings")
+        baseline = found.get("baseline", "")
+        mouse = found.get("mouse", Settings.mouse)
+        strings = all(isinstance(text, str) for text in (theme, baseline, *keymap.values()))
+        if not strings or (baseline and not Path(baseline).is_absolute()):
+            raise ValueError("theme is a string, baseline an absolute path, keymap an object of strings")
+        if not isinstance(mouse, bool):
+            raise ValueError("mouse is true or false")
+        views = [_view(each) for each in found.get("views", [])]
     except FileNotFoundError:
         return Settings(), None
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         return Settings(), f"{path} is not used: {error}"
-    return Settings(theme, dict(keymap)), None
+    return Settings(theme, dict(keymap), baseline, mouse, views), None
+
+
+def _view(found: Any) -> SavedView:
+    """:raises TypeError: if it has other members than a view"""
+    view = SavedView(**found)
+    texts = (view.name, view.table, view.filter, view.sort or "", *view.columns)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(view.descending, bool):
+        raise ValueError("a view is of strings, its descending true or false")
+    return view
+
+
+def baseline_file() -> Path:
+    """Where accepted findings are kept if nothing else is said."""
+    settings, _ = load_settings()
+    return Path(settings.baseline) if settings.baseline else config_directory() / "accepted.json"
 
 
 def _check_private(directory: Path) -> None:
@@ -108,6 +155,11 @@ def keep_snapshot(snapshot: Snapshot, now: datetime) -> str:
     except (OSError, ValueError, OutputError) as error:
         return f"it could not be saved: {path}: {error}"
     return f"it is saved in {path}"
+
+
+def make_config_directory() -> None:
+    """:raises ValueError: if it is somebody else's, or others can write to it"""
+    _make_directory(config_directory())
 
 
 def _make_directory(directory: Path) -> None:

@@ -8,17 +8,33 @@ from typing import Protocol, cast
 from textual.dom import DOMNode
 
 from explorer.model import Reference
-from explorer.tui.session import Player, Source, View
+from explorer.tui.session import AcceptedFindings, Player, Source, View
 
 from .faults import FaultLog
+from .settings import SavedView
 
 __all__ = ("Shell", "shell_of")
+
+
+class Views(Protocol):
+    """The views that are saved."""
+
+    @property
+    def views(self) -> list[SavedView]: ...
+
+    def keep_view(self, view: SavedView) -> str | None:
+        """Save one. What went wrong, or ``None``."""
 
 
 class Shell(Protocol):
     """The app, as screens see it."""
 
     fault_log: FaultLog
+    accepted: AcceptedFindings
+
+    @property
+    def look(self) -> Views:
+        """What the user has set."""
 
     @property
     def view(self) -> View | None:
@@ -55,6 +71,9 @@ class Shell(Protocol):
 
     def filter_tasks(self, query: str) -> None:
         """Show the tasks that a query selects."""
+
+    def show_mounts(self, namespace: Reference) -> None:
+        """Show the mounts of a namespace."""
 
     def show_finding(self, number: int) -> None:
         """Go to a finding."""

@@ -12,7 +12,7 @@ from textual.theme import Theme
 from explorer.model import escape_text
 
 from .keymap import apply_keymap, keymap_complaint
-from .settings import load_settings, save_settings
+from .settings import SavedView, Settings, load_settings, save_settings
 
 __all__ = ("THEMES", "THEME_CYCLE", "Look", "theme_for")
 
@@ -88,7 +88,7 @@ def theme_for(theme: str, colours: str | None) -> str:
 
 
 class Look:
-    """The theme and the keys of an app, as the user has set them; the theme is remembered."""
+    """The theme, the keys and the mouse of an app, as the user has set them; theme and mouse are remembered."""
 
     def __init__(self, app: App[Any]) -> None:
         self._app = app
@@ -112,9 +112,39 @@ class Look:
         self._app.theme = names[(position + 1) % len(names)]
         return self._app.theme
 
+    @property
+    def views(self) -> list[SavedView]:
+        """The views that are saved, by name."""
+        return sorted(self._settings.views, key=lambda view: view.name.casefold())
+
+    def keep_view(self, view: SavedView) -> str | None:
+        """Save a view in place of the one of its name. What went wrong, or ``None``."""
+        return self._keep_views([*(each for each in self._settings.views if each.name != view.name), view])
+
+    def forget_view(self, name: str) -> str | None:
+        """The view of that name is saved no longer. What went wrong, or ``None``."""
+        return self._keep_views([each for each in self._settings.views if each.name != name])
+
+    def _keep_views(self, views: list[SavedView]) -> str | None:
+        self._settings = replace(self._settings, views=views)
+        return save_settings(self._settings)
+
     def _remember(self, name: str) -> None:
         if name != self._settings.theme:
-            self._settings = replace(self._settings, theme=name)
-            problem = save_settings(self._settings)
-            if problem is not None:
-                self._app.notify(f"The theme is not remembered: {problem}", markup=False)
+            self._save(replace(self._settings, theme=name), "theme")
+
+    @property
+    def mouse(self) -> bool:
+        """Whether the app has the mouse."""
+        return self._settings.mouse
+
+    def turn_mouse(self) -> bool:
+        """On, or off. Whether it is on now."""
+        self._save(replace(self._settings, mouse=not self.mouse), "mouse")
+        return self.mouse
+
+    def _save(self, settings: Settings, what: str) -> None:
+        self._settings = settings
+        problem = save_settings(settings)
+        if problem is not None:
+            self._app.notify(f"The {what} is not remembered: {problem}", markup=False)

@@ -39,7 +39,7 @@ class TypeAhead:
         if not isinstance(event, events.Key) or event.is_forwarded:
             return False
         note_input()
-        await self._settle()
+        await self.settle()
         return await self._run_binding(event)
 
     async def _run_binding(self, event: events.Key) -> bool:
@@ -54,7 +54,7 @@ class TypeAhead:
             return False
         return await app._check_bindings(event.key)
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
         """Wait until the widgets that have the keyboard have dealt with their messages."""
         app = self._app
         for worker in list(app.workers):

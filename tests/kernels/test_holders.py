@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +29,10 @@ from explorer.model import (
     MountHolders,
     Severity,
     Snapshot,
+    TaskKind,
+    escape_text,
     kernel_bytes,
+    kernel_text,
 )
 from explorer.slicing.cut import record, record_slice
 from explorer.slicing.redact import redact_slice
@@ -389,6 +395,75 @@ def test_the_command_names_holders_and_its_exit_code_says_if_any_is_missing(
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert "there is no mount /nowhere" in err
+
+
+def rows_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, str]]:
+    """What a command writes as CSV."""
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--format", "csv"])
+    out, err = capsys.readouterr()
+    assert (ended.value.code, err) == (0, "")
+    return list(csv.DictReader(io.StringIO(out)))
+
+
+def test_the_command_namespaces_has_each_that_the_guest_tells_with_its_tasks_and_those_without_any(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {int(row["inum"]): row for row in rows_of(capsys, "namespaces", str(scene.dump))}
+    inside = Counter(task.mnt_ns for task in scene.before.tasks if isinstance(task.mnt_ns, int))
+    idle = sum(task.kind is TaskKind.IDLE for task in scene.snapshot.tasks)  # no listing has them
+    initial = next(int(row["inum"]) for row in rows.values() if row["initial"] == "yes")
+    inside[initial] += idle
+    found = {inum: int(row["tasks"]) for inum, row in rows.items() if row["tasks"] != "0"}
+    assert found.keys() == inside.keys() == scene.before.mounts.keys()
+    moving = sum(task.kind is TaskKind.KWORKER for task in scene.snapshot.tasks)
+    assert {inum: count for inum, count in found.items() if inum != initial} == {
+        inum: count for inum, count in inside.items() if inum != initial
+    }
+    assert abs(found[initial] - inside[initial]) <= moving  # kworkers come and go between listing and dump
+    opened = next(
+        int(said.link[5:-1])
+        for said in scene.said
+        if said.pid == scene.states["h-ns-opened"] and said.link.startswith(b"mnt:[")
+    )
+    assert rows[opened]["kept_by"] == f"an open file of {scene.name('h-ns-opened')}"
+    [bound] = [mount for mount in scene.snapshot.mounts if (mount.root or "").startswith("mnt:[")]
+    pinned = rows[int((bound.root or "")[5:-1])]
+    assert (pinned["tasks"], pinned["kept_by"]) == ("0", f"the mount nsfs#{bound.id} on /h-ns/bound")
+    for inum, lines in scene.before.mounts.items():
+        # Whether another mount lies below / is all that mountinfo tells of it.
+        [top] = [line for line in lines if rows[inum]["root_mount_id"] == str(line.mnt_id)]
+        assert top.mountpoint == b"/"
+        assert (int(rows[inum]["depth"]) > 1) is (top.parent_id != top.mnt_id)
+
+
+def test_the_command_mounts_has_each_line_of_the_guests_mountinfo_and_besides_what_none_shows(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = rows_of(capsys, "mounts", str(scene.dump))
+    by_id = {int(row["id"]): row for row in rows if row["id"]}
+    assert len(by_id) == len(rows)
+    told = {line.mnt_id: (inum, line) for inum, lines in scene.before.mounts.items() for line in lines}
+    for number, (inum, line) in told.items():
+        row = by_id[number]
+        shown = tuple(row[name] for name in ("mnt_ns", "dev", "root", "mountpoint", "options", "source"))
+        texts = (line.root, line.mountpoint, b",".join(line.options), line.source)
+        root, place, options, source = (disarmed(escape_text(kernel_text(text))) for text in texts)
+        assert shown == (str(inum), "{}:{}".format(*line.dev), root, place, options, source)
+        assert row["propagation"] == (" ".join(word.decode() for word in line.optional) or "private")
+        if line.parent_id != number:
+            assert row["parent"] == str(line.parent_id)
+    others = [row for number, row in by_id.items() if number not in told]
+    lone = {str(ns.inum) for ns in scene.snapshot.mount_namespaces if ns.inum not in scene.before.mounts}
+    for row in others:
+        below = row["hidden"] == "yes"  # of the root: nobody is told of it
+        assert below or row["attachment"] != "namespace" or row["mnt_ns"] in lone
+    dead = {row["source"] for row in others if row["attachment"] == "detached"}
+    assert dead >= DEAD.keys()
+
+
+def disarmed(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
 
 
 @pytest.mark.parametrize("line", ENDS)

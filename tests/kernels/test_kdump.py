@@ -10,6 +10,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import drgn
@@ -79,6 +80,17 @@ def test_a_dump_that_is_whole_is_not_said_to_lack_anything(death: Death) -> None
     for name in WHOLE[death.line]:
         assert death.captured[name].capture.lost_tasks is None, name
         assert incompleteness(death.captured[name]) is None, name
+
+
+def test_a_dump_is_of_the_moment_that_the_kernel_wrote_down_when_it_crashed(death: Death) -> None:
+    """``CRASHTIME``, in whole seconds; between that and the dump's own memory nothing runs any more."""
+    for name, path in death.crash.dumps.items():
+        with open_kernel(detect_target(str(path))) as kernel:
+            crash_time = kernel.program.vmcoreinfo.crash_time
+        stopped = death.captured[name].capture.kernel_time
+        assert crash_time is not None, name
+        assert stopped is not None, name
+        assert 0 <= datetime.fromisoformat(stopped).timestamp() - crash_time < 1, name
 
 
 @pytest.mark.parametrize("name", FILTERED)

@@ -89,6 +89,37 @@ def make_trees(guest: Guest) -> set[str]:
     return {row.split()[1] for row in rows if row.startswith("-w")}
 
 
+#: Each tree that :func:`break_trees` leaves behind -> what is found of it.
+BROKEN_TREES = {
+    "/w/sub": "an audit rule watches the tree /w/sub, which does not exist for init",
+    "/w/kept": "an audit rule watches the tree /w/kept, and something else is at that path now",
+    "/w/lazy": "an audit rule watches the tree /w/lazy, and something else is at that path now",
+}
+
+
+def break_trees(guest: Guest) -> tuple[Seen, Seen]:
+    """What is seen before and after the trees are renamed away, mounted over, and unmounted while in use."""
+    run_steps(
+        guest,
+        "mkdir /w/lazy; mount -t tmpfs lazy /w/lazy; auditctl -a always,exit -F dir=/w/lazy -F perm=w -k lazy",
+        "sh -c 'cd /w/lazy; exec sleep 99999' >/dev/null 2>&1 &",
+    )
+    before = capture_guest(guest, "audit")
+    run_steps(
+        guest,
+        "umount -l /w/lazy; mv /w/sub /w/moved; mount -t tmpfs over /w/kept; ls /w/lazy /w/kept; ls /w/sub || true",
+    )
+    return before, capture_guest(guest, "audit")
+
+
+def check_broken_trees(before: Seen, after: Seen) -> None:
+    assert before.findings("audit") == []
+    assert {tree.path: tree.watched == tree.found for tree in before.facts("audit").trees} == dict.fromkeys(
+        BROKEN_TREES, True
+    )
+    assert sorted(finding.title for finding in after.findings("audit")) == sorted(BROKEN_TREES.values())
+
+
 @pytest.fixture(scope="module")
 def layers() -> Iterator[Layers]:
     with Guest.boot("7.3", "layers") as guest:
@@ -262,6 +293,8 @@ def test_older_kernels_have_the_same_facts_of_overlays_images_and_trees(line: st
         healthy = capture_guest(guest, *PLUGINS)
         run_steps(guest, "umount -l /up")
         orphaned = capture_guest(guest, "overlay")
+        trees = break_trees(guest)
+    check_broken_trees(*trees)
     overlays = healthy.facts("overlay").overlays
     assert {o.lowerdir for o in overlays} == {option["lowerdir"] for option in options.values()}
     assert {o.upperdir for o in overlays} == {"/up/u", None}
@@ -286,6 +319,9 @@ def test_older_kernels_with_images_in_files_have_the_file_and_so_has_their_dump(
             pytest.skip(f"{line} has no images in files: {said.strip()}")
         make_overlays(guest)
         seen = capture_guest(guest, *PLUGINS, dump=tmp_path / "dump")
+        make_trees(guest)
+        trees = break_trees(guest)
+    check_broken_trees(*trees)
     dumped = read_dump(tmp_path / "dump", *PLUGINS)
     assert [dumped.facts(name) for name in PLUGINS] == [seen.facts(name) for name in PLUGINS]
     files = {image.source: image.file for image in seen.facts("erofs").images}

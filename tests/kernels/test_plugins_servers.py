@@ -40,13 +40,14 @@ class Ksmbd:
     stuck: Seen
     renamed: Seen
     replaced: Seen
+    pivoted: Seen
 
 
 def start_ksmbd(guest: Guest) -> None:
     run_steps(
         guest,
-        "ip link set lo up; mkdir -p /run /share /dead /covered /f "
-        "/mnt/pub /mnt/dead /mnt/covered /mnt/hang; mount -t tmpfs tmp-dead /dead && mkdir /dead/sub",
+        "ip link set lo up; mkdir -p /run /share /dead /covered /gone /f "
+        "/mnt/pub /mnt/dead /mnt/covered /mnt/gone /mnt/hang; mount -t tmpfs tmp-dead /dead && mkdir /dead/sub",
         "echo hello > /share/file",
         "ksmbd.mountd -n -c /etc/ksmbd/ksmbd.conf -u /etc/ksmbd/ksmbdpwd.db </dev/null >/dev/null 2>&1 &",
     )
@@ -58,7 +59,7 @@ def ksmbd() -> Iterator[Ksmbd]:
     with Guest.boot("7.3", "ksmbd") as guest:
         start_ksmbd(guest)
         idle = capture_guest(guest, *PLUGINS)
-        run_steps(guest, mount_share("pub"), mount_share("dead"), mount_share("covered"))
+        run_steps(guest, *map(mount_share, ("pub", "dead", "covered", "gone")))
         assert run_steps(guest, "cat /mnt/pub/file") == "hello\n"
         listing = run_steps(guest, "cat /proc/fs/cifs/DebugData")
         shares = {
@@ -69,11 +70,17 @@ def ksmbd() -> Iterator[Ksmbd]:
         dead = capture_guest(guest, *PLUGINS)
         run_steps(guest, "/init lab-fuse /f", f"{mount_share('hang')} >/dev/null 2>&1 &")
         stuck = capture_stuck(guest, "ksmbd_share_config_get", *PLUGINS)
-        run_steps(guest, "mv /share /share-old; ls /share || true")
+        run_steps(guest, "mv /share /share-old; ls /share || true; rmdir /gone")
         renamed = capture_guest(guest, *PLUGINS)
         run_steps(guest, "mkdir /share; ls /share")
         replaced = capture_guest(guest, *PLUGINS)
-        yield Ksmbd(idle, connected, shares, dead, stuck, renamed, replaced)
+        # PID 1 goes with its root: no program is found after this
+        run_steps(
+            guest,
+            "mkdir /new; mount -t tmpfs new /new && mkdir /new/old; cd /new && busybox pivot_root . old",
+        )
+        pivoted = capture_guest(guest, *PLUGINS)
+        yield Ksmbd(idle, connected, shares, dead, stuck, renamed, replaced, pivoted)
 
 
 def test_an_idle_ksmbd_listens_and_has_no_share_and_nothing_is_found(ksmbd: Ksmbd) -> None:
@@ -90,9 +97,16 @@ def test_an_idle_ksmbd_listens_and_has_no_share_and_nothing_is_found(ksmbd: Ksmb
 
 def test_connected_shares_are_those_the_client_is_connected_to(ksmbd: Ksmbd) -> None:
     facts = ksmbd.connected.facts("ksmbd")
-    assert {share.name for share in facts.shares} == ksmbd.shares == {"pub", "dead", "covered", "ipc$"}
+    assert {share.name for share in facts.shares} == ksmbd.shares
+    assert ksmbd.shares == {"pub", "dead", "covered", "gone", "ipc$"}
     paths = {share.name: share.path for share in facts.shares}
-    assert paths == {"pub": "/share", "dead": "/dead/sub", "covered": "/covered", "ipc$": None}
+    assert paths == {
+        "pub": "/share",
+        "dead": "/dead/sub",
+        "covered": "/covered",
+        "gone": "/gone",
+        "ipc$": None,
+    }
     served = {share.name: share.vfs_path for share in facts.shares}
     assert served["ipc$"] is None
     assert (served["pub"].path, served["pub"].fstype) == ("/share", "rootfs")
@@ -119,20 +133,34 @@ def test_a_share_whose_path_was_mounted_over_serves_something_else(ksmbd: Ksmbd)
     ]
 
 
-def findings_of_pub(seen: Seen) -> list[tuple[str, str]]:
+def findings_of(seen: Seen, share: str) -> list[tuple[str, str]]:
     found = seen.findings("ksmbd")
-    return [(finding.rule, finding.title) for finding in found if finding.title.startswith("share pub ")]
+    return [(finding.rule, finding.title) for finding in found if finding.title.startswith(f"share {share} ")]
 
 
 def test_a_share_whose_directory_was_renamed_away_is_found(ksmbd: Ksmbd) -> None:
-    assert findings_of_pub(ksmbd.stuck) == []
-    assert findings_of_pub(ksmbd.renamed) == [
+    assert findings_of(ksmbd.stuck, "pub") == []
+    assert findings_of(ksmbd.renamed, "pub") == [
         ("NX-KSMBD-GONE-PATH", "share pub serves rootfs:/share-old, but /share does not exist for init")
     ]
 
 
+def test_a_share_whose_directory_was_removed_is_found(ksmbd: Ksmbd) -> None:
+    assert findings_of(ksmbd.stuck, "gone") == []
+    assert findings_of(ksmbd.renamed, "gone") == [
+        ("NX-KSMBD-GONE-PATH", "share gone serves rootfs:/gone (deleted), but /gone does not exist for init")
+    ]
+
+
+def test_a_share_whose_path_was_pivoted_away_with_the_root_of_init_is_found(ksmbd: Ksmbd) -> None:
+    """Its directory is as it was, under another name: /old/share."""
+    assert findings_of(ksmbd.pivoted, "pub") == [
+        ("NX-KSMBD-GONE-PATH", "share pub serves rootfs:/old/share-old, but /share does not exist for init")
+    ]
+
+
 def test_a_share_whose_directory_was_renamed_and_replaced_serves_the_old_one(ksmbd: Ksmbd) -> None:
-    assert findings_of_pub(ksmbd.replaced) == [
+    assert findings_of(ksmbd.replaced, "pub") == [
         ("NX-KSMBD-OTHER-PATH", "share pub serves rootfs:/share-old, but /share is now rootfs:/share")
     ]
 

@@ -16,7 +16,7 @@ from explorer.tui.screens.overview import OverviewScreen
 from explorer.tui.screens.subsystems import SubsystemsScreen
 from explorer.tui.screens.tables import FsStructsScreen, MountsScreen
 from explorer.tui.screens.tasks import TasksScreen
-from explorer.tui.views.details.records import RecordTable
+from explorer.tui.views.details.record_table import RecordTable
 from explorer.tui.widgets.virtual_table import VirtualTable
 
 from .conftest import Pilots, drive, press, screen_text

@@ -23,6 +23,7 @@ SCREENS = {
     "tasks-filtered": ("t", "slash", *"root:chroot", "enter", "j"),
     "fs_structs": ("f", "j"),
     "mounts": ("m", "j", "j"),
+    "namespaces": ("M", "j", "j"),
     "findings": ("n",),
     "subsystems": ("s",),
     "help": ("t", "question_mark"),

@@ -16,10 +16,10 @@ from explorer.model import Reference, Snapshot
 from explorer.output.files import open_output
 from explorer.plugin import load_plugins
 from explorer.tui.views.comparison import comparison_table
+from explorer.tui.views.details import describe, describe_finding, findings_table, fs_table
 from explorer.tui.views.details.facts import Detail, DetailTable
-from explorer.tui.views.details.pane import describe, describe_finding
-from explorer.tui.views.details.records import findings_table, fs_table
 from explorer.tui.views.mounts import mounts_table
+from explorer.tui.views.namespaces import namespaces_table
 from explorer.tui.views.overview import header_line, make_overview
 from explorer.tui.views.subsystems import describe_subsystem, subsystems_table
 from explorer.tui.views.table import TableSource
@@ -70,6 +70,7 @@ def test_every_table_of_the_screen_shows_a_hostile_snapshot_escaped(
     tables: list[TableSource] = [
         fs_table(armed, worlds),
         mounts_table(armed),
+        namespaces_table(armed),
         findings_table(report.findings),
         subsystems_table(armed, report),
         TaskTable(armed),

@@ -83,7 +83,17 @@ def test_no_key_of_a_screen_hides_one_of_the_app(screen: type) -> None:
 
 
 #: These lie over the others, and the app's keys are not active while they do.
-MODAL = ("TextScreen", "TargetPrompt", "ExportScreen", "FaultScreen", "ReadingScreen")
+MODAL = (
+    "TextScreen",
+    "TargetPrompt",
+    "NamePrompt",
+    "ExportScreen",
+    "FaultScreen",
+    "ReadingScreen",
+    "LeaveScreen",
+    "HelpScreen",
+    "GoToPrompt",
+)
 
 
 def test_a_keymap_moves_any_key_and_characters_may_be_written_as_they_are(

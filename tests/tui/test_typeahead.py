@@ -27,7 +27,7 @@ def test_a_filter_typed_in_one_burst_arrives_whole_and_the_keys_after_it_move(
         type_ahead(pilot, *lead, *"kind:kthread", "enter", "j", "j")
         await settle(pilot)
         screen = tasks_screen(app)
-        assert screen._query == "kind:kthread"
+        assert screen.query_text == "kind:kthread"
         assert screen.tasks is not None
         assert screen.tasks.matching == sum(task.kind_word == "kthread" for task in saved.tasks)
         assert screen.table.has_focus and screen.table.row == 2
@@ -66,7 +66,7 @@ def test_keys_behind_a_door_of_the_overview_reach_the_tasks_inside(app: Explorer
         type_ahead(pilot, "enter", "G", "v")
         await settle(pilot)
         screen = tasks_screen(app)
-        assert screen._query == "owner:userspace_init_fs"
+        assert screen.query_text == "owner:userspace_init_fs"
         assert screen.tasks is not None and not screen.tasks.grouped
 
     drive(app, steps)
@@ -76,7 +76,7 @@ def test_letters_in_the_filter_are_letters_whatever_they_are_bound_to(app: Explo
     async def steps(pilot: Pilots) -> None:
         type_ahead(pilot, *"/q?xKTF/ ", "escape", "G")
         await settle(pilot)
-        assert tasks_screen(app)._query == "q?xKTF/ "
+        assert tasks_screen(app).query_text == "q?xKTF/ "
 
     drive(app, steps)
 

@@ -116,7 +116,7 @@ def match_tasks(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[Task]:
     def name(task: Task) -> Hashable:
         full = None if task.kthread is None else task.kthread.full_name
         # io_uring's and vhost's threads carry the pid of their process in their names.
-        comm = re.sub(r"[0-9]+", "N", task.name) if task.kind is TaskKind.IO_WORKER else task.name
+        comm = re.sub(r"[0-9]+", "N", task.comm_word) if task.kind is TaskKind.IO_WORKER else task.comm_word
         return full or comm, task.kind
 
     def lasting(snapshot: Snapshot) -> list[Task]:
@@ -127,8 +127,8 @@ def match_tasks(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[Task]:
 
 def worker_group(task: Task) -> str:
     """The sort of a kworker: ``kworker/N``, ``kworker/uN``, ``kworker/NH``: its name without its numbers."""
-    name = re.match(r"kworker/(u?)[0-9]+:[0-9]+(H?)", task.name)
-    return f"kworker/{name[1]}N{name[2]}" if name else re.sub(r"[0-9]+", "N", task.name)
+    name = re.match(r"kworker/(u?)[0-9]+:[0-9]+(H?)", task.comm_word)
+    return f"kworker/{name[1]}N{name[2]}" if name else re.sub(r"[0-9]+", "N", task.comm_word)
 
 
 def _namespace_key(snapshot: Snapshot, same_boot: bool) -> Callable[[MountNamespace], Hashable]:
@@ -137,7 +137,7 @@ def _namespace_key(snapshot: Snapshot, same_boot: bool) -> Callable[[MountNamesp
     dweller: dict[int, str] = {}
     for task in snapshot.tasks:
         if task.mnt_ns is not None and task.kind is not TaskKind.IDLE:
-            dweller.setdefault(task.mnt_ns, task.name)
+            dweller.setdefault(task.mnt_ns, task.comm_word)
     initial = snapshot.kernel.init_mnt_ns
     return lambda namespace: (
         "initial" if namespace.address == initial else ("of", dweller.get(namespace.address, ""))

@@ -22,6 +22,7 @@ from explorer.model import (
     hex_address,
     task_name,
 )
+from explorer.naming import moment_words
 
 from .matching import are_of_one_boot, worker_group
 from .mounts import diff_mounts, diff_namespaces
@@ -60,6 +61,8 @@ def _side(snapshot: Snapshot) -> DiffSide:
     return DiffSide(
         target=capture.source.target,
         taken_at=capture.taken_at,
+        kernel_time=capture.kernel_time,
+        moment=moment_words(capture),
         release=kernel.release,
         generation=kernel.generation.value,
         boot_time=kernel.boot_time,
@@ -76,7 +79,7 @@ def _label(pair: SideBySide, task: Task, snapshot: Snapshot) -> TaskLabel:
     return TaskLabel(
         address=task.address,
         pid=task.pid,
-        comm=task.name,
+        comm=task.comm_word,
         kind=task.kind,
         owner=task.owner,
         root=None if fs is None else pair.place(fs.root, snapshot),

@@ -4,6 +4,8 @@ from .columns import LabelColumn as LabelColumn
 from .columns import TaskRow as TaskRow
 from .columns import label_columns as label_columns
 from .columns import task_rows as task_rows
+from .completion import Completion as Completion
+from .completion import complete_query as complete_query
 from .condition import Condition as Condition
 from .condition import parse_condition as parse_condition
 from .facets import Facet as Facet
@@ -14,10 +16,17 @@ from .facets import standing_of as standing_of
 from .facets import toggle_term as toggle_term
 from .facts import CSV_FACTS as CSV_FACTS
 from .facts import DETAIL_FACTS as DETAIL_FACTS
+from .facts import FIELDS as FIELDS
+from .facts import FieldType as FieldType
+from .facts import QueryField as QueryField
 from .facts import Scope as Scope
+from .facts import Value as Value
 from .index import Mask as Mask
+from .index import MaskIndex as MaskIndex
 from .index import TaskIndex as TaskIndex
 from .index import selected as selected
 from .parse import Query as Query
 from .parse import QueryError as QueryError
 from .parse import parse_query as parse_query
+from .rows import RowField as RowField
+from .rows import RowIndex as RowIndex

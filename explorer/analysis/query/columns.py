@@ -60,8 +60,7 @@ def _path_key(which: str) -> Callable[[TaskRow], Any]:
 
 
 def _runs(row: TaskRow) -> str:
-    runs = runs_label(row.task)
-    return f"▶ borrows userspace_init_fs  {runs}".rstrip() if row.task.borrowing else runs
+    return runs_label(row.task, row.snapshot)
 
 
 def _fact(name: str, title: str) -> LabelColumn:

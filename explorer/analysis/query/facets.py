@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from explorer.model import Snapshot
 
 from .ast import And, Comparison, Everything, Flag, Node, Not, Or, all_of, comparisons
-from .facts import shown
+from .facts import FIELDS, shown
+from .field import groups_of
 from .index import Mask, TaskIndex
 from .parse import QueryError, parse_query
 
@@ -18,7 +19,19 @@ __all__ = ("Facet", "FacetTerm", "Standing", "count_facets", "standing_of", "tog
 
 #: Fields that are counted, in the order of what is asked first; ``FLAGS`` stands for the flags together.
 FLAGS = "flags"
-_FIELDS = ("kind", "root", "owner", FLAGS, "mnt_ns", "module", "workqueue", "state")
+_FIELDS = (
+    "kind",
+    "placement",
+    "owner",
+    FLAGS,
+    "runtime",
+    "container",
+    "mnt_ns",
+    "module",
+    "workqueue",
+    "state",
+    "cgroup",
+)
 _FLAG_NAMES = ("borrowing", "walking", "mismatch", "exited")
 #: Values of one field that are listed.
 _MOST_TERMS = 10
@@ -41,6 +54,8 @@ class FacetTerm:
     label: str
     """Escaped."""
     count: int
+    depth: int = 0
+    """1: of the group above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +109,20 @@ def _values(index: TaskIndex, mask: Mask, query: Node, name: str) -> Facet:
         )
         for value in kept
     ]
-    return Facet(name, tuple(terms), len(ranked) - len(kept))
+    return Facet(name, _grouped(name, terms, asked), len(ranked) - len(kept))
+
+
+def _grouped(name: str, terms: list[FacetTerm], asked: set[str]) -> tuple[FacetTerm, ...]:
+    """The terms under the words that stand for several of them, if the field has such: the larger group first."""
+    groups = []
+    for word, stands_for in groups_of(FIELDS[name]).items():
+        below = [replace(term, depth=1) for term in terms if term.label in stands_for]
+        if below or word in asked:
+            groups.append((FacetTerm(_term(name, word), word, sum(term.count for term in below)), below))
+    if not groups:
+        return tuple(terms)
+    groups.sort(key=lambda group: -group[0].count)
+    return tuple(term for group, below in groups for term in (group, *below))
 
 
 def _remark(name: str, value: Any, snapshot: Snapshot) -> str:

@@ -6,13 +6,14 @@ A new one is a line in ``_DECLARED``; what lists it chooses it by name, in :data
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum, StrEnum, auto
-from typing import Any
+from enum import StrEnum
 
 from explorer.analysis.accounting import expected_users
+from explorer.analysis.isolation import KERNEL_KINDS
 from explorer.model import (
+    GLOBAL_FS_NAMES,
     PF_NAMES,
+    ContainerRuntime,
     Mount,
     MountNamespace,
     Owner,
@@ -21,76 +22,28 @@ from explorer.model import (
     Snapshot,
     Task,
     TaskKind,
-    escape_text,
     hex_address,
 )
+from explorer.naming import PWD_PLACEMENTS, pwd_placement
+
+from .field import Field, FieldType, QueryField, Scope, Value, shown
 
 __all__ = (
     "CSV_FACTS",
     "DETAIL_FACTS",
     "FACTS",
     "FIELDS",
+    "FIELD_ALIASES",
     "FREE_TEXT",
     "FREE_TEXT_FIELDS",
     "Field",
     "FieldType",
+    "QueryField",
     "Scope",
     "Value",
+    "find_field",
     "shown",
 )
-
-#: What a getter gives: ``None`` where there is no value or it could not be read; several texts where any will do.
-Value = str | int | float | bool | tuple[str, ...] | None
-
-
-class FieldType(Enum):
-    """How a value is written and compared."""
-
-    TEXT = auto()
-    CHOICE = auto()
-    """One of a fixed set of words."""
-    NUMBER = auto()
-    """Decimal, or hexadecimal behind 0x."""
-    SECONDS = auto()
-    """A number that may have a fraction."""
-    OCTAL = auto()
-    FLAG = auto()
-    """True or false; its name alone asks for true."""
-
-
-class Scope(Enum):
-    """What the value belongs to: one that belongs to an ``fs_struct`` is decided once for all its sharers."""
-
-    TASK = auto()
-    FS = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One fact about a task."""
-
-    name: str
-    """As queries have it."""
-    type: FieldType
-    get: Callable[[Task, Snapshot], Value]
-    help: str = ""
-    """Empty: no query asks for it."""
-    choices: tuple[str, ...] = ()
-    scope: Scope = Scope.TASK
-    show: Callable[[Any], str] = str
-    """A value that is there, as people read it; not escaped yet."""
-    unread: str = ""
-    """What stands for a value that every task has, where it could not be read."""
-    holder: Callable[[Task, Snapshot], object] | None = None
-    """What the value is of, where not every task has one: of one that is there, a value that is not is ``?``."""
-
-    def text(self, task: Task, snapshot: Snapshot) -> str:
-        """The value in a cell, escaped."""
-        value = self.get(task, snapshot)
-        if value is not None:
-            return escape_text(self.show(value))
-        is_there = self.holder is not None and self.holder(task, snapshot) is not None
-        return "?" if is_there else self.unread
 
 
 def _task(name: str) -> Callable[[Task, Snapshot], Value]:
@@ -180,12 +133,30 @@ def _flag_names(task: Task, snapshot: Snapshot) -> tuple[str, ...]:
     return tuple(name for name, bit in PF_NAMES.items() if task.has_flag(bit))
 
 
+def _pwd_placement(task: Task, snapshot: Snapshot) -> Value:
+    fs = snapshot.fs_of(task)
+    return None if fs is None or fs.pwd is None else pwd_placement(fs.pwd.placement)
+
+
 def _started(task: Task, snapshot: Snapshot) -> Value:
     return None if task.start_time is None else task.start_time / 1e9
 
 
 def _walk_path(task: Task, snapshot: Snapshot) -> Value:
     return None if task.walk is None else task.walk.path
+
+
+def _container(name: str) -> Callable[[Task, Snapshot], Value]:
+    def get(task: Task, snapshot: Snapshot) -> Value:
+        value: Value = None if task.container is None else getattr(task.container, name)
+        return value
+
+    return get
+
+
+def _without_cgroup(task: Task, snapshot: Snapshot) -> Task | None:
+    """A task of which nothing is told about containers: its control group is not known."""
+    return task if task.cgroup is None else None
 
 
 def _yes_or_no(value: bool) -> str:
@@ -198,7 +169,6 @@ def _words(enum: type[StrEnum]) -> tuple[str, ...]:
 
 def _path_fields(which: str, what: str) -> tuple[Field, ...]:
     return (
-        Field(which, FieldType.CHOICE, _path(which, "placement"), f"where the {what} is", _words(Placement), Scope.FS),
         Field(f"{which}.path", FieldType.TEXT, _path(which, "path"), f"path of the {what}", (), Scope.FS),
         Field(f"{which}.fstype", FieldType.TEXT, _path(which, "fstype"), f"filesystem of the {what}", (), Scope.FS),
         Field(
@@ -208,29 +178,52 @@ def _path_fields(which: str, what: str) -> tuple[Field, ...]:
     )  # fmt: skip
 
 
+#: Both kinds of tasks, and the kinds that each is of.
+_KIND_GROUPS = {
+    "kernel": tuple(kind.value for kind in TaskKind if kind in KERNEL_KINDS),
+    "userspace": tuple(kind.value for kind in TaskKind if kind not in KERNEL_KINDS),
+}
+
 _DECLARED = (
     Field("pid", FieldType.NUMBER, _task("pid"), "the thread's id"),
     Field("tgid", FieldType.NUMBER, _task("tgid"), "the process's id", unread="?"),
     Field("ppid", FieldType.NUMBER, _task("ppid"), "the parent process's id", unread="?"),
     Field("comm", FieldType.TEXT, _task("comm"), "the name, as the kernel cut it to 15 bytes", unread="?"),
     Field("name", FieldType.TEXT, _names, "comm, or a kernel thread's full name"),
-    Field("kind", FieldType.CHOICE, _task("kind"), "the sort of task", _words(TaskKind), unread="?"),
+    Field(
+        "kind", FieldType.CHOICE, _task("kind"),
+        "the sort of task; kernel and userspace stand for all of theirs", _words(TaskKind),
+        unread="?", also=_KIND_GROUPS,
+    ),
     Field("state", FieldType.TEXT, _task("state"), "one letter, as ps shows it: R S D T t X Z P I", unread="?"),
     Field("owner", FieldType.CHOICE, _task("owner"), "whose fs_struct it holds", _words(Owner), unread="?"),
+    Field("placement", FieldType.CHOICE, _path("root", "placement"), "where the root is", _words(Placement), Scope.FS),
     *_path_fields("root", "root"),
+    Field(
+        "pwd.placement", FieldType.CHOICE, _pwd_placement, "where the working directory is",
+        tuple(PWD_PLACEMENTS.values()), Scope.FS,
+        also={placement.value: (word,) for placement, word in PWD_PLACEMENTS.items() if word != placement.value},
+    ),
     *_path_fields("pwd", "working directory"),
     Field("umask", FieldType.OCTAL, _umask, "the umask, in octal", (), Scope.FS, "{:04o}".format),
     Field("users", FieldType.NUMBER, _fs("users"), "fs_struct.users, the kernel's count", (), Scope.FS),
     Field("sharers", FieldType.NUMBER, _fs("sharers"), "tasks found that own the same fs_struct", (), Scope.FS),
-    Field("fs", FieldType.NUMBER, _task("fs"), "address of the fs_struct that lookups use now", show=hex_address),
     Field(
-        "real_fs", FieldType.NUMBER, _task("real_fs"),
-        "address of the fs_struct it owns (7.3 on)", show=hex_address,
+        "fs", FieldType.ADDRESS, _task("fs"),
+        "the fs_struct that lookups use now: address, or name", GLOBAL_FS_NAMES, show=hex_address,
+    ),
+    Field(
+        "real_fs", FieldType.ADDRESS, _task("real_fs"),
+        "the fs_struct it owns (7.3 on): address, or name", GLOBAL_FS_NAMES, show=hex_address,
+    ),
+    Field(
+        "fs_struct", FieldType.ADDRESS, lambda task, _: task.owned_fs,
+        "the fs_struct it owns (any kernel): address, or name", GLOBAL_FS_NAMES, show=hex_address,
     ),
     Field(
         "mnt_ns", FieldType.NUMBER, _namespace_inum, "inode number of its mount namespace", holder=_namespace
     ),
-    Field("address", FieldType.NUMBER, _task("address"), "address of the task_struct", show=hex_address),
+    Field("address", FieldType.ADDRESS, _task("address"), "address of the task_struct", show=hex_address),
     Field("full_name", FieldType.TEXT, _kthread("full_name")),
     Field("threadfn", FieldType.TEXT, _kthread("threadfn"), "a kernel thread's function"),
     Field("workqueue", FieldType.TEXT, _kthread("workqueue"), "the workqueue a worker serves now"),
@@ -250,9 +243,25 @@ _DECLARED = (
         "only_in", FieldType.TEXT, lambda task, _: None if task.only_in is None else task.only_in.value,
         "task_list or pid_table: the one of these that has it, if not both",
     ),
+    Field("cgroup", FieldType.TEXT, _task("cgroup"), "path of its control group (v2)", unread="?"),
+    Field(
+        "container", FieldType.TEXT, _container("id"),
+        "id or name of its container, as its control group's path has it", holder=_without_cgroup,
+    ),
+    Field(
+        "runtime", FieldType.CHOICE, _container("runtime"),
+        "who made its container", _words(ContainerRuntime), holder=_without_cgroup,
+    ),
+    Field(
+        "pid_in_namespace", FieldType.NUMBER, _task("pid_in_namespace"),
+        "its pid in its own pid namespace, if that is not the initial one",
+    ),
     Field("started", FieldType.SECONDS, _started, show="{:.3f} s after boot".format),
     Field("walk.path", FieldType.TEXT, _walk_path, "the path it is looking up"),
-    Field("flags", FieldType.TEXT, _flag_names, "a PF_ flag that is set, in lower case without PF_: kthread"),
+    Field(
+        "flags", FieldType.CHOICE, _flag_names, "a PF_ flag that is set, such as PF_KTHREAD", tuple(PF_NAMES),
+        also={name.removeprefix("PF_").lower(): (name,) for name in PF_NAMES},
+    ),
     Field(
         "borrowing", FieldType.FLAG, _task("borrowing"),
         "it looks paths up through userspace_init_fs now", show=_yes_or_no, unread="?",
@@ -277,6 +286,25 @@ FACTS = {field.name: field for field in _DECLARED}
 #: Those that queries ask for, in the order in which help shows them.
 FIELDS = {name: field for name, field in FACTS.items() if field.help}
 
+#: What fields were called before there was one name for each concept, and how a CSV's header calls them.
+FIELD_ALIASES = {
+    "root": "placement",
+    "root.placement": "placement",
+    "root_placement": "placement",
+    "pwd": "pwd.placement",
+    "pwd_placement": "pwd.placement",
+    "root_mount_id": "root.mount",
+    "pwd_mount_id": "pwd.mount",
+    "current_func": "func",
+} | {f"{which}_{part}": f"{which}.{part}" for which in ("root", "pwd") for part in ("path", "fstype")}
+
+
+def find_field(name: str) -> Field | None:
+    """The field that a query calls so, in any case, by its own name or an older one; ``None``: there is none."""
+    name = name.lower()
+    return FIELDS.get(FIELD_ALIASES.get(name, name))
+
+
 #: The header of each column of a CSV, and its fact. Add at the end: scripts may count columns.
 CSV_FACTS = {
     "pid": FACTS["pid"],
@@ -292,11 +320,11 @@ CSV_FACTS = {
     "users": FACTS["users"],
     "sharers": FACTS["sharers"],
     "umask": FACTS["umask"],
-    "root_placement": FACTS["root"],
+    "placement": FACTS["placement"],
     "root_fstype": FACTS["root.fstype"],
     "root_mount_id": FACTS["root.mount"],
     "root_path": FACTS["root.path"],
-    "pwd_placement": FACTS["pwd"],
+    "pwd_placement": FACTS["pwd.placement"],
     "pwd_fstype": FACTS["pwd.fstype"],
     "pwd_mount_id": FACTS["pwd.mount"],
     "pwd_path": FACTS["pwd.path"],
@@ -305,6 +333,10 @@ CSV_FACTS = {
     "workqueue": FACTS["workqueue"],
     "current_func": FACTS["func"],
     "address": FACTS["address"],
+    "cgroup": FACTS["cgroup"],
+    "container": FACTS["container"],
+    "runtime": FACTS["runtime"],
+    "pid_in_namespace": FACTS["pid_in_namespace"],
 }
 
 #: What a task's detail lists behind its paths: the name of each line, and its fact.
@@ -314,6 +346,10 @@ DETAIL_FACTS = {
     "state": FACTS["state"],
     "flags": FACTS["flags"],
     "mnt_ns": FACTS["mnt_ns"],
+    "cgroup": FACTS["cgroup"],
+    "container": FACTS["container"],
+    "runtime": FACTS["runtime"],
+    "pid in namespace": FACTS["pid_in_namespace"],
     "started": FACTS["started"],
     "last ran": FACTS["waiting"],
     "full_name": FACTS["full_name"],
@@ -344,12 +380,3 @@ def _free_text(task: Task, snapshot: Snapshot) -> tuple[str, ...]:
 
 #: The same as one field.
 FREE_TEXT = Field("", FieldType.TEXT, _free_text, "name and paths")
-
-
-def shown(value: Value) -> tuple[str, ...]:
-    """A value as text, escaped as it is on the screen: what text comparisons see."""
-    if value is None:
-        return ()
-    if isinstance(value, tuple):
-        return tuple(map(escape_text, value))
-    return (escape_text(str(value)),)

@@ -8,25 +8,30 @@ the same functions.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import compress
 from typing import Any
 
+from explorer.analysis import parse_address, tasks_at
 from explorer.model import Snapshot, Task
 
 from .ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
-from .facts import FIELDS, FREE_TEXT_FIELDS, Field, Scope, shown
+from .facts import FIELDS, FREE_TEXT_FIELDS, Field, FieldType, QueryField, Scope, shown
 from .match import (
+    chosen,
+    field_name,
     holds_in_order,
-    leaf_test,
+    named_addresses,
     plain_pieces,
     text_matcher,
+    value_test,
     without_not_equal,
 )
 
-__all__ = ("Column", "Mask", "TaskIndex", "selected")
+__all__ = ("Column", "Mask", "MaskIndex", "TaskIndex", "coded", "selected")
 
 #: One byte a task: 1 where it is selected.
 Mask = bytes
@@ -101,14 +106,86 @@ class Column:
         return {value: number for value, number in zip(self.values, numbers, strict=True) if number}
 
 
-class TaskIndex:
+class MaskIndex(ABC):
+    """The columns of rows of any sort, made when they are first asked for, and queries over them."""
+
+    def __init__(self, fields: Mapping[str, QueryField], named: Mapping[str, int] | None = None) -> None:
+        """:param fields: what queries may ask for, by name
+        :param named: the addresses that go by a name"""
+        self.fields, self.named = fields, named or {}
+        self._masks: OrderedDict[Node, Mask] = OrderedDict()
+
+    @property
+    @abstractmethod
+    def everything(self) -> Mask:
+        """The mask that selects every row."""
+
+    @abstractmethod
+    def column(self, name: str) -> Column:
+        """The column of a field."""
+
+    @abstractmethod
+    def _text(self, text: str) -> Mask:
+        """The rows that free text is in."""
+
+    def mask(self, node: Node) -> Mask:
+        """Which rows a query selects."""
+        match node:
+            case Everything():
+                return self.everything
+            case Not(operand):
+                return self._combined("not", [operand])
+            case And(operands):
+                return self._combined("and", operands)
+            case Or(operands):
+                return self._combined("or", operands)
+            case Comparison() if (equal := without_not_equal(node)) is not None:
+                return self._combined("not", [equal])
+            case Flag() | Comparison() | Text():
+                return self._remembered(node)
+
+    def _combined(self, how: str, operands: Sequence[Node]) -> Mask:
+        numbers = [int.from_bytes(self.mask(node), "little") for node in operands]
+        number = numbers[0]
+        for other in numbers[1:]:
+            number = number & other if how == "and" else number | other
+        if how == "not":
+            number ^= int.from_bytes(self.everything, "little")
+        return number.to_bytes(len(self.everything), "little")
+
+    def _remembered(self, leaf: Flag | Comparison | Text) -> Mask:
+        mask = self._masks.get(leaf)
+        if mask is None:
+            mask = self._masks[leaf] = self._text(leaf.text) if isinstance(leaf, Text) else self._leaf(leaf)
+            if len(self._masks) > _KEPT_MASKS:
+                self._masks.popitem(last=False)
+        else:
+            self._masks.move_to_end(leaf)
+        return mask
+
+    def _leaf(self, leaf: Flag | Comparison) -> Mask:
+        name = field_name(leaf)
+        field, column = self.fields[name], self.column(name)
+        if isinstance(leaf, Comparison) and field.type is FieldType.CHOICE:
+            choices = chosen(field, leaf.operator, leaf.value)
+            return column.spread([not choices.isdisjoint(texts) for texts in column.texts])
+        if isinstance(leaf, Comparison) and field.type is FieldType.TEXT:
+            if leaf.operator == "~":
+                return column.holding(leaf.value)
+            matches = text_matcher(leaf.operator, leaf.value)
+            return column.spread([any(map(matches, texts)) for texts in column.texts])
+        test = value_test(leaf, field, self.named)
+        return column.spread([test(value) for value in column.values])
+
+
+class TaskIndex(MaskIndex):
     """The columns of one snapshot, made when they are first asked for, and queries over them."""
 
     def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__(FIELDS, named_addresses(snapshot))
         self.snapshot = snapshot
         self.tasks: list[Task] = snapshot.tasks
         self._columns: dict[str, Column] = {}
-        self._masks: OrderedDict[Node, Mask] = OrderedDict()
 
     @cached_property
     def everything(self) -> Mask:
@@ -117,7 +194,7 @@ class TaskIndex:
     @cached_property
     def fs(self) -> Column:
         """The ``fs_struct`` that each task owns: address, or ``None``."""
-        return _coded([task.owned_fs for task in self.tasks])
+        return coded([task.owned_fs for task in self.tasks])
 
     @cached_property
     def _examples(self) -> list[Task]:
@@ -136,11 +213,11 @@ class TaskIndex:
         get, snapshot = field.get, self.snapshot
         if field.scope is Scope.FS:
             return self._of_fs(lambda task: get(task, snapshot))
-        return _coded([get(task, snapshot) for task in self.tasks])
+        return coded([get(task, snapshot) for task in self.tasks])
 
     def _of_fs(self, get: Callable[[Task], Any]) -> Column:
         """A column of something that all who share an ``fs_struct`` have in common: asked of one of them."""
-        by_fs = _coded(list(map(get, self._examples)))
+        by_fs = coded(list(map(get, self._examples)))
         return Column(by_fs.values, list(map(by_fs.codes.__getitem__, self.fs.codes)))
 
     @cached_property
@@ -164,50 +241,6 @@ class TaskIndex:
             between()
             self.column(name)
 
-    # -- queries ---------------------------------------------------------------------------------------------
-
-    def mask(self, node: Node) -> Mask:
-        """Which tasks a query selects."""
-        match node:
-            case Everything():
-                return self.everything
-            case Not(operand):
-                return self._combined("not", [operand])
-            case And(operands):
-                return self._combined("and", operands)
-            case Or(operands):
-                return self._combined("or", operands)
-            case Comparison() if (equal := without_not_equal(node)) is not None:
-                return self._combined("not", [equal])
-            case Flag() | Comparison() | Text():
-                return self._remembered(node)
-
-    def _combined(self, how: str, operands: Sequence[Node]) -> Mask:
-        numbers = [int.from_bytes(self.mask(node), "little") for node in operands]
-        number = numbers[0]
-        for other in numbers[1:]:
-            number = number & other if how == "and" else number | other
-        if how == "not":
-            number ^= int.from_bytes(self.everything, "little")
-        return number.to_bytes(len(self.tasks), "little")
-
-    def _remembered(self, leaf: Flag | Comparison | Text) -> Mask:
-        mask = self._masks.get(leaf)
-        if mask is None:
-            mask = self._masks[leaf] = self._text(leaf.text) if isinstance(leaf, Text) else self._leaf(leaf)
-            if len(self._masks) > _KEPT_MASKS:
-                self._masks.popitem(last=False)
-        else:
-            self._masks.move_to_end(leaf)
-        return mask
-
-    def _leaf(self, leaf: Flag | Comparison) -> Mask:
-        field, test = leaf_test(leaf)
-        column = self.column(field.name)
-        if isinstance(leaf, Comparison) and leaf.operator == "~":
-            return column.holding(leaf.value)
-        return column.spread([test(value) for value in column.values])
-
     def _text(self, text: str) -> Mask:
         number = 0
         for column in self._free:
@@ -215,10 +248,14 @@ class TaskIndex:
         if text.isascii() and text.removeprefix("-").isdigit():
             pids = self.column("pid")
             number |= int.from_bytes(pids.spread([str(pid) == text for pid in pids.values]), "little")
+        address = parse_address(text)
+        if address is not None:
+            at = tasks_at(address, self.snapshot)
+            number |= int.from_bytes(bytes(task.address in at for task in self.tasks), "little")
         return number.to_bytes(len(self.tasks), "little")
 
 
-def _coded(each: Sequence[Any]) -> Column:
+def coded(each: Sequence[Any]) -> Column:
     """A column from the value of each task."""
     places = {value: place for place, value in enumerate(dict.fromkeys(each))}
     return Column(list(places), list(map(places.__getitem__, each)))

@@ -5,25 +5,32 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from explorer.model import Snapshot, Task
+from explorer.analysis import parse_address, tasks_at
+from explorer.model import Snapshot, Task, global_fs
 
 from .ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
-from .facts import FIELDS, FREE_TEXT, Field, FieldType, Scope, shown
+from .facts import FIELDS, FREE_TEXT, Field, FieldType, QueryField, Scope, shown
 
 __all__ = (
     "NO",
     "NUMERIC",
+    "TEXTUAL",
     "YES",
     "Compiler",
     "Predicate",
+    "chosen",
+    "field_name",
     "holds_in_order",
+    "is_short_address",
     "leaf_test",
+    "named_addresses",
     "parse_number",
     "plain_pieces",
     "text_matcher",
+    "value_test",
     "without_not_equal",
 )
 
@@ -39,9 +46,13 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     ":": operator.eq,
 }
 _SPECIAL = re.compile(r"^\^|\$$|[?\n]")
-NUMERIC = frozenset({FieldType.NUMBER, FieldType.SECONDS, FieldType.OCTAL})
+TEXTUAL = frozenset({FieldType.TEXT, FieldType.CHOICE})
+NUMERIC = frozenset({FieldType.NUMBER, FieldType.ADDRESS, FieldType.SECONDS, FieldType.OCTAL})
+#: An address as tables show it, by what differs between two of one kernel; see :func:`explorer.naming.short_address`.
+_SHORT_ADDRESS = re.compile(r"…([0-9a-fA-F]{8})")
 _NUMBER_FORMS = {
     FieldType.NUMBER: re.compile(r"-?[0-9]{1,20}|0[xX][0-9a-fA-F]{1,16}"),
+    FieldType.ADDRESS: re.compile(r"[0-9]{1,20}|0[xX][0-9a-fA-F]{1,16}"),
     FieldType.SECONDS: re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?"),
     FieldType.OCTAL: re.compile(r"[0-7]{1,6}"),
 }
@@ -99,19 +110,62 @@ def holds_in_order(pieces: Sequence[str]) -> Callable[[str], bool]:
     return holds
 
 
-def leaf_test(node: Flag | Comparison) -> tuple[Field, Callable[[Any], bool]]:
-    """The field that a leaf of a query asks of, and what it asks of the field's value. Not for ``!=``."""
-    field = FIELDS[node.name if isinstance(node, Flag) else node.field]
+def chosen(field: QueryField, sign: str, value: str) -> frozenset[str]:
+    """Which choices of a field ``:`` or ``~`` with a value means; a word for several of them means all of these.
+
+    Such a word is taken as a pattern takes it only where no choice is: ``kind~user`` means no more than ``user…``.
+    """
+    named = field.also.get(value)
+    if named is not None:
+        return frozenset(named)
+    matches = text_matcher(sign, value)
+    found = [choice for choice in field.choices if matches(choice)]
+    return frozenset(found or (choice for word in field.also if matches(word) for choice in field.also[word]))
+
+
+def is_short_address(field: QueryField, text: str) -> bool:
+    """Whether ``text`` is the end of an address, as tables show it."""
+    return field.type is FieldType.ADDRESS and _SHORT_ADDRESS.fullmatch(text) is not None
+
+
+def named_addresses(snapshot: Snapshot) -> dict[str, int]:
+    """The addresses that the kernel itself has names for."""
+    return {name: address for address, name in global_fs(snapshot.kernel).items()}
+
+
+def leaf_test(node: Flag | Comparison, snapshot: Snapshot) -> tuple[Field, Callable[[Any], bool]]:
+    """The field of tasks that a leaf of a query asks of, and what it asks of the field's value. Not for ``!=``."""
+    field = FIELDS[field_name(node)]
+    return field, value_test(node, field, named_addresses(snapshot))
+
+
+def field_name(node: Flag | Comparison) -> str:
+    """The field that a leaf asks of."""
+    return node.name if isinstance(node, Flag) else node.field
+
+
+def value_test(node: Flag | Comparison, field: QueryField, named: Mapping[str, int]) -> Callable[[Any], bool]:
+    """What a leaf asks of a value of its field. Not for ``!=``. :param named: the addresses that go by a name"""
     if isinstance(node, Flag):
-        return field, bool
+        return bool
     if field.type is FieldType.FLAG:
         wanted = node.value.lower() in YES
-        return field, lambda value: bool(value) is wanted
+        return lambda value: bool(value) is wanted
+    if field.type is FieldType.CHOICE:
+        choices = chosen(field, node.operator, node.value)
+        return lambda value: not choices.isdisjoint(shown(value))
+    if field.type is FieldType.ADDRESS and node.value in field.choices:
+        wanted_address = named.get(node.value)
+        return lambda value: value is not None and value == wanted_address
+    short = _SHORT_ADDRESS.fullmatch(node.value) if field.type is FieldType.ADDRESS else None
+    if short is not None:
+        end = int(short[1], 16)
+        return lambda value: value is not None and value & 0xFFFFFFFF == end
     if field.type in NUMERIC:
         number, compare = parse_number(field.type, node.value), _ORDER[node.operator]
-        return field, lambda value: value is not None and compare(value, number)
+        return lambda value: value is not None and compare(value, number)
     matches = text_matcher(node.operator, node.value)
-    return field, lambda value: any(map(matches, shown(value)))
+    return lambda value: any(map(matches, shown(value)))
 
 
 def without_not_equal(node: Comparison) -> Comparison | None:
@@ -159,7 +213,7 @@ class Compiler:
             case Everything():
                 return lambda task: True
             case Flag():
-                return self._remember(*leaf_test(node))
+                return self._remember(*leaf_test(node, self._snapshot))
             case Text(text):
                 return self._free_text(text)
             case Comparison():
@@ -179,7 +233,7 @@ class Compiler:
         if equal is not None:
             inner = self._comparison(equal)
             return lambda task: not inner(task)
-        return self._remember(*leaf_test(node))
+        return self._remember(*leaf_test(node, self._snapshot))
 
     def _remember(self, field: Field, test: Callable[[Any], bool]) -> Predicate:
         """Ask once for each ``fs_struct`` where the field is about that, and once for each value elsewhere."""
@@ -205,4 +259,6 @@ class Compiler:
     def _free_text(self, text: str) -> Predicate:
         matches = text_matcher("~", text)
         contains = self._remember(FREE_TEXT, lambda value: any(map(matches, shown(value))))
-        return lambda task: str(task.pid) == text or contains(task)
+        address = parse_address(text)
+        at = frozenset[int]() if address is None else tasks_at(address, self._snapshot)
+        return lambda task: str(task.pid) == text or contains(task) or task.address in at

@@ -2,7 +2,7 @@
 
 ::
 
-    kind:kthread root:nullfs comm~kworker users>1 not borrowing (pid:1 or ppid:2)
+    kind:kernel placement:nullfs comm~kworker users>1 not borrowing (pid:1 or ppid:2)
 
 ===================  =====================================================================================
 ``a b``, ``a and b``  both; binds tighter than ``or``
@@ -13,8 +13,10 @@
 ``field~value``       text contains the value, in any case; ``*`` and ``?`` as above, ``^`` at its start and
                       ``$`` at its end tie it to the start or end of the text
 ``field<value``       and ``<=``, ``>``, ``>=``: for numbers
-``flag``              ``borrowing``, ``exited``, ``mismatch``, ``walking``; also ``flag:yes``, ``flag:no``
-anything else         free text: the pid, or contained in name or path, as with ``~``
+``flag``              ``borrowing``, ``exited``, ``mismatch``, ``walking``; also ``flag:yes``, ``flag:no``;
+                      a word that is nearly one of these is refused, and told which
+anything else         free text: the pid, or contained in name or path, as with ``~``; a kernel address: who it has
+                      to do with (in whose task, stack, fs_struct, mount or namespace it lies)
 ===================  =====================================================================================
 
 Values with blanks or parentheses go in quotes, ``"…"`` or ``'…'``; a word in quotes that stands alone is always free
@@ -28,7 +30,7 @@ A task without the value asked for (it has exited, or it could not be read) equa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -39,8 +41,10 @@ import lark
 from explorer.model import Snapshot, display_width, escape_text
 
 from .ast import Comparison, Everything, Flag, Node, Not, Text, all_of, any_of
-from .facts import FIELDS, Field, FieldType
-from .match import NO, NUMERIC, YES, Compiler, Predicate, parse_number, text_matcher
+from .facts import FIELD_ALIASES, FIELDS, FieldType, QueryField
+from .field import groups_of
+from .match import NO, NUMERIC, TEXTUAL, YES, Compiler, Predicate, chosen, is_short_address, parse_number
+from .misspelt import nearly
 
 __all__ = ("MAX_DEPTH", "MAX_LENGTH", "Query", "QueryError", "compile_query", "parse_query")
 
@@ -49,9 +53,9 @@ MAX_LENGTH = 4096
 MAX_DEPTH = 50
 
 
-_TEXTUAL = frozenset({FieldType.TEXT, FieldType.CHOICE})
 _NUMBER_WORDS = {
     FieldType.NUMBER: "a number: decimal, or hexadecimal behind 0x",
+    FieldType.ADDRESS: "an address behind 0x, or as a table shows it, such as …4274c5c0",
     FieldType.SECONDS: "a number of seconds, such as 1.5",
     FieldType.OCTAL: "an octal number, such as 022",
 }
@@ -93,14 +97,14 @@ class Query:
         return Compiler(snapshot).compile(self.root)
 
 
-def parse_query(text: str) -> Query:
-    """Parse and check a query.
+def parse_query(text: str, fields: Mapping[str, QueryField] = FIELDS) -> Query:
+    """Parse and check a query. :param fields: what may be asked for, by name in lower case: of tasks, or a table's own
 
     :raises QueryError: and nothing else, whatever ``text`` is
     """
     if len(text) > MAX_LENGTH:
         raise QueryError(text, MAX_LENGTH, f"a query has at most {MAX_LENGTH} characters")
-    builder = _Builder(text)
+    builder = _Builder(text, fields)
     try:
         tree = _parser().parse(text)
         node, _ = builder.transform_tree(tree)
@@ -151,11 +155,26 @@ def _parser() -> lark.Lark:
 _Nested = tuple[Node, int]
 
 
+def _near_words(value: str, field: QueryField, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Words that may have been meant, in any case, and for an older word the one that it stands for."""
+    by_lower = {word.lower(): word for word in words}
+    by_lower |= {
+        word.lower(): stands_for[0]
+        for word, stands_for in field.also.items()
+        if len(stands_for) == 1 and word.lower() not in by_lower
+    }
+    near = get_close_matches(value.lower(), by_lower, 3)
+    return tuple(dict.fromkeys(by_lower[word] for word in near))
+
+
 class _Builder:
     """Makes the query's tree from the parser's, and checks names and values on the way."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, fields: Mapping[str, QueryField]) -> None:
         self._text = text
+        self._fields = fields
+        self._aliases = FIELD_ALIASES if fields is FIELDS else {}
+        self._flags = tuple(name for name, field in fields.items() if field.type is FieldType.FLAG)
 
     def transform_tree(self, tree: lark.Tree[lark.Token]) -> _Nested:
         """Bottom up, without recursion: the depth of what users type is not known yet."""
@@ -191,9 +210,14 @@ class _Builder:
 
     def _word(self, parts: list[lark.Token]) -> _Nested:
         word = str(parts[0])
-        field = FIELDS.get(word.lower())
-        is_flag = field is not None and field.type is FieldType.FLAG
-        return (Flag(word.lower()) if is_flag else Text(word)), 0
+        if word.lower() in self._flags:
+            return Flag(word.lower()), 0
+        near = nearly(word.lower(), self._flags)
+        if near:
+            self._fail(
+                parts[0].start_pos or 0, f'there is no flag {word}; as text it goes in quotes, "{word}"', near
+            )
+        return Text(word), 0
 
     def _quoted(self, parts: list[lark.Token]) -> _Nested:
         return Text(str(parts[0])[1:-1]), 0
@@ -204,36 +228,47 @@ class _Builder:
         name, sign = match[1].lower(), match[2]
         sign = ":" if sign in ("=", "==") else sign
         start = parts[0].start_pos or 0
-        field = FIELDS.get(name)
+        field = self._fields.get(self._aliases.get(name, name))
         if field is None:
-            self._fail(
-                start, f"there is no field {match[1]}", tuple(get_close_matches(name, FIELDS, 3)) or None
+            near: dict[str, None] = dict.fromkeys(
+                self._aliases.get(close) or close
+                for close in get_close_matches(name, [*self._fields, *self._aliases], 3)
             )
+            self._fail(start, f"there is no field {match[1]}", tuple(near) or None)
         value = str(parts[1])
         value = value[1:-1] if parts[1].type == "QUOTED" else value
         self._check(field, sign, value, (start + match.start(2), parts[1].start_pos or 0))
-        return Comparison(name, sign, value), 0
+        return Comparison(field.name, sign, value), 0
 
-    def _check(self, field: Field, sign: str, value: str, places: tuple[int, int]) -> None:
+    def _check(self, field: QueryField, sign: str, value: str, places: tuple[int, int]) -> None:
         """The operator suits the field, and the value can be one of the field's."""
         sign_at, value_at = places
         if field.type not in NUMERIC and sign in ("<", "<=", ">", ">="):
             self._fail(
                 sign_at, f"{sign} is for numbers, and {field.name} is none; say {field.name}:… instead"
             )
-        if field.type not in _TEXTUAL and sign == "~":
+        if field.type not in TEXTUAL and sign == "~":
             self._fail(sign_at, f"~ is for text, and {field.name} is none; say {field.name}:… instead")
         if field.type is FieldType.FLAG and value.lower() not in YES | NO:
             self._fail(value_at, f"{field.name} is yes or no")
         if field.type in NUMERIC and parse_number(field.type, value) is None:
-            self._fail(value_at, f"{field.name} is {_NUMBER_WORDS[field.type]}")
-        if field.type is FieldType.CHOICE:
-            matches = text_matcher(sign, value)
-            if not any(map(matches, field.choices)):
-                near = tuple(get_close_matches(value.lower(), field.choices, 3))
-                self._fail(value_at, f"{field.name} is one of {', '.join(field.choices)}", near)
+            self._check_name(field, sign, value, value_at)
+        if field.type is FieldType.CHOICE and not chosen(field, sign, value):
+            words = (*field.choices, *groups_of(field))
+            message = f"{field.name} is one of {', '.join(words)}"
+            self._fail(value_at, message, _near_words(value, field, words))
+
+    def _check_name(self, field: QueryField, sign: str, value: str, value_at: int) -> None:
+        """Of some addresses there is a name, which one is, and the end is enough; neither has an order."""
+        if sign in (":", "!=") and (value in field.choices or is_short_address(field, value)):
+            return
+        message = f"{field.name} is {_NUMBER_WORDS[field.type]}"
+        if field.choices:
+            message += f"; {' and '.join(field.choices)} go by their names"
+        near = tuple(get_close_matches(value.lower(), field.choices, 3)) if sign in (":", "!=") else ()
+        self._fail(value_at, message, near)
 
     def _fail(self, position: int, message: str, suggestions: tuple[str, ...] | None = ()) -> NoReturn:
         if suggestions is None:
-            message += f"; there are {', '.join(FIELDS)}"
+            message += f"; there are {', '.join(self._fields)}"
         raise QueryError(self._text, position, message, suggestions or ())

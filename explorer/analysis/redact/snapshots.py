@@ -27,6 +27,8 @@ from explorer.model import (
     KernelSetting,
     Record,
     Snapshot,
+    Task,
+    container_of,
     kernel_bytes,
     kernel_text,
 )
@@ -57,6 +59,9 @@ _SHORTEST = 4
 #: Names that are no plain words, each of which is looked for in a slice by itself. Honest ones have some tens.
 _MAX_ODD = 500
 #: What new words are made of: the first that has enough of them. The last is for damage, which has every byte in words.
+_HEX = b"0123456789abcdef"
+#: What a container's id looks like: another of its kind stands for it, so that it is told to be one.
+_CONTAINER_ID = re.compile(rb"[0-9a-f]{64}")
 _ALPHABETS = (
     string.ascii_lowercase.encode(),
     (string.ascii_letters + string.digits).encode(),
@@ -66,7 +71,7 @@ _TRIES = 2_000  # with each
 #: Fields of our own models that hold what the tool or the kernel's build says, not what a user did.
 _KEPT_FIELDS = frozenset(
     {
-        "tool_version", "taken_at", "boot_time", "build_id", "release", "state", "umask", "taints",
+        "tool_version", "taken_at", "kernel_time", "boot_time", "build_id", "release", "state", "umask", "taints",
         "func", "function", "threadfn", "current_func", "last_func", "module",
     }
 )  # fmt: skip
@@ -151,9 +156,13 @@ class Redactor:
         if decimal:
             low, high = (0, 9) if len(part) == 1 else (10, 99) if len(part) == 2 else (100, 255)
             return b"%d" % self._random.randint(low, high)
-        return bytes(self._random.choices(b"0123456789abcdef", k=len(part)))
+        return bytes(self._random.choices(_HEX, k=len(part)))
 
     def _invent(self, word: bytes) -> bytes:
+        if _CONTAINER_ID.fullmatch(word):
+            new = bytes(self._random.choices(_HEX, k=len(word)))
+            self.outputs.add(new)
+            return new
         for level in range(self._levels.get(len(word), 0), len(_ALPHABETS)):
             self._levels[len(word)] = level  # one that has run out is not tried again
             for _ in range(_TRIES):
@@ -205,6 +214,9 @@ class Redactor:
                 values[name] = self.keep(value) if isinstance(value, str) else value
             else:
                 values[name] = self.value(value)
+        if isinstance(record, Task) and values["cgroup"] is not None:
+            # As it is told from the path that is shown: of parts of words in that (``\x2d``) it is made, too.
+            values["container"] = container_of(kernel_bytes(values["cgroup"]))
         return record.model_copy(update=values)
 
     def value(self, value: Any) -> Any:

@@ -46,6 +46,11 @@ null ocfs2 opt panic pid pipe poweroff proc pts q quiet rdinit reboot request ro
 rw sbin self shm socket splash srv stp sys sysroot tmp tty ttyS unreachable updates usermodehelper usr var
 zero
 """
+#: What systemd and the runtimes of containers call control groups.
+_CGROUPS = """
+app besteffort burstable conmon containerd cri crio docker init io k8s kubepods libpod lxc machine monitor
+nerdctl nspawn payload qemu scope service session slice supervisor system systemd user
+"""
 _SAID = """
 a address addresses all and any are as at attempt attempts back be been behind boot broke but by bytes cannot
 changed circle clocks cmdline collect command could count CPU dentries dentry does each end ends entries error
@@ -74,4 +79,4 @@ SETTING_NAMES: frozenset[str] = frozenset(
     }
 )  # fmt: skip
 #: Numbers of up to four digits, and the ``u8`` and ``0H`` of kworkers, are kept as well.
-KEPT_WORDS: frozenset[str] = frozenset(f"{_THREADS} {_FILESYSTEMS} {_PATHS} {_SAID}".split())
+KEPT_WORDS: frozenset[str] = frozenset(f"{_THREADS} {_FILESYSTEMS} {_PATHS} {_CGROUPS} {_SAID}".split())

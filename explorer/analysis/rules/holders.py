@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.analysis.holders import UNEXPLAINED, holder_tasks, list_holders, unexplained_words
+from explorer.analysis.holders import (
+    UNEXPLAINED,
+    holder_tasks,
+    list_holders,
+    namespace_keepers,
+    unexplained_words,
+)
 from explorer.analysis.rule import AuditContext, Case, Rule
 from explorer.model import (
     Attachment,
@@ -83,13 +89,7 @@ def _find_lone_namespaces(context: AuditContext) -> Iterator[Case]:
     for namespace in snapshot.mount_namespaces:
         if namespace.holders is None or namespace.nr_tasks:
             continue
-        phrases = []
-        for holder in namespace.holders:
-            mount = snapshot.mount_by_address.get(holder.address)
-            if holder.kind is HolderKind.MOUNT and mount is not None:
-                phrases.append(f"the mount {mount_name(mount)} on {mount.mountpoint or '?'}")
-            else:
-                phrases += list_holders([holder], snapshot)
+        phrases = namespace_keepers(namespace, snapshot)
         words = join_first(phrases) if phrases else "a reference that nobody was found for"
         mounts = "mounts" if namespace.nr_mounts is None else count(namespace.nr_mounts, "mount")
         tasks = [task for holder in namespace.holders for task in holder_tasks(holder, snapshot)]

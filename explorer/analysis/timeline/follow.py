@@ -165,7 +165,7 @@ class _Builder:
     ) -> None:
         where = (frame.segment, frame.index, frame.index, frame.seconds, frame.seconds)
         initial = self._before is None
-        span = BorrowSpan(task.address, task.pid, task.name, key[2], path, *where, from_start=initial)
+        span = BorrowSpan(task.address, task.pid, task.comm_word, key[2], path, *where, from_start=initial)
         self._open[key] = span
         self.timeline.borrows.append(span)
         words = f"{task_name(task)} {'is borrowing' if initial else 'borrows'} userspace_init_fs"

@@ -6,7 +6,7 @@ kernel. Members are probed, never versions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import drgn
 
@@ -40,6 +40,10 @@ class Layout:
 
     task: Decoder
     """Gives a :class:`~.structures.TaskStruct`."""
+    task_of_slice: Decoder
+    """The same without what is behind the members that earlier versions read."""
+    has_task_cgroups: bool
+    """:attr:`task` gives them."""
     task_tgid: Decoder
     """tgid"""
     task_nameidata: int
@@ -80,6 +84,10 @@ class Layout:
     """path.mnt, path.dentry, root.mnt, root.dentry, flags, name"""
     filename_name: int
     has_real_fs: bool
+
+    def of_slice(self) -> Layout:
+        """For a slice, which an earlier version may have cut."""
+        return replace(self, task=self.task_of_slice, has_task_cgroups=False)
 
 
 _DENTRY: tuple[Wanted, ...] = (
@@ -123,6 +131,8 @@ def probe_layout(prog: drgn.Program) -> Layout:
     flagged = namespace.has_member("is_anon")
     return Layout(
         task=decoder_of(prog, TaskStruct),
+        task_of_slice=decoder_of(prog, TaskStruct, of_slice=True),
+        has_task_cgroups=prog.type("struct task_struct").has_member("cgroups"),
         task_tgid=make_decoder(prog, "task_struct", "tgid"),
         task_nameidata=member_offset(prog, "task_struct", "nameidata"),
         task_tasks=member_offset(prog, "task_struct", "tasks"),

@@ -67,6 +67,8 @@ class TaskStruct(NamedTuple, Generic[Gap]):
     last_arrival: Annotated[int | None, "?sched_info.last_arrival"]  # with CONFIG_SCHED_INFO only
     real_cred: Annotated[int | Gap, "real_cred"]
     thread_pid: Annotated[int | Gap, "thread_pid"]
+    stack_base: Annotated[int | Gap, "stack"]
+    cgroups: Annotated[int | None, "?cgroups"]  # with CONFIG_CGROUPS only
 
     @property
     def name(self) -> str:
@@ -178,9 +180,14 @@ class RawWorker(NamedTuple):
 INLINE_NAME = ("d_shortname.string[]", "d_shortname", "d_iname")
 
 
-def decoder_of(prog: drgn.Program, structure: type[Any]) -> Decoder:
+#: The fields that earlier versions did not read, behind those that they read: what they cut may end before.
+_NEWER = {TaskStruct: ("cgroups",)}
+
+
+def decoder_of(prog: drgn.Program, structure: type[Any], of_slice: bool = False) -> Decoder:
     """What decodes ``struct NAME`` into the fields of a structure, but for those that have no spelling.
 
+    :param of_slice: as if the kernel had none of what earlier versions did not read
     :raises LookupError: if this kernel lacks what is not marked with ``?``
     """
     hints = get_type_hints(structure, include_extras=True)
@@ -189,6 +196,8 @@ def decoder_of(prog: drgn.Program, structure: type[Any]) -> Decoder:
         for field in structure._fields
         if get_origin(hints[field]) is Annotated
     }
+    for field in _NEWER.get(structure, ()) if of_slice else ():
+        spelled[field] = ("?no_such_member",)
     return make_decoder(prog, _NAMES[structure], *spelled.values(), fields=tuple(spelled))
 
 

@@ -1,4 +1,6 @@
 from .activity import TaskActivity as TaskActivity
+from .cgroups import CgroupReader as CgroupReader
+from .cgroups import cgroup_names as cgroup_names
 from .clocks import JiffiesClock as JiffiesClock
 from .clocks import SchedulerClocks as SchedulerClocks
 from .found import PF_IDLE as PF_IDLE
@@ -8,6 +10,7 @@ from .found import FoundTasks as FoundTasks
 from .found import state_letter as state_letter
 from .fs import FsReader as FsReader
 from .kthreads import KthreadReader as KthreadReader
+from .pidnumbers import PidNumberReader as PidNumberReader
 from .stacks import StackReader as StackReader
 from .walk import TaskReader as TaskReader
 from .walks import RawWalk as RawWalk

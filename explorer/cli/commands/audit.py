@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from explorer.cli.accepting import (
+    IgnoredRule,
+    IgnoreType,
+    check_baseline_name,
+    check_rule,
+    load_accepted,
+    make_acceptance,
+    save_baseline,
+)
 from explorer.cli.formats import format_option
 from explorer.cli.process import ExitCode
 from explorer.cli.targets import TargetArguments, escape_lines, read_named_snapshot, target_options
@@ -18,10 +28,9 @@ from explorer.wire import PROGRAM
 from .snapshot import warn_of_errors
 
 if TYPE_CHECKING:
-    from explorer.analysis import AuditReport
+    from explorer.analysis import Acceptance, AuditReport
     from explorer.analysis.query import Query
     from explorer.model import Snapshot
-    from explorer.plugin import PluginSet
 
 __all__ = ("audit_command", "explain_command")
 
@@ -33,10 +42,22 @@ def _width() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
 
 
+_BASELINE = click.Path(path_type=Path, readable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepting:
+    """Which findings do not count."""
+
+    baseline: Path | None
+    write_baseline: Path | None
+    ignore: tuple[IgnoredRule, ...]
+
+
 @click.command(
     "audit",
     epilog="Exit codes: 0 no finding reaches the threshold, 1 one does, 2 wrong usage, 3 target cannot be opened, "
-    "4 none does, but values could not be read, so that there might be one.",
+    "4 none does, but values could not be read, so that there might be one. Findings that are accepted do not count.",
 )
 @target_options
 @click.option(
@@ -51,35 +72,65 @@ def _width() -> int:
     "--only", multiple=True, metavar="RULE", help="Only this rule (as explain lists them). Repeatable."
 )
 @where_option
+@click.option("--baseline", type=_BASELINE, metavar="FILE", help="Findings in this file are accepted.")
+@click.option(
+    "--ignore",
+    multiple=True,
+    type=IgnoreType(),
+    metavar="RULE[:QUERY]",
+    help="Findings of this rule are accepted; with a query, those about tasks that match. Repeatable.",
+)
+@click.option(
+    "--write-baseline",
+    type=_BASELINE,
+    metavar="FILE",
+    help="Accept all that reaches the threshold now, and what --baseline accepts: write it to this file.",
+)
+@click.option(
+    "--all", "unfolded", is_flag=True, help="Every finding, also of one rule, and what is accepted."
+)
 def audit_command(
     arguments: TargetArguments,
     fail_on: str,
     format_: Literal["text", "json", "sarif", "markdown"],
     only: tuple[str, ...],
     where: Query | None,
+    unfolded: bool,
+    **accepting: Any,
 ) -> int:
     """Say what is wrong with TARGET: whether isolation holds, who breaks it, who is failing now.
 
     With --where, only findings about tasks that match.
     """
-    from explorer.analysis import audit_with
+    from explorer.analysis import accept_findings, audit_with
+    from explorer.model import Severity
 
+    asked = _Accepting(**accepting)
     arguments.name()
     plugins = arguments.plugin_set()
-    _check_rules(only, plugins)
-    snapshot, name = read_named_snapshot(arguments, plugins=plugins)
+    for rule, option in (*((rule, "--only") for rule in only), *((i.rule, "--ignore") for i in asked.ignore)):
+        check_rule(rule, option, plugins)
+    baseline = load_accepted(asked.baseline)
+    if asked.write_baseline is not None:
+        check_baseline_name(asked.write_baseline)
+    snapshot, name = read_named_snapshot(arguments, output=asked.write_baseline, plugins=plugins)
     report = audit_with(plugins, snapshot, only)  # imports them: by now root's rights have been given up
+    acceptance = make_acceptance(baseline, asked.baseline, asked.ignore, snapshot)
+    if acceptance is not None:
+        accept_findings(report, snapshot, acceptance, only)
     if where is not None:
-        from explorer.analysis import select_findings
-
-        selected = select_findings(report.findings, snapshot, where.bind(snapshot))
-        report.hidden = len(report.findings) - len(selected)
-        report.findings = selected
+        _select(report, snapshot, where)
+    if asked.write_baseline is not None:
+        save_baseline(asked.write_baseline, report, baseline, Severity(fail_on))
     code = _exit_code(snapshot, report, fail_on)
     if format_ == "markdown":
         _print_markdown(snapshot, report, name)
+    elif format_ == "text":
+        from explorer.output import render_findings
+
+        click.echo("\n".join(render_findings(snapshot, report, name, _width(), unfolded=unfolded)))
     else:
-        click.echo(_render(snapshot, report, name, format_, code))
+        click.echo(_document(snapshot, report, format_, code, acceptance))
     for trace in report.tracebacks if arguments.debug else ():
         click.echo(escape_lines(trace), err=True)
     for error in report.errors:
@@ -88,18 +139,13 @@ def audit_command(
     return code
 
 
-def _check_rules(only: Sequence[str], plugins: PluginSet) -> None:
-    """:raises click.BadParameter: for an id that no rule and no plugin's rule can have"""
-    if not only:
-        return
-    from explorer.analysis.rules import RULES
+def _select(report: AuditReport, snapshot: Snapshot, where: Query) -> None:
+    """Leave out what is about other tasks."""
+    from explorer.analysis import select_findings
 
-    ids = {rule.id for rule in RULES}
-    for rule_id in only:
-        if rule_id.upper() not in ids and plugins.name_of_rule(rule_id) is None:
-            raise click.BadParameter(
-                f"no rule {rule_id}: nullfs-explorer explain lists them", param_hint="--only"
-            )
+    selected = select_findings(report.findings, snapshot, where.bind(snapshot))
+    report.hidden = len(report.findings) - len(selected)
+    report.findings = selected
 
 
 def _exit_code(snapshot: Snapshot, report: AuditReport, fail_on: str) -> int:
@@ -114,16 +160,14 @@ def _exit_code(snapshot: Snapshot, report: AuditReport, fail_on: str) -> int:
     return ExitCode.ERRORS if missing else ExitCode.OK
 
 
-def _render(snapshot: Snapshot, report: AuditReport, name: str, format_: str, code: int) -> str:
-    from explorer.output import findings_document, render_findings, write_findings
+def _document(
+    snapshot: Snapshot, report: AuditReport, format_: str, code: int, acceptance: Acceptance | None
+) -> str:
+    from explorer.output import findings_document, sarif_log, write_findings
 
     if format_ == "json":
         return write_findings(findings_document(snapshot, report))
-    if format_ == "sarif":
-        from explorer.output import sarif_log
-
-        return write_findings(sarif_log(snapshot, report, code))
-    return "\n".join(render_findings(snapshot, report, name, _width()))
+    return write_findings(sarif_log(snapshot, report, code, acceptance))
 
 
 def _print_markdown(snapshot: Snapshot, report: AuditReport, name: str) -> None:
@@ -137,25 +181,31 @@ def _print_markdown(snapshot: Snapshot, report: AuditReport, name: str) -> None:
 def explain_command(rule: str | None) -> None:
     """Say what RULE means and what to do about it; without RULE, list all rules.
 
-    Findings of plugins explain themselves: their ids begin with NX- and the plugin's name.
+    Those of plugins are read from their sources: their ids begin with NX- and the plugin's name.
     """
     from explorer.analysis.rules import RULES, find_rule
-    from explorer.output import render_rule, render_rules
+    from explorer.output import render_plugin_rules, render_rule, render_rules
+    from explorer.plugin import PluginSet, explain_rules
 
     if rule is None:
-        lines = render_rules(RULES, _width())
+        lines = [*render_rules(RULES, _width()), *render_plugin_rules(explain_rules(PluginSet()), _width())]
     else:
         try:
             lines = render_rule(find_rule(rule), _width())
         except KeyError:
-            raise click.BadParameter(_unknown(rule), param_hint="RULE") from None
+            lines = _explain_plugins(rule)
     click.echo("\n".join(lines))
 
 
-def _unknown(rule: str) -> str:
-    from explorer.plugin import PluginSet
+def _explain_plugins(rule: str) -> list[str]:
+    """:raises click.BadParameter: if no plugin has that rule"""
+    from explorer.output import render_plugin_rule
+    from explorer.plugin import PluginSet, explain_rules
 
-    name = PluginSet().name_of_rule(rule)
-    if name is not None:
-        return f"{rule} is a rule of the plugin {name}: audit --format json explains each finding."
-    return f"no rule {rule}: nullfs-explorer explain lists them."
+    plugins = PluginSet()
+    found = next((each for each in explain_rules(plugins) if each.id == rule.upper()), None)
+    if found is not None:
+        return render_plugin_rule(found, _width())
+    name = plugins.name_of_rule(rule)
+    of = "" if name is None else f" of the plugin {name}"
+    raise click.BadParameter(f"no rule {rule}{of}: {PROGRAM} explain lists them.", param_hint="RULE")

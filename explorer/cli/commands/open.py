@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from explorer.cli.accepting import check_baseline_name, load_accepted
 from explorer.cli.targets import TargetArguments, target_options
 
 if TYPE_CHECKING:
@@ -26,7 +28,15 @@ __all__ = ("in_browser", "open_command", "reader_words", "refuse_pipe")
     help="Read a kernel that runs again so often; R in the app changes it.",
 )
 @click.option("--against", metavar="OTHER", help="Compare with a second target or snapshot.")
-def open_command(arguments: TargetArguments, interval: float | None, against: str | None) -> int:
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    help="Accepted findings, as audit has them: the app reads them here, and adds what you accept.",
+)
+def open_command(
+    arguments: TargetArguments, interval: float | None, against: str | None, baseline: Path | None
+) -> int:
     """Browse TARGET in the terminal app; without one, the running kernel."""
     # In a browser tab a driver of textual's stands for the terminal.
     if not (sys.stdin.isatty() and sys.stdout.isatty()) and not in_browser():
@@ -37,6 +47,10 @@ def open_command(arguments: TargetArguments, interval: float | None, against: st
     spec = None if guess else _named(arguments)
     if against is not None:
         _named(replace(arguments, target=against, core=None, kernel=False, qemu=None))
+    if baseline is not None and os.path.lexists(baseline):
+        load_accepted(baseline)
+    elif baseline is not None:
+        check_baseline_name(baseline, "--baseline")  # it is made when a finding is accepted
     running = spec is None or spec.kind in ("live", "qemu")
     if interval is not None and not running:
         raise click.UsageError(
@@ -57,6 +71,7 @@ def open_command(arguments: TargetArguments, interval: float | None, against: st
             recording=spec.path if spec is not None and recorded else None,
             moment=spec.moment if spec is not None and recorded else None,
             plugins=arguments.plugin_set(),
+            baseline=baseline,
         )
     )
 

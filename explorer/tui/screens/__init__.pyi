@@ -1,11 +1,12 @@
 from .base import BrowserScreen as BrowserScreen
 from .compare import CompareScreen as CompareScreen
 from .events import EventsScreen as EventsScreen
+from .findings import FindingsScreen as FindingsScreen
 from .modes import BROWSED as BROWSED
 from .modes import Mode as Mode
+from .namespaces import NamespacesScreen as NamespacesScreen
 from .overview import OverviewScreen as OverviewScreen
 from .subsystems import SubsystemsScreen as SubsystemsScreen
-from .tables import FindingsScreen as FindingsScreen
 from .tables import FsStructsScreen as FsStructsScreen
 from .tables import MountsScreen as MountsScreen
 from .tables import TableScreen as TableScreen

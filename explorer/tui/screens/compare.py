@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from textual import on, work
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, Horizontal, Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Input, Static
+from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from explorer.analysis.diff import KINDS, Comparison, Difference, compare_snapshots
 from explorer.model import Snapshot
-from explorer.tui.keys import hidden, shown
+from explorer.tui.keys import hidden
 from explorer.tui.session import View
 from explorer.tui.views import (
     SIDES,
@@ -27,27 +27,28 @@ from explorer.tui.views import (
     side_line,
 )
 from explorer.tui.views.details import Detail, RecordTable, describe
-from explorer.tui.widgets import NO_CONTROL, DetailPane, FilterBox, VirtualTable
+from explorer.tui.widgets import DetailPane, Split, VirtualTable
 
 from .tables import TableScreen
 
 __all__ = ("CompareScreen",)
 
 _TONES = ("good", "warn", "bad")
-_HINT = "/ words   v kind   z swap   1 2 the object in A, in B   = another target"
+_HINT = "v kind   z swap   1 2 in A, in B   = another target"
 
 
 class CompareScreen(TableScreen):
     """A is what the other screens show, B the second target, until they are swapped."""
 
     EMPTY = "no difference"
+    ROWS = "differences"
+    FILTER_HINT = _HINT
+    FILTER_ALWAYS = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        shown("slash", "filter", "compare.filter", "Filter", "Only rows with these words", first=True),
         hidden("v", "next_kind", "compare.kind", "Only tasks, fs_structs, mounts …; all again"),
         hidden("z", "swap", "compare.swap", "Swap the sides"),
         hidden("1", "side(0)", "compare.side-a", "The object as it is in A"),
         hidden("2", "side(1)", "compare.side-b", "The object as it is in B"),
-        hidden("escape", "leave", "compare.clear", "Leave the detail, then clear the filter"),
     ]
 
     def __init__(self) -> None:
@@ -55,7 +56,6 @@ class CompareScreen(TableScreen):
         self._comparison: Comparison | None = None
         self._other: View | None = None
         self._kind = ""
-        self._words: list[str] = []
         self._swapped = False
 
     def compose_body(self) -> ComposeResult:
@@ -67,10 +67,8 @@ class CompareScreen(TableScreen):
                     yield Static(id=f"side{side}", classes="sidetext", markup=False)
             yield Static(id="matched", markup=False)
             yield Static(id="kinds", markup=False)
-        with Horizontal(id="filterbar"):
-            yield Static(" filter ▏", id="filterlabel", markup=False)
-            yield FilterBox(id="filter", restrict=NO_CONTROL, compact=True, placeholder=_HINT)
-        with Container(id="split"):
+        yield from self.compose_filter()
+        with Split():
             yield VirtualTable(id="rows", empty=self.EMPTY)
             yield DetailPane(id="detail")
 
@@ -118,7 +116,7 @@ class CompareScreen(TableScreen):
 
     def make_source(self, view: View) -> RecordTable[Any]:
         comparison = self._comparison
-        rows = [] if comparison is None else select_differences(comparison, self._kind, self._words)
+        rows = [] if comparison is None else select_differences(comparison, self._kind)
         return comparison_table(rows)
 
     def _fill(self) -> None:
@@ -127,7 +125,7 @@ class CompareScreen(TableScreen):
         if view is None or comparison is None:
             return
         old = self.difference(self.table.row)
-        source = self.make_source(view)
+        source = self.fresh_source(view)
         row = next((i for i, each in enumerate(source.records) if _same(each, old)), 0)
         self.query_one("#kinds", Static).update(Content(f" {counts_line(comparison, self._kind)}"))
         self.table.show(source, row)
@@ -194,25 +192,11 @@ class CompareScreen(TableScreen):
             self._kind = kinds[(at + 1) % len(kinds)]
             self._fill()
 
-    @on(Input.Changed, "#filter")
-    def _typed(self, event: Input.Changed) -> None:
-        self._words = event.value.split()
-        self._fill()
-
-    def action_filter(self) -> None:
-        self.set_focus(self.query_one("#filter", Input))
-
-    def action_leave(self) -> None:
-        if self.pane.has_focus:
-            self.table.focus()
-        else:
+    def filter_by(self, query: str) -> None:
+        if not query and self._kind:
             self._kind = ""
-            self.query_one("#filter", Input).value = ""
             self._fill()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """In the filter a letter is a letter."""
-        return action != "filter" or not isinstance(self.focused, FilterBox)
+        super().filter_by(query)
 
 
 def _same(one: Difference, other: Difference | None) -> bool:

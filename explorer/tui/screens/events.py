@@ -18,6 +18,8 @@ class EventsScreen(TableScreen):
 
     EMPTY = "nothing has changed since the first reading: r reads again, R at an interval"
 
+    ROWS = "events"
+
     def __init__(self) -> None:
         super().__init__()
         self._added = -1
@@ -34,7 +36,7 @@ class EventsScreen(TableScreen):
     def show_view(self, view: View) -> None:
         entry, top = self._entry(self.table.row), self.table.row == 0
         self.pane.snapshot = view.snapshot
-        source = self.make_source(view)
+        source = self.fresh_source(view)
         # At the top it follows what is new; further down the cursor stays with its entry.
         row = 0
         if entry is not None and not top:

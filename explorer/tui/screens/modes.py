@@ -11,9 +11,11 @@ from explorer.tui.keys import hidden, shown
 
 from .compare import CompareScreen
 from .events import EventsScreen
+from .findings import FindingsScreen
+from .namespaces import NamespacesScreen
 from .overview import OverviewScreen
 from .subsystems import SubsystemsScreen
-from .tables import FindingsScreen, FsStructsScreen, MountsScreen
+from .tables import FsStructsScreen, MountsScreen
 from .tasks import TasksScreen
 from .timeline import TimelineScreen
 
@@ -49,7 +51,18 @@ BROWSED = (
         "mounts",
         MountsScreen,
         _key("m", "mounts", "Mounts", "Mounts, a tree per namespace"),
-        ("mount", "mount_namespace"),
+        ("mount",),
+    ),
+    Mode(
+        "namespaces",
+        NamespacesScreen,
+        hidden(
+            "M",
+            "browse('namespaces')",
+            "go.namespaces",
+            "Mount namespaces, and who keeps each",
+        ),
+        ("mount_namespace",),
     ),
     Mode(
         "subsystems",

@@ -9,12 +9,13 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.geometry import Region
+from textual.widget import Widget
 from textual.widgets import Static
 
-from explorer.model import Finding, Severity
 from explorer.tui.keys import hidden, shown
 from explorer.tui.session import View, in_background
-from explorer.tui.views.details import findings_table
+from explorer.tui.views.details import FindingRow, RecordTable, findings_line, findings_table
 from explorer.tui.widgets import DoorBox, VirtualTable, titled_width
 
 from .base import BrowserScreen
@@ -25,14 +26,33 @@ _TONES = ("good", "warn", "bad")
 _MOST_OTHERS = 9
 
 
+class FindingsList(VirtualTable):
+    """Up from its first row leads out of it, to the boxes above."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        hidden("space", "choose", "finding.open", "Open the finding, as enter does"),
+    ]
+
+    def action_move(self, step: int) -> None:
+        if step < 0 and self.row == 0 and isinstance(self.screen, OverviewScreen):
+            self.screen.action_go_row(-1)
+        else:
+            super().action_move(step)
+
+
 class OverviewScreen(BrowserScreen):
     """Readable in five seconds; every box is a door."""
 
     AUTO_FOCUS = "#left"
     BINDINGS: ClassVar[list[BindingType]] = [
         shown("slash", "app.filter", "overview.filter", "Filter", "Filter the tasks"),
+        hidden("down,j", "go_row(1)", "overview.down", "To the boxes below, then the findings"),
+        hidden("up,k", "go_row(-1)", "overview.up", "To the boxes above"),
         hidden("b", "app.inside('borrowing')", "overview.borrowers", "Who borrows now"),
     ]
+
+    _accepted = 0
+    """Which state of the accepted findings is shown."""
 
     def compose_body(self) -> ComposeResult:
         with Vertical(id="verdict"):
@@ -49,7 +69,7 @@ class OverviewScreen(BrowserScreen):
                 yield DoorBox(id=f"other{number}", classes="other")
         yield Static(id="root", markup=False)
         yield Static(id="findingshead", markup=False)
-        yield VirtualTable(id="findings", empty="no findings")
+        yield FindingsList(id="findings", empty="no findings")
 
     def show_view(self, view: View) -> None:
         overview = view.overview
@@ -80,14 +100,16 @@ class OverviewScreen(BrowserScreen):
     def _show_findings(self, view: View) -> None:
         if view is not self._shown or not self.is_there:
             return
-        findings = view.audit.findings
-        head = _findings_line(findings)
+        findings, accepted = view.audit.findings, self.shell.accepted
+        self._accepted = accepted.number
+        head = findings_line(findings, accepted.by)
         if view.audit.errors:
             head += f"   {len(view.audit.errors)} audits failed (! says which)"
         self.query_one("#findingshead", Static).update(Content(head))
         table = self.query_one("#findings", VirtualTable)
         table.display = bool(findings)
-        table.show(findings_table(findings))
+        room = self.size.width - self.styles.gutter.width - 2
+        table.show(findings_table(findings, accepted.by, room=room), table.row)
 
     def _show_doors(self, view: View) -> None:
         overview = view.overview
@@ -100,9 +122,37 @@ class OverviewScreen(BrowserScreen):
             door = overview.others[number] if number < len(overview.others) else None
             self.query_one(f"#other{number}", DoorBox).show_door(door, folded)
 
+    def catch_up(self) -> None:
+        """Also after findings were accepted elsewhere."""
+        super().catch_up()
+        view = self._shown
+        if view is not None and view.is_audited and self._accepted != self.shell.accepted.number:
+            self._show_findings(view)
+
     def on_resize(self, event: events.Resize) -> None:
         if self._shown is not None:
             self._show_doors(self._shown)
+            if self._shown.is_audited:
+                self._show_findings(self._shown)
+
+    def _rows_of_doors(self) -> list[list[Widget]]:
+        """What the keyboard can go to, from top to bottom."""
+        rows: list[list[Widget]] = []
+        for group in ("#worlds DoorBox", "#others DoorBox", "#findings"):
+            found = [widget for widget in self.query(group) if widget.display]
+            if found:
+                rows.append(found)
+        return rows
+
+    def action_go_row(self, step: int) -> None:
+        """Up or down: to what lies nearest there."""
+        rows, focused = self._rows_of_doors(), self.focused
+        at = next((number for number, row in enumerate(rows) if focused in row), None)
+        if focused is None or at is None:
+            self.set_focus(rows[0][0])
+        elif 0 <= at + step < len(rows):
+            middle = focused.region.x + focused.region.width // 2
+            self.set_focus(min(rows[at + step], key=lambda door: _distance(door.region, middle)))
 
     @on(DoorBox.Entered)
     def _entered(self, event: DoorBox.Entered) -> None:
@@ -110,10 +160,12 @@ class OverviewScreen(BrowserScreen):
 
     @on(VirtualTable.Chosen, "#findings")
     def _chosen(self, event: VirtualTable.Chosen) -> None:
-        self.shell.show_finding(event.row)
+        source, view = event.table.source, self.shell.view
+        if isinstance(source, RecordTable) and view is not None:
+            row: FindingRow = source.records[event.row]
+            self.shell.show_finding(view.audit.findings.index(row.first))
 
 
-def _findings_line(findings: list[Finding]) -> str:
-    counts = [(severity, sum(f.severity is severity for f in findings)) for severity in Severity]
-    parts = [f"{count} {severity.value}" for severity, count in counts if count]
-    return f"findings  {'   '.join(parts) or 'none'}"
+def _distance(region: Region, x: int) -> int:
+    """Terminal columns between a widget and a column of the screen; 0: it is above or below it."""
+    return max(region.x - x, x - region.right + 1, 0)

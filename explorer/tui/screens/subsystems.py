@@ -20,6 +20,7 @@ __all__ = ("SubsystemsScreen",)
 class SubsystemsScreen(TableScreen):
     """What each plugin expects, what was seen, and what is wrong."""
 
+    ROWS = "subsystems"
     EMPTY = "no plugin is installed, and the snapshot has facts of none"
     BINDINGS: ClassVar[list[BindingType]] = [
         hidden("a", "inside", "subsystems.tasks", "Its tasks, in the task table"),

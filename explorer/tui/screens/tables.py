@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container
+from textual.widgets import Input
 
-from explorer.model import Finding, Record, Reference
+from explorer.model import Record, Reference, escape_text
 from explorer.output import RowSet
 from explorer.tui.keys import hidden
 from explorer.tui.screens.dialogs import ExportScreen
@@ -20,39 +19,35 @@ from explorer.tui.views.details import (
     Detail,
     RecordTable,
     describe,
-    describe_finding,
     detail_text,
     drgn_expression,
-    findings_table,
     fs_table,
+    namespace_reference,
     row_text,
 )
-from explorer.tui.widgets import DetailPane, VirtualTable
+from explorer.tui.widgets import DetailPane, SearchBar, Split, VirtualTable
 
-from .base import BrowserScreen
+from .arranging import ArrangingScreen
 
-__all__ = ("FindingsScreen", "FsStructsScreen", "MountsScreen", "TableScreen")
+__all__ = ("FsStructsScreen", "MountsScreen", "TableScreen")
 
 
-class TableScreen(BrowserScreen):
+class TableScreen(ArrangingScreen):
     """A table above (or left of) the detail of its selected row."""
 
-    AUTO_FOCUS = "#rows"
-    EMPTY = "nothing here"
-    ROWS = "rows"
-    """What the rows are, in one word: for the export, and in its file's name."""
     BINDINGS: ClassVar[list[BindingType]] = [
         hidden("d", "toggle_detail", "detail.toggle", "Show or hide the detail pane"),
-        hidden("c", "copy('cell')", "copy.cell", "Copy the cell, or the fact under the cursor"),
-        hidden("y", "copy('row')", "copy.row", "Copy the row"),
+        hidden("c", "copy('row')", "copy.row", "Copy the marked rows, or the one under the cursor"),
+        hidden("y", "copy('cell')", "copy.cell", "Copy the cell; in the detail the value"),
         hidden("Y", "copy('detail')", "copy.detail", "Copy the whole detail"),
         hidden("C", "copy_drgn", "copy.drgn", "Copy the drgn expression"),
-        hidden("x", "export", "copy.export", "Export these rows: JSON, CSV, Markdown"),
+        hidden("x", "export", "copy.export", "Export the marked rows, or all these: JSON, CSV, Markdown"),
         hidden("w", "where", "detail.where", "Show the detail's object in its own screen"),
     ]
 
     def compose_body(self) -> ComposeResult:
-        with Container(id="split"):
+        yield from self.compose_filter()
+        with Split():
             yield VirtualTable(id="rows", empty=self.EMPTY)
             yield DetailPane(id="detail")
 
@@ -60,16 +55,8 @@ class TableScreen(BrowserScreen):
     """What was selected when a new reading came: its detail is brought up to date, and stays where it was."""
 
     @property
-    def table(self) -> VirtualTable:
-        return self.query_one("#rows", VirtualTable)
-
-    @property
     def pane(self) -> DetailPane:
         return self.query_one("#detail", DetailPane)
-
-    def source(self) -> Any:
-        """The table's source: it has ``reference_at`` and ``find``."""
-        return self.table.source
 
     def make_source(self, view: View) -> RecordTable[Any]:
         """The table of a view."""
@@ -78,25 +65,19 @@ class TableScreen(BrowserScreen):
     def show_view(self, view: View) -> None:
         selected = self.selected()
         self.pane.snapshot = view.snapshot
-        source = self.make_source(view)
-        source.marks = self.shell.marks
+        source = self.fresh_source(view)
         row = None if selected is None else source.find(selected)
         self._renewed = selected
         # Where the object is gone, the cursor stays at its place, not at the top.
         self.table.show(source, self.table.row if row is None else row)
 
-    def selected(self) -> Reference | None:
-        """What the row under the cursor is about."""
-        source = self.source()
-        if source is None or not 0 <= self.table.row < len(source):
-            return None
-        reference: Reference | None = source.reference_at(self.table.row)
-        return reference
-
     def select(self, reference: Reference) -> bool:
         """Put the cursor on an object. False: it is not in this table."""
         source = self.source()
         row = None if source is None else source.find(reference)
+        if source is not None and row is None and self.query_text:
+            self.filter_by("")
+            row = source.find(reference)
         if row is not None:
             self.table.changed(row)
             self.table.focus()
@@ -127,6 +108,36 @@ class TableScreen(BrowserScreen):
         self.pane.display = True
         self.pane.focus()
 
+    def fresh_source(self, view: View) -> Any:
+        """The table of a view, filtered, ordered and marked as the one before."""
+        source = self.make_source(view)
+        source.marks = self.shell.marks
+        if isinstance(source, RecordTable):
+            source.what = self.ROWS
+        self.arrange_source(source)
+        return source
+
+    def action_filter(self) -> None:
+        """Filters the rows; in the detail it searches."""
+        if self.pane.has_focus:
+            self.query_one(SearchBar).open()
+        else:
+            super().action_filter()
+
+    @on(Input.Changed, "#search")
+    def _searched(self, event: Input.Changed) -> None:
+        self.pane.search(event.value)
+        self.query_one(SearchBar).say(len(self.pane.matches()))
+
+    def leave_part(self) -> bool:
+        if not self.pane.has_focus:
+            return False
+        if self.pane.wanted:
+            self.query_one(SearchBar).close()
+        else:
+            self.table.focus()
+        return True
+
     def action_toggle_detail(self) -> None:
         self.pane.display = not self.pane.display
         if not self.pane.display:
@@ -139,6 +150,10 @@ class TableScreen(BrowserScreen):
             text = "" if detail is None else detail_text(detail)
         elif fact is not None:
             text = fact.value if what == "cell" else row_text([fact.name, fact.value])
+        elif what == "row" and self.picked:
+            source = self.source()
+            rows = [[cell.text for cell in source.cells_of(record)] for record in source.picked_records()]
+            text = "\n".join(map(row_text, rows))
         else:
             text = self.table.cell_at_cursor() if what == "cell" else row_text(self.table.cells_at_cursor())
         if text:
@@ -147,19 +162,29 @@ class TableScreen(BrowserScreen):
             self.shell.say(f"The {what} is empty: there is nothing to copy.")
 
     def row_set(self, view: View) -> RowSet | None:
-        """The rows as the export writes them; ``None``: there are none."""
+        """The rows as the export writes them: those that are marked, or all; ``None``: there are none."""
         source = self.source()
-        if source is None or not len(source):
+        chosen = None if source is None else source.picked_records() or source.records
+        if not chosen:
             return None
-        records = [record for record in getattr(source, "records", ()) if isinstance(record, Record)]
+        records = list(map(self.record_of, chosen))
+        kept = [record for record in records if record is not None]
         return RowSet(
             self.ROWS,
             view.snapshot,
-            "",
-            records if len(records) == len(source) else None,
+            "" if source.picked else self.matched,
+            kept or None,
             [column.name for column in source.columns],
-            [[cell.text.strip() for cell in source.cells(row)] for row in range(len(source))],
+            [
+                [cell.text.strip() for cell in source.cells_of(each)]
+                for each, record in zip(chosen, records, strict=True)
+                if record is not None or not kept
+            ],
         )
+
+    def record_of(self, record: Any) -> Record | None:
+        """What a row is in JSON; ``None``: it is none, as the head of a tree."""
+        return record if isinstance(record, Record) else None
 
     def action_export(self) -> None:
         view = self.shell.view
@@ -200,53 +225,69 @@ class FsStructsScreen(TableScreen):
 
     ROWS = "fs_structs"
 
-    def row_set(self, view: View) -> RowSet | None:
-        rows, source = super().row_set(view), self.source()
-        return None if rows is None else replace(rows, records=[fs for _, fs in source.records])
+    def record_of(self, record: Any) -> Record | None:
+        return record[1] if isinstance(record[1], Record) else None
 
     def make_source(self, view: View) -> RecordTable[Any]:
         return fs_table(view.snapshot, view.worlds)
 
 
 class MountsScreen(TableScreen):
-    """A tree per mount namespace."""
+    """A tree per mount namespace; or the one of one of them."""
 
     ROWS = "mounts"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        hidden("v", "only", "mounts.only", "Only the mounts of this namespace; all again"),
+    ]
 
-    def row_set(self, view: View) -> RowSet | None:
-        rows, source = super().row_set(view), self.source()
-        if rows is None:
-            return None
+    _only: Reference | None = None
+    """The namespace of which the mounts are shown; ``None``: all mounts are."""
+
+    def show_only(self, namespace: Reference | None) -> None:
+        """Show the mounts of a namespace; of all, for ``None``."""
+        view = self.shell.view
+        self._only = namespace
+        if view is not None and self.is_there:
+            self.show_view(view)
+            self.show_status()
+
+    def select(self, reference: Reference) -> bool:
+        if super().select(reference):
+            return True
+        if self._only is None:
+            return False
+        self.show_only(None)  # it is among those that are not shown
+        return super().select(reference)
+
+    def action_only(self) -> None:
+        if self._only is not None:
+            self.show_only(None)
+            return
+        source, view = self.source(), self.shell.view
+        if source is None or view is None or not 0 <= self.table.row < len(source):
+            return
+        row = source.records[self.table.row]
+        address = row.mount.mnt_ns if row.mount is not None else row.namespace and row.namespace.address
+        namespace = view.snapshot.namespace_by_address.get(address or 0)
+        if namespace is None:
+            self.shell.say("It is in no namespace.")
+        else:
+            self.show_only(namespace_reference(namespace))
+
+    def header(self, view: View) -> str:
+        if self._only is None:
+            return super().header(view)
+        return f"only {escape_text(self._only.label)}: v shows all mounts   {super().header(view)}"
+
+    def record_of(self, record: Any) -> Record | None:
         # The heads of namespaces are no mounts.
-        places = [place for place, row in enumerate(source.records) if row.mount is not None]
-        mounts = [source.records[place].mount for place in places]
-        return replace(rows, records=mounts, rows=[rows.rows[place] for place in places])
+        return record.mount if isinstance(record.mount, Record) else None
 
     def make_source(self, view: View) -> RecordTable[Any]:
-        return mounts_table(view.snapshot)
-
-
-class FindingsScreen(TableScreen):
-    """Findings by severity. Enter goes into a finding: its evidence comes first and can be followed."""
-
-    EMPTY = "no findings"
-    ROWS = "findings"
-
-    def make_source(self, view: View) -> RecordTable[Any]:
-        return findings_table(view.audit.findings)
-
-    def detail_of(self, row: int) -> Detail | None:
-        finding = self.finding(row)
-        return None if finding is None else describe_finding(finding)
-
-    def finding(self, row: int | None = None) -> Finding | None:
-        """The finding in a row; in the one under the cursor, if none is said."""
-        source, row = self.source(), self.table.row if row is None else row
-        if source is None or not 0 <= row < len(source):
-            return None
-        found: Finding = source.records[row]
-        return found
-
-    def show_finding(self, number: int) -> None:
-        """Put the cursor on the n-th finding."""
-        self.table.changed(number)
+        only = None
+        if self._only is not None:
+            only = view.snapshot.namespace_by_address.get(self._only.address or 0)
+            if only is None:
+                self.shell.say(f"{escape_text(self._only.label)} is gone: all mounts are shown.")
+                self._only = None
+        return mounts_table(view.snapshot, only)

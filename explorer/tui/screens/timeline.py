@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from textual.app import ComposeResult
 
+from explorer.analysis.query import FieldType
 from explorer.analysis.timeline import Event, EventKind
 from explorer.model import Reference, Snapshot, escape_text, mount_name, namespace_name, task_name
 from explorer.tui.session import Playback, View
 from explorer.tui.views import Cell, ViewColumn
-from explorer.tui.views.details import Detail, RecordTable
+from explorer.tui.views.details import ColumnValue, Detail, RecordTable
 from explorer.tui.widgets import WorldLines
 
 from .tables import TableScreen
@@ -49,7 +51,13 @@ def events_table(playback: Playback, snapshot: Snapshot) -> RecordTable[Event]:
             Cell(escape_text(event.text)),
         ]
 
-    return RecordTable(columns, playback.timeline.events, cells, lambda event: _about(event, snapshot))
+    values = {
+        "time": ColumnValue(FieldType.SECONDS, lambda event: event.seconds),
+        "frame": ColumnValue(FieldType.NUMBER, lambda event: event.frame),
+    }
+    return RecordTable(
+        columns, playback.timeline.events, cells, lambda event: _about(event, snapshot), values
+    )
 
 
 def _about(event: Event, snapshot: Snapshot) -> Reference | None:
@@ -78,10 +86,17 @@ def _label(kind: str, found: Any) -> str:
     return labels.get(kind, lambda: f"0x{found.address:x}")()
 
 
+def _row_of_frame(events: Sequence[Event], frame: int) -> int:
+    """The last of the newest events that this frame knows of, in whatever order they are."""
+    known = [(event.frame, number) for number, event in enumerate(events) if event.frame <= frame]
+    return max(known)[1] if known else 0
+
+
 class TimelineScreen(TableScreen):
     """Only recordings have it."""
 
     EMPTY = "nothing happened in this recording"
+    ROWS = "events"
 
     _followed = 0
     """The row that the moment has put the cursor on. While it plays, a cursor that the user has moved stays there."""
@@ -101,15 +116,14 @@ class TimelineScreen(TableScreen):
             return
         self.query_one(WorldLines).show_worlds(playback)
         self.pane.snapshot = view.snapshot
-        source = self.make_source(view)
-        events = playback.timeline.events
+        source = self.fresh_source(view)
+        events = source.records
         row = self.table.row
         if playback.playing and row != self._followed:
             self.table.show(source, row)
             return
         if not 0 <= row < len(events) or events[row].frame != playback.index or self.table.source is None:
-            known = [number for number, event in enumerate(events) if event.frame <= playback.index]
-            row = known[-1] if known else 0
+            row = _row_of_frame(events, playback.index)
         self._followed = row
         self.table.show(source, row)
 

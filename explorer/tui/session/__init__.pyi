@@ -1,3 +1,4 @@
+from .accepted import AcceptedFindings as AcceptedFindings
 from .background import give_way as give_way
 from .background import in_background as in_background
 from .background import note_input as note_input

@@ -40,6 +40,8 @@ class Session:
     """Where in the recording to begin; the end if ``None``."""
     plugins: PluginSet = field(default_factory=PluginSet, compare=False)
     """They judge what is shown; the reader is given the same ones by its options."""
+    baseline: Path | None = None
+    """The findings that are accepted; ``None``: those in the settings' own file."""
 
     @property
     def target(self) -> str:

@@ -9,7 +9,13 @@ from .comparison import side_line as side_line
 from .events import LogEntry as LogEntry
 from .events import describe_entry as describe_entry
 from .events import events_table as events_table
+from .help import QUERIES as QUERIES
+from .help import WORDS as WORDS
+from .help import help_colours as help_colours
+from .help import help_queries as help_queries
+from .help import help_words as help_words
 from .mounts import mounts_table as mounts_table
+from .namespaces import namespaces_table as namespaces_table
 from .overview import Door as Door
 from .overview import Overview as Overview
 from .overview import fit_header as fit_header
@@ -18,8 +24,10 @@ from .overview import make_overview as make_overview
 from .subsystems import Subsystem as Subsystem
 from .subsystems import describe_subsystem as describe_subsystem
 from .subsystems import subsystems_table as subsystems_table
+from .table import ArrangedSource as ArrangedSource
 from .table import Cell as Cell
 from .table import MarkedSource as MarkedSource
+from .table import PickedSource as PickedSource
 from .table import TableSource as TableSource
 from .table import ViewColumn as ViewColumn
 from .table import fit_columns as fit_columns

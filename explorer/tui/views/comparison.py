@@ -53,7 +53,7 @@ def side_line(comparison: Comparison, side: int) -> tuple[str, str, str]:
     errors = f"   {of.errors} values not readable" if of.errors else ""
     text = (
         f"{_target(of.target)}   Linux {escape_text(of.release)} ({of.generation})   {of.tasks} tasks   "
-        f"taken {escape_text(of.taken_at[:19])}{errors}"
+        f"{escape_text(of.moment)}{errors}"
     )
     return found.headline, tone.get(found.kind, "bad"), text
 
@@ -86,17 +86,9 @@ def counts_line(comparison: Comparison, chosen: str) -> str:
     )
 
 
-def select_differences(comparison: Comparison, kind: str, words: Sequence[str]) -> list[Difference]:
-    """Differences about a kind of thing (empty: all) in which each of the words stands, as it is shown."""
-    wanted = [word.casefold() for word in words]
-    found = []
-    for difference in comparison.differences:
-        if kind and difference.kind != kind:
-            continue
-        text = " ".join(cell.text for cell in _cells(difference)).casefold() if wanted else ""
-        if all(word in text for word in wanted):
-            found.append(difference)
-    return found
+def select_differences(comparison: Comparison, kind: str) -> list[Difference]:
+    """Differences about a kind of thing; empty: all."""
+    return [each for each in comparison.differences if not kind or each.kind == kind]
 
 
 def _cells(difference: Difference) -> list[Cell]:

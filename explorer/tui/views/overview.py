@@ -28,7 +28,7 @@ from explorer.model import (
     known,
     mount_name,
 )
-from explorer.naming import kind_plural, name_label, path_label, place_mount
+from explorer.naming import kind_plural, moments, name_label, path_label, place_mount
 
 from .verdict import ShownVerdict, show_verdict
 
@@ -85,7 +85,7 @@ def make_overview(snapshot: Snapshot, worlds: Worlds) -> Overview:
         bridge=_bridge(worlds.borrowers) if isolating else None,
         right=_init(snapshot, worlds) if isolating else None,
         others=others,
-        root=_root_line(snapshot),
+        root=_root_line(snapshot) + _stopped_line(snapshot),
     )
 
 
@@ -242,3 +242,10 @@ def _root_line(snapshot: Snapshot) -> str:
         return "what lies on / could not be read"
     names = [escape_text(mount_name(mount)) for mount in stack]
     return f"/ is  {' → '.join(names)} (visible)"
+
+
+def _stopped_line(snapshot: Snapshot) -> str:
+    """``stopped 2026-11-26 20:28:27 UTC``: of a dump, by its own clock, where that is known. Else when it was read is
+    all that there is to know, and the header says how long that is ago."""
+    *stopped, _ = moments(snapshot.capture)
+    return "".join(f"     {what} {escape_text(when)}" for what, when in stopped)

@@ -25,12 +25,14 @@ _STATE_TONES = {
     "not loaded": "muted",
     "not captured": "muted",
 }
+#: What is added for one that speaks for tasks, and for one that speaks for none: that others run for it is not known.
+_AT_REST, _IN_OTHERS = "no task that it speaks for is there now", "others do its work, it speaks for no task"
 _STATE_WORDS = {
     "borrowing now": "a task looks paths up through userspace_init_fs for it",
     "fault": "its facts could not be read, or its audit failed: nothing is known",
     "active": "kernel threads or works of it are there",
-    "loaded": "there, and nothing of it runs now",
-    "built in": "part of this kernel, and nothing of it runs now",
+    "loaded": "there",
+    "built in": "part of this kernel",
     "not loaded": "not in this kernel now: nothing was looked at, which is not the same as fine",
     "not captured": "the snapshot says nothing about it",
 }
@@ -267,13 +269,21 @@ def _reference(subsystem: Subsystem) -> Reference:
     return Reference(kind="plugin", address=None, label=subsystem.name)
 
 
+def _state_words(subsystem: Subsystem) -> str:
+    words = _STATE_WORDS[subsystem.state]
+    if subsystem.state not in ("loaded", "built in"):
+        return words
+    has_own = subsystem.plugin is not None and bool(subsystem.plugin.speaks_for)
+    return words if subsystem.plugin is None else f"{words}; {_AT_REST if has_own else _IN_OTHERS}"
+
+
 def describe_subsystem(subsystem: Subsystem, snapshot: Snapshot) -> Detail:
     """What the row says in full, the tasks and findings to go to, then the facts."""
     title = subsystem.listing.title or subsystem.name
     named = title if title.startswith(subsystem.name) else f"{subsystem.name}: {title}"
     detail = Detail(_reference(subsystem), escape_text(named))
     tone = _STATE_TONES.get(subsystem.state, "")
-    detail.add("state", f"{subsystem.state}: {_STATE_WORDS[subsystem.state]}", tone=tone)
+    detail.add("state", f"{subsystem.state}: {_state_words(subsystem)}", tone=tone)
     detail.add("why", subsystem.problem, tone="bad")
     detail.add("speaks for", _speaks_label(subsystem.plugin))
     needs = [f"module {name}" for name in subsystem.listing.needs_modules]

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-__all__ = ("Cell", "MarkedSource", "TableSource", "ViewColumn", "fit_columns")
+from explorer.analysis.query import Query, QueryField
+from explorer.model import Reference
+
+__all__ = (
+    "ArrangedSource",
+    "Cell",
+    "MarkedSource",
+    "PickedSource",
+    "TableSource",
+    "ViewColumn",
+    "fit_columns",
+)
 
 _GAP = 2
 
@@ -16,6 +27,8 @@ class Cell(NamedTuple):
 
     text: str
     tone: str = ""
+    copied: str | None = None
+    """What is copied of it, if not all of the text: what only the screen draws is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,68 @@ class MarkedSource(Protocol):
 
     def mark(self, index: int) -> str:
         """``+`` for a row that is new, ``~`` for one that changed, empty for the others."""
+
+
+@runtime_checkable
+class PickedSource(Protocol):
+    """A source whose rows the user may mark. A row is known by keys, which outlive a reading of the kernel."""
+
+    picked: set[Hashable]
+    """The keys of what is marked."""
+
+    def keys_at(self, index: int) -> Collection[Hashable]:
+        """What a row stands for: itself, or all rows of a group."""
+
+    def is_picked(self, index: int) -> bool:
+        """Whether all that a row stands for is marked."""
+
+
+class ArrangedSource(TableSource, PickedSource, Protocol):
+    """A source that can be filtered and ordered: what every table of a screen of its own is."""
+
+    sort_column: str | None
+    descending: bool
+
+    @property
+    def fields(self) -> Mapping[str, QueryField]:
+        """What a filter may ask for."""
+
+    @property
+    def matching(self) -> int:
+        """Rows that the filter lets through."""
+
+    def set_filter(self, query: Query | None) -> None:
+        """Show only the rows that match; ``None``: all."""
+
+    def sort_by(self, column: str | None, descending: bool = False) -> None:
+        """Order by a column; ``None``: as they came."""
+
+    def counts(self) -> str:
+        """``59 of 84 tasks``."""
+
+    def values_of(self, name: str) -> Iterable[str]:
+        """What rows have for a field, as a filter is to say it."""
+
+    def all_keys(self) -> Collection[Hashable]:
+        """The keys of all rows that the filter lets through."""
+
+    def picked_records(self) -> Sequence[Any]:
+        """What is marked, in the order of the table, whether the filter lets it through or not."""
+
+    def cells_of(self, record: Any) -> Sequence[Cell]:
+        """The row of a record, whether it is shown or not."""
+
+    def keep_picked(self, picked: set[Hashable]) -> None:
+        """Take marks over, as far as what was marked is still there, whatever the filter."""
+
+    def warm_up(self, between: Callable[[], None]) -> None:
+        """Make what the first key in the filter would wait for. :param between: called before every part of the work"""
+
+    def reference_at(self, index: int) -> Reference | None:
+        """What a row is about."""
+
+    def find(self, reference: Reference) -> int | None:
+        """The row of an object."""
 
 
 def fit_columns(columns: Sequence[ViewColumn], width: int, first: int | None = None) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from explorer.analysis.timeline import BorrowSpan, Event, Phase, Timeline
 from explorer.model import display_width, escape_text
+from explorer.naming import frame_words
 from explorer.output import fit
 from explorer.recording import Recording
 
@@ -126,7 +127,7 @@ class TimelineText:
         state = f"▶ playing {playback.speed:g}x" if playback.playing else f"paused {playback.speed:g}x"
         boot = f"   boot {recording.segment_numbers[playback.index] + 1} of {len(recording.segments)}"
         where = (
-            f" {playback.seconds:.3f} s   frame {playback.index} of {len(recording) - 1}   {phase.value}"
+            f" {playback.seconds:.3f} s   {frame_words(playback.index, len(recording))}   {phase.value}"
             f"{boot if len(recording.segments) > 1 else ''}"
         )
         keys = f"{state}   , . frame  [ ] event  p play "

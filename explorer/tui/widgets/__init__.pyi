@@ -2,8 +2,11 @@ from .detail_pane import DetailPane as DetailPane
 from .door_box import DoorBox as DoorBox
 from .door_box import titled_width as titled_width
 from .facet_pane import FacetPane as FacetPane
+from .filter_bar import FilterBar as FilterBar
+from .filter_bar import SearchBar as SearchBar
 from .filter_box import NO_CONTROL as NO_CONTROL
 from .filter_box import FilterBox as FilterBox
+from .split import Split as Split
 from .timeline_bar import TimelineBar as TimelineBar
 from .timeline_bar import WorldLines as WorldLines
 from .virtual_table import VirtualTable as VirtualTable

@@ -8,6 +8,7 @@ from textual import events
 from textual.binding import BindingType
 
 from explorer.model import Reference, Snapshot
+from explorer.output import fit
 from explorer.tui.keys import hidden
 from explorer.tui.views.details import Detail, DetailTable, Fact, describe
 
@@ -16,6 +17,8 @@ from .virtual_table import VirtualTable
 __all__ = ("DetailPane",)
 
 _MAX_HISTORY = 100
+#: Terminal columns for the title of what one comes from.
+_TRAIL = 30
 
 
 class DetailPane(VirtualTable):
@@ -23,8 +26,11 @@ class DetailPane(VirtualTable):
 
     CELLS = False
     BINDINGS: ClassVar[list[BindingType]] = [
+        hidden("space", "choose", "detail.follow", "Follow a line that leads somewhere, as enter does"),
         hidden("b,backspace", "back", "detail.back", "Back to the object looked at before"),
         hidden("B", "forward", "detail.forward", "Undo going back"),
+        hidden("n", "match(1)", "detail.next-match", "The next line with what was searched for"),
+        hidden("N", "match(-1)", "detail.previous-match", "The line with it before"),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -33,6 +39,9 @@ class DetailPane(VirtualTable):
         self.detail: Detail | None = None
         self._past: list[Detail] = []
         self._future: list[Detail] = []
+        self.wanted = ""
+        """What is searched for."""
+        self._unfolded: frozenset[str] = frozenset()
 
     def look_at(self, detail: Detail | None) -> None:
         """Show something else, with a history of its own."""
@@ -46,17 +55,49 @@ class DetailPane(VirtualTable):
         if self._past and self.detail is not None and self.snapshot is not None:
             detail = describe(self.detail.reference, self.snapshot)
         self.detail = detail
-        self.show(DetailTable(detail, self.size.width), row)
+        self.show(self._table(), row)
 
     def _show(self, detail: Detail | None) -> None:
         self.detail = detail
-        self.show(DetailTable(detail, self.size.width - 1))
+        self._unfolded = frozenset()
+        table = self._table()
+        self.show(table, table.first_fact)
+
+    def _table(self) -> DetailTable:
+        """What is shown, wrapped to the width: the title too, with where one came from."""
+        title = "detail" if self.detail is None else self.detail.title
+        trail = "".join(f"{fit(past.title, _TRAIL)} ▸ " for past in self._past[-1:])
+        return DetailTable(self.detail, self.size.width - 1, f"{trail}{title}", self._unfolded)
 
     def header_text(self) -> str:
-        if self.detail is None:
-            return "detail"
-        trail = "".join(f"{past.title} ▸ " for past in self._past[-1:])
-        return f"{trail}{self.detail.title}"
+        return self.source.heading if isinstance(self.source, DetailTable) else "detail"
+
+    # -- search ----------------------------------------------------------------------------------------------
+
+    def matches(self) -> list[int]:
+        """The lines that have what is searched for."""
+        return (
+            self.source.lines_with(self.wanted)
+            if self.wanted and isinstance(self.source, DetailTable)
+            else []
+        )
+
+    def search(self, text: str) -> None:
+        """Search for a text: to the first line that has it, from the cursor on."""
+        self.wanted = text
+        found = self.matches()
+        if found:
+            self.put_cursor(next((line for line in found if line >= self.row), found[0]))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where nothing is searched for, its keys mean what they do elsewhere."""
+        return action != "match" or bool(self.wanted)
+
+    def action_match(self, step: int) -> None:
+        found = self.matches()
+        if found:
+            after = [line for line in found if (line - self.row) * step > 0]
+            self.put_cursor((after or found)[0 if step > 0 else -1])
 
     def fact(self) -> Fact | None:
         """The fact under the cursor."""
@@ -73,7 +114,11 @@ class DetailPane(VirtualTable):
 
     def action_choose(self) -> None:
         fact = self.fact()
-        if fact is not None and fact.target is not None:
+        folded = self.source.folded_at(self.row) if isinstance(self.source, DetailTable) else None
+        if folded is not None:
+            self._unfolded |= {folded.name}
+            self.show(self._table(), self.row)
+        elif fact is not None and fact.target is not None:
             self.follow(fact.target)
 
     def action_back(self) -> None:
@@ -90,4 +135,4 @@ class DetailPane(VirtualTable):
         # Facts are wrapped to the width.
         if self.detail is not None:
             row = self.row
-            self.show(DetailTable(self.detail, self.size.width - 1), row)
+            self.show(self._table(), row)

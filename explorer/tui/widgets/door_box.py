@@ -31,8 +31,8 @@ class DoorBox(Static, can_focus=True):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         hidden("enter,space", "enter", "door.enter", "The tasks in this box"),
-        hidden("right,down,l,j", "app.focus_next", "door.next", "The next box"),
-        hidden("left,up,h,k", "app.focus_previous", "door.previous", "The box before"),
+        hidden("right,l", "app.focus_next", "door.next", "The next box"),
+        hidden("left,h", "app.focus_previous", "door.previous", "The box before"),
     ]
 
     class Entered(Message):

@@ -49,7 +49,7 @@ class GuestOptions:
     scenario is made. ``disk``: a read-only image the guest sees as /dev/vda; with it comes a second serial line,
     ``Guest.line``. ``scratch``: without ``disk``, an image the guest sees as /dev/vda and may write. ``tcp``: one more
     QMP socket, on a port of the loopback (``Guest.tcp_port``). ``reboot``: a guest that resets boots again instead of
-    ending.
+    ending. ``clock``: what the guest's clock begins with, in place of this machine's time (QEMU's ``-rtc base``).
     """
 
     memory_mb: int | None = None
@@ -64,6 +64,7 @@ class GuestOptions:
     scratch: Path | None = None
     tcp: bool = False
     reboot: bool = False
+    clock: str | None = None
 
 
 def _qemu_command(kernel: Kernel, scenario: Scenario, options: GuestOptions, directory: Path) -> list[str]:
@@ -97,6 +98,8 @@ def _qemu_command(kernel: Kernel, scenario: Scenario, options: GuestOptions, dir
         command += ["-device", "vmcoreinfo"]
     if options.paused:
         command.append("-S")
+    if options.clock is not None:
+        command += ["-rtc", f"base={options.clock}"]
     return command
 
 

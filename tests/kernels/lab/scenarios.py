@@ -71,6 +71,8 @@ _LAYERS_PACKAGES = (
     *("libgcc-s1", "liblz4-1", "libpcre2-8-0", "libselinux1", "libuuid1"),
 )
 _NFSD_MODULES = ("fuse", "nfsd", "nfsv4", "blocklayoutdriver", "cachefiles", "btrfs", "loop")
+_PNFS_MODULES = ("nfsd", "nfsv4", "blocklayoutdriver", "xfs", *_LIO_MODULES[:-1])
+_PNFS_PACKAGES = (*("busybox-static", "xfsprogs", "libblkid1", "libc6", "libinih1", "liburcu8", "libuuid1"),)
 
 SCENARIOS = {
     scenario.name: scenario
@@ -115,6 +117,8 @@ SCENARIOS = {
         Scenario("layers", modules=_LAYERS_MODULES, packages=_LAYERS_PACKAGES, memory_mb=512),
         # An NFS server, its own client, and a filesystem that CacheFiles takes
         Scenario("nfsd", modules=_NFSD_MODULES, packages=_BTRFS_PACKAGES, memory_mb=1024),
+        # An NFS server that shares its disk with its client: XFS on a disk of LIO's
+        Scenario("pnfs", modules=_PNFS_MODULES, packages=_PNFS_PACKAGES, memory_mb=1024),
     )
 }
 

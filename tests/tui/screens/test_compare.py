@@ -10,6 +10,7 @@ from textual.widgets import Input, Static
 
 from explorer.analysis.diff.comparison import KINDS, Comparison, compare_snapshots
 from explorer.analysis.diff.snapshots import diff_snapshots
+from explorer.analysis.query import parse_query
 from explorer.codec.snapshots import write_json
 from explorer.model import Placement, Snapshot
 from explorer.output.files import open_output
@@ -89,10 +90,16 @@ def test_what_is_equal_does_not_differ(saved: Snapshot) -> None:
 
 
 def test_a_filter_finds_words_as_they_are_shown(comparison: Comparison) -> None:
-    assert len(select_differences(comparison, "", ["PLAIN-A", "jail"])) == 1
-    assert select_differences(comparison, "", ["\\e[31m"])
-    assert not select_differences(comparison, "mount", ["plain-a"])
-    assert sum(len(select_differences(comparison, kind, [])) for kind in KINDS) == len(comparison.differences)
+    table = comparison_table(select_differences(comparison, ""))
+
+    def found(query: str) -> int:
+        table.set_filter(parse_query(query, table.fields))
+        return len(table)
+
+    assert found("PLAIN-A jail") == 1 and found("name:plain-a* in_b:*jail") == 1
+    assert found("\\e[31m")
+    assert not found("sign:+ plain-a")
+    assert sum(len(select_differences(comparison, kind)) for kind in KINDS) == len(comparison.differences)
 
 
 def test_two_long_values_are_shown_from_where_they_differ(saved: Snapshot) -> None:
@@ -128,7 +135,7 @@ def test_the_sides_the_kinds_and_both_objects_are_a_key_away(saved: Snapshot, la
         assert all(character.isprintable() for character in text.replace("\n", ""))
         await press(pilot, "v")
         assert {each.kind for each in screen.source().records} == {"task"}
-        await press(pilot, "escape", "slash", *"~ plain-a", "enter")
+        await press(pilot, "escape", "slash", *"fact:root plain-a", "enter")
         assert len(screen.source()) == 1
         await press(pilot, "1")
         assert screen.pane.detail is not None and screen.pane.detail.title == "A: task 90  plain-a"

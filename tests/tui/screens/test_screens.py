@@ -15,11 +15,13 @@ from explorer.analysis.query.parse import QueryError, parse_query
 from explorer.analysis.worlds import WorldKey, find_worlds
 from explorer.model import Snapshot, task_reference
 from explorer.tui.app import ExplorerApp
+from explorer.tui.screens import FindingsScreen
 from explorer.tui.screens.dialogs.info import TextScreen
 from explorer.tui.screens.dialogs.problem import ProblemScreen
+from explorer.tui.screens.namespaces import NamespacesScreen
 from explorer.tui.screens.overview import OverviewScreen
 from explorer.tui.screens.subsystems import SubsystemsScreen
-from explorer.tui.screens.tables import FindingsScreen, FsStructsScreen, MountsScreen
+from explorer.tui.screens.tables import FsStructsScreen, MountsScreen
 from explorer.tui.screens.tasks import TasksScreen
 from explorer.tui.session.state import Session
 from explorer.tui.widgets.door_box import DoorBox
@@ -38,6 +40,7 @@ def test_plain_letters_go_to_every_screen_and_back(app: ExplorerApp) -> None:
             ("t", TasksScreen),
             ("f", FsStructsScreen),
             ("m", MountsScreen),
+            ("M", NamespacesScreen),
             ("s", SubsystemsScreen),
             ("n", FindingsScreen),
             ("o", OverviewScreen),
@@ -235,11 +238,11 @@ def test_copying_reaches_the_clipboard_and_a_private_file(
         assert copied.read_text() == expression + "\n"
         assert stat.S_IMODE(copied.stat().st_mode) == 0o600
         assert stat.S_IMODE(own_settings.stat().st_mode) == 0o700
-        await press(pilot, "c")
-        assert app.clipboard == "kthreadd"
-        await press(pilot, "l", "c")
-        assert app.clipboard == "2"
         await press(pilot, "y")
+        assert app.clipboard == "kthreadd"
+        await press(pilot, "l", "y")
+        assert app.clipboard == "2"
+        await press(pilot, "c")
         assert app.clipboard.split()[:3] == ["kthreadd", "2", "kthread"]
         await press(pilot, "Y")
         assert app.clipboard.startswith("task 2  kthreadd\n") and expression in app.clipboard
@@ -254,7 +257,7 @@ def declared(kind: type) -> list[Binding]:
     return [binding for each in ours for binding in each.__dict__.get("BINDINGS", ())]
 
 
-@pytest.mark.parametrize("screen", ["o", "t", "f", "m", "s", "n"])
+@pytest.mark.parametrize("screen", ["o", "t", "f", "m", "M", "s", "n"])
 def test_every_binding_has_an_id_and_a_sentence_and_help_shows_it(app: ExplorerApp, screen: str) -> None:
     async def steps(pilot: Pilots) -> None:
         await press(pilot, screen)
@@ -324,7 +327,7 @@ def test_hostile_names_stand_escaped_in_their_column_on_every_screen(saved: Snap
     app = app_with_findings(saved)
 
     async def steps(pilot: Pilots) -> None:
-        for key in ("o", "t", "f", "m", "n"):
+        for key in ("o", "t", "f", "m", "M", "n"):
             await press(pilot, key)
             assert all(character.isprintable() for character in screen_text(app).replace("\n", ""))
         await press(pilot, "t", "v", "slash", *"owner:private", "enter")

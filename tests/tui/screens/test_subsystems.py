@@ -14,8 +14,8 @@ from explorer.codec.snapshots import load_snapshot
 from explorer.model import CaptureError, Owner, Snapshot
 from explorer.plugin import load_plugins
 from explorer.tui.app import ExplorerApp
+from explorer.tui.screens import FindingsScreen
 from explorer.tui.screens.subsystems import SubsystemsScreen
-from explorer.tui.screens.tables import FindingsScreen
 from explorer.tui.screens.tasks import TasksScreen
 from explorer.tui.views.details.facts import MAX_LINKS
 from explorer.tui.views.subsystems import Subsystem, describe_subsystem, find_subsystems, subsystems_table
@@ -114,6 +114,21 @@ def test_where_nobody_borrows_no_subsystem_says_so(isolated: Snapshot) -> None:
         if task.borrowing:
             task.borrowing, task.fs = False, task.real_fs
     assert by_name(isolated)["coredump"].state == "built in"
+    words = "built in: part of this kernel; others do its work, it speaks for no task"
+    assert _state_of("coredump", isolated) == words
+
+
+def _state_of(name: str, snapshot: Snapshot) -> str:
+    detail = describe_subsystem(by_name(snapshot)[name], snapshot)
+    return next(fact.value for fact in detail.facts if fact.name == "state")
+
+
+def test_that_nothing_runs_is_not_said_where_only_its_kernel_threads_are_known(isolated: Snapshot) -> None:
+    """``init`` speaks for ``kernel_init()``, which has become PID 1: that runs."""
+    assert (
+        _state_of("init", isolated)
+        == "built in: part of this kernel; no task that it speaks for is there now"
+    )
 
 
 def test_a_task_that_is_not_where_it_belongs_is_said_to_be_misplaced(isolated: Snapshot) -> None:
@@ -180,7 +195,7 @@ def test_keys_lead_to_its_tasks_and_to_its_findings(isolated: Snapshot) -> None:
         await press(pilot, "N")
         assert isinstance(app.screen, FindingsScreen)
         source = app.screen.source()
-        assert source.records[app.screen.table.row].rule == "NX-COREDUMP-BORROWER"
+        assert source.records[app.screen.table.row].first.rule == "NX-COREDUMP-BORROWER"
         await press(pilot, "s", "a")
         assert isinstance(app.screen, TasksScreen) and app.screen.tasks is not None
         assert app.screen.tasks.matching == 1, "the user task that dumps core"

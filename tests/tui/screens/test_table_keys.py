@@ -13,7 +13,7 @@ from explorer.tui.widgets.virtual_table import VirtualTable
 from tests.conftest import FIXTURES
 from tests.tui.conftest import Pilots, drive, press, settle, type_ahead
 
-SCREENS = {"t": "tasks", "f": "fs_structs", "m": "mounts", "n": "findings"}
+SCREENS = {"t": "tasks", "f": "fs_structs", "m": "mounts", "M": "mount_namespaces", "n": "findings"}
 
 
 @pytest.fixture(params=FIXTURES)
@@ -68,9 +68,9 @@ async def crosses(pilot: Pilots, table: VirtualTable) -> None:
 async def copies(pilot: Pilots, screen: TableScreen) -> None:
     app, table = pilot.app, screen.table
     cells = [cell.strip() for cell in table.cells_at_cursor()]
-    await keys(pilot, "c")
-    assert app.clipboard == cells[0]
     await keys(pilot, "y")
+    assert app.clipboard == cells[0]
+    await keys(pilot, "c")
     assert app.clipboard == "  ".join(filter(None, cells))
     await keys(pilot, "Y")
     detail = screen.pane.detail
@@ -135,12 +135,12 @@ def test_every_key_of_the_task_table_works_on_every_layout(browsed: ExplorerApp)
         await press(pilot, "F")
         assert screen.facets.display and screen.facets.has_focus
         await press(pilot, "g", "j", "space")
-        asked, value = table.matching, str(screen._query)
+        asked, value = table.matching, str(screen.query_text)
         assert 0 < asked < total and value.startswith("kind:")
         await press(pilot, "minus")
-        assert table.matching == total - asked and screen._query == f"not {value}"
+        assert table.matching == total - asked and screen.query_text == f"not {value}"
         await press(pilot, "minus")
-        assert table.matching == total and screen._query == ""
+        assert table.matching == total and screen.query_text == ""
         await press(pilot, "escape")
         assert screen.table.has_focus
         await press(pilot, "F", "F")

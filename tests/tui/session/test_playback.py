@@ -13,8 +13,9 @@ from explorer.model import Snapshot, escape_text
 from explorer.recording.reader import Recording
 from explorer.recording.writer import RecordingWriter
 from explorer.tui.app import ExplorerApp
+from explorer.tui.screens import FindingsScreen
 from explorer.tui.screens.overview import OverviewScreen
-from explorer.tui.screens.tables import FindingsScreen, TableScreen
+from explorer.tui.screens.tables import TableScreen
 from explorer.tui.screens.timeline import TimelineScreen
 from explorer.tui.session.state import Session, View
 from explorer.tui.views.timeline import TimelineText, spark
@@ -98,7 +99,7 @@ def test_a_recording_opens_at_its_end_or_at_the_moment_asked_for(boot: Recording
 
     async def at_moment(app: ExplorerApp, pilot: Pilots) -> None:
         assert index_of(app) == 60
-        assert f"frame 60 of {len(boot) - 1}" in screen_text(app)
+        assert f"frame 61 of {len(boot)} (#60)" in screen_text(app)
 
     play(at_end)
     play(at_moment, moment="#60")
@@ -113,7 +114,7 @@ def test_stepping_shows_each_frame_on_every_screen(boot: Recording) -> None:
             expected = boot.frame(index_of(app)).snapshot
             assert expected is not None
             assert shown_tasks(app) == len(expected.tasks)
-            assert f"frame {index_of(app)} of" in screen_text(app), mode
+            assert f"(#{index_of(app)})" in screen_text(app), mode
             if mode == "t":
                 assert f"{len(expected.tasks)} tasks" in screen_text(app)
         assert index_of(app) == first + 7
@@ -247,7 +248,7 @@ def test_a_finding_leads_to_the_frame_in_which_it_begins() -> None:
         app.player.show_frame(span.last)
         await press(pilot, "n")
         assert isinstance(app.screen, FindingsScreen)
-        rules = [finding.rule for finding in app.screen.source().records]
+        rules = [row.first.rule for row in app.screen.source().records]
         app.screen.table.changed(rules.index("NX-INITRAMFS-BORROWER"))
         await press(pilot, "J")
         assert index_of(app) == span.first

@@ -12,9 +12,9 @@ from explorer.model import (
     mount_reference,
     task_reference,
 )
+from explorer.tui.views.details import describe, describe_finding
 from explorer.tui.views.details.expressions import drgn_expression
 from explorer.tui.views.details.facts import DetailTable, group_reference, place_words, wrap_text
-from explorer.tui.views.details.pane import describe, describe_finding
 from explorer.tui.views.mounts import mount_rows
 
 

@@ -16,7 +16,10 @@ from explorer.analysis.rules import RULES
 from explorer.model import CaptureError, Finding, Reference, Severity, Snapshot
 from explorer.output.findings import findings_document, render_findings, render_rule, write_findings
 from explorer.output.sarif import sarif_log
+from explorer.plugin import PluginSet, explain_rules
 from tests.conftest import FIXTURES, Run
+
+ROOT = Path(__file__).parents[3]
 
 ISOLATED, LEGACY = FIXTURES["isolated"], FIXTURES["legacy-6.12"]
 HOSTILE = "\x1b[31m[bold]{0} evil\n](javascript:1)\udcff\u202e"
@@ -147,7 +150,8 @@ def test_a_finding_keeps_its_fingerprint_when_only_pids_move(fixture_snapshots: 
     def fingerprints() -> dict[str, str]:
         results = sarif_log(snapshot, run_audit(snapshot), 1)["runs"][0]["results"]
         return {
-            result["partialFingerprints"]["ruleAndTitle/v1"]: result["message"]["text"] for result in results
+            result["partialFingerprints"]["ruleAndSubject/v1"]: result["message"]["text"]
+            for result in results
         }
 
     before = fingerprints()
@@ -200,6 +204,32 @@ def test_nothing_in_a_name_acts_on_a_terminal(hostile: tuple[Snapshot, AuditRepo
     assert write_findings(findings_document(*hostile)).isascii()
 
 
+@pytest.mark.parametrize(
+    ("rule", "severity", "words"),
+    [
+        ("NX-COREDUMP-BORROWER", "info", "it ends with the look-up"),
+        ("nx-coredump-stuck", "medium", "so the process cannot end"),
+        ("NX-KSMBD-DEAD-SHARE", "high", "What to do: "),
+        ("NX-UMH-NO-MODPROBE", "medium or info", "Set kernel.modprobe to where init sees the program"),
+        ("NX-EROFS-WALK", "medium", "walks the path"),
+    ],
+)
+def test_the_rule_of_a_plugin_is_explained_too(run: Run, rule: str, severity: str, words: str) -> None:
+    """By what it finds itself, and by what its helpers find for it."""
+    result = run("explain", rule)
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"{rule.upper()}: {severity}\n")
+    assert words in " ".join(result.stdout.split())
+
+
+def test_every_finding_of_a_real_kernel_has_a_rule_that_is_explained(run: Run) -> None:
+    known = {rule.id for rule in RULES} | {rule.id for rule in explain_rules(PluginSet())}
+    findings = json.loads(run("audit", ISOLATED, "--format", "json").stdout)["findings"]
+    found = {finding["rule"] for finding in findings}
+    assert "NX-COREDUMP-BORROWER" in found
+    assert found <= known
+
+
 def test_every_rule_can_be_explained(run: Run) -> None:
     listed = run("explain").stdout
     for rule in RULES:
@@ -209,6 +239,14 @@ def test_every_rule_can_be_explained(run: Run) -> None:
     assert result.returncode == 0
     assert "NX-PID1-ABANDONED: critical" in result.stdout
     assert "rfc-v1, isolated" in result.stdout
+    listed_plugins = {word for word in listed.split() if word.startswith("NX-")}
+    cases = 0
+    for path in sorted((ROOT / "plugins").glob("*.py")):
+        prefix = f"NX-{path.stem.upper().replace('_', '-')}-"
+        for case in re.findall(r'PLUGIN\.finding\(\s*"([A-Z-]+)"', path.read_text()):
+            assert prefix + case in listed_plugins
+            cases += 1
+    assert cases > 25
     unknown = run("explain", "NX-KSMBD-SHARE")
     assert unknown.returncode == 2
     assert "plugin ksmbd" in unknown.stderr

@@ -94,7 +94,7 @@ def test_csv_has_one_row_a_task_with_its_root(run: Run) -> None:
     document = json.loads(run("snapshot", RFC).stdout)
     rows = list(csv.DictReader(io.StringIO(run("snapshot", RFC, "--format", "csv").stdout)))
     assert [int(row["pid"]) for row in rows] == [task["pid"] for task in document["tasks"]]
-    assert {row["root_placement"] for row in rows if row["comm"] == "kthreadd"} == {"nullfs"}
+    assert {row["placement"] for row in rows if row["comm"] == "kthreadd"} == {"nullfs"}
 
 
 def test_a_hostile_task_name_reaches_no_output_as_control_bytes(run: Run) -> None:

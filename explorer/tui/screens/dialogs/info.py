@@ -1,13 +1,12 @@
-"""Two screens over the others: the keys, made from the bindings; and one object, or the state of the app."""
+"""A text over the other screens: one object, or the state of the app."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import wrap
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from textual.app import App, ComposeResult
-from textual.binding import ActiveBinding, BindingType
+from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
@@ -16,56 +15,7 @@ from textual.widgets import Footer, Static
 from explorer.tui.keys import hidden, shown
 from explorer.tui.shell import shell_of
 
-__all__ = ("TextScreen", "help_screen")
-
-#: What help calls a group, and the first parts of the ids that are in it; what is in none is of the screen's own.
-_GROUPS = (
-    ("go to", ("go",)),
-    ("on this screen", ()),
-    ("filter", ("filter", "facets")),
-    ("detail", ("detail",)),
-    ("copy and export", ("copy", "export")),
-    ("recording", ("frame",)),
-    ("move", ("table", "door", "text")),
-    ("app", ("app",)),
-)
-_OWN = "on this screen"
-_ABOUT_FILTERS = ("filter", "clear", "facets")
-_KEYS_WIDTH = 14
-_SENTENCE_WIDTH = 48
-
-
-def _group_of(id: str) -> str:
-    first, _, last = id.partition(".")
-    if last in _ABOUT_FILTERS:
-        return "filter"
-    return next((title for title, firsts in _GROUPS if first in firsts), _OWN)
-
-
-def help_lines(bindings: Sequence[ActiveBinding], keys: dict[str, str]) -> list[str]:
-    """One line an action, by what it belongs to. :param keys: key -> how it is shown"""
-    grouped: dict[str, dict[str, tuple[list[str], str]]] = {title: {} for title, _ in _GROUPS}
-    for active in bindings:
-        binding = active.binding
-        if not binding.id or binding.system:
-            continue
-        group = grouped[_group_of(binding.id)]
-        names, _ = group.setdefault(binding.id, ([], binding.tooltip or binding.description))
-        names.append(keys.get(binding.key, binding.key))
-    lines: list[str] = []
-    for title, actions in grouped.items():
-        if not actions:
-            continue
-        lines += ["", title] if lines else [title]
-        for names, sentence in actions.values():
-            first, *more = wrap(sentence, _SENTENCE_WIDTH) or [""]
-            shown = " ".join(names)
-            if len(shown) > _KEYS_WIDTH:
-                lines.append(f"  {shown}")
-                shown = ""
-            lines.append(f"  {shown:<{_KEYS_WIDTH}} {first}")
-            lines += [f"  {'':<{_KEYS_WIDTH}} {line}" for line in more]
-    return [*lines, "", "nullfs-explorer keys lists the ids by which settings.json", "moves any of them"]
+__all__ = ("TextScreen",)
 
 
 class TextScreen(ModalScreen[None]):
@@ -99,10 +49,3 @@ class TextScreen(ModalScreen[None]):
 
     def action_scroll(self, step: int) -> None:
         self.query_one("#textbody").scroll_relative(y=step, animate=False)
-
-
-def help_screen(app: App[Any]) -> TextScreen:
-    """The keys that work on the screen that is shown."""
-    bindings = list(app.screen.active_bindings.values())
-    keys = {active.binding.key: app.get_key_display(active.binding) for active in bindings}
-    return TextScreen("keys that work here", help_lines(bindings, keys))

@@ -204,33 +204,78 @@ def _line_end(text: str, start: int, limit: int) -> int:
     return slash if slash > (start + limit) // 2 else limit
 
 
-class DetailTable:
-    """A :class:`~explorer.tui.views.table.TableSource` of one detail, wrapped to a width."""
+#: A value of more lines is folded, to fewer: a path of 4 KB leaves room for what else there is.
+_LONG, _FOLDED_TO = 8, 5
 
-    def __init__(self, detail: Detail | None, width: int) -> None:
+
+class DetailTable:
+    """A :class:`~explorer.tui.views.table.TableSource` of one detail, wrapped to a width; long values are folded."""
+
+    def __init__(
+        self, detail: Detail | None, width: int, heading: str = "", unfolded: frozenset[str] = frozenset()
+    ) -> None:
+        """:param heading: what stands above the facts: the first line is not one of the table's, the others are
+        :param unfolded: the names of facts of which all lines are shown"""
         self.detail = detail
+        self.heading, *more = wrap_text(heading, width)
         widest = max((display_width(fact.name) for fact in detail.facts), default=0) if detail else 0
         names = max(_NAME_WIDTH, min(widest, _WIDEST_NAME, width // 3))
         self.columns = (ViewColumn("name", "", names), ViewColumn("value", "", 10, 1))
         self._lines: list[tuple[Fact, str, bool]] = []
+        self._folds: dict[int, Fact] = {}
+        self._more = [line.lstrip(" ") for line in more]
         if detail is None:
             return
+        self._lines = [(Fact("", heading), line, False) for line in self._more]
         facts = list(detail.facts)
         if detail.expression is not None:
             facts.insert(min(3, len(facts)), Fact("drgn", detail.expression))
         for fact in facts:
             room = width - names - 2 - (2 if fact.target else 0)
-            for number, line in enumerate(wrap_text(fact.value, room)):
+            lines = wrap_text(fact.value, room)
+            if len(lines) > _LONG and fact.name not in unfolded:
+                self._folds[len(self._lines) + _FOLDED_TO] = fact
+                lines = [*lines[:_FOLDED_TO], f"… {len(lines) - _FOLDED_TO} more lines: enter shows them"]
+            for number, line in enumerate(lines):
                 # A blank between two words is seen by the line's end.
                 self._lines.append((fact, line.lstrip(" ") if number else line, number == 0))
+
+    @property
+    def first_fact(self) -> int:
+        """The line of it: what is above it is of the heading."""
+        return len(self._more)
+
+    def folded_at(self, index: int) -> Fact | None:
+        """The fact of which a line stands for those that are not shown."""
+        return self._folds.get(index)
 
     def __len__(self) -> int:
         return len(self._lines)
 
     def cells(self, index: int) -> list[Cell]:
         fact, line, first = self._lines[index]
+        if index in self._folds:
+            return [Cell(""), Cell(line, "muted")]
+        if index < len(self._more):
+            return [Cell(line, "group"), Cell("")]  # it runs on into the cell that is empty
         mark = "▸ " if fact.target is not None and first else "  " if fact.target is not None else ""
-        return [Cell(fact.name if first else "", "muted"), Cell(mark + line, fact.tone)]
+        return [Cell(fact.name if first else "", "muted"), Cell(mark + line, fact.tone, line)]
+
+    def lines_with(self, text: str) -> list[int]:
+        """The lines in which a text stands, in any case; of a fact that holds it over a line's end, the first."""
+        wanted, found = text.casefold(), []
+        for number, (fact, line, first) in enumerate(self._lines):
+            own = f"{fact.name}\n{line}" if first else line
+            if wanted in own.casefold() or (first and self._runs_over(number, wanted)):
+                found.append(number)
+        return found
+
+    def _runs_over(self, number: int, wanted: str) -> bool:
+        fact = self._lines[number][0]
+        if wanted not in fact.value.casefold():
+            return False
+        lines = (line for other, line, _ in self._lines[number:] if other is fact)
+        return not any(wanted in line.casefold() for line in lines)
 
     def fact_at(self, index: int) -> Fact | None:
         """The fact that a line is part of."""

@@ -1,11 +1,11 @@
-"""Who holds a mount or a namespace, as lines of its detail; and what a mount propagates."""
+"""Who holds a mount or a namespace, as lines of its detail."""
 
 from __future__ import annotations
 
 from explorer.analysis import holder_words, unexplained_words, use_words
 from explorer.model import (
     Holder,
-    Mount,
+    HolderKind,
     MountHolders,
     MountNamespace,
     Reference,
@@ -19,16 +19,7 @@ from explorer.naming import count
 
 from .facts import MAX_LINKS, Detail
 
-__all__ = ("add_books", "add_holders", "add_namespace_holders", "propagation_words")
-
-
-def propagation_words(mount: Mount) -> str | None:
-    """As mountinfo has it: ``shared:1 master:2``; ``None`` if that is not known."""
-    if mount.unbindable is None:
-        return None
-    named = (("shared", mount.shared), ("master", mount.master), ("propagate_from", mount.propagate_from))
-    words = [f"{name}:{group}" for name, group in named if group is not None]
-    return " ".join([*words, "unbindable"] if mount.unbindable else words) or "private"
+__all__ = ("add_books", "add_holders", "add_namespace_holders")
 
 
 def add_books(detail: Detail, holders: MountHolders) -> None:
@@ -48,10 +39,16 @@ def add_books(detail: Detail, holders: MountHolders) -> None:
 
 
 def add_namespace_holders(detail: Detail, namespace: MountNamespace, snapshot: Snapshot) -> None:
-    """Of a namespace that no task is in."""
-    detail.add("tasks", f"none: it lives on for {count(len(namespace.holders or ()), 'holder')}", tone="warn")
+    """Of a namespace that no task is in; but for the mounts that pin it, which have lines of their own."""
+    holders = namespace.holders or []
+    detail.add("tasks", f"none: it lives on for {count(len(holders), 'holder')}", tone="warn")
     detail.add("references", known(namespace.count))
-    add_holders(detail, namespace.holders or [], snapshot)
+    rest = [
+        holder
+        for holder in holders
+        if holder.kind is not HolderKind.MOUNT or holder.address not in snapshot.mount_by_address
+    ]
+    add_holders(detail, rest, snapshot)
 
 
 def add_holders(detail: Detail, holders: list[Holder], snapshot: Snapshot) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from explorer.analysis import expected_users, lost_tasks, task_count
+from explorer.analysis.mounts import flag_names, propagation_words
 from explorer.analysis.query import DETAIL_FACTS
 from explorer.model import (
     PF_NAMES,
-    Finding,
     FsStruct,
     Mount,
     MountNamespace,
@@ -26,15 +26,16 @@ from explorer.model import (
     mount_reference,
     task_reference,
 )
-from explorer.naming import count, runs_label
+from explorer.naming import count, moments, runs_label
 from explorer.wire import PROGRAM
 
 from .expressions import drgn_expression, drgn_object
 from .facts import FOUND_WORDS, Detail, Fact, group_reference
-from .holders import add_books, add_holders, add_namespace_holders, propagation_words
+from .holders import add_books, add_holders
+from .namespaces import add_namespace
 from .nested import nested_facts
 
-__all__ = ("describe", "describe_finding", "namespace_reference", "row_text")
+__all__ = ("describe", "namespace_reference", "row_text")
 
 _STATES = {
     "R": "running",
@@ -106,7 +107,7 @@ def _mount_link(detail: Detail, name: str, address: int | None, snapshot: Snapsh
 
 
 def _flag_names(flags: int) -> str:
-    names = " ".join(f"PF_{name.upper()}" for name, bit in PF_NAMES.items() if flags & bit)
+    names = " ".join(name for name, bit in PF_NAMES.items() if flags & bit)
     return f"{hex_address(flags)}  {names}".rstrip()
 
 
@@ -133,13 +134,13 @@ def _task(detail: Detail, task: Task, snapshot: Snapshot) -> None:
     if fs is not None:
         detail.add_path("root", fs.root, snapshot, is_root=True, of_task=True)
         detail.add_path("pwd", fs.pwd, snapshot, fs.root, of_task=True)
-    runs = runs_label(task)
+    runs = runs_label(task, snapshot)
     if runs:
         detail.facts.append(Fact("runs", runs))
     _walk(detail, task, snapshot)
     detail.add("address", hex_address(task.address))
     detail.add_dentries()
-    detail.add("comm", task.name or '""')
+    detail.add("comm", task.comm_word or '""')
     detail.add("pid tgid ppid", " ".join(known(value) for value in (task.pid, task.tgid, task.ppid)))
     for name, fact in DETAIL_FACTS.items():
         special = _SPECIAL_FACTS.get(name)
@@ -224,13 +225,17 @@ def _mount(detail: Detail, mount: Mount, snapshot: Snapshot) -> None:
     detail.add("attachment", None if mount.attachment is None else mount.attachment.value)
     if mount.holders is not None:
         add_books(detail, mount.holders)
+        add_holders(detail, mount.holders.holders, snapshot)
     _mount_link(detail, "mnt_parent", mount.parent, snapshot)
     _mount_link(detail, "overmount", mount.overmount, snapshot)
     _namespace_link(detail, "mnt_ns", mount.mnt_ns, snapshot)
     detail.add("fstype", mount.fstype)
     detail.add("source", mount.source)
     detail.add("mnt_id", known(mount.id) + ("" if mount.unique_id is None else f"  unique {mount.unique_id}"))
-    detail.add("mnt_flags", None if mount.flags is None else hex_address(mount.flags))
+    if mount.flags is not None:
+        detail.add(
+            "mnt_flags", "  ".join([hex_address(mount.flags), " ".join(flag_names(mount.flags))]).rstrip()
+        )
     detail.add("options", None if mount.options is None else ",".join(mount.options))
     detail.add("propagation", propagation_words(mount))
     detail.add("mnt_root", mount.root)
@@ -239,12 +244,10 @@ def _mount(detail: Detail, mount: Mount, snapshot: Snapshot) -> None:
         detail.add("superblock", drgn_object("struct super_block", mount.superblock))
     detail.add("s_magic", None if mount.magic is None else hex_address(mount.magic))
     detail.add("address", hex_address(mount.address))
-    if mount.holders is not None:
-        add_holders(detail, mount.holders.holders, snapshot)
-        return
-    for name, holders in (("root of", "root"), ("pwd of", "pwd")):
-        detail.add_tasks(name, _on_mount(mount, holders, snapshot))
-    detail.add("held by", f"not read: {PROGRAM} holders TARGET {known(mount.id)} does", tone="muted")
+    if mount.holders is None:
+        for name, which in (("root of", "root"), ("pwd of", "pwd")):
+            detail.add_tasks(name, _on_mount(mount, which, snapshot))
+        detail.add("held by", f"not read: {PROGRAM} holders TARGET {known(mount.id)} does", tone="muted")
 
 
 def _on_mount(mount: Mount, which: str, snapshot: Snapshot) -> list[Task]:
@@ -258,15 +261,7 @@ def _on_mount(mount: Mount, which: str, snapshot: Snapshot) -> list[Task]:
 
 def _namespace(detail: Detail, namespace: MountNamespace, snapshot: Snapshot) -> None:
     detail.title = f"mount namespace {known(namespace.inum)}"
-    _mount_link(detail, "root", namespace.root, snapshot)
-    _mount_link(detail, "visible root", namespace.visible_root, snapshot)
-    detail.add("mounts", known(namespace.nr_mounts))
-    if namespace.anonymous:
-        detail.add("anonymous", "yes: made by fsmount() or open_tree(), held by the files on its mounts")
-    detail.add("address", hex_address(namespace.address))
-    if namespace.holders is not None:
-        add_namespace_holders(detail, namespace, snapshot)
-    detail.add_tasks("task", [task for task in snapshot.tasks if task.mnt_ns == namespace.address])
+    add_namespace(detail, namespace, snapshot)
 
 
 def _workqueue(detail: Detail, queue: Any, snapshot: Snapshot) -> None:
@@ -330,9 +325,10 @@ def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
     detail.add("booted", kernel.boot_time)
     detail.add("cmdline", kernel.cmdline)
     detail.add("target", f"{capture.source.target} ({capture.source.kind})")
-    detail.add(
-        "taken", f"{capture.taken_at}, in {capture.duration_s:.3f} s, by version {capture.tool_version}"
-    )
+    *stopped, (read, when) = moments(capture)
+    for what, moment in stopped:
+        detail.add(what, f"{moment}, by its own clock")
+    detail.add(read, f"{when}, in {capture.duration_s:.3f} s, by version {capture.tool_version}")
     detail.add("types", capture.types.upper())
     detail.add("consistent", "yes" if capture.consistent else "no: the kernel ran while it was read")
     for note in capture.notes:
@@ -355,19 +351,6 @@ def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
         detail.add(setting.name, f"{setting.value}  ({words})", target)
     for line in snapshot.log[:_MAX_FACTS]:
         detail.add("log", line)
-
-
-def describe_finding(finding: Finding) -> Detail:
-    """A finding: what shows it, what it means, what to do."""
-    reference = Reference(kind="kernel", address=None, label=finding.rule)
-    detail = Detail(reference, escape_text(f"{finding.severity.value}: {finding.title}"))
-    for evidence in finding.evidence[:_MAX_FACTS]:
-        address = "" if evidence.address is None else f"  {hex_address(evidence.address)}"
-        detail.add("evidence", f"{evidence.kind} {evidence.label}{address}", evidence)
-    detail.add("means", finding.explanation)
-    detail.add("do", finding.advice)
-    detail.add("rule", finding.rule)
-    return detail
 
 
 _DESCRIBERS: dict[str, Callable[[Detail, Any, Snapshot], None]] = {

@@ -1,64 +1,22 @@
-"""The smaller tables: fs_structs, findings. Rows are made into text only when they are shown."""
+"""The smaller tables, such as that of fs_structs. Rows are made into text only when they are shown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, TypeVar
-
 from explorer.analysis import Worlds, books_of
-from explorer.model import Finding, FsStruct, Reference, Snapshot, escape_text
+from explorer.analysis.query import FieldType
+from explorer.model import FsStruct, Snapshot, escape_text
 from explorer.naming import count_kinds, fs_label, name_label, path_label, pwd_label
 from explorer.tui.views.table import Cell, ViewColumn
 
 from .facts import group_reference
+from .record_table import ColumnValue, RecordTable
 
-__all__ = ("SEVERITY_TONES", "RecordTable", "findings_table", "fs_table")
+__all__ = ("SEVERITY_TONES", "fs_table")
 
-T = TypeVar("T")
 _FEW = 4
 
-SEVERITY_TONES = {"critical": "bad", "high": "bad", "medium": "warn", "low": "warn", "info": "muted"}
-
-
-class RecordTable(Generic[T]):
-    """A :class:`~explorer.tui.views.table.TableSource` over a list."""
-
-    def __init__(
-        self,
-        columns: Sequence[ViewColumn],
-        records: Sequence[T],
-        cells: Callable[[T], Sequence[Cell]],
-        reference: Callable[[T], Reference | None],
-    ) -> None:
-        self.columns = columns
-        self.records = records
-        self._cells = cells
-        self._reference = reference
-        self.marks: Mapping[tuple[str, int | None], str] | None = None
-        """(kind, address) -> what changed since the reading before, in one character; ``None``: nothing ever does."""
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def cells(self, index: int) -> Sequence[Cell]:
-        return self._cells(self.records[index])
-
-    def mark(self, index: int) -> str:
-        own = self._reference(self.records[index])
-        return "" if own is None or not self.marks else self.marks.get((own.kind, own.address), "")
-
-    def reference_at(self, index: int) -> Reference | None:
-        return self._reference(self.records[index])
-
-    def find(self, reference: Reference) -> int | None:
-        """The row of an object, by kind and address."""
-        for index, record in enumerate(self.records):
-            own = self._reference(record)
-            if own is None or (own.kind, own.address) != (reference.kind, reference.address):
-                continue
-            if own.address is not None or own.label == reference.label:
-                return index
-        return None
+#: Worst first.
+SEVERITY_TONES = {"critical": "critical", "high": "bad", "medium": "warn", "low": "", "info": "muted"}
 
 
 def fs_table(snapshot: Snapshot, worlds: Worlds) -> RecordTable[tuple[str, FsStruct]]:
@@ -91,7 +49,13 @@ def fs_table(snapshot: Snapshot, worlds: Worlds) -> RecordTable[tuple[str, FsStr
             Cell(_holders(fs, snapshot)),
         ]
 
-    return RecordTable(columns, records, cells, lambda record: group_reference(record[1], snapshot))
+    return RecordTable(
+        columns,
+        records,
+        cells,
+        lambda record: group_reference(record[1], snapshot),
+        {"users": ColumnValue(FieldType.NUMBER, lambda record: record[1].users)},
+    )
 
 
 def _holders(fs: FsStruct, snapshot: Snapshot) -> str:
@@ -101,25 +65,3 @@ def _holders(fs: FsStruct, snapshot: Snapshot) -> str:
     if len(tasks) <= _FEW:
         return ", ".join(map(name_label, tasks))
     return count_kinds(task.kind for task in tasks)
-
-
-def findings_table(findings: Sequence[Finding]) -> RecordTable[Finding]:
-    """Findings, worst first. A row leads to its first piece of evidence."""
-    columns = (
-        ViewColumn("severity", "SEVERITY", 8),
-        ViewColumn("title", "FINDING", 50, 1),
-        ViewColumn("rule", "RULE", 24, rank=1),
-    )
-
-    def cells(finding: Finding) -> list[Cell]:
-        tone = SEVERITY_TONES[finding.severity.value]
-        return [
-            Cell(finding.severity.value, tone),
-            Cell(escape_text(finding.title)),
-            Cell(escape_text(finding.rule), "muted"),
-        ]
-
-    def first(finding: Finding) -> Reference | None:
-        return finding.evidence[0] if finding.evidence else None
-
-    return RecordTable(columns, findings, cells, first)

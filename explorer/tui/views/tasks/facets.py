@@ -30,7 +30,7 @@ class FacetTable:
         self._lines: list[tuple[str, FacetTerm | None]] = []
         for facet in facets:
             self._lines.append((facet.name, None))
-            self._lines += [(term.label, term) for term in facet.terms]
+            self._lines += [(" " * term.depth + term.label, term) for term in facet.terms]
             if facet.more:
                 self._lines.append((f" and {facet.more} more", None))
 

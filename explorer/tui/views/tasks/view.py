@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from functools import cached_property
 
 from explorer.analysis import books_of
 from explorer.analysis.query import (
+    FIELDS,
     LABEL_COLUMNS,
+    FieldType,
     LabelColumn,
     Mask,
     Query,
+    QueryField,
     Scope,
     TaskIndex,
     TaskRow,
@@ -59,6 +62,7 @@ class TaskTable:
     """
 
     columns = _view_columns()
+    fields: Mapping[str, QueryField] = FIELDS
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -78,6 +82,8 @@ class TaskTable:
         self._made: dict[int, Group] = {}
         self.marks: Mapping[tuple[str, int | None], str] | None = None
         """(kind, address) -> what changed since the reading before, in one character; ``None``: nothing ever does."""
+        self.picked: set[Hashable] = set()
+        """The addresses of the tasks that the user has marked."""
         self._lay_out()
 
     # -- what is shown ---------------------------------------------------------------------------------------
@@ -210,6 +216,48 @@ class TaskTable:
         self._toggled = set(self._groups.codes) if opened != self._filtered else set()
         self._lay_out()
 
+    def values_of(self, name: str) -> Iterable[str]:
+        """What tasks have for a field, as a filter is to say it; of seconds, which never are the same, nothing."""
+        field, column = FIELDS[name], self.index.column(name)
+        if field.type is FieldType.SECONDS:
+            return ()
+        if field.type in (FieldType.NUMBER, FieldType.OCTAL):
+            return (field.show(value) for value in column.values if value is not None)
+        return (text for texts in column.texts for text in texts)
+
+    def warm_up(self, between: Callable[[], None]) -> None:
+        self.index.warm_up(between)
+
+    # -- marks of the user -----------------------------------------------------------------------------------
+
+    def _tasks_at(self, index: int) -> list[int]:
+        """The places of the tasks that a visible row stands for: its own, or those of its group."""
+        row = self._visible[index]
+        return [row] if row >= 0 else self._members_of(-1 - row)
+
+    def keys_at(self, index: int) -> Collection[Hashable]:
+        tasks = self.snapshot.tasks
+        return [tasks[place].address for place in self._tasks_at(index)]
+
+    def is_picked(self, index: int) -> bool:
+        return bool(self.picked) and all(key in self.picked for key in self.keys_at(index))
+
+    def all_keys(self) -> Collection[Hashable]:
+        return [self.snapshot.tasks[place].address for place in selected(self.mask)]
+
+    def picked_records(self) -> list[TaskRow]:
+        column = self.sort_column
+        places = range(len(self.rows)) if column is None else self.rows.order(column, self.descending)
+        tasks = self.snapshot.tasks
+        return (
+            [self.rows[place] for place in places if tasks[place].address in self.picked]
+            if self.picked
+            else []
+        )
+
+    def keep_picked(self, picked: set[Hashable]) -> None:
+        self.picked = picked & {task.address for task in self.snapshot.tasks} if picked else set()
+
     # -- identity --------------------------------------------------------------------------------------------
 
     def reference_at(self, index: int) -> Reference | None:
@@ -264,6 +312,9 @@ class TaskTable:
         row = self.rows[place]
         return [self._cell(column, row, inside) for column in LABEL_COLUMNS]
 
+    def cells_of(self, record: TaskRow) -> list[Cell]:
+        return [self._cell(column, record, False) for column in LABEL_COLUMNS]
+
     def _cell(self, column: LabelColumn, row: TaskRow, inside: bool) -> Cell:
         if inside and column.scope is Scope.FS:
             return Cell("")
@@ -302,7 +353,8 @@ class TaskTable:
         cells = []
         for column in LABEL_COLUMNS:
             if column.name in head:
-                cells.append(Cell(head[column.name], "group"))
+                copied = group.world.value if column.name == "comm" else None
+                cells.append(Cell(head[column.name], "group", copied))
             elif column.name == "users":
                 cells.append(Cell(column.text(sample), _books_tone(group.fs, self.snapshot) or "group"))
             elif column.scope is Scope.FS or column.name == "owner":

@@ -128,6 +128,7 @@ const struct scenario scenarios[] = {
 	{ "lio", make_healthy },
 	{ "btrfs", make_healthy },
 	{ "nfsd", make_healthy },
+	{ "pnfs", make_healthy },
 	{ "layers", make_healthy },
 	{ NULL, NULL },
 };

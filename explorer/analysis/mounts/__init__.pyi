@@ -1,0 +1,17 @@
+from .keepers import Keepers as Keepers
+from .keepers import Kept as Kept
+from .namespaces import NamespaceFacts as NamespaceFacts
+from .namespaces import NamespaceNotFoundError as NamespaceNotFoundError
+from .namespaces import find_namespace as find_namespace
+from .namespaces import holders_through as holders_through
+from .namespaces import list_namespaces as list_namespaces
+from .namespaces import namespace_facts as namespace_facts
+from .sources import incomplete_words as incomplete_words
+from .sources import is_of_source as is_of_source
+from .sources import mounts_of_source as mounts_of_source
+from .sources import near_sources as near_sources
+from .tree import MountRow as MountRow
+from .tree import mount_rows as mount_rows
+from .words import flag_names as flag_names
+from .words import propagation_words as propagation_words
+from .words import where_words as where_words

@@ -1,0 +1,78 @@
+"""What the word at the end of a query may become: a field, a flag, or a value of the field before it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import islice
+
+from .ast import Comparison
+from .facts import FieldType, QueryField
+
+__all__ = ("Completion", "complete_query")
+
+#: Values of a field that are looked through, and that are offered.
+_MOST_READ = 200_000
+_MOST = 200
+_VALUE = re.compile(
+    r"""(?:^|[\s(])(?P<field>[A-Za-z_][\w.]*)[ \t]*(?P<sign>:|~|!=|<=|>=|==|=|<|>)[ \t]*"""
+    r"""(?P<part>"[^"]*|'[^']*|[^\s()"':~!<>=][^\s()"']*|)$"""
+)
+_WORD = re.compile(r"""(?:^|[\s(])(?P<part>[^\s()"':~!<>=]*)$""")
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Ways to end a text."""
+
+    start: int
+    """Where what they stand for begins."""
+    words: tuple[str, ...]
+    """As they are written: a value with blanks is in quotes."""
+
+    @property
+    def common(self) -> str:
+        """How all of them begin."""
+        return os.path.commonprefix(list(self.words))  # noqa: RUF071  # character by character is what is meant
+
+
+def complete_query(
+    text: str, fields: Mapping[str, QueryField], values: Callable[[str], Iterable[str]]
+) -> Completion:
+    """What may stand at the end of ``text``, sorted; no words: nothing is known that does.
+
+    :param values: field -> what rows have for it, as they are shown
+    """
+    match = _VALUE.search(text)
+    if match is not None:
+        field = fields.get(match["field"].lower())
+        start = match.start("part")
+        return Completion(start, () if field is None else tuple(_values(field, match["part"], values)))
+    match = _WORD.search(text)
+    if match is None:
+        return Completion(len(text), ())
+    part = match["part"].lower()
+    names = [
+        name if field.type is FieldType.FLAG else f"{name}:"
+        for name, field in fields.items()
+        if name.startswith(part)
+    ]
+    return Completion(match.start("part"), tuple(names))
+
+
+def _values(field: QueryField, part: str, values: Callable[[str], Iterable[str]]) -> Iterator[str]:
+    begun = part.lstrip("\"'").casefold()
+    if field.type is FieldType.FLAG:
+        choices: tuple[str, ...] = ("yes", "no")
+    else:
+        choices = field.choices
+    known = choices or islice(values(field.name), _MOST_READ)
+    fitting = (value for value in known if value and value.casefold().startswith(begun))
+    # Choices stand in an order of their own; what rows have is as it comes.
+    found = list(islice(fitting, _MOST)) if choices else nsmallest(_MOST, fitting)
+    for value in dict.fromkeys(found):
+        if '"' not in value or "'" not in value:  # the language has no way to write both
+            yield str(Comparison("", "", value))

@@ -1,0 +1,9 @@
+from .listing import LISTING_FORMS as LISTING_FORMS
+from .listing import Listing as Listing
+from .listing import ListingForm as ListingForm
+from .listing import form_of_name as form_of_name
+from .listing import write_listing as write_listing
+from .namespaces import NamespaceRecord as NamespaceRecord
+from .namespaces import namespaces_listing as namespaces_listing
+from .tree import MountRecord as MountRecord
+from .tree import mounts_listing as mounts_listing

@@ -1,0 +1,318 @@
+"""What every screen with a table of its own can do with its rows: filter them as you type, order them, mark them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Iterable
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.widgets import Input
+
+from explorer.analysis.query import Completion, QueryError, complete_query, parse_query
+from explorer.model import Reference, escape_text
+from explorer.tui.keys import hidden, shown
+from explorer.tui.screens.dialogs import NamePrompt
+from explorer.tui.session import MANY_TASKS, give_way, in_background
+from explorer.tui.settings import SavedView
+from explorer.tui.views import ArrangedSource
+from explorer.tui.widgets import FilterBar, FilterBox, SearchBar, VirtualTable
+
+from .base import BrowserScreen
+
+__all__ = ("ArrangingScreen",)
+
+
+def _warm_up(source: ArrangedSource) -> None:
+    with in_background():
+        source.warm_up(give_way)
+
+
+class ArrangingScreen(BrowserScreen):
+    """A table whose source is an :class:`ArrangedSource`. Filter, order and marks stay when there is a new reading."""
+
+    AUTO_FOCUS = "#rows"
+    EMPTY = "nothing here"
+    NO_MATCH = "no row matches the filter; escape clears it"
+    ROWS = "rows"
+    """What the rows are, in one word: for the counts and the export, and in its file's name."""
+    FILTER_HINT = "words, or column:value; tab completes"
+    FILTER_ALWAYS = False
+    """Whether the filter has a line where nothing is filtered."""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        shown(
+            "slash",
+            "filter",
+            "rows.filter",
+            "Filter",
+            "Filter the rows as you type; in the detail, search",
+            first=True,
+        ),
+        hidden("escape", "leave", "rows.clear", "Leave the detail, then clear the filter, then the marks"),
+        hidden("u", "last_filter", "rows.last-filter", "Bring the last filter back"),
+        hidden("less_than_sign", "sort(-1)", "rows.sort-left", "Sort by the column before"),
+        hidden("greater_than_sign", "sort(1)", "rows.sort-right", "Sort by the next column"),
+        hidden("i", "invert", "rows.invert", "Sort the other way round"),
+        hidden("H", "leave_out", "rows.hide-column", "Hide the column under the cursor"),
+        hidden("U", "show_columns", "rows.all-columns", "Show all columns again"),
+        hidden(
+            "V", "keep_view", "rows.save-view", "Save filter, order and columns as a view: the palette has it"
+        ),
+        hidden("space", "pick", "rows.mark", "Mark the row, or no longer; then the next one"),
+        hidden("asterisk", "pick_all", "rows.mark-all", "Mark all these rows, or none"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query_text = ""
+        """What is in the filter."""
+        self.matched = ""
+        """The query that the rows are of: the last one that was right."""
+        self.picked: set[Hashable] = set()
+        """The keys of the rows that are marked."""
+        self._sort: tuple[str | None, bool] = (None, False)
+
+    def compose_filter(self) -> ComposeResult:
+        yield FilterBar(placeholder=self.FILTER_HINT, always=self.FILTER_ALWAYS)
+        yield SearchBar()
+
+    def on_mount(self) -> None:
+        self.bar.box.completer = self._complete
+        super().on_mount()
+
+    @property
+    def table(self) -> VirtualTable:
+        return self.query_one("#rows", VirtualTable)
+
+    @property
+    def bar(self) -> FilterBar:
+        return self.query_one(FilterBar)
+
+    def source(self) -> Any:
+        """The table's :class:`ArrangedSource`, with what a screen's own has beside that; ``None``: not there yet."""
+        return self.table.source
+
+    def selected(self) -> Reference | None:
+        """What the row under the cursor is about."""
+        source = self.source()
+        if source is None or not 0 <= self.table.row < len(source):
+            return None
+        reference: Reference | None = source.reference_at(self.table.row)
+        return reference
+
+    def filtered(self) -> None:
+        """The filter lets other rows through now."""
+
+    def leave_part(self) -> bool:
+        """Back to the rows from what is beside them. False: the keyboard is there already."""
+        return False
+
+    def arrange_source(self, source: ArrangedSource) -> None:
+        """Filter, order and mark a new source as the one before."""
+        if len(source) > MANY_TASKS and self.ROWS != "tasks":
+            self.run_worker(asyncio.to_thread(_warm_up, source), group="warm-up", exclusive=True)
+        names = [column.name for column in source.columns]
+        if self._sort[0] in names:
+            source.sort_by(*self._sort)
+        source.keep_picked(self.picked)
+        self.picked = source.picked
+        self._apply(source, self.query_text)
+
+    # -- filter ----------------------------------------------------------------------------------------------
+
+    def filter_by(self, query: str) -> None:
+        """Show the rows that a query selects, and go to them."""
+        self.show_query(query)
+        self.table.focus()
+
+    def show_query(self, query: str) -> None:
+        """Show the rows that a query selects, as if the user had typed it."""
+        self.bar.put(query)
+        self._filter(query)
+
+    @on(Input.Changed, "#filter")
+    def _typed(self, event: Input.Changed) -> None:
+        self._filter(event.value)
+
+    def _filter(self, query: str) -> None:
+        self.query_text = query
+        source = self.source()
+        if source is None:
+            return
+        selected = self.selected()
+        self._apply(source, query)
+        row = None if selected is None else source.find(selected)
+        self.table.changed(row or 0)
+        self.filtered()
+
+    def _apply(self, source: ArrangedSource, query: str) -> None:
+        """Filter; a query that is not finished yet, or wrong, leaves the rows as they are and says why."""
+        try:
+            source.set_filter(parse_query(query, source.fields) if query.strip() else None)
+        except QueryError as error:
+            kept = f"of the filter {escape_text(self.matched)}" if self.matched else "without a filter"
+            below = f"; rows below: {kept}" if source.matching else ""
+            self.bar.complain(escape_text(str(error)) + below)
+            self.bar.say("not valid", wrong=True)
+            self.table.empty = "the filter is not valid; escape clears it"
+        else:
+            self.matched = query.strip()
+            self.bar.complain("")
+            self.table.empty = self.NO_MATCH if self.matched else self.EMPTY
+            self.say_counts(source)
+        self.bar.show_or_hide(bool(source.picked))
+
+    def say_counts(self, source: ArrangedSource) -> None:
+        """Beside the filter: how many rows there are, and how many are marked."""
+        marked = f" · {len(source.picked)} marked" if source.picked else ""
+        self.bar.say(source.counts() + marked)
+
+    def _complete(self, text: str) -> Completion:
+        source = self.source()
+        return complete_query(text, {} if source is None else source.fields, source.values_of)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In the filter a slash is a slash."""
+        return action != "filter" or not isinstance(self.focused, FilterBox)
+
+    def action_filter(self) -> None:
+        self.bar.open()
+
+    def action_leave(self) -> None:
+        if self.leave_part():
+            return
+        if not self.query_text and self.picked:
+            self._pick(set())
+        self.bar.box.remember()
+        self.filter_by("")
+
+    def action_last_filter(self) -> None:
+        """That which was there before this one: twice is there and back."""
+        box = self.bar.box
+        now = self.query_text.strip()
+        before = next((each for each in reversed(box.used) if each != now), None)
+        if before is None:
+            self.shell.say("There was no filter before.")
+            return
+        box.remember()
+        box.used.remove(before)
+        box.used.append(before)
+        if now:
+            box.used.remove(now)
+            box.used.insert(len(box.used) - 1, now)
+        self.show_query(before)
+        self.bar.show_or_hide(True)
+
+    # -- order -----------------------------------------------------------------------------------------------
+
+    def rearranged(self, selected: Reference | None) -> None:
+        """The same rows stand elsewhere now; the cursor stays with its own."""
+        source = self.source()
+        if source is None:
+            return
+        self.table.sort_mark = None if source.sort_column is None else (source.sort_column, source.descending)
+        row = None if selected is None else source.find(selected)
+        self.table.changed(row or 0)
+
+    def sort_by(self, column: str | None, descending: bool = False) -> None:
+        """Order by a column; ``None``: as they came."""
+        source = self.source()
+        if source is not None:
+            selected = self.selected()
+            self._sort = (column, descending)
+            source.sort_by(column, descending)
+            self.rearranged(selected)
+
+    @on(VirtualTable.HeaderClicked, "#rows")
+    def _header(self, event: VirtualTable.HeaderClicked) -> None:
+        source = self.source()
+        if source is not None:
+            self.sort_by(event.column, source.sort_column == event.column and not source.descending)
+
+    def action_sort(self, step: int) -> None:
+        source = self.source()
+        if source is not None:
+            names: list[Any] = [None, *(column.name for column in source.columns)]
+            self.sort_by(names[(names.index(source.sort_column) + step) % len(names)], source.descending)
+
+    def action_invert(self) -> None:
+        source = self.source()
+        if source is not None:
+            column = source.sort_column or source.columns[self.table.column].name
+            self.sort_by(column, not source.descending)
+
+    # -- columns and views -----------------------------------------------------------------------------------
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Show all columns but these."""
+        self.table.left_out = frozenset(names)
+        self.table.redraw()
+
+    def action_leave_out(self) -> None:
+        source, table = self.source(), self.table
+        if source is None:
+            return
+        left = [column.name for column in source.columns if column.name not in table.left_out]
+        here = source.columns[table.column].name
+        if left[1:] and here in left:
+            at = left.index(here)
+            table.action_columns(1 if at + 1 < len(left) else -1)
+            self.leave_out({*table.left_out, here})
+
+    def action_show_columns(self) -> None:
+        self.leave_out(())
+
+    def action_keep_view(self) -> None:
+        self.app.push_screen(NamePrompt([view.name for view in self.shell.look.views]), self._keep_view)
+
+    def _keep_view(self, name: str | None) -> None:
+        source = self.source()
+        if not name or source is None:
+            return
+        shown = [column.name for column in source.columns if column.name not in self.table.left_out]
+        view = SavedView(
+            name, self.app.current_mode, self.matched, source.sort_column, source.descending, shown
+        )
+        problem = self.shell.look.keep_view(view)
+        self.shell.say(
+            f"The view is not saved: {problem}" if problem else "Saved: the palette (ctrl+p) lists it."
+        )
+
+    def show_saved(self, view: SavedView) -> None:
+        """Filter, order and columns as a saved view has them; a column that is no longer there is left out of it."""
+        source = self.source()
+        if source is None:
+            return
+        names = [column.name for column in source.columns]
+        kept = [name for name in names if name in view.columns] or names
+        self.leave_out(name for name in names if name not in kept)
+        self.filter_by(view.filter)
+        self.sort_by(view.sort if view.sort in names else None, view.descending)
+
+    # -- marks -----------------------------------------------------------------------------------------------
+
+    def _pick(self, picked: set[Hashable]) -> None:
+        source = self.source()
+        if source is None:
+            return
+        source.keep_picked(picked)
+        self.picked = source.picked
+        self.say_counts(source)
+        self.bar.show_or_hide(bool(picked))
+        self.table.redraw()
+
+    def action_pick(self) -> None:
+        source = self.source()
+        if source is None or not 0 <= self.table.row < len(source):
+            return
+        keys = set(source.keys_at(self.table.row))
+        self._pick(self.picked - keys if keys <= self.picked else self.picked | keys)
+        self.table.action_move(1)
+
+    def action_pick_all(self) -> None:
+        source = self.source()
+        if source is not None:
+            keys = set(source.all_keys())
+            self._pick(self.picked - keys if keys <= self.picked else self.picked | keys)

@@ -1,0 +1,67 @@
+"""The findings that the user has accepted: read from a baseline, changed by a key, written back at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from explorer.analysis import Acceptance, with_entry
+from explorer.codec import BaselineError, load_baseline, write_baseline
+from explorer.model import Baseline, Finding, escape_text
+from explorer.naming import count
+from explorer.output import OutputError, open_output
+from explorer.tui.settings import baseline_file, make_config_directory
+
+__all__ = ("AcceptedFindings",)
+
+
+class AcceptedFindings:
+    """What one baseline accepts. A file that is not there yet is an empty one, and is made when something is accepted.
+
+    :param path: the file; ``None``: the one beside the settings, or that they name
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._ours = path is None
+        self.path = baseline_file() if path is None else path
+        self.number = 0
+        """Counts changes: a screen that shows an older state is stale."""
+        self.problem: str | None = None
+        """Why the file is not used; escaped."""
+        self._acceptance = Acceptance(Baseline(accepted=[]), self.path.name)
+        try:
+            self._take(self._read())
+        except BaselineError as error:
+            self.problem = escape_text(f"no finding is accepted: {error}")
+
+    def by(self, finding: Finding) -> str | None:
+        """What accepts a finding: the file's name; ``None``: nothing does."""
+        return finding.accepted or self._acceptance.by(finding)
+
+    def toggle(self, findings: Sequence[Finding]) -> str:
+        """Accept these, or if all of them are, take that back. What came of it, in words; escaped."""
+        accept = any(self.by(finding) is None for finding in findings)
+        try:
+            baseline = self._read()  # somebody else may have changed it
+            for finding in findings:
+                baseline = with_entry(baseline, finding, accepted=accept)
+            if self._ours:
+                make_config_directory()
+            with open_output(self.path) as out:
+                write_baseline(baseline, out)
+        except (BaselineError, OutputError, OSError, ValueError) as error:
+            return escape_text(f"Nothing is changed: {error}")
+        self.problem = None
+        self._take(baseline)
+        what = count(len(findings), "finding")
+        name = escape_text(str(self.path))
+        return f"{what} accepted, in {name}" if accept else f"{what} not accepted any more, in {name}"
+
+    def _read(self) -> Baseline:
+        if not self.path.exists():
+            return Baseline(accepted=[])
+        return load_baseline(self.path)
+
+    def _take(self, baseline: Baseline) -> None:
+        self._acceptance = Acceptance(baseline, self.path.name)
+        self.number += 1

@@ -1,0 +1,2 @@
+from .driver import TerminalDriver as TerminalDriver
+from .keyboard import Keyboard as Keyboard
