@@ -35,9 +35,6 @@ from .location import Located as Located
 from .location import locate as locate
 from .location import parse_address as parse_address
 from .location import tasks_at as tasks_at
-from .overmounts import overmount_stack as overmount_stack
-from .overmounts import root_depth as root_depth
-from .overmounts import root_stack as root_stack
 from .rule import ALL_GENERATIONS as ALL_GENERATIONS
 from .rule import NotJudged as NotJudged
 from .rule import Rule as Rule

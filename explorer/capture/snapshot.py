@@ -228,23 +228,8 @@ class _Capture:
         fs_structs = builder.build_fs_structs()
         self.stats.mark("records")
         now_ns, boot_ns = read_clocks_ns(memory)
-        if now_ns is None and request.crash_time is not None:
-            now_ns = request.crash_time * 1_000_000_000
         snapshot = Snapshot(
-            capture=Capture(
-                tool_version=__version__,
-                taken_at=taken_at.isoformat(timespec="milliseconds"),
-                source=request.source,
-                types=request.types,
-                duration_s=0.0,
-                consistent=request.consistent,
-                notes=request.notes,
-                missing_memory=request.cut_off or request.missing_memory,
-                lost_tasks=tasks.lost,
-                lost_mounts=self.mounts.lost,
-                pids_checked=tasks.checked,
-                kernel_time=_iso(now_ns),
-            ),
+            capture=self._capture(taken_at, tasks, now_ns),
             kernel=self._kernel(builder, known, init_ns, boot_ns),
             tasks=records,
             fs_structs=fs_structs,
@@ -274,6 +259,26 @@ class _Capture:
                 0, CaptureError(where="capture", what="the rest", why=f"{crash}: {_LATER}")
             )
         return snapshot
+
+    def _capture(self, taken_at: datetime, tasks: FoundTasks, now_ns: int | None) -> Capture:
+        """How it was made. :param now_ns: by the kernel's wall clock, if that could be read"""
+        request = self.request
+        if now_ns is None and request.crash_time is not None:
+            now_ns = request.crash_time * 1_000_000_000
+        return Capture(
+            tool_version=__version__,
+            taken_at=taken_at.isoformat(timespec="milliseconds"),
+            source=request.source,
+            types=request.types,
+            duration_s=0.0,
+            consistent=request.consistent,
+            notes=request.notes,
+            missing_memory=request.cut_off or request.missing_memory,
+            lost_tasks=tasks.lost,
+            lost_mounts=self.mounts.lost,
+            pids_checked=tasks.checked,
+            kernel_time=_iso(now_ns),
+        )
 
     def _read_activity(
         self,

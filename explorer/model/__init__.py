@@ -11,7 +11,6 @@ from .base import (
     hex_address,
     no_garbage_collection,
 )
-from .baseline import BASELINE_FORMAT, BASELINE_VERSION, AcceptedFinding, Baseline
 from .container import Container, ContainerRuntime, container_of
 from .diff import (
     Change,
@@ -26,8 +25,15 @@ from .diff import (
     WorkerGroup,
 )
 from .facts import check_facts
-from .finding import Finding, Reference, Severity
-from .frame import Frame
+from .finding import (
+    BASELINE_FORMAT,
+    BASELINE_VERSION,
+    AcceptedFinding,
+    Baseline,
+    Finding,
+    Reference,
+    Severity,
+)
 from .fs import FsStruct, PathRef, Placement
 from .ko import ModuleFile, ModuleReport, ModuleVerdict
 from .mount import (
@@ -66,6 +72,7 @@ from .snapshot import (
     SNAPSHOT_ARRAYS,
     Capture,
     CaptureError,
+    Frame,
     Generation,
     Kernel,
     Snapshot,

@@ -1,4 +1,7 @@
-"""What an audit finds: a named rule, how bad it is, what shows it, what it means and what to do."""
+"""What an audit finds: a named rule, how bad it is, what shows it, what it means and what to do.
+
+And a baseline: the findings that somebody has accepted, as a file that outlives the boot.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,18 @@ from typing import Literal
 
 from .base import Address, KernelText, Record
 
-__all__ = ("Finding", "Reference", "Severity")
+__all__ = (
+    "BASELINE_FORMAT",
+    "BASELINE_VERSION",
+    "AcceptedFinding",
+    "Baseline",
+    "Finding",
+    "Reference",
+    "Severity",
+)
+
+BASELINE_FORMAT = "nullfs-explorer baseline"
+BASELINE_VERSION = 1
 
 
 class Severity(StrEnum):
@@ -64,3 +78,23 @@ class Finding(Record):
     """What to do."""
     accepted: str | None = None
     """What says that it is known and put up with: a baseline's file, or an option; ``None``: nothing does."""
+
+
+class AcceptedFinding(Record):
+    """One finding that is put up with, on whatever boot it is found again."""
+
+    rule: str
+    subject: KernelText
+    """What it is about: its evidence by name and the paths it names, with ``#`` for what differs from boot to boot."""
+    severity: Severity
+    """As bad as this, or less: what is worse by now is not what was accepted."""
+    title: KernelText
+    """As it was found when it was accepted: for people, nothing is compared with it."""
+
+
+class Baseline(Record):
+    """The file: what was accepted, each once, sorted by rule and subject."""
+
+    format: Literal["nullfs-explorer baseline"] = "nullfs-explorer baseline"
+    version: int = BASELINE_VERSION
+    accepted: list[AcceptedFinding]

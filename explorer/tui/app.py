@@ -9,39 +9,28 @@ from textual import on
 from textual.app import SystemCommand
 from textual.binding import BindingType
 from textual.driver import Driver
-from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 from textual.timer import Timer
 
 from explorer.model import Snapshot
 from explorer.tui.screens import BrowserScreen, FindingsScreen
-from explorer.tui.screens.dialogs import (
-    GoToPrompt,
-    LeaveScreen,
-    ProblemScreen,
-    TargetPrompt,
-    TextScreen,
-    help_screen,
-)
+from explorer.tui.screens.dialogs import GoToPrompt, LeaveScreen, TextScreen, help_screen
 from explorer.tui.session import AcceptedFindings, Session, View, Viewing
 from explorer.tui.widgets import TimelineBar
 
 from .copying import Copier, copy_text
 from .debug_info import debug_lines
-from .faults import FAULT_MODE, GuardedApp
+from .faults import GuardedApp
 from .keys import APP_KEYS, FRAME_KEYS
 from .navigation import KERNEL, MODE_KEYS, MODES, Navigator
 from .palette import palette_commands, view_commands
-from .terminal import TerminalDriver
+from .terminal import own_driver
 from .themes import Look
 from .typeahead import GO
 
 __all__ = ("ExplorerApp",)
 
 _TICK_S = 0.5
-_NEEDS_VIEW = frozenset(
-    {"browse", "kernel", "refresh_target", "next_interval", "compare", "event_log", "locate"}
-)
 
 
 class ExplorerApp(GuardedApp):
@@ -61,13 +50,13 @@ class ExplorerApp(GuardedApp):
         view = None if snapshot is None else View(snapshot, plugins=session.plugins)
         self.viewing = Viewing(session, self, view)
         self.source, self.player = self.viewing.source, self.viewing.player
-        self.other: View | None = None
         self.accepted = AcceptedFindings(session.baseline)
         self._navigator = Navigator(self, lambda: self.view)
         self.go_to = self._navigator.go_to
         self.filter_tasks = self.action_inside = self._navigator.filter_tasks
         self.show_finding = self._navigator.show_finding
-        self.show_mounts = self._navigator.show_mounts
+        self.show_mounts, self.compare_with = self._navigator.show_mounts, self._navigator.compare_with
+        self.show_other = self._navigator.show_other
         self.look = Look(self)
         self._copier = Copier(self)
 
@@ -132,8 +121,6 @@ class ExplorerApp(GuardedApp):
         if screen is not None:
             screen.show_status()
 
-    # -- what a session asks for -----------------------------------------------------------------------------
-
     def later(self, seconds: float, call: Callable[[], Awaitable[None]]) -> Timer:
         return self.set_timer(seconds, call)
 
@@ -167,18 +154,6 @@ class ExplorerApp(GuardedApp):
         # In a browser there is no terminal in which sudo could ask.
         return self.source.can_use_sudo(terminal=self._driver is not None and not self._driver.is_web)
 
-    def action_read_with_sudo(self) -> None:
-        if not self.can_use_sudo():
-            return
-        with self.suspend():
-            allowed = self.source.ask_sudo()
-        if allowed:
-            self.viewing.read()
-        elif isinstance(self.screen, ProblemScreen):
-            self.screen.show_reason()
-
-    # -- a recording -----------------------------------------------------------------------------------------
-
     def action_record(self, do: str, *arguments: int) -> None:
         """What keys do with a recording: a method of the player."""
         getattr(self.player, do)(*arguments)
@@ -196,18 +171,11 @@ class ExplorerApp(GuardedApp):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that lead nowhere now are neither shown nor obeyed."""
-        if action in ("record", "first_seen"):
-            fits = action == "record" or isinstance(self.screen, FindingsScreen)
-            return self.player.playback is not None and fits
-        if action == "browse" and self.current_mode == FAULT_MODE:
-            return False  # its own keys make the screen anew that failed
-        if action in _NEEDS_VIEW:
-            return self.view is not None
         if action == "turn_mouse":
             return self._driver is None or not self._driver.is_web  # a browser's is its own
         if action == "stop_reading":
             return self.source.target.is_reading
-        return action != "read_with_sudo" or self.can_use_sudo()
+        return self._navigator.leads_somewhere(action, self.player.playback is not None)
 
     async def action_browse(self, mode: str) -> None:
         if self.view is not None:
@@ -226,28 +194,19 @@ class ExplorerApp(GuardedApp):
         self.push_screen(GoToPrompt())
 
     async def action_compare(self) -> None:
-        """The comparison, if there is one; on its own screen, or where there is none, ask for a second target."""
-        if self.other is not None and self.current_mode != "compare":
-            await self.switch_mode("compare")
-        else:
-            self.compare_with("")
+        await self._navigator.compare()
 
     def action_compare_with_another(self) -> None:
         self.compare_with("")
 
-    def compare_with(self, name: str) -> None:
-        """Ask for a second target, beginning with this one."""
-        self.push_screen(TargetPrompt(name))
-
     def compare_later(self, other: View) -> None:
         self.call_later(self.show_other, other)
 
-    async def show_other(self, other: View) -> None:
-        """Compare with a second target that has been read."""
-        self.other = other
-        await self._navigator.open_screen("compare")
+    @property
+    def other(self) -> View | None:
+        return self._navigator.other
 
-    # -- help, themes, copying -------------------------------------------------------------------------------
+    # -- help, themes, the terminal, copying ---------------------------------------------------------------------
 
     def say(self, text: str) -> None:
         self.notify(text, markup=False)
@@ -262,11 +221,8 @@ class ExplorerApp(GuardedApp):
     def action_next_theme(self) -> None:
         self.say(f"theme {self.look.next_theme()}")
 
-    # -- the terminal ----------------------------------------------------------------------------------------
-
     def get_driver_class(self) -> type[Driver]:
-        driver = super().get_driver_class()
-        return TerminalDriver if driver is LinuxDriver else driver
+        return own_driver(super().get_driver_class())
 
     @property
     def mouse(self) -> bool:
@@ -274,10 +230,7 @@ class ExplorerApp(GuardedApp):
         return self.look.mouse
 
     def action_turn_mouse(self) -> None:
-        on = self.look.turn_mouse()
-        if isinstance(self._driver, TerminalDriver):
-            self._driver.set_mouse(on)
-        self.say("mouse on" if on else "mouse off: the terminal's own selection works")
+        self.look.turn_mouse(self._driver)
         self.catch_up()
 
     def copy_text(self, text: str) -> None:

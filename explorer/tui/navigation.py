@@ -17,7 +17,7 @@ from explorer.tui.screens import (
     TableScreen,
     TasksScreen,
 )
-from explorer.tui.screens.dialogs import FaultScreen, ProblemScreen, ReadingScreen, TextScreen
+from explorer.tui.screens.dialogs import FaultScreen, ProblemScreen, ReadingScreen, TargetPrompt, TextScreen
 from explorer.tui.session import View
 from explorer.tui.views.details import describe
 
@@ -39,6 +39,9 @@ _BROWSED = frozenset(mode.name for mode in BROWSED)
 MODE_KEYS = [mode.key for mode in BROWSED if mode.key is not None]
 #: Where objects of a kind are at home.
 _HOME_OF = {kind: mode.name for mode in BROWSED for kind in mode.home_of}
+_NEEDS_VIEW = frozenset(
+    {"browse", "kernel", "refresh_target", "next_interval", "compare", "event_log", "locate"}
+)
 KERNEL = Reference(kind="kernel", address=None, label="kernel")
 
 
@@ -49,6 +52,32 @@ class Navigator:
         """:param view: what is shown"""
         self._app = app
         self._view = view
+        self.other: View | None = None
+        """The second target, where there is one."""
+
+    def leads_somewhere(self, action: str, plays: bool) -> bool:
+        """Whether a key of the app is of use where one is. :param plays: a recording is shown"""
+        if action in ("record", "first_seen"):
+            return plays and (action == "record" or isinstance(self._app.screen, FindingsScreen))
+        if action == "browse" and self._app.current_mode == FAULT_MODE:
+            return False  # its own keys make the screen anew that failed
+        return action not in _NEEDS_VIEW or self._view() is not None
+
+    async def compare(self) -> None:
+        """The comparison, if there is one; on its own screen, or where there is none, ask for a second target."""
+        if self.other is not None and self._app.current_mode != "compare":
+            await self._app.switch_mode("compare")
+        else:
+            self.compare_with("")
+
+    def compare_with(self, name: str) -> None:
+        """Ask for a second target, beginning with this one."""
+        self._app.push_screen(TargetPrompt(name))
+
+    async def show_other(self, other: View) -> None:
+        """Compare with a second target that has been read."""
+        self.other = other
+        await self.open_screen("compare")
 
     async def open_screen(self, mode: str) -> Screen[Any]:
         """Switch to a mode's screen, and wait until it is there."""

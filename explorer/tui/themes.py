@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from textual.app import App
+from textual.driver import Driver
 from textual.theme import Theme
 
 from explorer.model import escape_text
 
 from .keymap import apply_keymap, keymap_complaint
 from .settings import SavedView, Settings, load_settings, save_settings
+from .terminal import TerminalDriver
 
 __all__ = ("THEMES", "THEME_CYCLE", "Look", "theme_for")
 
@@ -138,10 +140,14 @@ class Look:
         """Whether the app has the mouse."""
         return self._settings.mouse
 
-    def turn_mouse(self) -> bool:
-        """On, or off. Whether it is on now."""
-        self._save(replace(self._settings, mouse=not self.mouse), "mouse")
-        return self.mouse
+    def turn_mouse(self, driver: Driver | None) -> None:
+        """On, or off, and say which. :param driver: that of the terminal"""
+        on = not self.mouse
+        self._save(replace(self._settings, mouse=on), "mouse")
+        if isinstance(driver, TerminalDriver):
+            driver.set_mouse(on)
+        said = "mouse on" if on else "mouse off: the terminal's own selection works"
+        self._app.notify(said, markup=False)
 
     def _save(self, settings: Settings, what: str) -> None:
         self._settings = settings

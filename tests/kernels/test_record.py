@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from explorer.analysis.overmounts import overmount_stack
+from explorer.analysis.mounts.overmounts import overmount_stack
 from explorer.model import Snapshot
 from explorer.recording.reader import Recording
 from explorer.targets.errors import TargetError

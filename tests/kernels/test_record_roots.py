@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from explorer.analysis.diff.snapshots import diff_snapshots
-from explorer.analysis.overmounts import overmount_stack
+from explorer.analysis.mounts.overmounts import overmount_stack
 from explorer.model import Snapshot, TaskKind
 from explorer.recording.reader import Recording
 from tests.kernels.conftest import kernel_or_skip

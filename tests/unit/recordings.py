@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from explorer.model import Snapshot
-from explorer.model.frame import Frame
+from explorer.model.snapshot import Frame
 from explorer.recording.format import (
     FORMAT_VERSION,
     MAGIC,

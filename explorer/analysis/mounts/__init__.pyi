@@ -1,3 +1,4 @@
+from .covering import Covers as Covers
 from .keepers import Keepers as Keepers
 from .keepers import Kept as Kept
 from .namespaces import NamespaceFacts as NamespaceFacts
@@ -6,6 +7,9 @@ from .namespaces import find_namespace as find_namespace
 from .namespaces import holders_through as holders_through
 from .namespaces import list_namespaces as list_namespaces
 from .namespaces import namespace_facts as namespace_facts
+from .overmounts import overmount_stack as overmount_stack
+from .overmounts import root_depth as root_depth
+from .overmounts import root_stack as root_stack
 from .sources import incomplete_words as incomplete_words
 from .sources import is_of_source as is_of_source
 from .sources import mounts_of_source as mounts_of_source

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from explorer.analysis.holders import list_holders, namespace_keepers
 from explorer.analysis.isolation import is_user_task
-from explorer.analysis.overmounts import root_depth, root_stack
 from explorer.model import (
     Attachment,
     Holder,
@@ -24,6 +23,8 @@ from explorer.model import (
     namespace_name,
 )
 from explorer.naming import join_first, name_tasks
+
+from .overmounts import root_depth, root_stack
 
 __all__ = (
     "NamespaceFacts",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.analysis.covering import Covers
 from explorer.analysis.isolation import host_namespaces, is_kernel_thread, rooted_elsewhere_by_design
+from explorer.analysis.mounts import Covers
 from explorer.analysis.rule import AuditContext, Case, Rule
 from explorer.model import (
     Attachment,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.analysis.covering import Covers
 from explorer.analysis.isolation import find_abandonment, find_pid1, is_user_task
+from explorer.analysis.mounts import Covers
 from explorer.analysis.rule import ISOLATING, AuditContext, Case, Rule
 from explorer.model import (
     Attachment,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from explorer.analysis.covering import Covers
 from explorer.analysis.isolation import is_kernel_thread
+from explorer.analysis.mounts import Covers
 from explorer.analysis.rule import AuditContext, Case, Rule
 from explorer.model import (
     STUCK_S,

@@ -13,7 +13,7 @@ from enum import StrEnum
 from explorer.analysis.diff import Pairs, match_mounts, match_namespaces, match_tasks
 from explorer.analysis.isolation import find_abandonment, find_pid1, is_kernel_thread
 from explorer.analysis.kthread_words import name_kthreads
-from explorer.analysis.overmounts import overmount_stack
+from explorer.analysis.mounts import overmount_stack
 from explorer.model import (
     Attachment,
     Frame,

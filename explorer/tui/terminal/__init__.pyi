@@ -1,2 +1,3 @@
 from .driver import TerminalDriver as TerminalDriver
+from .driver import own_driver as own_driver
 from .keyboard import Keyboard as Keyboard

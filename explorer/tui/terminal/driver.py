@@ -21,13 +21,14 @@ from typing import Any, Final, TextIO, cast
 
 from textual import events
 from textual.app import App
+from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
 from .endings import Endings
 from .keyboard import Keyboard
 
-__all__ = ("TerminalDriver",)
+__all__ = ("TerminalDriver", "own_driver")
 
 _PIXELS_OFF: Final = "\x1b[?1016l"
 #: What Textual switches on, and never off: mouse in pixels, the pointer's shape, a picture half drawn, colours.
@@ -241,3 +242,8 @@ class TerminalDriver(LinuxDriver):
         if isinstance(message, events.Key) and any("\ud800" <= each <= "\udfff" for each in message.key):
             return  # half a character
         super().process_message(message)
+
+
+def own_driver(driver: type[Driver]) -> type[Driver]:
+    """Ours in place of Textual's for a terminal; any other (headless, in a browser) as it is."""
+    return TerminalDriver if driver is LinuxDriver else driver

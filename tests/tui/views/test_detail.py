@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.analysis.overmounts import overmount_stack
+from explorer.analysis.mounts.overmounts import overmount_stack
 from explorer.model import (
     Finding,
     Reference,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from explorer.analysis.covering import Covers
+from explorer.analysis.mounts.covering import Covers
 from explorer.model import Attachment, Mount, PathRef, Placement, Snapshot
 
 NS = 0x900

@@ -19,7 +19,7 @@ from explorer.analysis.mounts import (
 )
 from explorer.analysis.mounts import NamespaceNotFoundError as NotFoundError
 from explorer.analysis.mounts.namespaces import NamespaceFacts
-from explorer.analysis.overmounts import root_depth, root_stack
+from explorer.analysis.mounts.overmounts import root_depth, root_stack
 from explorer.model import MNT_NAMES, Attachment, Mount, Snapshot, escape_text
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import open_kernel

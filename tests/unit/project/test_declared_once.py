@@ -18,6 +18,7 @@ _OTHERWISE = {
     "walk": "walking and walk.path are facts",
     "waiting_s": "the fact is waiting",
     "stack": "frames, which the detail shows as such",
+    "stack_base": "an address lies in the stack: @ goes there, and free text finds it",
     "user_ns": "read for tasks that share an fs_struct only, for a rule",
 }
 

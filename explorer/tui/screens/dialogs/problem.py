@@ -24,7 +24,7 @@ class ProblemScreen(NoticeScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         shown("r", "app.read_again", "problem.again", "Try again", "Read the same target again"),
         shown("s", "app.open_sample", "problem.sample", "Open the sample", "A real dump of Linux 7.3.4"),
-        shown("u", "app.read_with_sudo", "problem.sudo", "With sudo", "Only the reader runs as root"),
+        shown("u", "read_with_sudo", "problem.sudo", "With sudo", "Only the reader runs as root"),
     ]
 
     def on_screen_resume(self) -> None:
@@ -46,6 +46,17 @@ class ProblemScreen(NoticeScreen):
         ways.append("q  quit; nullfs-explorer FILE opens a dump, --help lists all targets")
         self.say("ways", "\n".join(ways))
         self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "read_with_sudo" or self.shell.can_use_sudo()
+
+    async def action_read_with_sudo(self) -> None:
+        with self.app.suspend():
+            allowed = self.shell.source.ask_sudo()
+        if allowed:
+            await self.app.run_action("app.read_again")
+        else:
+            self.show_reason()
 
     @work(exclusive=True)
     async def _ask_doctor(self) -> None:

@@ -13,7 +13,7 @@ from explorer.analysis.timeline.follow import Timeline, build_timeline
 from explorer.analysis.timeline.phases import Phase
 from explorer.analysis.worlds import WorldKey
 from explorer.model import Owner, Placement, Snapshot, Task, TaskKind, UserModeHelper, Walk
-from explorer.model.frame import Frame
+from explorer.model.snapshot import Frame
 from explorer.recording.reader import Recording
 from tests.conftest import DATA
 from tests.unit.recordings import copy_of, frames_of
