@@ -73,13 +73,17 @@ def test_a_stuck_kdevtmpfs_whose_stack_is_not_in_the_dump_is_found_by_its_state(
 
 
 @dataclass(frozen=True)
-class Flight:
+class Helping:
     helpers: Seen
     programs: dict[int, str]
     """pid of each helper -> /proc/PID/exe."""
     arguments: dict[int, list[str]]
     asker: int
     crasher: int
+
+
+@dataclass(frozen=True)
+class Flight:
     dumps: Seen
     in_stack: dict[str, int]
     """A function of the kernel -> whose stack shows it."""
@@ -105,14 +109,20 @@ def start_helpers(guest: Guest) -> tuple[int, int]:
     return asker, pid_of(guest, "tr '\\0' ' ' </proc/$(pidof core-sleeper)/cmdline | cut -d' ' -f2")
 
 
-@pytest.fixture(scope="module")
-def flight() -> Iterator[Flight]:
-    with Guest.boot("7.3", "shell") as guest:
+@pytest.fixture(scope="module", params=ENDS)
+def helping(request: pytest.FixtureRequest) -> Iterator[Helping]:
+    with Guest.boot(request.param, "shell") as guest:
         asker, crasher = start_helpers(guest)
-        helpers = capture_guest(guest, *PLUGINS)
+        helpers = capture_guest(guest, "umh")
         pids = [pid_of(guest, f"pidof {name}") for name in ("umh-sleeper", "core-sleeper")]
         programs = {pid: run_steps(guest, f"readlink /proc/{pid}/exe").strip() for pid in pids}
         arguments = {pid: run_steps(guest, f"tr '\\0' '\\n' </proc/{pid}/cmdline").split() for pid in pids}
+        yield Helping(helpers, programs, arguments, asker, crasher)
+
+
+@pytest.fixture(scope="module")
+def flight() -> Iterator[Flight]:
+    with Guest.boot("7.3", "shell") as guest:
         run_steps(
             guest,
             "mkdir /f; /init lab-fuse /f",
@@ -128,39 +138,39 @@ def flight() -> Iterator[Flight]:
         }
         in_stack = {name: pid_of(guest, line) for name, line in functions.items()}
         dumps = capture_guest(guest, *PLUGINS)
-        yield Flight(helpers, programs, arguments, asker, crasher, dumps, in_stack)
+        yield Flight(dumps, in_stack)
 
 
-def test_a_helper_is_shown_with_the_program_it_runs_whatever_modprobe_says_by_now(flight: Flight) -> None:
-    seen = flight.helpers
+def test_a_helper_is_shown_with_the_program_it_runs_whatever_modprobe_says_by_now(helping: Helping) -> None:
+    seen = helping.helpers
     facts = seen.facts("umh")
     assert facts.missing == []
     tasks = seen.snapshot.task_by_address
     found = {tasks[process.process.address].pid: process for process in facts.processes}
-    assert {pid: process.exe.path for pid, process in found.items()} == flight.programs
-    assert {pid: process.arguments for pid, process in found.items()} == flight.arguments
+    assert {pid: process.exe.path for pid, process in found.items()} == helping.programs
+    assert {pid: process.arguments for pid, process in found.items()} == helping.arguments
     (helper,) = facts.waiting
     assert (helper.path, facts.modprobe_path) == ("/no/such", "/no/such")
     core = {row.process: row for row in seen.snapshot.usermodehelpers}
     assert {row.setting for row in core.values()} == {"modprobe_path", None}
-    assert {row.exe.path for row in core.values() if row.exe is not None} == set(flight.programs.values())
+    assert {row.exe.path for row in core.values() if row.exe is not None} == set(helping.programs.values())
 
 
-def test_who_wants_a_module_and_who_dumps_core_are_those_that_wait_for_the_helpers(flight: Flight) -> None:
-    facts = flight.helpers.facts("umh")
-    tasks = flight.helpers.snapshot.task_by_address
+def test_who_wants_a_module_and_who_dumps_core_are_those_that_wait_for_the_helpers(helping: Helping) -> None:
+    facts = helping.helpers.facts("umh")
+    tasks = helping.helpers.snapshot.task_by_address
     (helper,) = facts.waiting
-    assert [tasks[waiter.address].pid for waiter in helper.wanted_by] == [flight.asker]
+    assert [tasks[waiter.address].pid for waiter in helper.wanted_by] == [helping.asker]
     waiting = {
         process.exe.path: [tasks[task.address].pid for task in process.dump_of] for process in facts.processes
     }
-    assert waiting == {"/umh-sleeper": [], "/core-sleeper": [flight.crasher]}
+    assert waiting == {"/umh-sleeper": [], "/core-sleeper": [helping.crasher]}
     served = {process.exe.path: process.worker for process in facts.processes}
     assert served == {"/umh-sleeper": helper.worker.address, "/core-sleeper": None}
 
 
-def test_a_modprobe_that_does_not_exist_for_init_is_found(flight: Flight) -> None:
-    (finding,) = above_info(flight.helpers.findings("umh"))
+def test_a_modprobe_that_does_not_exist_for_init_is_found(helping: Helping) -> None:
+    (finding,) = above_info(helping.helpers.findings("umh"))
     assert (finding.rule, finding.severity) == ("NX-UMH-NO-MODPROBE", Severity.MEDIUM)
     assert finding.title == "kernel.modprobe is /no/such, which does not exist for init"
 
@@ -173,24 +183,24 @@ def waited(snapshot: Snapshot, seconds: float) -> Snapshot:
     return changed
 
 
-def test_a_helper_that_somebody_waits_for_is_found_after_a_minute_and_not_before(flight: Flight) -> None:
-    plugin, facts = flight.helpers.plugin("umh"), flight.helpers.facts("umh")
+def test_a_helper_that_somebody_waits_for_is_found_after_a_minute_and_not_before(helping: Helping) -> None:
+    plugin, facts = helping.helpers.plugin("umh"), helping.helpers.facts("umh")
     for seconds, number in ((59.0, 0), (61.0, 2)):
-        changed = waited(flight.helpers.snapshot, seconds)
+        changed = waited(helping.helpers.snapshot, seconds)
         found = [f for f in plugin.audit(changed, facts) if f.rule == "NX-UMH-STUCK"]
         assert len(found) == number
     titles = sorted(finding.title for finding in found)
-    assert f"(/core-sleeper) has not ended; init ({flight.crasher}) waits for it, for 61 s" in titles[0]
+    assert f"(/core-sleeper) has not ended; init ({helping.crasher}) waits for it, for 61 s" in titles[0]
     assert "(/umh-sleeper) has not ended; kworker/" in titles[1]
-    assert f"init ({flight.asker}) wait for it, for 61 s" in titles[1]
+    assert f"init ({helping.asker}) wait for it, for 61 s" in titles[1]
 
 
-def test_a_helper_that_only_sleeps_and_that_nobody_waits_for_is_not_stuck(flight: Flight) -> None:
-    facts = flight.helpers.facts("umh").model_copy(deep=True)
+def test_a_helper_that_only_sleeps_and_that_nobody_waits_for_is_not_stuck(helping: Helping) -> None:
+    facts = helping.helpers.facts("umh").model_copy(deep=True)
     facts.waiting = []
     for process in facts.processes:
         process.dump_of = []
-    found = flight.helpers.plugin("umh").audit(waited(flight.helpers.snapshot, 86_400.0), facts)
+    found = helping.helpers.plugin("umh").audit(waited(helping.helpers.snapshot, 86_400.0), facts)
     assert "NX-UMH-STUCK" not in {finding.rule for finding in found}
 
 
