@@ -46,6 +46,8 @@ __all__ = ("PLUGIN", "Directory", "FirmwareFacts")
 
 _BORROW = ("kernel_read_file_from_path_initns",)
 _DIRECTORIES = 5
+#: _request_firmware() asks for the file itself, then for its compressed forms.
+_SUFFIXES = ("", ".zst", ".xz")
 _FW_STATUS_DONE = 2  # enum fw_status: unknown (while files are tried), loading, done, aborted
 
 
@@ -151,7 +153,8 @@ def _not_tried(snapshot: Snapshot, names: list[KernelText]) -> Iterator[KernelTe
     """Those that nobody looks up now: a look-up in flight may be in a directory that was ``fw_path`` when it began."""
     paths = [task.walk.path for task in snapshot.tasks if task.walk is not None and task.walk.path]
     for name in names:
-        if not any(path.endswith(f"/{name}") for path in paths):
+        tried = tuple(f"/{name}{suffix}" for suffix in _SUFFIXES)
+        if not any(path.endswith(tried) for path in paths):
             yield name
 
 

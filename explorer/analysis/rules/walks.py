@@ -94,20 +94,20 @@ class _Hanging:
 
 
 def _hanging(snapshot: Snapshot) -> list[list[_Hanging]]:
-    """Who hangs, by the filesystem that does not answer, who has waited longest first.
+    """Who hangs, by the filesystem that does not answer and by whether it is grave, who has waited longest first.
 
     All who want something of it wait for the same thing: its server, or the first of them, that has a directory locked.
     One that has waited for so long that no disk explains it is enough: NFS wakes others each time that it tries again.
     """
     covers: Covers | None = None
-    groups: dict[int, list[_Hanging]] = {}
+    groups: dict[tuple[int, bool], list[_Hanging]] = {}
     for task in snapshot.tasks:
         walk, waiting_s = task.walk, task.waiting_s
         if walk is None or waiting_s is None or not _waits_for_a_server(task, walk):
             continue
         covers = covers or Covers(snapshot)
         hanging = _Hanging(task, walk, waiting_s, _next_mount(walk, covers))
-        groups.setdefault(_silent(hanging, snapshot), []).append(hanging)
+        groups.setdefault((_silent(hanging, snapshot), _is_grave(task)), []).append(hanging)
     ordered = [sorted(group, key=lambda hanging: -hanging.waiting_s) for group in groups.values()]
     return [group for group in ordered if group[0].waiting_s >= STUCK_S]
 
@@ -157,7 +157,7 @@ def _next_mount(walk: Walk, covers: Covers) -> Mount | None:
 
 
 def _find_hanging(context: AuditContext) -> Iterator[Case]:
-    """One for each filesystem. Where all are borrowers, their own rule says it."""
+    """One for each filesystem, and one more for what is grave. Where all are borrowers, their own rule says it."""
     for group in _hanging(context.snapshot):
         if all(hanging.task.borrowing for hanging in group):
             continue
@@ -165,7 +165,7 @@ def _find_hanging(context: AuditContext) -> Iterator[Case]:
         yield Case(
             _hangs(first, context.snapshot) + _behind([hanging.task for hanging in others]),
             [task_reference(hanging.task) for hanging in group],
-            Severity.HIGH if any(_is_grave(hanging.task) for hanging in group) else None,
+            Severity.HIGH if _is_grave(first.task) else None,
         )
 
 
@@ -180,12 +180,10 @@ def _hangs(first: _Hanging, snapshot: Snapshot) -> str:
 
 
 def _behind(others: list[Task]) -> str:
-    """The others, those that matter most first."""
     if not others:
         return ""
-    named = name_tasks(sorted(others, key=lambda task: not _is_grave(task)))
     waits = "waits" if len(others) == 1 else "wait"
-    return f"; {count(len(others), 'other task')} {waits} for the same filesystem: {named}"
+    return f"; {count(len(others), 'other task')} {waits} for the same filesystem: {name_tasks(others)}"
 
 
 def _is_grave(task: Task) -> bool:

@@ -24,7 +24,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.command("timeline")
 @click.argument("file", type=_FILE)
-@click.option("--json", "as_json", is_flag=True, help="As JSON, with a number per frame for every world.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with a number per frame for every placement.")
 def timeline_command(file: Path, as_json: bool) -> int:
     """Say what happened in the recording FILE: phases of the boot, events, and who borrowed init's fs for how long.
 
@@ -36,6 +36,7 @@ def timeline_command(file: Path, as_json: bool) -> int:
     from explorer.recording import Recording
     from explorer.targets.dumps import readable_path
 
+    _refuse_target(str(file))
     path = readable_path(str(file))
     _give_up_rights(path)
     with Recording.open(path, str(file)) as recording:
@@ -47,6 +48,18 @@ def timeline_command(file: Path, as_json: bool) -> int:
         return ExitCode.OK
     click.echo(f"{PROGRAM}: {escape_text(f'{file}: cut off or damaged: {head.damage}')}", err=True)
     return ExitCode.ERRORS
+
+
+def _refuse_target(text: str) -> None:
+    """A word for a target that other commands take is no file that is missing."""
+    from os.path import lexists
+
+    from explorer.targets import TargetError
+
+    if (text in ("live", "sample") or text.startswith(("qemu:", "physmem:"))) and not lexists(text):
+        raise TargetError(
+            f"{text} is one moment and no recording: name a file that record wrote, such as boot.nxrec"
+        )
 
 
 def _give_up_rights(file: Path, output: Path | None = None) -> None:
@@ -89,6 +102,7 @@ def frame_command(file: Path, moment: str | None, output: Path | None, format_: 
 
     if output is not None:
         check_writable(output)
+    _refuse_target(str(file))
     path = readable_path(str(file))
     _give_up_rights(path, output)
     with Recording.open(path, str(file)) as recording:

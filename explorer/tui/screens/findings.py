@@ -113,4 +113,4 @@ class FindingsScreen(TableScreen):
     def _resized(self, event: VirtualTable.Resized) -> None:
         """What has room beside what was found is another thing now."""
         if self._shown is not None and self.is_there:
-            self._rebuild(event.row)
+            self._rebuild(self.table.row)

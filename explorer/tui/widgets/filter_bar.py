@@ -61,7 +61,7 @@ class FilterBar(Vertical):
 
     DEFAULT_CSS = """
     FilterBar { height: auto; }
-    FilterBar #filterwrong, FilterBar #filteroffer { display: none; height: auto; max-height: 6; padding: 0 1; }
+    FilterBar #filterwrong, FilterBar #filteroffer { display: none; height: auto; max-height: 9; padding: 0 1; }
     FilterBar #filterwrong { color: $error; text-style: bold; }
     FilterBar #filteroffer { color: $secondary; }
     """

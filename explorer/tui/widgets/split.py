@@ -7,7 +7,6 @@ from typing import ClassVar
 from textual import events
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.timer import Timer
 
 from explorer.tui.keys import hidden
 
@@ -20,8 +19,6 @@ __all__ = ("Split",)
 _SHARES = (20, 35, 50, 65, 80)
 #: Unless somebody says otherwise, below the table: a third, and no more than this many lines that the table could use.
 _DEFAULT_SHARE, _LEAST, _MOST = 35, 8, 18
-#: A filter that is typed empties the table at every key: the pane waits until it has settled.
-_PAUSE_S = 0.2
 
 
 class Split(Container):
@@ -40,7 +37,7 @@ class Split(Container):
         super().__init__(id="split")
         self._share: int | None = None
         """Percent, once somebody has said so."""
-        self._waiting: Timer | None = None
+        self._given: tuple[int | None, int | None] = (None, None)
 
     @property
     def _pane(self) -> DetailPane:
@@ -55,35 +52,34 @@ class Split(Container):
         return self.screen.has_class("-wide")
 
     def on_virtual_table_moved(self, event: VirtualTable.Moved) -> None:
-        if event.table.id == "rows" and self._waiting is None:
-            self._waiting = self.set_timer(_PAUSE_S, self._settled)
+        if event.table.id == "rows":
+            self.share_out()
 
     def on_resize(self, event: events.Resize) -> None:
         self.share_out()
 
-    def _settled(self) -> None:
-        self._waiting = None
-        self.share_out()
-
     def share_out(self) -> None:
-        """Give both their room."""
-        pane, share = self._pane.styles, self._share
-        pane.width = pane.height = pane.max_height = None
-        table = self._table.styles
-        table.width = None
+        """Give both their room. Asked at every key that is typed into a filter: what is as it was is not set."""
+        wanted = self._wanted()
+        if wanted == self._given:
+            return
+        self._given = wanted
+        width, height = wanted
+        pane, table = self._pane.styles, self._table.styles
+        pane.width, table.width = (None, None) if width is None else (f"{width}%", f"{100 - width}%")
+        pane.height = pane.max_height = height
+
+    def _wanted(self) -> tuple[int | None, int | None]:
+        """The pane's width, in percent, or its height, in lines; ``None``: as the style sheet has it."""
         if self.has_class("zoomed"):
-            return
+            return None, None
         if self._is_wide:
-            if share is not None:
-                pane.width, table.width = f"{share}%", f"{100 - share}%"
-            return
+            return self._share, None
         lines = self.size.height
-        if share is not None:
-            height = lines * share // 100
-        else:
-            height = min(max(lines * _DEFAULT_SHARE // 100, _LEAST), _MOST)
-            height = max(height, lines - self._rows_wanted(lines))
-        pane.height = pane.max_height = max(1, height)
+        if self._share is not None:
+            return None, max(1, lines * self._share // 100)
+        height = min(max(lines * _DEFAULT_SHARE // 100, _LEAST), _MOST)
+        return None, max(1, height, lines - self._rows_wanted(lines))
 
     def _rows_wanted(self, lines: int) -> int:
         """With the header; all there are where something stands beside the table."""

@@ -349,7 +349,7 @@ def test_a_view_is_saved_and_the_palette_of_another_run_leads_to_it(
         assert isinstance(screen, TableScreen) and screen.ROWS == "fs_structs" and screen.matched == "users>1"
         source = screen.source()
         assert (source.sort_column, source.descending) == ("users", True) and screen.table.left_out == {
-            "world"
+            "placement"
         }
         numbers = [fs.users for _, fs in source.records]
         assert numbers == sorted(numbers, reverse=True) and min(numbers) > 1

@@ -292,3 +292,10 @@ def test_without_memory_left_nothing_is_imported_to_say_so() -> None:
     """The fault is made: what could ask for memory once more, fails once more."""
     ended = subprocess.run([sys.executable, "-c", _EXHAUSTED], capture_output=True, text=True, check=False)
     assert_one_clear_line(ended, 3, "nullfs-explorer: out of memory:")
+
+
+@pytest.mark.parametrize("command", ["timeline", "frame"])
+def test_a_target_that_is_no_recording_is_not_called_a_missing_file(run: Run, command: str) -> None:
+    result = run(command, "sample")
+    assert result.returncode == 3
+    assert "sample is one moment and no recording" in result.stderr

@@ -54,7 +54,7 @@ def test_no_line_above_a_table_begins_a_block_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("command", "header"),
     [
-        (("tasks",), "| ROOT IN | FS\\_STRUCT | USERS | ROOT | PWD | UMASK | WHO |"),
+        (("tasks",), "| PLACEMENT | FS\\_STRUCT | USERS | ROOT | PWD | UMASK | WHO |"),
         (("tasks", "--all"), "| PID | NAME | KIND | S | OWNER | USERS | ROOT | PWD | UMASK | RUNS |"),
         (("plugins",), "| PLUGIN | NEEDS | HERE | TITLE |"),
         (("audit",), "| SEVERITY | RULE | FINDING | MEANS | DO |"),

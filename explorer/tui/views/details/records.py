@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from explorer.analysis import Worlds, books_of
 from explorer.analysis.query import FieldType
-from explorer.model import FsStruct, Snapshot, escape_text
+from explorer.model import FsStruct, Snapshot, escape_text, known
 from explorer.naming import count_kinds, fs_label, name_label, path_label, pwd_label
 from explorer.tui.views.table import Cell, ViewColumn
 
@@ -22,7 +22,7 @@ SEVERITY_TONES = {"critical": "critical", "high": "bad", "medium": "warn", "low"
 def fs_table(snapshot: Snapshot, worlds: Worlds) -> RecordTable[tuple[str, FsStruct]]:
     """Every fs_struct, world by world, the well-known ones first."""
     columns = (
-        ViewColumn("world", "WORLD", 17, rank=2),
+        ViewColumn("placement", "PLACEMENT", 17, rank=2),
         ViewColumn("fs", "FS_STRUCT", 17),
         ViewColumn("users", "USERS", 6),
         ViewColumn("root", "ROOT", 14, 2),
@@ -32,15 +32,15 @@ def fs_table(snapshot: Snapshot, worlds: Worlds) -> RecordTable[tuple[str, FsStr
     )
     names = (snapshot.kernel.init_fs, snapshot.kernel.userspace_init_fs)
     records = []
-    for key, world in worlds.worlds.items():
+    for world in worlds.worlds.values():
         ordered = sorted(world.fs_structs, key=lambda fs: (fs.address not in names, -fs.sharers, fs.address))
-        records += [(key.value, fs) for fs in ordered]
+        records += [(known(None if fs.root is None else fs.root.placement), fs) for fs in ordered]
 
     def cells(record: tuple[str, FsStruct]) -> list[Cell]:
-        world, fs = record
+        placement, fs = record
         books = books_of(fs, snapshot)
         return [
-            Cell(world),
+            Cell(placement),
             Cell(fs_label(fs.address, snapshot)),
             Cell(books.label, "bad" if books.differ else ""),
             Cell(path_label(fs.root, snapshot)),
