@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from explorer.analysis.query import CSV_FACTS, LABEL_COLUMNS, TaskRow
+from explorer.analysis.query import CSV_FACTS, TaskRow, told_columns
 from explorer.model import Record, Snapshot, Task, escape_text
 from explorer.naming import moment_words
 
@@ -84,11 +84,13 @@ class _Rows(Sequence[Sequence[str]]):
 def task_row_set(tasks: Sequence[Task], snapshot: Snapshot, query: str) -> RowSet:
     """Tasks: CSV has the columns of ``snapshot --format csv``, Markdown those of the screen."""
 
+    columns = told_columns(snapshot)
+
     def labels(task: Task) -> list[str]:
         row = TaskRow(task, snapshot.fs_of(task), snapshot)
-        return [column.text(row) for column in LABEL_COLUMNS]
+        return [column.text(row) for column in columns]
 
-    titles = [column.title for column in LABEL_COLUMNS]
+    titles = [column.title for column in columns]
     rows = _Rows(tasks, csv_cells(snapshot))
     return RowSet("tasks", snapshot, query, tasks, list(CSV_FACTS), rows, (titles, _Rows(tasks, labels)))
 

@@ -4,6 +4,7 @@ from .columns import LabelColumn as LabelColumn
 from .columns import TaskRow as TaskRow
 from .columns import label_columns as label_columns
 from .columns import task_rows as task_rows
+from .columns import told_columns as told_columns
 from .completion import Completion as Completion
 from .completion import complete_query as complete_query
 from .condition import Condition as Condition

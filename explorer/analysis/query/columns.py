@@ -12,7 +12,7 @@ from explorer.naming import fs_label, name_label, path_label, pwd_label, runs_la
 
 from .facts import FACTS, Scope
 
-__all__ = ("LABEL_COLUMNS", "LabelColumn", "TaskRow", "label_columns", "task_rows")
+__all__ = ("LABEL_COLUMNS", "LabelColumn", "TaskRow", "label_columns", "task_rows", "told_columns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,25 @@ LABEL_COLUMNS: tuple[LabelColumn, ...] = (
     _label("pwd", "PWD", pwd_label, _path_key("pwd")),
     _label("umask", "UMASK", lambda fs, _: escape_text(fs.umask or "?"), _umask),
     _fact("owner", "OWNER"),
+    _fact("container", "CONTAINER"),
+    LabelColumn(
+        "pid_in_namespace",
+        "PID IN NS",
+        lambda row: FACTS["pid_in_namespace"].text(row.task, row.snapshot),
+        lambda row: -1 if row.task.pid_in_namespace is None else row.task.pid_in_namespace,
+        numeric=True,
+    ),
     LabelColumn("runs", "RUNS", _runs, _runs),
 )
 _BY_NAME = {column.name: column for column in LABEL_COLUMNS}
+#: Those that are none of a table in which no task has a value of them.
+_WHERE_TOLD = ("container", "pid_in_namespace")
+
+
+def told_columns(snapshot: Snapshot) -> tuple[LabelColumn, ...]:
+    """The columns of a snapshot's table: nearly no machine without containers has something to say of them."""
+    without = {name for name in _WHERE_TOLD if all(getattr(task, name) is None for task in snapshot.tasks)}
+    return tuple(column for column in LABEL_COLUMNS if column.name not in without)
 
 
 def label_columns(*names: str) -> tuple[LabelColumn, ...]:

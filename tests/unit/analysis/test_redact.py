@@ -76,9 +76,9 @@ def test_no_name_is_left_in_any_byte_of_a_redacted_export(run: Run, tmp_path: Pa
     if suffix.endswith(".zst"):
         content = zstandard.ZstdDecompressor().decompressobj().decompress(content)
     assert [name for name in NAMES if name in content] == []
-    # chroot, detached and umask are what the guest called tasks, and what the export calls things.
+    # chroot, container, detached and umask are what the guest called tasks, and what the export calls things.
     left = names_of(original).intersection(re.findall(rb"[0-9A-Za-z]+", content))
-    assert left <= {b"chroot", b"detached", b"umask", b"false"}
+    assert left <= {b"chroot", b"container", b"detached", b"umask", b"false"}
 
 
 def test_the_same_name_stays_the_same_and_another_stays_another(

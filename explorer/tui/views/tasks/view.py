@@ -8,7 +8,6 @@ from functools import cached_property
 from explorer.analysis import books_of
 from explorer.analysis.query import (
     FIELDS,
-    LABEL_COLUMNS,
     FieldType,
     LabelColumn,
     Mask,
@@ -18,6 +17,7 @@ from explorer.analysis.query import (
     TaskIndex,
     TaskRow,
     selected,
+    told_columns,
 )
 from explorer.model import FsStruct, Reference, Snapshot, Task, escape_text, task_reference
 from explorer.naming import count_kinds
@@ -41,14 +41,16 @@ _LAYOUT = {
     "pwd": (8, 4, 4),
     "umask": (5, 0, 6),
     "owner": (8, 0, 7),
+    "container": (12, 3, 3),
+    "pid_in_namespace": (9, 0, 6),
     "runs": (19, 5, 3),
 }
 _MOST_NAMED = 4
 
 
-def _view_columns() -> tuple[ViewColumn, ...]:
+def _view_columns(columns: tuple[LabelColumn, ...]) -> tuple[ViewColumn, ...]:
     made = []
-    for column in LABEL_COLUMNS:
+    for column in columns:
         width, grow, rank = _LAYOUT[column.name]
         made.append(ViewColumn(column.name, column.title, width, grow, column.numeric, rank))
     return tuple(made)
@@ -61,11 +63,12 @@ class TaskTable:
     and ordering go through :class:`TaskIndex`, and nothing but what is on the screen is ever made into text.
     """
 
-    columns = _view_columns()
     fields: Mapping[str, QueryField] = FIELDS
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+        self._labels = told_columns(snapshot)
+        self.columns = _view_columns(self._labels)
         self.index = TaskIndex(snapshot)
         self.rows = TaskRows(self.index)
         self.grouped = True
@@ -136,7 +139,7 @@ class TaskTable:
         self._lay_out()
 
     def sort_by(self, column: str | None, descending: bool = False) -> None:
-        """Order by a column of :data:`LABEL_COLUMNS`; ``None``: as the snapshot has them, worlds first."""
+        """Order by one of :attr:`columns`; ``None``: as the snapshot has them, worlds first."""
         self.sort_column, self.descending = column, descending
         self._lay_out()
 
@@ -200,7 +203,8 @@ class TaskTable:
         codes = {address: code for code, address in enumerate(self.index.fs.values)}
         toggled = (codes.get(old.index.fs.values[code]) for code in old._toggled)
         self._toggled = {code for code in toggled if code is not None}
-        self.sort_by(old.sort_column, old.descending)
+        known = {column.name for column in self.columns}
+        self.sort_by(old.sort_column if old.sort_column in known else None, old.descending)
 
     def toggle(self, index: int) -> bool:
         """Open or close the group at a visible row. False: it is none."""
@@ -310,10 +314,10 @@ class TaskTable:
         place = self._visible[index]
         inside = self.grouped and self._groups.is_many(self.index.fs.codes[place])
         row = self.rows[place]
-        return [self._cell(column, row, inside) for column in LABEL_COLUMNS]
+        return [self._cell(column, row, inside) for column in self._labels]
 
     def cells_of(self, record: TaskRow) -> list[Cell]:
-        return [self._cell(column, record, False) for column in LABEL_COLUMNS]
+        return [self._cell(column, record, False) for column in self._labels]
 
     def _cell(self, column: LabelColumn, row: TaskRow, inside: bool) -> Cell:
         if inside and column.scope is Scope.FS:
@@ -351,7 +355,7 @@ class TaskTable:
         head = {"comm": f"{mark} {group.world.value}", "pid": f"×{count}", "runs": group.who}
         sample = TaskRow(self.snapshot.tasks[group.members[0]], group.fs, self.snapshot)
         cells = []
-        for column in LABEL_COLUMNS:
+        for column in self._labels:
             if column.name in head:
                 copied = group.world.value if column.name == "comm" else None
                 cells.append(Cell(head[column.name], "group", copied))
