@@ -13,9 +13,9 @@ from explorer.analysis import (
     expected_users,
     find_abandonment,
     find_pid1,
-    overmount_stack,
     task_count,
 )
+from explorer.analysis.mounts import overmount_stack
 from explorer.model import (
     FsStruct,
     PathRef,
