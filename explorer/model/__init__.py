@@ -70,6 +70,7 @@ from .refs import (
 from .snapshot import (
     SCHEMA_VERSION,
     SNAPSHOT_ARRAYS,
+    STRUCT_NAMES,
     Capture,
     CaptureError,
     Frame,
@@ -94,6 +95,7 @@ __all__ = (
     "PF_NAMES",
     "SCHEMA_VERSION",
     "SNAPSHOT_ARRAYS",
+    "STRUCT_NAMES",
     "STUCK_S",
     "AcceptedFinding",
     "Address",

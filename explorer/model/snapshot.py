@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from .activity import KernelSetting, LoadedModule, UserModeHelper, Workqueue
 from .base import Address, KernelText, Record
@@ -18,6 +18,7 @@ from .task import Task
 __all__ = (
     "SCHEMA_VERSION",
     "SNAPSHOT_ARRAYS",
+    "STRUCT_NAMES",
     "Capture",
     "CaptureError",
     "Frame",
@@ -28,6 +29,8 @@ __all__ = (
 )
 
 SCHEMA_VERSION = 1
+#: The structures that objects of a snapshot are, and a kernel stack.
+STRUCT_NAMES = ("task_struct", "fs_struct", "mount", "mnt_namespace", "super_block", "dentry", "stack")
 
 
 class Generation(StrEnum):
@@ -96,6 +99,12 @@ class Kernel(Record):
     cmdline: KernelText | None
     struct_sizes: dict[str, int] | None = None
     """Bytes of each structure that an object here is, and of a ``stack``: an address within one is found by them."""
+
+    @field_validator("struct_sizes")
+    @classmethod
+    def _only_structures(cls, sizes: dict[str, int] | None) -> dict[str, int] | None:
+        """Of a stranger's file no word that is not the kernel's: redaction leaves these as they are."""
+        return None if sizes is None else {name: sizes[name] for name in STRUCT_NAMES if name in sizes}
 
 
 class CaptureError(Record):

@@ -72,7 +72,7 @@ _TRIES = 2_000  # with each
 _KEPT_FIELDS = frozenset(
     {
         "tool_version", "taken_at", "kernel_time", "boot_time", "build_id", "release", "state", "umask", "taints",
-        "func", "function", "threadfn", "current_func", "last_func", "module",
+        "struct_sizes", "func", "function", "threadfn", "current_func", "last_func", "module",
     }
 )  # fmt: skip
 #: Errors are replaced in a way of their own.

@@ -5,11 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 
 from explorer.capture.memory import Memory
+from explorer.model import STRUCT_NAMES
 
 __all__ = ("read_struct_sizes",)
 
-#: What the objects of a snapshot are.
-_SIZED = ("task_struct", "fs_struct", "mount", "mnt_namespace", "super_block", "dentry")
 #: Around the stack of init_task (INIT_TASK_DATA of include/asm-generic/vmlinux.lds.h), which is as large as any.
 _INIT_STACK = (("__start_init_stack", "__end_init_stack"), ("__start_init_task", "__end_init_task"))
 
@@ -20,7 +19,7 @@ def read_struct_sizes(memory: Memory) -> dict[str, int]:
     One that the kernel does not say is left out.
     """
     sizes = {}
-    for name in _SIZED:
+    for name in STRUCT_NAMES[:-1]:
         with suppress(LookupError):
             sizes[name] = int(memory.prog.type(f"struct {name}").size or 0)
     for first, last in _INIT_STACK:
