@@ -14,8 +14,8 @@ from .settings import config_directory, write_clipboard
 
 __all__ = ("Copier", "copy_text")
 
-#: What the screens' own key copies, by its id: a cell, a text, a fault.
-_COPIES = ("copy.cell", "text.copy", "fault.copy")
+#: What the screens' own key copies, by its id: a row, a text, a fault.
+_COPIES = ("copy.row", "text.copy", "fault.copy")
 #: Who presses ctrl+c again so soon does not want another copy.
 _AGAIN_S = 2.0
 

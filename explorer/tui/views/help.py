@@ -54,6 +54,8 @@ WORDS = {
     "internal": "placement: another mount of the kernel's own",
     "generation": "which of the four designs a kernel has: legacy, nullfs-rootfs, rfc-v1, isolated",
     "walk": "a path lookup that a task is in at this moment",
+    "depth": "of / : how many mounts lie on the root of a namespace, one over the other",
+    "source": "the word that mount() was given: a device, an export, a name",
     "verdict": "one sentence about the kernel: ISOLATED, SHARED, ABANDONED",
     "finding": "what a rule found, how severe it is, what it means and what to do",
     "subsystem": "a part of the kernel that a plugin speaks for",

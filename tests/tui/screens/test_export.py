@@ -137,6 +137,8 @@ def test_hostile_text_is_escaped_in_the_dialog_and_harmless_in_the_files(
     names = ["\x1b[31m[bold]x", "x[/red]y", "a\nb", "\u202egpj", "\udcff", "=1+1", "a|b`c", "<b>@me</b>"]
     for task, name in zip(hostile.tasks, names, strict=False):
         task.comm = name
+        if task.kthread is not None:
+            task.kthread.full_name = name  # by which a kernel thread goes where it is known
     own = ExplorerApp(snapshot=hostile)
 
     async def steps(pilot: Pilots) -> None:

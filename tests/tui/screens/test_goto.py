@@ -34,7 +34,7 @@ def test_an_address_a_pid_a_mount_id_and_an_inode_number_lead_to_their_objects(s
             (f"0x{task.address:X}", "tasks", task.address),
             (str(task.pid), "tasks", task.address),
             (f"0x{mount.address:x}", "mounts", mount.address),
-            (str(namespace.inum), "mounts", namespace.address),
+            (str(namespace.inum), "namespaces", namespace.address),
         ):
             await go(pilot, text)
             assert app.current_mode == mode, text
