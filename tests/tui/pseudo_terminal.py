@@ -72,6 +72,9 @@ class PseudoTerminal:
         def prepare() -> None:
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            # Whoever runs the tests in the background (nohup, &) ignores some, and the app would do as it does.
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
             for number in ignored:
                 signal.signal(number, signal.SIG_IGN)
 
