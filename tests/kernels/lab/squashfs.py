@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.kernels.lab.cache import cache_dir, locked, scratch_dir
@@ -12,6 +14,15 @@ from tests.kernels.lab.hosttool import run_host_tool
 __all__ = ("cached_image",)
 
 _KEPT_S = 1800
+
+
+@contextmanager
+def _usual_modes() -> Iterator[None]:
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def cached_image(kind: str, digest: str, stage: Callable[[Path], None]) -> Path:
@@ -33,7 +44,8 @@ def cached_image(kind: str, digest: str, stage: Callable[[Path], None]) -> Path:
             # a run from other sources may be about to open its own
             if time.time() - old.stat().st_mtime > _KEPT_S:
                 old.unlink()
-        with scratch_dir() as scratch:
+        # The tool, run in this process by some test, leaves it a umask under which nobody else could read what is made.
+        with scratch_dir() as scratch, _usual_modes():
             root, made = scratch / "root", scratch / "image"
             root.mkdir()
             stage(root)
