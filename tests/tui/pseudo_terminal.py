@@ -129,6 +129,7 @@ class PseudoTerminal:
                 self.received += os.read(self.master, 1 << 16)
             if writable:
                 data = data[os.write(self.master, data[:1024]) :]
+                deadline = time.monotonic() + PATIENCE_S  # it takes some, however slowly
 
     def ended(self, seconds: float = PATIENCE_S) -> int:
         """The exit code, as soon as it has ended, after all that it still sent has been read."""
