@@ -94,12 +94,15 @@ class ArrangingScreen(BrowserScreen):
         """The table's :class:`ArrangedSource`, with what a screen's own has beside that; ``None``: not there yet."""
         return self.table.source
 
+    def has_row(self, row: int) -> bool:
+        """Whether there is such a row: none is under the cursor of an empty table."""
+        source = self.source()
+        return source is not None and 0 <= row < len(source)
+
     def selected(self) -> Reference | None:
         """What the row under the cursor is about."""
-        source = self.source()
-        if source is None or not 0 <= self.table.row < len(source):
-            return None
-        reference: Reference | None = source.reference_at(self.table.row)
+        row = self.table.row
+        reference: Reference | None = self.source().reference_at(row) if self.has_row(row) else None
         return reference
 
     def filtered(self) -> None:
@@ -304,10 +307,9 @@ class ArrangingScreen(BrowserScreen):
         self.table.redraw()
 
     def action_pick(self) -> None:
-        source = self.source()
-        if source is None or not 0 <= self.table.row < len(source):
+        if not self.has_row(self.table.row):
             return
-        keys = set(source.keys_at(self.table.row))
+        keys = set(self.source().keys_at(self.table.row))
         self._pick(self.picked - keys if keys <= self.picked else self.picked | keys)
         self.table.action_move(1)
 

@@ -134,10 +134,7 @@ class CompareScreen(TableScreen):
 
     def difference(self, row: int) -> Difference | None:
         """The difference in a row."""
-        source = self.source()
-        if source is None or not 0 <= row < len(source):
-            return None
-        found: Difference = source.records[row]
+        found: Difference | None = self.record_at(row)
         return found
 
     def _snapshot(self, side: int) -> Snapshot | None:

@@ -52,10 +52,7 @@ class EventsScreen(TableScreen):
         super().show_status()
 
     def _entry(self, row: int) -> LogEntry | None:
-        source = self.source()
-        if source is None or not 0 <= row < len(source):
-            return None
-        entry: LogEntry = source.records[row]
+        entry: LogEntry | None = self.record_at(row)
         return entry
 
     def detail_of(self, row: int) -> Detail | None:

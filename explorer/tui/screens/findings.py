@@ -42,15 +42,12 @@ class FindingsScreen(TableScreen):
         return None if found is None else describe_row(found)
 
     def row_at(self, row: int) -> FindingRow | None:
-        source = self.source()
-        if source is None or not 0 <= row < len(source):
-            return None
-        found: FindingRow = source.records[row]
+        found: FindingRow | None = self.record_at(row)
         return found
 
-    def finding(self, row: int | None = None) -> Finding | None:
-        """The finding in a row, the first of several; in the one under the cursor, if none is said."""
-        found = self.row_at(self.table.row if row is None else row)
+    def finding(self) -> Finding | None:
+        """The finding under the cursor, the first of several."""
+        found = self.row_at(self.table.row)
         return None if found is None else found.first
 
     def choose(self, row: int) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual.binding import BindingType
 
 from explorer.analysis.mounts import NamespaceFacts
-from explorer.output import RowSet
+from explorer.model import Record
 from explorer.tui.keys import hidden
 from explorer.tui.session import View
 from explorer.tui.views import namespaces_table
@@ -31,16 +30,12 @@ class NamespacesScreen(TableScreen):
     def make_source(self, view: View) -> RecordTable[Any]:
         return namespaces_table(view.snapshot)
 
-    def row_set(self, view: View) -> RowSet | None:
-        rows, source = super().row_set(view), self.source()
-        return None if rows is None else replace(rows, records=[facts.namespace for facts in source.records])
+    def record_of(self, record: NamespaceFacts) -> Record | None:
+        return record.namespace
 
     def facts(self) -> NamespaceFacts | None:
         """Of the namespace under the cursor."""
-        source = self.source()
-        if source is None or not 0 <= self.table.row < len(source):
-            return None
-        found: NamespaceFacts = source.records[self.table.row]
+        found: NamespaceFacts | None = self.record_at(self.table.row)
         return found
 
     def choose(self, row: int) -> None:

@@ -44,10 +44,7 @@ class SubsystemsScreen(TableScreen):
 
     def subsystem(self) -> Subsystem | None:
         """The one under the cursor."""
-        source = self.source()
-        if source is None or not 0 <= self.table.row < len(source):
-            return None
-        found: Subsystem = source.records[self.table.row]
+        found: Subsystem | None = self.record_at(self.table.row)
         return found
 
     def detail_of(self, row: int) -> Detail | None:

@@ -62,6 +62,10 @@ class TableScreen(ArrangingScreen):
         """The table of a view."""
         raise NotImplementedError
 
+    def record_at(self, row: int) -> Any:
+        """The record that a row shows; ``None``: there is no such row."""
+        return self.source().records[row] if self.has_row(row) else None
+
     def show_view(self, view: View) -> None:
         selected = self.selected()
         self.pane.snapshot = view.snapshot
@@ -263,10 +267,9 @@ class MountsScreen(TableScreen):
         if self._only is not None:
             self.show_only(None)
             return
-        source, view = self.source(), self.shell.view
-        if source is None or view is None or not 0 <= self.table.row < len(source):
+        row, view = self.record_at(self.table.row), self.shell.view
+        if row is None or view is None:
             return
-        row = source.records[self.table.row]
         address = row.mount.mnt_ns if row.mount is not None else row.namespace and row.namespace.address
         namespace = view.snapshot.namespace_by_address.get(address or 0)
         if namespace is None:

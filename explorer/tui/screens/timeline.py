@@ -128,11 +128,10 @@ class TimelineScreen(TableScreen):
         self.table.show(source, row)
 
     def detail_of(self, row: int) -> Detail | None:
-        source, view = self.source(), self.shell.view
-        if source is None or view is None or not 0 <= row < len(source):
+        event: Event | None = self.record_at(row)
+        if event is None:
             return None
-        event: Event = source.records[row]
-        about = source.reference_at(row)
+        about = self.source().reference_at(row)
         title = f"{event.kind.value} at {event.seconds:.3f} s"
         detail = Detail(about or Reference(kind="kernel", address=None, label="kernel"), title)
         detail.add("event", event.text)
@@ -144,6 +143,6 @@ class TimelineScreen(TableScreen):
         return detail
 
     def choose(self, row: int) -> None:
-        source = self.source()
-        if source is not None and 0 <= row < len(source):
-            self.shell.player.show_frame(source.records[row].frame)
+        event: Event | None = self.record_at(row)
+        if event is not None:
+            self.shell.player.show_frame(event.frame)

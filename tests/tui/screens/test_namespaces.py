@@ -238,6 +238,27 @@ def test_the_rows_of_namespaces_are_exported(held: ExplorerApp, captured: Snapsh
     drive(held, steps)
 
 
+def test_only_the_namespaces_that_are_marked_or_shown_are_exported_in_every_format(
+    held: ExplorerApp, captured: Snapshot
+) -> None:
+    async def steps(pilot: Pilots) -> None:
+        await press(pilot, "M", "down", "space")
+        view = held.view
+        assert isinstance(view, View)
+        source = namespaces_screen(held).source()
+        [marked] = source.picked_records()
+        rows = namespaces_screen(held).row_set(view)
+        assert rows is not None and rows.records == [marked.namespace]
+        assert len(rows.rows) == 1 < len(captured.mount_namespaces)
+        await press(pilot, "escape", *"/h-ns", "enter")
+        shown = [facts.namespace for facts in source.records]
+        rows = namespaces_screen(held).row_set(view)
+        assert rows is not None and rows.records == shown and len(rows.rows) == len(shown)
+        assert 0 < len(shown) < len(captured.mount_namespaces)
+
+    drive(held, steps)
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 36), (200, 50)], ids=str)
 def test_who_keeps_a_namespace_is_on_the_screen_at_every_size(
     held: ExplorerApp, size: tuple[int, int]
