@@ -22,7 +22,7 @@ from explorer.model import (
     task_reference,
 )
 
-__all__ = ("Located", "locate", "parse_address", "tasks_at")
+__all__ = ("Located", "locate", "tasks_at")
 
 #: As oopses, crash and drgn write it: with or without 0x, and 16 digits or at least so many that it is no pid.
 _ADDRESS = re.compile(r"(?:0[xX])?([0-9a-fA-F]{16})|0[xX]([0-9a-fA-F]{9,15})")
@@ -37,10 +37,17 @@ class Located:
     """An object, and what the number searched for is to it."""
 
     reference: Reference
-    words: str
+    what: str
+    """``pid``, ``task_struct``, ``its kernel stack`` …"""
+    offset: int = 0
+    """How far behind the beginning of that an address lies."""
+
+    @property
+    def words(self) -> str:
+        return f"{self.what} +{self.offset:#x}" if self.offset else self.what
 
 
-def parse_address(text: str) -> int | None:
+def _parse_address(text: str) -> int | None:
     """A kernel address as people copy it; ``None`` for what is none."""
     found = _ADDRESS.fullmatch(text.strip().replace("`", ""))
     return None if found is None else int(found[1] or found[2], 16)
@@ -52,17 +59,20 @@ def locate(text: str, snapshot: Snapshot) -> list[Located]:
     At most a thousand; what it is itself comes before what it lies in.
     """
     text = text.strip()
-    address = parse_address(text)
+    address = _parse_address(text)
     if address is not None:
         found = list(_at(address, snapshot))
-        found.sort(key=lambda located: "+0x" in located.words)
+        found.sort(key=lambda located: bool(located.offset))
         return found[:_MOST]
     return list(_numbered(int(text), snapshot))[:_MOST] if _NUMBER.fullmatch(text) else []
 
 
-def tasks_at(address: int, snapshot: Snapshot) -> frozenset[int]:
+def tasks_at(text: str, snapshot: Snapshot) -> frozenset[int]:
     """The tasks (by address) that an address has to do with: in which, in whose stack, ``fs_struct``, root or working
-    directory, mount or mount namespace it lies."""
+    directory, mount or mount namespace it lies. None, if the text is no address."""
+    address = _parse_address(text)
+    if address is None:
+        return frozenset()
     objects = {located.reference.address for located in _at(address, snapshot)}
     fs_structs = {
         fs.address
@@ -98,12 +108,10 @@ class _Within:
         size = (snapshot.kernel.struct_sizes or {}).get(name, 1)
         self._address, self._size = address, size if 0 < size <= _MAX_SIZE else 1
 
-    def offset(self, start: int | None) -> str | None:
-        """``" +0x10"``, nothing at its start; ``None`` outside."""
-        if start is None or not 0 <= self._address - start < self._size:
-            return None
-        offset = self._address - start
-        return f" +{offset:#x}" if offset else ""
+    def offset(self, start: int | None) -> int | None:
+        """From the start of one; ``None`` outside."""
+        offset = -1 if start is None else self._address - start
+        return offset if 0 <= offset < self._size else None
 
 
 def _at(address: int, snapshot: Snapshot) -> Iterator[Located]:
@@ -111,9 +119,9 @@ def _at(address: int, snapshot: Snapshot) -> Iterator[Located]:
     stack = _Within(address, snapshot, "stack")
     for task in snapshot.tasks:
         if (at := task_struct.offset(task.address)) is not None:
-            yield Located(task_reference(task), f"task_struct{at}")
+            yield Located(task_reference(task), "task_struct", at)
         if (at := stack.offset(task.stack_base)) is not None:
-            yield Located(task_reference(task), f"its kernel stack{at}")
+            yield Located(task_reference(task), "its kernel stack", at)
     yield from _fs_structs(address, snapshot)
     yield from _mounts(address, snapshot)
 
@@ -122,23 +130,22 @@ def _fs_structs(address: int, snapshot: Snapshot) -> Iterator[Located]:
     fs_struct = _Within(address, snapshot, "fs_struct")
     dentry = _Within(address, snapshot, "dentry")
     for fs in snapshot.fs_structs:
-        reference = fs_reference(fs, snapshot)
         if (at := fs_struct.offset(fs.address)) is not None:
-            yield Located(reference, f"fs_struct{at}")
+            yield Located(fs_reference(fs, snapshot), "fs_struct", at)
         for name, path in (("root", fs.root), ("pwd", fs.pwd)):
             if path is not None and (at := dentry.offset(path.dentry)) is not None:
-                yield Located(reference, f"dentry of its {name}{at}")
+                yield Located(fs_reference(fs, snapshot), f"dentry of its {name}", at)
 
 
 def _mounts(address: int, snapshot: Snapshot) -> Iterator[Located]:
     mnt_namespace = _Within(address, snapshot, "mnt_namespace")
     for namespace in snapshot.mount_namespaces:
         if (at := mnt_namespace.offset(namespace.address)) is not None:
-            yield Located(namespace_reference(namespace), f"mnt_namespace{at}")
+            yield Located(namespace_reference(namespace), "mnt_namespace", at)
     mount_struct = _Within(address, snapshot, "mount")
     super_block = _Within(address, snapshot, "super_block")
     for mount in snapshot.mounts:
         if (at := mount_struct.offset(mount.address)) is not None:
-            yield Located(mount_reference(mount), f"mount{at}")
+            yield Located(mount_reference(mount), "mount", at)
         if (at := super_block.offset(mount.superblock)) is not None:
-            yield Located(mount_reference(mount), f"its super_block {known(mount.dev)}{at}")
+            yield Located(mount_reference(mount), f"its super_block {known(mount.dev)}", at)

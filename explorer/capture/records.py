@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from explorer.capture.memory import Memory, RawFs, is_kernel_pointer
 from explorer.capture.paths import MountRecords, MountTable, PathResolver
@@ -114,12 +114,13 @@ class RecordBuilder:
 
     def build_fs_structs(self) -> list[FsStruct]:
         """All fs_structs, by address. One that could not be read still says who shares it."""
-        return list(self._fs_structs(sorted(self._raw.fs_structs.items())))
+        return list(self._fs_structs(self._raw.fs_structs))
 
-    def _fs_structs(self, raw_structs: list[tuple[int, RawFs | None]]) -> Iterator[FsStruct]:
+    def _fs_structs(self, raw_structs: Mapping[int, RawFs | None]) -> Iterator[FsStruct]:
         # Most tasks of a large machine have one: what all of them need is looked up once.
         sharers, umasks, refs = self.ownership.sharers, self._umasks, self._path_refs
-        for address, raw in raw_structs:
+        for address in sorted(raw_structs):
+            raw = raw_structs[address]
             if raw is None:
                 unread = dict.fromkeys(_FS_FIELDS)
                 unread |= {"address": address, "sharers": sharers[address], "unstable": False}

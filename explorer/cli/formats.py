@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -71,20 +71,25 @@ def terminal_width(width: int | None) -> int | None:
     return shutil.get_terminal_size().columns if width is None and sys.stdout.isatty() else width
 
 
+def _named_output(formats: Iterable[str], otherwise: str, suffixes: str) -> Callable[[_F], _F]:
+    """Gives a command ``output``, ``None`` for standard output, and ``format_``, ``None`` for what the name says.
+
+    :param otherwise: the format of what has no name, or one that says nothing
+    :param suffixes: what the end of a name says, for help
+    """
+    by_name = f"Default: by the name of FILE, else {otherwise}."
+    form = click.option("--format", "format_", type=click.Choice(list(formats)), help=by_name)
+    where = f"Write here instead of to standard output; {suffixes}. Mode 0600."
+    output = click.option("-o", "--output", type=OutputFile(or_stdout=True), metavar="FILE", help=where)
+    return lambda function: output(form(function))
+
+
 def listing_options(function: _F) -> _F:
     """Gives a command that prints a list ``output``, ``format_`` and ``width``: see :func:`print_listing`."""
     from explorer.output.mounts import LISTING_FORMS
 
-    kinds = click.Choice(LISTING_FORMS)
-    form = click.option("--format", "format_", type=kinds, help="Default: by the name of FILE, else text.")
-    output = click.option(
-        "-o",
-        "--output",
-        type=OutputFile(or_stdout=True),
-        metavar="FILE",
-        help="Write here instead of to standard output; .json, .csv and .md say the format. Mode 0600.",
-    )
-    return output(form(width_option(function)))
+    named = _named_output(LISTING_FORMS, "text", ".json, .csv and .md say the format")
+    return named(width_option(function))
 
 
 def print_listing(listing: Listing, output: Path | None, form: ListingForm | None, width: int | None) -> None:
@@ -99,16 +104,7 @@ def snapshot_output_options(function: _F) -> _F:
     """Gives a command that writes a snapshot ``output``, ``None`` for standard output, and ``format_``."""
     from explorer.output import SNAPSHOT_FORMATS
 
-    kinds = click.Choice(list(SNAPSHOT_FORMATS))
-    form = click.option("--format", "format_", type=kinds, help="Default: by the name of FILE, else json.")
-    output = click.option(
-        "-o",
-        "--output",
-        type=OutputFile(or_stdout=True),
-        metavar="FILE",
-        help="Write here instead of to standard output; .zst, .gz, .xz, .bz2 and .lz4 compress. Mode 0600.",
-    )
-    return output(form(function))
+    return _named_output(SNAPSHOT_FORMATS, "json", ".zst, .gz, .xz, .bz2 and .lz4 compress")(function)
 
 
 def snapshot_format(output: Path | None, name: str | None) -> SnapshotFormat:

@@ -61,7 +61,7 @@ def test_every_byte_of_a_stack_leads_to_its_task_and_the_guard_page_to_none(scen
             found = locate(f"0x{task.stack_base + offset:x}", scene.snapshot)
             assert [each.reference.address for each in found if "stack" in each.words] == [task.address]
         if task.pid:
-            assert task.address not in tasks_at(task.stack_base + size, scene.snapshot)
+            assert task.address not in tasks_at(f"0x{task.stack_base + size:x}", scene.snapshot)
 
 
 def test_any_member_of_a_task_or_a_mount_leads_to_it(scene: Scene) -> None:

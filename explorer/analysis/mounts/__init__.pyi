@@ -17,5 +17,6 @@ from .sources import near_sources as near_sources
 from .tree import MountRow as MountRow
 from .tree import mount_rows as mount_rows
 from .words import flag_names as flag_names
+from .words import option_words as option_words
 from .words import propagation_words as propagation_words
 from .words import where_words as where_words

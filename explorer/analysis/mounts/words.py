@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from explorer.model import MNT_NAMES, Attachment, Mount, Snapshot, hex_address, known
 
-__all__ = ("flag_names", "propagation_words", "where_words")
+__all__ = ("flag_names", "option_words", "propagation_words", "where_words")
 
 
 def flag_names(flags: int) -> list[str]:
@@ -15,6 +15,11 @@ def flag_names(flags: int) -> list[str]:
     names = [name for bit, name in MNT_NAMES.items() if flags & bit]
     rest = flags & ~sum(MNT_NAMES)
     return [*names, hex_address(rest)] if rest else names
+
+
+def option_words(mount: Mount) -> str | None:
+    """As mountinfo has them: ``rw,nosuid``; ``None`` if they are not known."""
+    return None if mount.options is None else ",".join(mount.options)
 
 
 def propagation_words(mount: Mount) -> str | None:

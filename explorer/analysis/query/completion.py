@@ -10,7 +10,7 @@ from heapq import nsmallest
 from itertools import islice
 
 from .ast import Comparison
-from .facts import FIELD_ALIASES, FIELDS, FieldType, QueryField
+from .facts import FieldType, QueryField, find_field
 
 __all__ = ("Completion", "complete_query")
 
@@ -48,8 +48,7 @@ def complete_query(
     """
     match = _VALUE.search(text)
     if match is not None:
-        name = match["field"].lower()
-        field = fields.get(FIELD_ALIASES.get(name, name) if fields is FIELDS else name)
+        field = find_field(match["field"], fields)
         start = match.start("part")
         return Completion(start, () if field is None else tuple(_values(field, match["part"], values)))
     match = _WORD.search(text)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from explorer.model import Snapshot
 
-from .facts import FieldType, find_field
+from .facts import FIELDS, FieldType, find_field
 from .parse import Query, QueryError, parse_query
 
 __all__ = ("Condition", "parse_condition")
@@ -76,7 +76,7 @@ def _as_query(piece: str) -> str:
     if match is None:
         return piece
     rest = piece[match.end() :]
-    field = find_field(rest.split(maxsplit=1)[0]) if rest else None
+    field = find_field(rest.split(maxsplit=1)[0], FIELDS) if rest else None
     if not _COMPARISON.match(rest) and (field is None or field.type is not FieldType.FLAG):
         raise QueryError(piece, match.end(), "a field and a comparison must follow, such as comm == systemd")
     return f"pid:{match[1]} {rest}"

@@ -5,8 +5,9 @@ A new one is a line in ``_DECLARED``; what lists it chooses it by name, in :data
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import TypeVar
 
 from explorer.analysis.accounting import expected_users
 from explorer.analysis.isolation import KERNEL_KINDS
@@ -33,7 +34,6 @@ __all__ = (
     "DETAIL_FACTS",
     "FACTS",
     "FIELDS",
-    "FIELD_ALIASES",
     "FREE_TEXT",
     "FREE_TEXT_FIELDS",
     "Field",
@@ -41,9 +41,13 @@ __all__ = (
     "QueryField",
     "Scope",
     "Value",
+    "aliases_of",
     "find_field",
     "shown",
 )
+
+
+_Some = TypeVar("_Some", bound=QueryField)
 
 
 def _task(name: str) -> Callable[[Task, Snapshot], Value]:
@@ -287,7 +291,7 @@ FACTS = {field.name: field for field in _DECLARED}
 FIELDS = {name: field for name, field in FACTS.items() if field.help}
 
 #: What fields were called before there was one name for each concept, and how a CSV's header calls them.
-FIELD_ALIASES = {
+_ALIASES = {
     "root": "placement",
     "root.placement": "placement",
     "root_placement": "placement",
@@ -299,10 +303,15 @@ FIELD_ALIASES = {
 } | {f"{which}_{part}": f"{which}.{part}" for which in ("root", "pwd") for part in ("path", "fstype")}
 
 
-def find_field(name: str) -> Field | None:
+def aliases_of(fields: Mapping[str, QueryField]) -> Mapping[str, str]:
+    """What else some of these are called. Those of tasks alone are."""
+    return _ALIASES if fields is FIELDS else {}
+
+
+def find_field(name: str, fields: Mapping[str, _Some]) -> _Some | None:
     """The field that a query calls so, in any case, by its own name or an older one; ``None``: there is none."""
     name = name.lower()
-    return FIELDS.get(FIELD_ALIASES.get(name, name))
+    return fields.get(aliases_of(fields).get(name, name))
 
 
 #: The header of each column of a CSV, and its fact. Add at the end: scripts may count columns.

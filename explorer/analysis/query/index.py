@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import compress
 from typing import Any
 
-from explorer.analysis import parse_address, tasks_at
+from explorer.analysis import tasks_at
 from explorer.model import Snapshot, Task
 
 from .ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
@@ -248,9 +248,8 @@ class TaskIndex(MaskIndex):
         if text.isascii() and text.removeprefix("-").isdigit():
             pids = self.column("pid")
             number |= int.from_bytes(pids.spread([str(pid) == text for pid in pids.values]), "little")
-        address = parse_address(text)
-        if address is not None:
-            at = tasks_at(address, self.snapshot)
+        at = tasks_at(text, self.snapshot)
+        if at:
             number |= int.from_bytes(bytes(task.address in at for task in self.tasks), "little")
         return number.to_bytes(len(self.tasks), "little")
 

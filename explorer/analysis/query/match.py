@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from explorer.analysis import parse_address, tasks_at
+from explorer.analysis import tasks_at
 from explorer.model import Snapshot, Task, global_fs
 
 from .ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
@@ -259,6 +259,5 @@ class Compiler:
     def _free_text(self, text: str) -> Predicate:
         matches = text_matcher("~", text)
         contains = self._remember(FREE_TEXT, lambda value: any(map(matches, shown(value))))
-        address = parse_address(text)
-        at = frozenset[int]() if address is None else tasks_at(address, self._snapshot)
+        at = tasks_at(text, self._snapshot)
         return lambda task: str(task.pid) == text or contains(task) or task.address in at

@@ -41,7 +41,7 @@ import lark
 from explorer.model import Snapshot, display_width, escape_text
 
 from .ast import Comparison, Everything, Flag, Node, Not, Text, all_of, any_of
-from .facts import FIELD_ALIASES, FIELDS, FieldType, QueryField
+from .facts import FIELDS, FieldType, QueryField, aliases_of, find_field
 from .field import groups_of
 from .match import NO, NUMERIC, TEXTUAL, YES, Compiler, Predicate, chosen, is_short_address, parse_number
 from .misspelt import nearly
@@ -173,7 +173,6 @@ class _Builder:
     def __init__(self, text: str, fields: Mapping[str, QueryField]) -> None:
         self._text = text
         self._fields = fields
-        self._aliases = FIELD_ALIASES if fields is FIELDS else {}
         self._flags = tuple(name for name, field in fields.items() if field.type is FieldType.FLAG)
 
     def transform_tree(self, tree: lark.Tree[lark.Token]) -> _Nested:
@@ -228,11 +227,11 @@ class _Builder:
         name, sign = match[1].lower(), match[2]
         sign = ":" if sign in ("=", "==") else sign
         start = parts[0].start_pos or 0
-        field = self._fields.get(self._aliases.get(name, name))
+        field = find_field(name, self._fields)
         if field is None:
+            aliases = aliases_of(self._fields)
             near: dict[str, None] = dict.fromkeys(
-                self._aliases.get(close) or close
-                for close in get_close_matches(name, [*self._fields, *self._aliases], 3)
+                aliases.get(close) or close for close in get_close_matches(name, [*self._fields, *aliases], 3)
             )
             self._fail(start, f"there is no field {match[1]}", tuple(near) or None)
         value = str(parts[1])

@@ -14,6 +14,7 @@ from explorer.analysis.mounts import (
     mount_rows,
     mounts_of_source,
     near_sources,
+    option_words,
     propagation_words,
     where_words,
 )
@@ -141,7 +142,7 @@ def _cells(found: _Found, snapshot: Snapshot) -> list[str]:
         row.stacked,
         escape_text(known(mount.source)),
         escape_text(known(mount.root)),
-        _options(mount),
+        known(option_words(mount)),
         known(propagation_words(mount)),
         str(found.root_of or ""),
     ]
@@ -154,13 +155,9 @@ def _source_cells(found: _Found, snapshot: Snapshot) -> list[str]:
         escape_text(mount_name(mount)),
         escape_text(known(mount.mountpoint)),
         escape_text(known(mount.root)),
-        _options(mount),
+        known(option_words(mount)),
         escape_text(join_first(found.kept.words) if found.kept.words else "nobody that was found"),
     ]
-
-
-def _options(mount: Mount) -> str:
-    return "?" if mount.options is None else ",".join(mount.options)
 
 
 def _source_words(found: list[_Found], source: str, inside: str, snapshot: Snapshot) -> list[KernelText]:
@@ -210,7 +207,7 @@ def _csv(found: _Found, snapshot: Snapshot) -> list[str]:
         mount.source,
         mount.dev,
         mount.root,
-        None if mount.options is None else ",".join(mount.options),
+        option_words(mount),
         None if mount.flags is None else " ".join(flag_names(mount.flags)),
         propagation_words(mount),
         mount.attachment,

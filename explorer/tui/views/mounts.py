@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.analysis.mounts import Keepers, MountRow, mount_rows, propagation_words
+from explorer.analysis.mounts import Keepers, MountRow, mount_rows, option_words, propagation_words
 from explorer.analysis.query import FieldType
 from explorer.model import (
     MountNamespace,
@@ -42,14 +42,13 @@ def mounts_table(snapshot: Snapshot, only: MountNamespace | None = None) -> Reco
         covered = mount.overmount is not None
         name = escape_text(mount_name(mount))
         count = keepers.rooted(mount)
-        options = "?" if mount.options is None else ",".join(mount.options)
         return [
             Cell("  " * row.depth + ("▲ " if row.over else "") + name, "muted" if covered else ""),
             Cell("?" if mount.mountpoint is None else escape_text(mount.mountpoint)),
             Cell(row.stacked, "warn" if row.over else "muted"),
             Cell(f"{count} task{'' if count == 1 else 's'}" if count else "", ""),
             Cell(escape_text(mount.source or ""), "muted"),
-            Cell(options, "muted"),
+            Cell(known(option_words(mount)), "muted"),
             Cell(known(propagation_words(mount)), "muted"),
             Cell(escape_text(known(mount.root)), "muted" if mount.root == "/" else ""),
         ]

@@ -67,11 +67,11 @@ def test_an_address_in_a_query_selects_who_it_has_to_do_with(snapshot: Snapshot)
     shared = next(fs.address for fs in snapshot.fs_structs if fs.sharers > 1)
     for address in (snapshot.tasks[-1].address, shared, snapshot.mounts[0].address):
         text = f"0x{address:x}"
-        wanted = tasks_at(address, snapshot)
+        wanted = tasks_at(text, snapshot)
         holds = parse_query(text).bind(snapshot)
         assert {task.address for task in snapshot.tasks if holds(task)} == wanted
         mask = index.mask(parse_query(text).root)
         assert {task.address for task, one in zip(snapshot.tasks, mask, strict=True) if one} == wanted
-    assert len(tasks_at(shared, snapshot)) == sum(
+    assert len(tasks_at(f"0x{shared:x}", snapshot)) == sum(
         shared in (task.fs, task.real_fs) for task in snapshot.tasks
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from explorer.analysis import expected_users, lost_tasks, task_count
-from explorer.analysis.mounts import flag_names, propagation_words
+from explorer.analysis.mounts import flag_names, option_words, propagation_words
 from explorer.analysis.query import DETAIL_FACTS
 from explorer.model import (
     PF_NAMES,
@@ -236,7 +236,7 @@ def _mount(detail: Detail, mount: Mount, snapshot: Snapshot) -> None:
         detail.add(
             "mnt_flags", "  ".join([hex_address(mount.flags), " ".join(flag_names(mount.flags))]).rstrip()
         )
-    detail.add("options", None if mount.options is None else ",".join(mount.options))
+    detail.add("options", option_words(mount))
     detail.add("propagation", propagation_words(mount))
     detail.add("mnt_root", mount.root)
     detail.add("s_dev", mount.dev)

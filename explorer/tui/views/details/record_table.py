@@ -93,10 +93,6 @@ class RecordTable(Generic[T]):
                 return index
         return None
 
-    def row_of(self, number: int) -> int | None:
-        """The row of the record that is the n-th of all; ``None``: the filter does not let it through."""
-        return self._places.index(number) if number in self._places else None
-
     # -- filter and order ------------------------------------------------------------------------------------
 
     @cached_property

@@ -159,7 +159,7 @@ def test_an_older_name_means_what_it_meant(old: str, new: str, isolated: Snapsho
 
 def test_each_column_of_a_csv_is_a_field_of_the_same_fact(isolated: Snapshot) -> None:
     for column, fact in CSV_FACTS.items():
-        assert find_field(column) is fact, column
+        assert find_field(column, FIELDS) is fact, column
 
 
 def test_a_working_directory_is_never_called_chroot(fixture_snapshots: dict[str, Snapshot]) -> None:
