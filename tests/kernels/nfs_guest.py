@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drgn import Object
@@ -20,6 +21,7 @@ from tests.kernels.subsystems import Seen, plugin_named, run_steps, wait_until
 
 __all__ = (
     "NFSD",
+    "READ_ONLY",
     "RPC",
     "Nfs",
     "bind_cache",
@@ -30,11 +32,13 @@ __all__ = (
     "listed_states",
     "listed_threads",
     "mount_client",
+    "serve_nfs",
     "start_nfsd",
 )
 
 NFSD, RPC = "/proc/fs/nfsd", "/proc/net/rpc"
 FOREVER = 2147483647
+READ_ONLY = 8193  # NFSEXP_READONLY | NFSEXP_FSID
 CACHE_COMMANDS = (
     *("dir /cache/c", "tag lab", "brun 7%", "bcull 5%", "bstop 1%", "frun 7%", "fcull 5%", "fstop 1%"),
     "bind",
@@ -64,14 +68,27 @@ def start_nfsd(guest: Guest) -> None:
     """Two threads and two exports, without a daemon."""
     run_steps(
         guest,
-        "ip link set lo up; mkdir -p /export /mnt/nfs /cache; mount -t tmpfs tmp-export /export",
-        f"echo hello >/export/file; mount -t nfsd nfsd {NFSD}; echo '-3 +4 +4.1 +4.2' >{NFSD}/versions",
+        "mkdir -p /export /mnt/nfs /cache; mount -t tmpfs tmp-export /export; echo hello >/export/file",
+    )
+    serve_nfs(guest, {"/": (READ_ONLY, 0), "/export": (9249, 0)})
+
+
+def serve_nfs(guest: Guest, exports: Mapping[str, tuple[int, int]]) -> None:
+    """Two threads that serve these to the guest itself.
+
+    :param exports: directory -> flags and fsid; of two with one fsid, that is the later one's
+    """
+    run_steps(
+        guest,
+        f"ip link set lo up; mount -t nfsd nfsd {NFSD}; echo '-3 +4 +4.1 +4.2' >{NFSD}/versions",
         f"echo 10 >{NFSD}/nfsv4gracetime; echo 10 >{NFSD}/nfsv4leasetime",
         f"echo 'tcp 2049' >{NFSD}/portlist; echo 2 >{NFSD}/threads",
         f"echo 'nfsd 127.0.0.1 {FOREVER} *' >{RPC}/auth.unix.ip/channel",
-        f"echo '* / {FOREVER} 8193 65534 65534 0' >{RPC}/nfsd.export/channel",
-        f"echo '* /export {FOREVER} 9249 65534 65534 0' >{RPC}/nfsd.export/channel",
-        f"echo '* 1 \\x00000000 {FOREVER} /export' >{RPC}/nfsd.fh/channel",
+        *(
+            f"echo '* {path} {FOREVER} {flags} 65534 65534 {fsid}' >{RPC}/nfsd.export/channel;"
+            f" echo '* 1 \\x{fsid:02x}000000 {FOREVER} {path}' >{RPC}/nfsd.fh/channel"
+            for path, (flags, fsid) in exports.items()
+        ),
     )
 
 

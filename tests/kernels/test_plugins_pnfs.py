@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import pytest
 
 from tests.kernels.lab import Guest
-from tests.kernels.nfs_guest import NFSD, RPC
-from tests.kernels.subsystems import Seen, capture_guest, capture_stuck, run_steps, wait_until
+from tests.kernels.lio_guest import make_disk
+from tests.kernels.nfs_guest import READ_ONLY, serve_nfs
+from tests.kernels.subsystems import Seen, capture_guest, capture_stuck, run_steps
 
 pytestmark = pytest.mark.kernel
 
-TARGET = "/sys/kernel/config/target"
-FILEIO, LOOP = f"{TARGET}/core/fileio_0/fio", f"{TARGET}/loopback/naa.6001405c3214b06a/tpgt_1"
-FOREVER = 2147483647
 PNFS = 140288  # NFSEXP_PNFS | NFSEXP_FSID | NFSEXP_NOSUBTREECHECK
 MOUNT = "mount -t nfs4 127.0.0.1:/export /mnt/nfs -o addr=127.0.0.1,clientaddr=127.0.0.1,vers=4.2"
 BY_ID = "/dev/disk/by-id"
@@ -30,19 +28,10 @@ class Pnfs:
     stuck: Seen
 
 
-def make_disk(guest: Guest) -> str:
-    """A disk that has a name of its own, as nfsd asks for; the name."""
-    run_steps(
-        guest,
-        # nfsd and its client register keys with the disk, which LIO keeps in a file
-        f"mount -t configfs configfs /sys/kernel/config; mkdir -p /img /db/pr; echo /db >{TARGET}/dbroot",
-        "mount -t tmpfs -o size=500m img /img && truncate -s 320M /img/disk",
-        f"mkdir -p {FILEIO} && echo fd_dev_name=/img/disk,fd_dev_size=335544320 >{FILEIO}/control",
-        f"echo 1 >{FILEIO}/enable; echo 0123456789abcdef >{FILEIO}/wwn/vpd_unit_serial",
-        f"mkdir -p {LOOP} && echo naa.6001405c3214b06b >{LOOP}/nexus && mkdir -p {LOOP}/lun/lun_0",
-        f"ln -s {FILEIO} {LOOP}/lun/lun_0/l",
-    )
-    wait_until(guest, "test -b /dev/sda")
+def make_export(guest: Guest) -> str:
+    """XFS on a disk that has a name of its own, as nfsd asks for; the name."""
+    run_steps(guest, "mount -t configfs configfs /sys/kernel/config")
+    make_disk(guest, 320, "0123456789abcdef")
     wwid = run_steps(guest, "cat /sys/block/sda/device/wwid").strip().removeprefix("naa.")
     run_steps(
         guest,
@@ -52,25 +41,11 @@ def make_disk(guest: Guest) -> str:
     return wwid
 
 
-def serve(guest: Guest) -> None:
-    run_steps(
-        guest,
-        f"ip link set lo up; mount -t nfsd nfsd {NFSD}; echo '-3 +4 +4.1 +4.2' >{NFSD}/versions",
-        f"echo 10 >{NFSD}/nfsv4gracetime; echo 10 >{NFSD}/nfsv4leasetime",
-        f"echo 'tcp 2049' >{NFSD}/portlist; echo 2 >{NFSD}/threads",
-        f"echo 'nfsd 127.0.0.1 {FOREVER} *' >{RPC}/auth.unix.ip/channel",
-        f"echo '* / {FOREVER} 8193 65534 65534 0' >{RPC}/nfsd.export/channel",
-        f"echo '* /export {FOREVER} {PNFS} 65534 65534 1' >{RPC}/nfsd.export/channel",
-        f"echo '* 1 \\x00000000 {FOREVER} /' >{RPC}/nfsd.fh/channel",
-        f"echo '* 1 \\x01000000 {FOREVER} /export' >{RPC}/nfsd.fh/channel",
-    )
-
-
 @pytest.fixture(scope="module")
 def pnfs() -> Iterator[Pnfs]:
     with Guest.boot("7.3", "pnfs") as guest:
-        wwid = make_disk(guest)
-        serve(guest)
+        wwid = make_export(guest)
+        serve_nfs(guest, {"/": (READ_ONLY, 0), "/export": (PNFS, 1)})
         assert run_steps(guest, f"{MOUNT}; cat /mnt/nfs/file") == "hello\n"
         said = run_steps(guest, "cat /proc/self/mountstats")
         at_work = capture_guest(guest, "pnfs_block", "nfsd")

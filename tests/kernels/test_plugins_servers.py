@@ -11,6 +11,7 @@ import pytest
 from explorer.model import Owner, Placement
 from tests.kernels.conftest import OLDER
 from tests.kernels.lab import Guest
+from tests.kernels.lio_guest import LIO, make_disk
 from tests.kernels.subsystems import (
     Seen,
     above_info,
@@ -180,10 +181,6 @@ def test_a_kworker_stuck_in_a_share_lookup_is_named_with_its_function_client_and
     assert stuck.unclaimed("ksmbd") == []
 
 
-TARGET = "/sys/kernel/config/target"
-LOOPBACK = f"{TARGET}/loopback/naa.6001405c3214b06a"
-
-
 @dataclass(frozen=True)
 class Lio:
     idle: Seen
@@ -197,26 +194,19 @@ class Lio:
 
 
 def make_backstores(guest: Guest) -> None:
-    fileio, loop = f"{TARGET}/core/fileio_0/fio", f"{LOOPBACK}/tpgt_1"
-    iscsi = f"{TARGET}/iscsi/iqn.2026-11.lab:t/tpgt_1"
+    make_disk(guest, 64, "mysn")
+    iscsi = f"{LIO}/iscsi/iqn.2026-11.lab:t/tpgt_1"
     run_steps(
         guest,
-        f"mkdir -p /db/pr /db/alua /img && echo /db >{TARGET}/dbroot",
-        "mount -t tmpfs -o size=80m tmp-img /img && truncate -s 64M /img/disk.img",
-        f"mkdir -p {fileio} && echo fd_dev_name=/img/disk.img,fd_dev_size=67108864 >{fileio}/control",
-        f"echo 1 >{fileio}/enable; echo mysn >{fileio}/wwn/vpd_unit_serial",
-        f"mkdir -p {TARGET}/core/rd_mcp_1/ram && echo rd_pages=64 >{TARGET}/core/rd_mcp_1/ram/control",
-        f"echo 1 >{TARGET}/core/rd_mcp_1/ram/enable; echo ramsn >{TARGET}/core/rd_mcp_1/ram/wwn/vpd_unit_serial",
-        f"mkdir -p {loop} && echo naa.6001405c3214b06b >{loop}/nexus && mkdir -p {loop}/lun/lun_0",
-        f"ln -s {fileio} {loop}/lun/lun_0/l",
+        f"mkdir -p {LIO}/core/rd_mcp_1/ram && echo rd_pages=64 >{LIO}/core/rd_mcp_1/ram/control",
+        f"echo 1 >{LIO}/core/rd_mcp_1/ram/enable; echo ramsn >{LIO}/core/rd_mcp_1/ram/wwn/vpd_unit_serial",
         f"ip link set lo up; mkdir -p {iscsi}/np/127.0.0.1:3260",
     )
-    wait_until(guest, "test -b /dev/sda")
 
 
 def listed_devices(guest: Guest) -> set[tuple[str, str]]:
     """Every backstore of configfs, with its serial number."""
-    line = f"for d in {TARGET}/core/*_*/*/; do echo $d $(cat $d/wwn/vpd_unit_serial); done"
+    line = f"for d in {LIO}/core/*_*/*/; do echo $d $(cat $d/wwn/vpd_unit_serial); done"
     found = set()
     for row in run_steps(guest, line).splitlines():
         directory, *_, serial = row.split()
@@ -230,7 +220,7 @@ def lio() -> Iterator[Lio]:
         run_steps(guest, "mount -t configfs configfs /sys/kernel/config; ls -d /var/target || true")
         idle = capture_guest(guest, *PLUGINS)
         make_backstores(guest)
-        dbroot = run_steps(guest, f"cat {TARGET}/dbroot").strip()
+        dbroot = run_steps(guest, f"cat {LIO}/dbroot").strip()
         devices = listed_devices(guest)
         backstores = capture_guest(guest, *PLUGINS)
         run_steps(guest, "/init lab-prout /dev/sda", "stat /db/pr/aptpl_mysn")
