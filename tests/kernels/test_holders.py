@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from explorer.analysis.audit import run_audit
 from explorer.analysis.redact import redact_snapshot
 from explorer.capture.holders.tables import TaskFiles
-from explorer.capture.request import CaptureRequest
-from explorer.capture.snapshot import capture_snapshot
 from explorer.cli.command import main
 from explorer.codec import load_snapshot, write_json
 from explorer.model import (
     Attachment,
-    Finding,
     HolderKind,
-    Mount,
-    MountHolders,
     Severity,
-    Snapshot,
     TaskKind,
     escape_text,
     kernel_bytes,
@@ -40,8 +31,8 @@ from explorer.targets.detect import detect_target
 from explorer.targets.kernel import open_kernel
 from tests.kernels.compare import disagreements, propagation
 from tests.kernels.conftest import ENDS, kernel_or_skip
-from tests.kernels.lab import LINES, Guest, Oracle
-from tests.kernels.subsystems import run_steps, wait_until
+from tests.kernels.holders_guest import Scene, boot_scene, capture, findings
+from tests.kernels.lab import LINES, Guest
 
 pytestmark = pytest.mark.kernel
 
@@ -61,77 +52,11 @@ DEAD = {
 HOSTILE = "/red\x1b[31m\nline"
 
 
-@dataclass(frozen=True)
-class Said:
-    """What the guest says of one descriptor, program or mapping."""
-
-    pid: int
-    how: str
-    fd: int | None
-    mnt_id: int
-    link: bytes
-
-
-@dataclass(frozen=True)
-class Scene:
-    line: str
-    states: dict[str, int]
-    skipped: dict[str, int]
-    before: Oracle
-    after: Oracle
-    said: list[Said]
-    dump: Path
-    snapshot: Snapshot
-    """As any capture makes it."""
-    asked: Snapshot
-    """With the holders of every mount."""
-
-    def dead(self, source: str) -> tuple[Mount, MountHolders]:
-        """The mount that a state was made of, and its holders."""
-        [mount] = [mount for mount in self.snapshot.mounts if mount.source == source]
-        assert mount.attachment is Attachment.DETACHED
-        assert mount.holders is not None
-        return mount, mount.holders
-
-    def name(self, state: str) -> str:
-        task = next(task for task in self.snapshot.tasks if task.pid == self.states[state])
-        return f"{task.name} ({task.pid})"
-
-
-def capture(target: str, *, everything: bool = False) -> Snapshot:
-    with open_kernel(detect_target(target)) as kernel:
-        request = CaptureRequest.from_kernel(kernel)
-        if everything:
-            request = dataclasses.replace(
-                request, holders_of=lambda snapshot: [mount.address for mount in snapshot.mounts]
-            )
-        return capture_snapshot(request)
-
-
-def ask(guest: Guest) -> list[Said]:
-    start = len(guest.console.log)
-    assert guest.run_applet("lab-held") == 0
-    text = bytes(guest.console.log[start:]).decode("ascii")
-    found = re.findall(r"^NX HELD (\d+) (\w+) (\d+|-) (-?\d+) ([0-9a-f]*)\r?$", text, re.MULTILINE)
-    return [
-        Said(int(pid), how, None if fd == "-" else int(fd), int(mnt_id), bytes.fromhex(link))
-        for pid, how, fd, mnt_id, link in found
-    ]
-
-
 @pytest.fixture(scope="module", params=ENDS)
 def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    dump = tmp_path_factory.mktemp(f"holders-{request.param}-") / "elf"
-    with Guest.boot(kernel_or_skip(request.param), "holders") as guest:
-        said, before = ask(guest), guest.oracle()
-        guest.stop()
-        guest.dump(dump)
-        guest.cont()
-        after = guest.oracle()
-        states, skipped = dict(guest.states), dict(guest.skipped)
-    snapshot, asked = capture(str(dump)), capture(str(dump), everything=True)
-    yield Scene(request.param, states, skipped, before, after, said, dump, snapshot, asked)
-    dump.unlink()
+    directory = tmp_path_factory.mktemp(f"holders-{request.param}-")
+    with boot_scene(request.param, kernel_or_skip(request.param), directory) as scene:
+        yield scene
 
 
 def test_all_that_was_said_of_tasks_and_mounts_still_agrees(scene: Scene) -> None:
@@ -287,14 +212,6 @@ def test_namespaces_without_tasks_are_there_with_who_holds_them_on_kernels_witho
         assert space.count == 1
         own = [mount for mount in scene.snapshot.mounts if mount.mnt_ns == space.address]
         assert len(own) == space.nr_mounts
-
-
-def findings(snapshot: Snapshot) -> list[Finding]:
-    return [
-        finding
-        for finding in run_audit(snapshot).findings
-        if finding.rule.startswith(("NX-MOUNT", "NX-NS", "NX-ROOT-DET", "NX-PWD-DET"))
-    ]
 
 
 def test_only_for_that_is_said_where_it_is_true_and_everybody_else_is_named(scene: Scene) -> None:
@@ -464,45 +381,3 @@ def test_the_command_mounts_has_each_line_of_the_guests_mountinfo_and_besides_wh
 
 def disarmed(cell: str) -> str:
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
-
-
-@pytest.mark.parametrize("line", ENDS)
-def test_a_dead_overlay_is_held_by_files_by_the_files_below_them_and_by_mapped_ones_and_by_nothing_else(
-    line: str,
-) -> None:
-    """As a container leaves one behind: each open file has another one open, which names the same path."""
-    with Guest.boot(kernel_or_skip(line), "layers") as guest:
-        run_steps(
-            guest,
-            "mkdir -p /l1 /up /o; mount -t tmpfs up /up; mkdir -p /up/u /up/w",
-            "cp /bin/busybox /l1/busybox; echo below > /l1/f",
-            "mount -t overlay ov /o -o lowerdir=/l1,upperdir=/up/u,workdir=/up/w; echo new > /o/new",
-            "(exec 7</o/f 8<>/o/new 9</o; exec /o/busybox sleep 100000) >/dev/null 2>&1 &",
-        )
-        wait_until(guest, "grep -l ^/o/busybox /proc/[0-9]*/cmdline")
-        run_steps(guest, "umount -l /o")
-        guest.stop()
-        snapshot = capture(f"qemu:{guest.qmp_socket}")
-    [mount] = [mount for mount in snapshot.mounts if mount.source == "ov"]
-    assert mount.attachment is Attachment.DETACHED
-    assert mount.holders is not None
-    assert mount.holders.unexplained == 0
-    paths = [holder.path for holder in mount.holders.holders]
-    assert sorted(paths, key=str) == ["/", "/busybox", "/busybox", "/f", "/f", "/new", "/new"]
-
-
-@pytest.mark.parametrize("line", ENDS)
-def test_a_dead_mount_in_which_a_path_walk_hangs_is_held_by_that_walk(line: str) -> None:
-    with Guest.boot(kernel_or_skip(line), "shell") as guest:
-        run_steps(guest, "mkdir -p /f; /init lab-fuse /f", "(cat /f/x >/dev/null 2>&1 &)")
-        wait_until(guest, "grep -q fuse_ $(grep -l ^cat /proc/[0-9]*/cmdline | sed s/cmdline/stack/)")
-        assert guest.run_applet("lab-detach", "/f") == 0
-        guest.stop()
-        snapshot = capture(f"qemu:{guest.qmp_socket}")
-    [mount] = [mount for mount in snapshot.mounts if mount.fstype == "fuse"]
-    assert mount.attachment is Attachment.DETACHED
-    assert mount.holders is not None
-    assert [holder.kind for holder in mount.holders.holders] == [HolderKind.WALK]
-    assert mount.holders.unexplained == 0
-    [finding] = [finding for finding in findings(snapshot) if finding.rule == "NX-MOUNT-HELD"]
-    assert "lives on for a path walk of cat (" in finding.title
