@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from explorer.model import Owner, Placement
+from explorer.analysis.audit import run_audit
+from explorer.model import STUCK_S, Owner, Placement, Severity
 from tests.kernels.conftest import OLDER
 from tests.kernels.lab import Guest
 from tests.kernels.lio_guest import LIO, make_disk
@@ -380,12 +380,30 @@ def test_a_borrower_is_the_task_whose_kernel_stack_the_guest_shows_in_that_funct
         assert [task.pid for task in seen.borrowers()] == seen.in_stack
 
 
-def test_6_12_has_the_same_facts_of_ksmbd_and_so_has_its_dump(tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class OlderKsmbd:
+    seen: Seen
+    dumped: Seen
+    hanging: Seen
+    """A share of which the directory is on a filesystem that does not answer, long after a client asked for it."""
+
+
+@pytest.fixture(scope="module")
+def older_ksmbd(tmp_path_factory: pytest.TempPathFactory) -> OlderKsmbd:
+    dump = tmp_path_factory.mktemp("ksmbd") / "dump"
     with Guest.boot("6.12", "ksmbd") as guest:
         start_ksmbd(guest)
         run_steps(guest, mount_share("pub"), mount_share("dead"), "umount -l /dead")
-        seen = capture_guest(guest, "ksmbd", dump=tmp_path / "dump")
-    dumped = read_dump(tmp_path / "dump", "ksmbd")
+        seen = capture_guest(guest, "ksmbd", dump=dump)
+        run_steps(guest, "/init lab-fuse /f", f"{mount_share('hang')} >/dev/null 2>&1 &")
+        capture_stuck(guest, "ksmbd_share_config_get", "ksmbd")
+        run_steps(guest, f"sleep {STUCK_S + 1:.0f}")
+        hanging = capture_stuck(guest, "ksmbd_share_config_get", "ksmbd")
+    return OlderKsmbd(seen, read_dump(dump, "ksmbd"), hanging)
+
+
+def test_6_12_has_the_same_facts_of_ksmbd_and_so_has_its_dump(older_ksmbd: OlderKsmbd) -> None:
+    seen, dumped = older_ksmbd.seen, older_ksmbd.dumped
     assert dumped.facts("ksmbd") == seen.facts("ksmbd")
     assert dumped.findings("ksmbd") == seen.findings("ksmbd")
     facts = seen.facts("ksmbd")
@@ -398,6 +416,20 @@ def test_6_12_has_the_same_facts_of_ksmbd_and_so_has_its_dump(tmp_path: Path) ->
     assert seen.rules("ksmbd") == ["NX-KSMBD-DEAD-SHARE"]
     assert seen.unclaimed("ksmbd") == []
     assert facts.missing == []
+
+
+def test_a_kernel_thread_that_hangs_in_a_walk_where_no_kernel_thread_borrows_is_found(
+    older_ksmbd: OlderKsmbd,
+) -> None:
+    hanging = older_ksmbd.hanging
+    [pid] = hanging.in_stack
+    assert hanging.borrowers() == []
+    [finding] = [each for each in run_audit(hanging.snapshot).findings if each.rule == "NX-WALK-HANGS"]
+    [worker] = [task for task in hanging.snapshot.tasks if task.pid == pid]
+    assert [each.address for each in finding.evidence] == [worker.address]
+    assert finding.severity is Severity.HIGH
+    assert "has looked up /f/share for 1" in finding.title
+    assert "handle_ksmbd_work [ksmbd]" in finding.title
 
 
 @pytest.mark.parametrize("line", OLDER)

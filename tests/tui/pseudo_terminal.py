@@ -19,7 +19,7 @@ from typing import Any
 __all__ = ("PATIENCE_S", "PseudoTerminal", "modes_left")
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 #: Modes that are on in a terminal that nobody has touched: the cursor, and wrapping of lines.
 _ON_AT_FIRST = {"25", "7"}
 _MODE = re.compile(rb"\x1b\[\?([0-9;]+)([hl])")

@@ -9,7 +9,7 @@ from explorer.analysis.kthread_words import name_kthreads
 from explorer.model import Finding, Severity
 from tests.conftest import FIXTURES, capture_file
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 
 LONG = 200_000
 

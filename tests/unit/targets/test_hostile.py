@@ -23,7 +23,7 @@ from explorer.targets.program import open_program
 from explorer.targets.vmcoreinfo import VmcoreInfo, find_vmcoreinfo
 from tests.unit.fake_kernel import PAGE, RELEASE, FakeKernel, kdump_file
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(120)
 
 TIB = 1 << 40
 

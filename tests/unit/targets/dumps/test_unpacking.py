@@ -31,7 +31,7 @@ from explorer.targets.symbols.dwarf import read_elf
 from explorer.targets.vmcoreinfo import MAX_VMCOREINFO
 from tests.unit.fake_kernel import FakeKernel, kdump_file
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(120)
 
 TIB = 1 << 40
 PACKERS: list[tuple[Format, Callable[[bytes], bytes]]] = [

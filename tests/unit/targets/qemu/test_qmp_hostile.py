@@ -120,7 +120,7 @@ def _has_children() -> bool:
     return True
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("attack", [_silent, _flood, _endless])
 def test_a_server_that_drgn_would_listen_to_for_ever_is_hung_up_on(
     attack: Attack, unix_socket: socket.socket, monkeypatch: pytest.MonkeyPatch
