@@ -7,4 +7,9 @@ from .snapshots import snapshot_schema as snapshot_schema
 from .snapshots import write_json as write_json
 from .snapshots import write_jsonl as write_jsonl
 from .stream import SnapshotStream as SnapshotStream
+from .traces import TraceError as TraceError
+from .traces import encode_trace_line as encode_trace_line
+from .traces import is_trace as is_trace
+from .traces import load_trace as load_trace
+from .traces import read_trace as read_trace
 from .version import check_version as check_version

@@ -81,6 +81,18 @@ from .snapshot import (
 )
 from .task import PF_NAMES, STUCK_S, Kthread, OnlyIn, Owner, Task, TaskFlag, TaskKind
 from .text import display_width, escape_text, kernel_bytes, kernel_text
+from .trace import (
+    TRACE_FORMAT,
+    TRACE_VERSION,
+    Lookup,
+    LookupPlace,
+    LookupSource,
+    Trace,
+    TracedModule,
+    TraceEnd,
+    TraceFrame,
+    TraceHeader,
+)
 
 __all__ = (
     "BASELINE_FORMAT",
@@ -97,6 +109,8 @@ __all__ = (
     "SNAPSHOT_ARRAYS",
     "STRUCT_NAMES",
     "STUCK_S",
+    "TRACE_FORMAT",
+    "TRACE_VERSION",
     "AcceptedFinding",
     "Address",
     "Attachment",
@@ -122,6 +136,9 @@ __all__ = (
     "KernelText",
     "Kthread",
     "LoadedModule",
+    "Lookup",
+    "LookupPlace",
+    "LookupSource",
     "ModuleFile",
     "ModuleReport",
     "ModuleVerdict",
@@ -149,6 +166,11 @@ __all__ = (
     "TaskFlag",
     "TaskKind",
     "TaskLabel",
+    "Trace",
+    "TraceEnd",
+    "TraceFrame",
+    "TraceHeader",
+    "TracedModule",
     "UseHow",
     "UserModeHelper",
     "Walk",
