@@ -1,6 +1,7 @@
 from .baselines import BaselineError as BaselineError
 from .baselines import load_baseline as load_baseline
 from .baselines import write_baseline as write_baseline
+from .facts import check_facts as check_facts
 from .snapshots import SnapshotError as SnapshotError
 from .snapshots import load_snapshot as load_snapshot
 from .snapshots import snapshot_schema as snapshot_schema

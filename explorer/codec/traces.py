@@ -1,6 +1,6 @@
 """Traces as JSON Lines, and back: the header, a line for each lookup as soon as it ended, and the end.
 
-Each line is an object of one member, which says what it is. A trace that was killed has no end, and loses no whole line.
+Each line is an object of one member, which says what it is. A trace that was killed has no end, and no half line.
 """
 
 from __future__ import annotations

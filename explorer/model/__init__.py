@@ -24,7 +24,6 @@ from .diff import (
     TaskLabel,
     WorkerGroup,
 )
-from .facts import check_facts
 from .finding import (
     BASELINE_FORMAT,
     BASELINE_VERSION,
@@ -177,7 +176,6 @@ __all__ = (
     "Work",
     "WorkerGroup",
     "Workqueue",
-    "check_facts",
     "classify_owner",
     "classify_path",
     "comm_and_pid",

@@ -78,7 +78,7 @@ class Lookup(Record):
     flags: HexInt | None
     """``nd->flags``: the ``LOOKUP_*`` bits, which kernels number in their own ways."""
     start: LookupPlace | None
-    """``nd->path.mnt`` as ``path_init()`` left it: root for an absolute path, else the working directory or one that was
+    """``nd->path.mnt`` as ``path_init()`` left it: root for an absolute path, else the working directory or one that is
     given; ``None``: not known, or none, as it had failed by then."""
     root: LookupPlace | None
     """``nd->root.mnt``; ``None``: not set, as a relative path needs none before a ``..``."""
