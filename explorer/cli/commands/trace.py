@@ -113,7 +113,7 @@ def show_lookups(
 
     :param stop_at: the lookup after which no more are asked for
     """
-    from explorer.analysis.lookups import Judge, Summary, lookup_matches
+    from explorer.analysis.lookups import Judge, Summary, lookup_matches, lost_words
     from explorer.output import open_output
     from explorer.output.lookups import Written, lookup_form_of_name, lookup_writer
 
@@ -121,6 +121,7 @@ def show_lookups(
     width = terminal_width(asked.width) if asked.output is None else asked.width
     judge, summary = Judge(traced.header, plugins.plugins), Summary()
     matches = None if asked.where is None else lookup_matches(asked.where)
+    files = _module_files(traced.header, asked.modules) if asked.readiness else None
     with open_output(asked.output) as out:
         writer = lookup_writer(form, Written(traced.header, traced.name, width, asked.stack), out)
         for lookup in traced.lookups:
@@ -131,10 +132,10 @@ def show_lookups(
             if stop_at is not None and stop_at(judged):
                 break
         end = traced.end()
-        modules = _readiness(traced.header, summary, asked.modules) if asked.readiness else None
+        modules = None if files is None else _readiness(traced.header, summary, files)
         code = _exit_code(summary, end, bool(plugins.loaded.errors))
         writer.finish(summary, end, modules, code)
-    _warn(traced.name, plugins, end)
+    _warn(traced.name, plugins, [] if form == "table" and asked.output is None else lost_words(end))
     return code
 
 
@@ -147,29 +148,34 @@ def _exit_code(summary: Summary, end: TraceEnd | None, is_missing_a_plugin: bool
     return ExitCode.ERRORS if lost_words(end) or summary.untold or is_missing_a_plugin else ExitCode.OK
 
 
-def _warn(name: str, plugins: PluginSet, end: TraceEnd | None) -> None:
-    from explorer.analysis.lookups import lost_words
+def _warn(name: str, plugins: PluginSet, lost: list[str]) -> None:
+    """On stderr, what the output does not say, or not to people."""
     from explorer.model import escape_text
 
     for broken in plugins.loaded.errors:
         click.echo(f"{PROGRAM}: {escape_text(f'plugin {broken.name}: load: {broken.why}')}", err=True)
-    for words in lost_words(end):
+    for words in lost:
         click.echo(f"{PROGRAM}: {escape_text(f'{name}: {words}')}", err=True)
 
 
-def _readiness(header: TraceHeader, summary: Summary, directory: Path | None) -> list[ModuleReadiness]:
+def _module_files(header: TraceHeader, directory: Path | None) -> dict[str, Path]:
+    """By the name of the module. :raises TargetError: before anything is written"""
+    from explorer.targets.symbols import find_module_files, modules_directory
+
+    return find_module_files(directory or modules_directory(header.release))
+
+
+def _readiness(header: TraceHeader, summary: Summary, files: dict[str, Path]) -> list[ModuleReadiness]:
     """What was seen, joined with what the symbols of every loaded module say."""
     from explorer.analysis import judge_module
     from explorer.analysis.lookups import readiness_of
     from explorer.targets import TargetError
-    from explorer.targets.symbols import find_module_files, modules_directory, read_module_file
+    from explorer.targets.symbols import read_module_file
 
-    files = find_module_files(directory or modules_directory(header.release))
-    names = {module.name for module in header.modules} | {asked.module for asked in summary.groups} - {None}
+    names = {module.name for module in header.modules}
+    names |= {asked.module for asked in summary.groups if asked.module is not None}
     reports, unread = {}, {}
-    for name in names:
-        if name is None:
-            continue
+    for name in sorted(names):
         if name not in files:
             unread[name] = "no file of that name among the modules"
             continue

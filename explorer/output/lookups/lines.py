@@ -6,21 +6,21 @@ from collections.abc import Sequence
 
 from explorer.analysis.lookups import Asker, Judged, place_words, result_name
 from explorer.model import comm_and_pid, display_width, escape_text, hex_address
-from explorer.output.table import Table, TableColumn, fit, fit_middle, render_table
+from explorer.output.table import Table, TableColumn, fit_middle, render_table
 
 __all__ = ("LookupLines", "asker_words", "lookup_cells", "lookup_titles", "stack_lines")
 
 _COLUMNS = (
     TableColumn("TIME", numeric=True),
-    TableColumn("WHO", least=12),
+    TableColumn("WHO", least=12, cut=fit_middle),
     TableColumn("PATH", least=12, cut=fit_middle),
     TableColumn("START", least=10, rank=1),
     TableColumn("RESULT"),
     TableColumn("ASKED BY", least=12),
-    TableColumn("MEANS", least=12),
+    TableColumn("MEANS", least=17),
 )
 #: What a usual lookup takes: widths are known before the first comes. A path has what is left.
-_USUAL = ("99999.999", "kworker/u16:10 (99999)", "", "nullfs#3:/", "ENOENT", "x" * 30, "x" * 26)
+_USUAL = ("99999.999", "kworker/u16:10 (99999)", "", "devtmpfs#11", "ENOENT", "x" * 30, "x" * 26)
 _PATH = 2
 _USUAL_PATH = 40
 _INDENT = " " * 11
@@ -84,7 +84,7 @@ class LookupLines:
         cells: Sequence[str] = lookup_cells(judged)
         if self._width is not None:
             cells = [
-                (fit_middle if place == _PATH else fit)(cell, display_width(usual))
-                for place, (cell, usual) in enumerate(zip(cells, self._usual, strict=True))
+                column.cut(cell, display_width(usual))
+                for column, cell, usual in zip(_COLUMNS, cells, self._usual, strict=True)
             ]
         return Table(_COLUMNS, [self._usual, cells]).lines(self._width)[2]

@@ -21,6 +21,7 @@ __all__ = ("heading_lines", "readiness_lines", "summary_lines")
 
 _PIPE_WIDTH = 80
 _INDENT = 12
+_LONGEST_PATH = 60
 #: Of these there is something to do.
 _SAID_IN_FULL = (LookupMeaning.FAILS, LookupMeaning.WOULD_FAIL, LookupMeaning.EMPTY, LookupMeaning.UNKNOWN)
 
@@ -77,7 +78,9 @@ def _asked_lines(asked: Asked, width: int | None) -> list[str]:
     lines = _wrap(
         f"{who}{function}: {count(asked.number, 'lookup')}, {when}; {results}", width, asked.meaning.kind
     )
-    paths = ", ".join(path or '""' for path in asked.paths) + (" and others" if asked.more_paths else "")
+    paths = ", ".join(fit_middle(path, _LONGEST_PATH) or '""' for path in asked.paths) + (
+        " and others" if asked.more_paths else ""
+    )
     tasks = ", ".join(asked.tasks) + (" and others" if asked.more_tasks else "")
     lines += _wrap(f"{paths or 'a path that is not known'}; by {tasks}", width, " " * _INDENT)
     return lines
