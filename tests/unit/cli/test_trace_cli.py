@@ -206,6 +206,11 @@ def test_a_readiness_report_joins_what_was_seen_with_what_the_modules_files_say(
         ("bad", "would-fail", 1),
         ("btrfs", "converted", 0),
     ]
+    (folder / "sleeping-one.ko").write_bytes(module_bytes("kern_path"))
+    (folder / "torn.ko").write_bytes(b"\x7fELF")
+    installed = run("trace", "t.jsonl", "--readiness", "--installed", "--modules", "lib").stdout
+    assert re.search(r"^sleeping_one +not loaded +exposed ", installed, re.MULTILINE)
+    assert re.search(r"^torn +not loaded +unknown .*torn.ko: not an ELF file", installed, re.MULTILINE)
     write_trace(tmp_path / "quiet.jsonl", header(Generation.LEGACY), [])
     quiet = run("trace", "quiet.jsonl", "--readiness", "--modules", "lib")
     assert quiet.returncode == 0
@@ -227,6 +232,7 @@ def test_a_directory_of_modules_that_is_none_is_said_before_anything_is_written(
         assert result.returncode in (2, 3), arguments
         assert result.stdout == "", arguments
     assert run("trace", "t.jsonl", "--modules", ".").returncode == 2
+    assert run("trace", "t.jsonl", "--installed").returncode == 2
 
 
 def test_a_plugin_of_ones_own_says_which_functions_borrow(run: Run, tmp_path: Path) -> None:

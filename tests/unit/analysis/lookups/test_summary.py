@@ -178,6 +178,8 @@ def test_a_machine_is_as_ready_as_what_was_seen_and_what_symbols_say() -> None:
     assert [asked.number for asked in found["bad"].seen] == [1]
     assert (found["late"].taint, found["late"].why) == (None, "no file")
     assert found["vmlinux"].why is None
+    lost = _summary(lookup(stack=None)).groups
+    assert "vmlinux" not in {each.name for each in readiness_of(modules, lost, reports, {})}
     quiet = readiness_of(modules, [], reports, {})
     assert [(each.name, each.readiness) for each in quiet] == [
         ("bad", Readiness.EXPOSED),
