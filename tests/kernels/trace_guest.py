@@ -9,7 +9,7 @@ from typing import Any
 from tests.kernels.lab import Guest
 from tests.kernels.subsystems import run_steps
 
-__all__ = ("LOOKERS", "Order", "Storm", "Walk", "load_walker", "walk", "walks")
+__all__ = ("HOSTILE", "LOOKERS", "Order", "Storm", "Walk", "load_walker", "walk", "walks")
 
 #: Who can be told to look a path up -> the function of the module that asks, and the module's own comm or its beginning.
 LOOKERS = {
@@ -18,6 +18,13 @@ LOOKERS = {
     "kthread": ("walker_thread", "walker_thread"),
     "kthread_worker": ("walker_kthread_work", "walker_worker"),
 }
+#: Paths that would forge an event, or break a terminal, in anything but binary; the longest that the kernel takes.
+HOSTILE = (
+    b"/tmp/a\n<...>-1 [000] ..... 1.0: walk: path=\"/etc/shadow\" (forged)\n",
+    b"/tmp/\x1b]0;title\x07\x1b[2J\x1b[31m\r\t\x7f",
+    b"/tmp/\xff\xfe\xc3(\xed\xa0\x80\xf0\x9f",
+    b"/" + b"/".join([b"x" * 200] * 20) + b"/" + b"y" * (4095 - 1 - 201 * 20),
+)
 
 
 @dataclass(frozen=True)
