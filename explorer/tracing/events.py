@@ -82,7 +82,7 @@ def _define(descriptor: int, group: str, offsets: Callable[[], NameidataOffsets]
     else:
         at = offsets()
         walk = (
-            f"p:{group}/{WALK_EVENT} terminate_walk path=+{at.filename_name}(+{at.name}(%di)):string "
+            f"p:{group}/{WALK_EVENT} terminate_walk path=+0(+{at.filename_name}(+{at.name}(%di))):string "
             f"root=+{at.root_mnt}(%di):u64 flags=+{at.flags}(%di):u32 nd=%di:u64 comm=$comm"
         )
         # At the return, the function's frame is gone: nd lies above it, in the caller's.

@@ -40,7 +40,7 @@ _RESULT = "result=$retval:u64"
 _CHOICES = {
     "walk": (
         f"f:fixture/walk path_init%return {_ARGUMENTS} comm=$comm",
-        "p:fixture/walk terminate_walk path=+{filename_name}(+{name}(%di)):string root=+{root_mnt}(%di):u64 "
+        "p:fixture/walk terminate_walk path=+0(+{filename_name}(+{name}(%di))):string root=+{root_mnt}(%di):u64 "
         "flags=+{flags}(%di):u32 nd=%di:u64 comm=$comm",
     ),
     "look": (
