@@ -95,8 +95,8 @@ def open_output(path: Path | None) -> Iterator[BinaryIO]:
 
 @contextmanager
 def open_growing(path: Path | None) -> Iterator[BinaryIO]:
-    """As :func:`open_output`, for what may be killed any time and is of use as far as it got: the file has its name from
-    the beginning, and what is flushed is in it. One that is compressed as its name says is whole or not there.
+    """As :func:`open_output`, for what may be killed any time and is of use as far as it got: the file has its name
+    from the beginning, and what is flushed is in it. One that is compressed as its name says is whole or not there.
 
     :raises OutputError: for anything the operating system refuses
     """
