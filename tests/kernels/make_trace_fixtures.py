@@ -34,7 +34,9 @@ _DATA = Path(__file__).parents[1] / "data" / "trace"
 _LINES = ("6.1", "6.12", "7.3")
 _TRACEFS = "/sys/kernel/tracing"
 _INSTANCE = f"{_TRACEFS}/instances/fixture"
-_ARGUMENTS = "path=nd->name->name:string start=nd->path.mnt:u64 root=nd->root.mnt:u64 flags=nd->flags:u32 nd=nd:u64"
+_ARGUMENTS = (
+    "path=nd->name->name:string start=nd->path.mnt:u64 root=nd->root.mnt:u64 flags=nd->flags:u32 nd=nd:u64"
+)
 _RESULT = "result=$retval:u64"
 #: Those the fixtures are made of, by preference; {...}: offsets by the kernel's own types.
 _CHOICES = {
@@ -83,10 +85,22 @@ _TRIED = (
 def _orders() -> list[Order]:
     orders = [Order(b"/etc/passwd", who) for who in LOOKERS]
     orders += [Order(b"etc/relative", who) for who in LOOKERS]
-    orders += [Order(b"/tmp/link/file"), Order(b"tmp/link/file", "kthread"), Order(b"/tmp/real/file", call="filp_open")]
-    orders += [Order(b"/tmp/link/file", "workqueue", borrow=True), Order(b"/none", "kthread", "filp_open", True)]
+    orders += [
+        Order(b"/tmp/link/file"),
+        Order(b"tmp/link/file", "kthread"),
+        Order(b"/tmp/real/file", call="filp_open"),
+    ]
+    orders += [
+        Order(b"/tmp/link/file", "workqueue", borrow=True),
+        Order(b"/none", "kthread", "filp_open", True),
+    ]
     orders += [Order(path, who) for path, who in zip(HOSTILE, LOOKERS, strict=False)]
-    return [*orders, Order(b"/bin/busybox", call="helper"), Order(b"/not-there", "user"), Order(b"/last", "kthread")]
+    return [
+        *orders,
+        Order(b"/bin/busybox", call="helper"),
+        Order(b"/not-there", "user"),
+        Order(b"/last", "kthread"),
+    ]
 
 
 def _read(guest: Guest, path: str) -> bytes:
@@ -186,7 +200,9 @@ def _make(line: str) -> None:
         for name in events:
             text = _file(guest, f"{_INSTANCE}/events/fixture/{name}/format")
             (directory / f"{name}.format").write_bytes(text)
-        (directory / "kernel_stack.format").write_bytes(_file(guest, f"{_TRACEFS}/events/ftrace/kernel_stack/format"))
+        (directory / "kernel_stack.format").write_bytes(
+            _file(guest, f"{_TRACEFS}/events/ftrace/kernel_stack/format")
+        )
         (directory / "header_page").write_bytes(_file(guest, f"{_TRACEFS}/events/header_page"))
         kallsyms = _file(guest, "/proc/kallsyms").decode().splitlines()
         (directory / "modules").write_bytes(_file(guest, "/proc/modules"))

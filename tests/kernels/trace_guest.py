@@ -20,7 +20,7 @@ LOOKERS = {
 }
 #: Paths that would forge an event, or break a terminal, in anything but binary; the longest that the kernel takes.
 HOSTILE = (
-    b"/tmp/a\n<...>-1 [000] ..... 1.0: walk: path=\"/etc/shadow\" (forged)\n",
+    b'/tmp/a\n<...>-1 [000] ..... 1.0: walk: path="/etc/shadow" (forged)\n',
     b"/tmp/\x1b]0;title\x07\x1b[2J\x1b[31m\r\t\x7f",
     b"/tmp/\xff\xfe\xc3(\xed\xa0\x80\xf0\x9f",
     b"/" + b"/".join([b"x" * 200] * 20) + b"/" + b"y" * (4095 - 1 - 201 * 20),
@@ -90,7 +90,9 @@ def walk(guest: Guest, *orders: Order) -> list[Walk]:
 
 def walks(guest: Guest) -> tuple[list[Walk], Storm | None]:
     """All that the module has done so far."""
-    rows: list[dict[str, Any]] = [json.loads(row) for row in run_steps(guest, "cat /proc/walker").splitlines() if row]
+    rows: list[dict[str, Any]] = [
+        json.loads(row) for row in run_steps(guest, "cat /proc/walker").splitlines() if row
+    ]
     storm = next((row for row in rows if "storm" in row), None)
     made = [Walk(**{**row, "path": bytes.fromhex(row["path"])}) for row in rows if "storm" not in row]
     if storm is None:

@@ -111,5 +111,7 @@ def _wrap_tools(kbuild: Path) -> None:
             raise LabError(f"{kbuild.name} has no {tool}")
         real = program.with_name(f"{path.name}.lab")
         program.rename(real)
-        path.write_text(f'#!/bin/sh\nexec "{loader}" --library-path "{places}" "$(dirname "$0")/{real.name}" "$@"\n')
+        path.write_text(
+            f'#!/bin/sh\nexec "{loader}" --library-path "{places}" "$(dirname "$0")/{real.name}" "$@"\n'
+        )
         path.chmod(0o755)

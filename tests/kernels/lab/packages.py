@@ -233,7 +233,9 @@ class Apt:
         flavours', and the tools of kbuild.
         """
         own = self._package(f"linux-headers-{release}")
-        depends = re.search(r"^Depends: (.*)$", self._run("apt-cache", "show", f"{own.name}={own.version}"), re.MULTILINE)
+        depends = re.search(
+            r"^Depends: (.*)$", self._run("apt-cache", "show", f"{own.name}={own.version}"), re.MULTILINE
+        )
         needed = re.findall(r"linux-(?:headers-[^\s,]+-common|kbuild-[^\s,]+)", depends[1] if depends else "")
         if len(needed) < 2:
             raise LabError(f"apt-cache show {own.name} does not say what it needs")
