@@ -26,7 +26,7 @@ _COMMANDS = {
     "explain": "audit",
     "frame": "timeline",
     "holders": "holders",
-    "keys": "keys",
+    "keys": "plugins",
     "ko": "ko",
     "mounts": "holders",
     "namespaces": "holders",

@@ -73,9 +73,12 @@ def _asked_lines(asked: Asked, width: int | None) -> list[str]:
     when = (
         f"at {asked.first_s:.3f} s" if asked.number == 1 else f"{asked.first_s:.3f} s to {asked.last_s:.3f} s"
     )
-    function = f" in {asked.meaning.function}" if asked.meaning.function is not None else ""
+    function = asked.meaning.function
+    inside = (
+        "" if function is None or (asker is not None and asker.function == function) else f" in {function}"
+    )
     lines = _wrap(
-        f"{who}{function}: {count(asked.number, 'lookup')}, {when}; {results}", width, asked.meaning.kind
+        f"{who}{inside}: {count(asked.number, 'lookup')}, {when}; {results}", width, asked.meaning.kind
     )
     room = (width or _PIPE_WIDTH) - _INDENT
     said = [escape_text(path) or '""' for path in asked.paths] or ["(a path that is not known)"]

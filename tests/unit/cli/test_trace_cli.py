@@ -14,11 +14,23 @@ from pydantic_sarif.model import (  # type: ignore[import-untyped]  # the models
 
 from explorer.codec import load_trace
 from explorer.model import Generation, Lookup, TraceEnd, display_width
-from tests.conftest import Run
+from tests.conftest import DATA, Run
 from tests.hostile import WEAPONS
 from tests.unit.ko_builder import module_bytes
 from tests.unit.output.test_hostile_output import OWN, on_a_terminal
-from tests.unit.traces import END, HOSTILE, LOST, ROOTFS, STACK, frames, header, lookup, write_trace
+from tests.unit.traces import (
+    END,
+    HOSTILE,
+    LOST,
+    ROOTFS,
+    SAVED,
+    STACK,
+    frames,
+    header,
+    lookup,
+    write_saved,
+    write_trace,
+)
 
 _BORROWED = lookup("/dev/loop1", start=ROOTFS, result=0, time_s=11.0)
 
@@ -232,3 +244,9 @@ def test_a_plugin_of_ones_own_says_which_functions_borrow(run: Run, tmp_path: Pa
     broken = run("trace", "t.jsonl", "--plugin", "broken.py", "--plugin", "mine.py")
     assert broken.returncode == 4
     assert "plugin broken" in broken.stderr
+
+
+def test_the_traces_that_the_pages_are_about_are_those_that_are_made_here(tmp_path: Path) -> None:
+    write_saved(tmp_path)
+    for name in SAVED:
+        assert (DATA / "trace" / name).read_bytes() == (tmp_path / name).read_bytes()
