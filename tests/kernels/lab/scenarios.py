@@ -80,7 +80,8 @@ SCENARIOS = {
     for scenario in (
         Scenario("healthy"),
         Scenario("lively", modules=("fuse",)),  # a module in 6.1, built in from 6.12 on
-        Scenario("live", modules=("virtio_blk", "squashfs"), memory_mb=512),
+        # virtio_pci is a module in 6.1, and built in from 6.12 on
+        Scenario("live", modules=("virtio_pci", "virtio_blk", "squashfs"), memory_mb=512),
         Scenario("shared-init"),
         Scenario("abandoned"),
         Scenario("audit", modules=("fuse",)),
