@@ -275,7 +275,9 @@ def _in_nullfs(lookup: Lookup, converted: tuple[Plugin, Borrows] | None) -> Mean
         return Meaning(LookupMeaning.FAILS, "fails: nullfs is empty", explanation, do)
     if converted is not None:
         function = converted[1].function
-        explanation = f"It started in nullfs, which is empty, though {function} is on its stack and borrows since 7.3."
+        explanation = (
+            f"It started in nullfs, which is empty, though {function} is on its stack and borrows since 7.3."
+        )
         do = (
             "See whether userspace_init_fs points into nullfs (audit: NX-PID1-ABANDONED); else this kernel's "
             f"{function} does not borrow for this lookup."

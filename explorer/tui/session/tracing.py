@@ -1,4 +1,4 @@
-"""Path lookups, of a saved trace or of the running kernel as they come: read, judged and kept, as many as there is room.
+"""Path lookups, of a saved trace or of the running kernel as they come: read, judged and kept, the newest at least.
 
 The kernel is traced by a child, as it is read by one: :mod:`explorer.wire` has its command line. A thread parses what
 it writes. Where that is slower than the kernel, the pipe fills, the child waits, and the kernel counts what it drops.
@@ -7,6 +7,7 @@ it writes. Where that is slower than the kernel, the pipe fills, the child waits
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -52,6 +53,8 @@ class TraceReader(Child):
         :raises ReaderFailure: if it ends by itself, or with an error
         """
         process, stdout, stderr = await self._start()
+        if self._cancelled:  # before there was anything to end
+            await self._end()
         errors = asyncio.create_task(self._follow_errors(stderr, lambda what, done, total: None))
         try:
             async for lines in line_batches(stdout):
@@ -93,6 +96,8 @@ class Tracing:
         self._is_wanted = False
         self._stacks: dict[tuple[int, ...], list[TraceFrame]] = {}
         self._bytes = 0
+        self._lock = threading.Lock()
+        """Of the rows: a thread adds, the screen reads."""
 
     # -- what there is -----------------------------------------------------------------------------------------
 
@@ -112,7 +117,8 @@ class Tracing:
     @property
     def dropped(self) -> int:
         """Lookups that there was no room for."""
-        return self.added - len(self.rows)
+        with self._lock:
+            return self.added - len(self.rows)
 
     @property
     def fails_now(self) -> bool:
@@ -120,7 +126,8 @@ class Tracing:
         return self._judge is None or self._judge.isolates
 
     def newest_first(self) -> list[LookupRow]:
-        return list(reversed(self.rows))
+        with self._lock:
+            return list(reversed(self.rows))
 
     @property
     def failed_line(self) -> str:
@@ -204,7 +211,6 @@ class Tracing:
                     self.end = record
                 else:
                     self._add(record, len(line))
-                    self._make_room()
         self.changes += 1
 
     def _begin(self, header: TraceHeader) -> None:
@@ -226,14 +232,13 @@ class Tracing:
             if same is not lookup.stack and same == lookup.stack:
                 lookup.stack = same
         row = self._make_row(self.added, self._judge.judge(lookup), size)
-        self.rows.append(row)
-        self.added += 1
-        self.bad += row.judged.meaning.is_bad
-        self._bytes += size
-
-    def _make_room(self) -> None:
-        while len(self.rows) > MOST_LOOKUPS or self._bytes > _MOST_BYTES:
-            self._bytes -= self.rows.popleft().size
+        with self._lock:
+            self.rows.append(row)
+            self.added += 1
+            self.bad += row.judged.meaning.is_bad
+            self._bytes += size
+            while size and (len(self.rows) > MOST_LOOKUPS or self._bytes > _MOST_BYTES):
+                self._bytes -= self.rows.popleft().size
 
 
 def _minute(began: str) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from explorer.analysis.lookups import Judged, LookupMeaning, result_name
-from explorer.analysis.query import FieldType
+from explorer.analysis.lookups import LOOKUP_FIELDS, Judged, LookupMeaning, place_words, result_name
+from explorer.analysis.query import FieldType, RowField, RowIndex
 from explorer.model import (
     Lookup,
     LookupPlace,
-    Placement,
     Reference,
     Snapshot,
     TraceFrame,
@@ -27,7 +26,7 @@ from explorer.model import (
     task_reference,
 )
 from explorer.naming import count
-from explorer.tui.views.details import ColumnValue, Detail, RecordTable
+from explorer.tui.views.details import ColumnValue, Detail, Fact, RecordTable
 
 from .table import Cell, ViewColumn
 
@@ -40,6 +39,7 @@ __all__ = (
     "group_lookups",
     "groups_table",
     "lookups_table",
+    "row_maker",
 )
 
 _TONES = {
@@ -54,7 +54,7 @@ _TONES = {
 _ORDER = {meaning: number for number, meaning in enumerate(LookupMeaning)}
 _NOBODY = "?"
 #: Of a group, so many paths are named.
-_MOST_PATHS = 50
+_MOST_PATHS = 10
 _MOST_FRAMES = 1024
 
 
@@ -90,17 +90,15 @@ class LookupRow:
 
 def row_maker(header: TraceHeader) -> Callable[[int, Judged, int], LookupRow]:
     """Makes the rows of one trace: of a number, a lookup that was judged, and the length of its line."""
-    try:
+    boot: datetime | None = None
+    with suppress(ValueError, OverflowError):  # a stranger's file may say anything
         boot = datetime.fromisoformat(header.boot_at)
         boot = boot.replace(tzinfo=UTC) if boot.tzinfo is None else boot.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return lambda number, judged, size=0: LookupRow(number, judged, None, size)
 
     def make(number: int, judged: Judged, size: int = 0) -> LookupRow:
-        try:
-            began = boot + timedelta(seconds=judged.lookup.time_s)
-        except (ValueError, OverflowError):  # not a number, or beyond all years
-            began = None
+        began = None
+        with suppress(OverflowError):  # beyond all years
+            began = None if boot is None else boot + timedelta(seconds=judged.lookup.time_s)
         return LookupRow(number, judged, began, size)
 
     return make
@@ -111,17 +109,6 @@ def who(lookup: Lookup) -> str:
     return comm_and_pid(escape_text(lookup.comm), lookup.pid)
 
 
-def place_label(place: LookupPlace | None) -> str:
-    """``nullfs#3``, ``init-root``; escaped."""
-    if place is None:
-        return "?"
-    if place.placement is Placement.INIT_ROOT:
-        return place.placement.value
-    if place.fstype is not None:
-        return escape_text(place.fstype) + ("" if place.id is None else f"#{place.id}")
-    return hex_address(place.mount) if place.placement is None else place.placement.value
-
-
 def path_text(lookup: Lookup) -> str:
     """Escaped; what was cut off is said."""
     if lookup.path is None:
@@ -129,21 +116,50 @@ def path_text(lookup: Lookup) -> str:
     return (escape_text(lookup.path) or '""') + ("…" if lookup.path_cut else "")
 
 
-class LookupTable(RecordTable[Any]):
-    """Rows are known by their number, however alike they look."""
+class LookupTable(RecordTable[LookupRow]):
+    """Rows are known by their number, however alike they look. A filter has the fields of ``trace --where``, too."""
 
     @cached_property
     def _keys(self) -> list[Hashable]:
-        return [row.key for row in self._all] if self._all and isinstance(self._all[0], LookupGroup) else [
-            row.number for row in self._all
-        ]
+        return [row.number for row in self._all]
+
+    def find(self, reference: Reference) -> int | None:
+        return next(
+            (place for place, row in enumerate(self.records) if reference.label == _label(row.number)), None
+        )
+
+    @cached_property
+    def index(self) -> RowIndex:
+        fields = dict.fromkeys(self._names.values(), RowField(""))
+        for column in self.columns:
+            name = self._names[column.name]
+            fields[name] = RowField(name, order=self._values.get(column.name, ColumnValue()).order)
+        for name, field in LOOKUP_FIELDS.items():
+            order = fields[name].order if name in fields else None
+            fields[name] = replace(field, get=_of_row(field), order=order)
+        return RowIndex(
+            list(fields.values()), self._all, lambda row: [cell.text for cell in self._cells(row)]
+        )
+
+    def values_of(self, name: str) -> Iterable[str]:
+        if name not in LOOKUP_FIELDS:
+            return super().values_of(name)
+        texts = self.index.column(name).texts
+        return LOOKUP_FIELDS[name].choices or (text for each in texts for text in each)
+
+
+def _of_row(field: RowField) -> Callable[[LookupRow], Any]:
+    """A field of a lookup that was judged, asked of its row."""
+    get = field.get
+    assert get is not None, field.name
+    return lambda row: get(row.judged)
 
 
 _COLUMNS = (
     ViewColumn("time", "TIME", 12, rank=3),
-    ViewColumn("who", "WHO", 17, rank=1),
-    ViewColumn("path", "PATH", 16, 3),
-    ViewColumn("start", "START", 10, rank=5),
+    ViewColumn("who", "WHO", 16, rank=1),
+    ViewColumn("path", "PATH", 15, 3),
+    ViewColumn("start", "START", 11, rank=5),
     ViewColumn("result", "RESULT", 6, rank=2),
     ViewColumn("asker", "ASKED BY", 18, 2, rank=4),
     ViewColumn("means", "MEANS", 22, 1),
@@ -158,7 +174,7 @@ def _cells(row: LookupRow) -> tuple[Cell, ...]:
             Cell(row.clock, "muted"),
             Cell(who(lookup)),
             Cell(path_text(lookup)),
-            Cell(place_label(lookup.start)),
+            Cell(escape_text(place_words(lookup.start))),
             Cell(result_name(lookup.result), "warn" if lookup.result is None else ""),
             Cell(escape_text(row.asker)),
             Cell(escape_text(meaning.says), tone),
@@ -166,12 +182,8 @@ def _cells(row: LookupRow) -> tuple[Cell, ...]:
     return row.cells
 
 
-def _finite(seconds: float) -> float | None:
-    return seconds if math.isfinite(seconds) else None
-
-
 _VALUES = {
-    "time": ColumnValue(order=lambda row: _finite(row.lookup.time_s)),
+    "time": ColumnValue(order=lambda row: (row.lookup.time_s, row.number)),
     "means": ColumnValue(order=lambda row: (_ORDER[row.judged.meaning.kind], row.judged.meaning.says)),
 }
 
@@ -181,8 +193,12 @@ def lookups_table(rows: Sequence[LookupRow]) -> LookupTable:
     return LookupTable(_COLUMNS, rows, _cells, lambda row: _numbered(row.number), _VALUES)
 
 
+def _label(number: int) -> str:
+    return f"lookup {number}"
+
+
 def _numbered(number: int) -> Reference:
-    return Reference(kind="kernel", address=None, label=f"lookup {number}")
+    return Reference(kind="kernel", address=None, label=_label(number))
 
 
 # -- by who asked --------------------------------------------------------------------------------------------
@@ -202,10 +218,6 @@ class LookupGroup:
     """The most frequent first."""
     paths: tuple[tuple[str, int], ...]
     """Escaped; the most frequent first."""
-
-    @property
-    def key(self) -> str:
-        return self.asker
 
     @property
     def first(self) -> LookupRow:
@@ -245,7 +257,7 @@ _GROUP_COLUMNS = (
 )
 
 
-def groups_table(groups: Sequence[LookupGroup]) -> LookupTable:
+def groups_table(groups: Sequence[LookupGroup]) -> RecordTable[LookupGroup]:
     """A row for each that asked."""
 
     def cells(group: LookupGroup) -> list[Cell]:
@@ -263,11 +275,11 @@ def groups_table(groups: Sequence[LookupGroup]) -> LookupTable:
     values = {
         "count": ColumnValue(FieldType.NUMBER, lambda group: len(group.rows)),
         "paths": ColumnValue(FieldType.NUMBER, lambda group: len(group.paths)),
-        "first": ColumnValue(order=lambda group: _finite(group.first.lookup.time_s)),
-        "last": ColumnValue(order=lambda group: _finite(group.last.lookup.time_s)),
+        "first": ColumnValue(order=lambda group: group.first.lookup.time_s),
+        "last": ColumnValue(order=lambda group: group.last.lookup.time_s),
         "means": ColumnValue(order=lambda group: _ORDER[group.worst.judged.meaning.kind]),
     }
-    return LookupTable(
+    return RecordTable(
         _GROUP_COLUMNS,
         groups,
         cells,
@@ -299,10 +311,12 @@ def describe_lookup(row: LookupRow, snapshot: Snapshot | None) -> Detail:
     _add_runs(detail, row)
     task = None if snapshot is None else _task_of(lookup, snapshot)
     kind = "" if lookup.kind is None else f"  {lookup.kind.value}"
-    detail.facts.append(_fact("task", f"{who(lookup)}{kind}", task))
+    detail.facts.append(Fact("task", f"{who(lookup)}{kind}", task))
     if snapshot is not None and task is None:
         detail.add("", "it is not among the tasks that were read", tone="muted")
-    detail.add("in kernel", "yes: no program asked for it" if lookup.in_kernel else "no: a program asked for it")
+    detail.add(
+        "in kernel", "yes: no program asked for it" if lookup.in_kernel else "no: a program asked for it"
+    )
     for name, place in (("start", lookup.start), ("root", lookup.root)):
         _add_place(detail, name, place, snapshot)
     detail.add("time", _when(row))
@@ -317,12 +331,6 @@ def describe_lookup(row: LookupRow, snapshot: Snapshot | None) -> Detail:
     return detail
 
 
-def _fact(name: str, text: str, target: Reference | None = None) -> Any:
-    from explorer.tui.views.details import Fact
-
-    return Fact(name, text, target)
-
-
 def _when(row: LookupRow) -> str:
     since = f"{row.lookup.time_s:.6f} s after boot"
     return since if row.began is None else f"{row.began:%Y-%m-%d %H:%M:%S.%f} UTC, {since}"
@@ -330,7 +338,9 @@ def _when(row: LookupRow) -> str:
 
 def _add_result(detail: Detail, lookup: Lookup) -> None:
     if lookup.result is None:
-        detail.add("result", "not known: it had not ended when the trace did, or its end was lost", tone="warn")
+        detail.add(
+            "result", "not known: it had not ended when the trace did, or its end was lost", tone="warn"
+        )
     else:
         name = result_name(lookup.result)
         detail.add("result", name if lookup.result == 0 else f"{name} ({lookup.result})")
@@ -371,9 +381,8 @@ def _add_place(detail: Detail, name: str, place: LookupPlace | None, snapshot: S
     words = "" if place.placement is None else f"  ({place.placement.value})"
     mount = None if snapshot is None else snapshot.mount_by_address.get(place.mount)
     target = None if mount is None else mount_reference(mount)
-    label = place_label(place)
-    words = "" if label in words else words
-    detail.facts.append(_fact(name, f"{label}{words}  {hex_address(place.mount)}", target))
+    label = escape_text(place_words(place))
+    detail.facts.append(Fact(name, f"{label}{words}  {hex_address(place.mount)}", target))
 
 
 def frame_text(frame: TraceFrame) -> str:
@@ -394,6 +403,8 @@ def describe_lookups(group: LookupGroup, snapshot: Snapshot | None) -> Detail:
     if len(group.paths) > _MOST_PATHS:
         detail.add("path", f"and {len(group.paths) - _MOST_PATHS} more", tone="muted")
     one = describe_lookup(group.worst, snapshot)
-    detail.add("the worst", "" if len(group.rows) == 1 else f"of {len(group.rows)}, the newest that means the most:")
+    detail.add(
+        "the worst", "" if len(group.rows) == 1 else f"of {len(group.rows)}, the newest that means the most:"
+    )
     detail.facts += one.facts
     return detail
