@@ -7,11 +7,12 @@ mode it may fail with ECHILD, or end in ESTALE) is the same lookup.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from .base import KERNEL_WORD, Address, HexInt, KernelInt, KernelText, Record
+from .activity import LoadedModule
+from .base import Address, HexInt, KernelInt, KernelText, Record
 from .fs import Placement
 from .snapshot import Generation
 from .task import TaskKind
@@ -26,7 +27,6 @@ __all__ = (
     "TraceEnd",
     "TraceFrame",
     "TraceHeader",
-    "TracedModule",
 )
 
 TRACE_FORMAT: Literal["nullfs-explorer trace"] = "nullfs-explorer trace"
@@ -90,14 +90,6 @@ class Lookup(Record):
     """From the caller of ``path_init()`` on; ``None``: lost."""
 
 
-class TracedModule(Record):
-    """A module of the kernel while it was traced."""
-
-    name: KernelText
-    taint: Annotated[str, KERNEL_WORD]
-    """The letters of /sys/module/NAME/taint; empty for one of the distribution's own."""
-
-
 class TraceHeader(Record):
     """What is known when a trace begins."""
 
@@ -119,7 +111,7 @@ class TraceHeader(Record):
     """The nullfs that kernel threads are rooted in; ``None`` where they are not."""
     init_root_mount: Address | None
     """The mount of PID 1's root."""
-    modules: list[TracedModule] = Field(default_factory=list)
+    modules: list[LoadedModule] = Field(default_factory=list)
 
 
 class TraceEnd(Record):

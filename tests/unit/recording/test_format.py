@@ -215,7 +215,9 @@ def test_a_recorder_killed_at_fifty_moments_leaves_every_whole_frame(
             finally:
                 os._exit(1)
         os.close(theirs)
-        told = sum(len(os.read(ours, 1)) for _ in range(dice.randint(1, 20)))  # its file has so many frames by now
+        told = sum(
+            len(os.read(ours, 1)) for _ in range(dice.randint(1, 20))
+        )  # its file has so many frames by now
         time.sleep(dice.random() * 0.003)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
