@@ -82,7 +82,7 @@ def reader_arguments(arguments: Sequence[str]) -> list[str]:
 
 def trace_arguments() -> list[str]:
     """The command line, behind the program's name, that traces the running kernel, and writes a trace as it comes."""
-    return ["trace", "live", "--format", "jsonl"]
+    return ["trace-lines"]
 
 
 def message_line(message: Progress | Crashed) -> str:

@@ -49,11 +49,8 @@ class ExplorerApp(GuardedApp):
         session = session or Session()
         view = None if snapshot is None else View(snapshot, plugins=session.plugins)
         self.viewing = Viewing(session, self, view)
-        self.source, self.player, self.tracing = (
-            self.viewing.source,
-            self.viewing.player,
-            self.viewing.tracing,
-        )
+        self.source, self.player = self.viewing.source, self.viewing.player
+        self.tracing = self.viewing.tracing
         self.accepted = AcceptedFindings(session.baseline)
         self._navigator = Navigator(self, self.viewing)
         self.go_to = self._navigator.go_to
