@@ -39,6 +39,7 @@ _COMMANDS = {
     "snapshot": "snapshot",
     "tasks": "tasks",
     "timeline": "timeline",
+    "trace": "trace",
 }
 #: For the screen's children: nobody types them, and no help lists them.
 _INTERNAL = {"trace-lines": "trace_lines"}
@@ -62,6 +63,7 @@ _HELP = {
     "snapshot": "Export everything about a kernel's fs_structs as JSON, JSON Lines or CSV.",
     "tasks": "Show where every task lives: a table.",
     "timeline": "Say what happened in a recording.",
+    "trace": "Say what path lookups of kernel threads mean: who asked, and what fails on 7.3.",
 }
 
 
@@ -123,7 +125,8 @@ def _check_first(word: str) -> None:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="TARGET is live, a vmcore or the crash folder it is in, qemu:SOCKET, physmem:FILE, sample, "
     "a saved snapshot, or a recording (FILE@3.4s: one of its frames). "
-    "Exit codes: 0 done, 1 something was found (audit, diff, holders, ko), 2 wrong usage or output not writable, "
+    "Exit codes: 0 done, 1 something was found (audit, diff, holders, ko, trace), 2 wrong usage or output not "
+    "writable, "
     "3 target cannot be opened (or the reader crashed at once), 4 captured with errors (the output is written).",
 )
 @click.version_option(__version__, prog_name=PROGRAM)
@@ -145,7 +148,7 @@ def _one_line(error: BaseException) -> str:
 def _known_errors() -> dict[type[BaseException], int]:
     """Exceptions whose message is written for the user, and their exit codes; imported on the way out."""
     from explorer.analysis.redact import RedactionError
-    from explorer.codec import SnapshotError
+    from explorer.codec import SnapshotError, TraceError
     from explorer.output import OutputError
     from explorer.recording import RecordingError, WriteError
     from explorer.targets import TargetError
@@ -154,6 +157,7 @@ def _known_errors() -> dict[type[BaseException], int]:
         TargetError: ExitCode.TARGET,
         RedactionError: ExitCode.TARGET,
         SnapshotError: ExitCode.TARGET,
+        TraceError: ExitCode.TARGET,
         OutputError: ExitCode.USAGE,
         WriteError: ExitCode.USAGE,
         RecordingError: ExitCode.TARGET,

@@ -7,14 +7,27 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from explorer.model import display_width
+from explorer.model import display_width, escape_text
 
-__all__ = ("Table", "TableColumn", "fit", "fit_address", "fit_middle", "render_table", "wrap_lines")
+__all__ = (
+    "WRAP_INDENT",
+    "Table",
+    "TableColumn",
+    "fit",
+    "fit_address",
+    "fit_middle",
+    "render_table",
+    "wrap_escaped",
+    "wrap_lines",
+)
 
 _GAP = "  "
 _ELLIPSIS = "…"
 #: Where nothing is cut, a cell of a path of four thousand bytes does not make its whole column that wide.
 _LONGEST = 100
+#: Columns before what is said of something, in which a word says what it is.
+WRAP_INDENT = 10
+_LEAST_WRAP = 40
 _ADDRESS = re.compile(r"0x[0-9a-f]{8}([0-9a-f]{8})")
 
 
@@ -84,6 +97,17 @@ def wrap_lines(lines: Sequence[str], width: int | None) -> list[str]:
         return list(lines)
     parts = (textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in lines)
     return [part for wrapped in parts for part in wrapped]
+
+
+def wrap_escaped(text: str, width: int, first: str = "", indent: int = WRAP_INDENT) -> list[str]:
+    """Lines no wider than ``width``; ``text`` is escaped here. Words that are too long are cut, paths included."""
+    return textwrap.wrap(
+        escape_text(text),
+        max(width, _LEAST_WRAP),
+        initial_indent=first.ljust(indent),
+        subsequent_indent=" " * indent,
+        break_on_hyphens=False,
+    )
 
 
 def _pad(text: str, width: int, numeric: bool) -> str:

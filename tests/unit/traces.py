@@ -8,11 +8,11 @@ from pathlib import Path
 from explorer.codec import encode_trace_line
 from explorer.model import (
     Generation,
+    LoadedModule,
     Lookup,
     LookupPlace,
     Placement,
     TaskKind,
-    TracedModule,
     TraceEnd,
     TraceFrame,
     TraceHeader,
@@ -92,7 +92,7 @@ def header(generation: Generation = Generation.ISOLATED) -> TraceHeader:
         watched="kernel threads",
         isolation_mount=NULLFS.mount if isolated else None,
         init_root_mount=ROOTFS.mount,
-        modules=[TracedModule(name="bad", taint="OE"), TracedModule(name="btrfs", taint="")],
+        modules=[LoadedModule(name="bad", taints="OE"), LoadedModule(name="btrfs", taints="")],
     )
 
 

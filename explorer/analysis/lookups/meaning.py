@@ -102,7 +102,7 @@ class Judge:
     def __init__(self, header: TraceHeader, plugins: Iterable[Plugin]) -> None:
         self.header = header
         self.isolates = is_isolating(header.generation)
-        self._taints = {module.name: module.taint for module in header.modules}
+        self._taints = {module.name: module.taints for module in header.modules}
         self._borrows: dict[str, list[tuple[Plugin, Borrows]]] = {}
         for plugin in plugins:
             for borrows in plugin.borrows:
@@ -272,7 +272,7 @@ def _in_nullfs(lookup: Lookup, converted: tuple[Plugin, Borrows] | None) -> Mean
     if not lookup.in_kernel:
         explanation = "The program's own root is the kernel's nullfs, which is empty: it finds no path."
         do = "Look for who moved it there: PID 1 has abandoned userspace_init_fs (audit: NX-PID1-ABANDONED)."
-        return Meaning(LookupMeaning.FAILS, "fails: nullfs is empty", explanation, do)
+        return Meaning(LookupMeaning.FAILS, "fails in nullfs", explanation, do)
     if converted is not None:
         function = converted[1].function
         explanation = (
@@ -282,12 +282,10 @@ def _in_nullfs(lookup: Lookup, converted: tuple[Plugin, Borrows] | None) -> Mean
             "See whether userspace_init_fs points into nullfs (audit: NX-PID1-ABANDONED); else this kernel's "
             f"{function} does not borrow for this lookup."
         )
-        return Meaning(
-            LookupMeaning.FAILS, "fails: nullfs is empty", explanation, do, function, converted[0].name
-        )
+        return Meaning(LookupMeaning.FAILS, "fails in nullfs", explanation, do, function, converted[0].name)
     return Meaning(
         LookupMeaning.FAILS,
-        "fails: nullfs is empty",
+        "fails in nullfs",
         "A kernel thread asks, and has not borrowed init's fs: it started in nullfs, which is empty.",
         f"{_FIX[0].upper()}{_FIX[1:]}.",
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from explorer.model import KernelText, ModuleReport, ModuleVerdict, TracedModule
+from explorer.model import KernelText, LoadedModule, ModuleReport, ModuleVerdict
 
 from .meaning import LookupMeaning
 from .summary import Asked
@@ -73,7 +73,7 @@ class ModuleReadiness:
 
 
 def readiness_of(
-    modules: Sequence[TracedModule],
+    modules: Sequence[LoadedModule],
     groups: Iterable[Asked],
     reports: Mapping[str, ModuleReport],
     unread: Mapping[str, str],
@@ -87,7 +87,7 @@ def readiness_of(
     for asked in groups:
         if asked.meaning.is_bad:
             seen.setdefault(VMLINUX if asked.module is None else asked.module, []).append(asked)
-    taints: dict[str, str | None] = {module.name: module.taint for module in modules}
+    taints: dict[str, str | None] = {module.name: module.taints for module in modules}
     for name in seen:
         taints.setdefault(name, "" if name == VMLINUX else None)
     found = [

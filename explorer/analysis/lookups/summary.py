@@ -113,12 +113,11 @@ def lost_words(end: TraceEnd | None) -> list[str]:
     words = []
     if end.events_lost:
         words.append(
-            f"{count(end.events_lost, 'event')} of the trace lost: the kernel's buffer had no room. A lookup has up to "
-            "three."
+            f"Lost: {count(end.events_lost, 'event')}, for which the kernel had no room. A lookup has up to three."
         )
     if end.lookups_lost:
         words.append(
-            f"{count(end.lookups_lost, 'lookup')} of which only the end came: the path is not known."
+            f"Lost: {count(end.lookups_lost, 'lookup')} of which only the end came. The path is not known."
         )
     if end.reason == "broken":
         words.append("The trace ended before it was told to.")

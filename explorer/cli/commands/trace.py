@@ -1,0 +1,186 @@
+"""``trace``: path lookups as they happened, who asked, and what each means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from explorer.cli.formats import terminal_width, trace_output_options, width_option
+from explorer.cli.process import ExitCode, give_up_rights_but_for
+from explorer.cli.where import LookupQueryType
+from explorer.wire import PROGRAM
+
+if TYPE_CHECKING:
+    from explorer.analysis.lookups import Judged, ModuleReadiness, Summary
+    from explorer.analysis.query import Query
+    from explorer.model import Lookup, TraceEnd, TraceHeader
+    from explorer.output.lookups import LookupForm
+    from explorer.plugin import PluginSet
+
+__all__ = ("Asked", "Traced", "show_lookups", "trace_command")
+
+_DIRECTORY = click.Path(path_type=Path, file_okay=False)
+_PLUGIN = click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the options say of the output."""
+
+    where: Query | None
+    format_: LookupForm | None
+    output: Path | None
+    stack: bool
+    readiness: bool
+    modules: Path | None
+    width: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """Lookups from anywhere: a file has all of them, of a kernel that runs they come."""
+
+    header: TraceHeader
+    name: str
+    lookups: Iterable[Lookup]
+    end: Callable[[], TraceEnd | None]
+    """Asked when there are no more; ``None``: it was cut off."""
+
+
+@click.command(
+    "trace",
+    epilog="Exit codes: 0 no lookup failed in nullfs, 1 one did, or would on 7.3, 2 wrong usage, 3 FILE cannot be "
+    "opened, 4 none did, but events were lost, the trace was cut off, or of a lookup it cannot be told.",
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--where",
+    type=LookupQueryType(),
+    metavar="QUERY",
+    help="Only lookups that match, such as 'module:zfs not meaning:borrowed'.",
+)
+@trace_output_options
+@click.option("--stack", is_flag=True, help="In a table, the whole stack of each lookup.")
+@click.option("--readiness", is_flag=True, help="Say also which of the loaded modules are ready for 7.3.")
+@click.option(
+    "--modules",
+    type=_DIRECTORY,
+    metavar="DIR",
+    help="Where the files of its kernel's modules are. Default: /lib/modules and its release.",
+)
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=_PLUGIN,
+    metavar="FILE",
+    help="One more plugin: a Python file, run with your rights.",
+)
+@width_option
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def trace_command(file: Path, plugins: tuple[Path, ...], debug: bool, **options: Any) -> int:
+    """Say of each path lookup in the trace FILE who asked, and what it means; then, by who asked, what to do.
+
+    On 7.3 a lookup of a kernel thread fails, as it starts in nullfs, or is borrowed. Of an older kernel it is said
+    what would become of it there.
+    """
+    from explorer.codec import load_trace
+    from explorer.output import check_writable
+    from explorer.plugin import PluginSet
+    from explorer.targets.dumps import readable_path
+
+    asked = Asked(**options)
+    if asked.modules is not None and not asked.readiness:
+        raise click.UsageError("--modules is for --readiness: say that too")
+    if asked.output is not None:
+        check_writable(asked.output)
+    path = readable_path(str(file), raw=True)
+    give_up_rights_but_for(path, asked.output)
+    trace = load_trace(path)
+    return show_lookups(
+        Traced(trace.header, str(file), trace.lookups, lambda: trace.end), asked, PluginSet(plugins)
+    )
+
+
+def show_lookups(
+    traced: Traced, asked: Asked, plugins: PluginSet, stop_at: Callable[[Judged], bool] | None = None
+) -> int:
+    """Write lookups as they come, and what they mean together when there are no more. Returns the exit code.
+
+    :param stop_at: the lookup after which no more are asked for
+    """
+    from explorer.analysis.lookups import Judge, Summary, lookup_matches, lost_words
+    from explorer.output import open_output
+    from explorer.output.lookups import Written, lookup_form_of_name, lookup_writer
+
+    form = asked.format_ or lookup_form_of_name(asked.output)
+    width = terminal_width(asked.width) if asked.output is None else asked.width
+    judge, summary = Judge(traced.header, plugins.plugins), Summary()
+    matches = None if asked.where is None else lookup_matches(asked.where)
+    files = _module_files(traced.header, asked.modules) if asked.readiness else None
+    with open_output(asked.output) as out:
+        writer = lookup_writer(form, Written(traced.header, traced.name, width, asked.stack), out)
+        for lookup in traced.lookups:
+            judged = judge.judge(lookup)
+            if matches is None or matches(judged):
+                summary.add(judged)
+                writer.lookup(judged)
+            if stop_at is not None and stop_at(judged):
+                break
+        end = traced.end()
+        modules = None if files is None else _readiness(traced.header, summary, files)
+        code = _exit_code(summary, end, bool(plugins.loaded.errors))
+        writer.finish(summary, end, modules, code)
+    _warn(traced.name, plugins, [] if form == "table" and asked.output is None else lost_words(end))
+    return code
+
+
+def _exit_code(summary: Summary, end: TraceEnd | None, is_missing_a_plugin: bool) -> int:
+    """A lookup that fails outweighs what was lost; without one, a gap is no clean bill."""
+    from explorer.analysis.lookups import lost_words
+
+    if summary.bad:
+        return ExitCode.FOUND
+    return ExitCode.ERRORS if lost_words(end) or summary.untold or is_missing_a_plugin else ExitCode.OK
+
+
+def _warn(name: str, plugins: PluginSet, lost: list[str]) -> None:
+    """On stderr, what the output does not say, or not to people."""
+    from explorer.model import escape_text
+
+    for broken in plugins.loaded.errors:
+        click.echo(f"{PROGRAM}: {escape_text(f'plugin {broken.name}: load: {broken.why}')}", err=True)
+    for words in lost:
+        click.echo(f"{PROGRAM}: {escape_text(f'{name}: {words}')}", err=True)
+
+
+def _module_files(header: TraceHeader, directory: Path | None) -> dict[str, Path]:
+    """By the name of the module. :raises TargetError: before anything is written"""
+    from explorer.targets.symbols import find_module_files, modules_directory
+
+    return find_module_files(directory or modules_directory(header.release))
+
+
+def _readiness(header: TraceHeader, summary: Summary, files: dict[str, Path]) -> list[ModuleReadiness]:
+    """What was seen, joined with what the symbols of every loaded module say."""
+    from explorer.analysis import judge_module
+    from explorer.analysis.lookups import readiness_of
+    from explorer.targets import TargetError
+    from explorer.targets.symbols import read_module_file
+
+    names = {module.name for module in header.modules}
+    names |= {asked.module for asked in summary.groups if asked.module is not None}
+    reports, unread = {}, {}
+    for name in sorted(names):
+        if name not in files:
+            unread[name] = "no file of that name among the modules"
+            continue
+        try:
+            reports[name] = judge_module(read_module_file(files[name]))
+        except TargetError as error:
+            unread[name] = str(error)
+    return readiness_of(header.modules, summary.groups, reports, unread)

@@ -1,0 +1,90 @@
+"""Lookups as lines of a table, one by one as they come, and the stack of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from explorer.analysis.lookups import Asker, Judged, place_words, result_name
+from explorer.model import comm_and_pid, display_width, escape_text, hex_address
+from explorer.output.table import Table, TableColumn, fit_middle, render_table
+
+__all__ = ("LookupLines", "asker_words", "lookup_cells", "lookup_titles", "stack_lines")
+
+_COLUMNS = (
+    TableColumn("TIME", numeric=True),
+    TableColumn("WHO", least=12, cut=fit_middle),
+    TableColumn("PATH", least=12, cut=fit_middle),
+    TableColumn("START", least=10, rank=1),
+    TableColumn("RESULT"),
+    TableColumn("ASKED BY", least=12),
+    TableColumn("MEANS", least=17),
+)
+#: What a usual lookup takes: widths are known before the first comes. A path has what is left.
+_USUAL = ("99999.999", "kworker/u16:10 (99999)", "", "devtmpfs#11", "ENOENT", "x" * 30, "x" * 26)
+_PATH = 2
+_USUAL_PATH = 40
+_INDENT = " " * 11
+
+
+def asker_words(asker: Asker | None) -> str:
+    """``badfn [bad]``, ``?`` where the stack is lost; escaped."""
+    return "?" if asker is None else escape_text(asker.label)
+
+
+def lookup_titles() -> list[str]:
+    """The titles of :func:`lookup_cells`."""
+    return [column.title for column in _COLUMNS]
+
+
+def lookup_cells(judged: Judged) -> list[str]:
+    """TIME, WHO, PATH, START, RESULT, ASKED BY and MEANS of a lookup, escaped."""
+    lookup = judged.lookup
+    path = "?" if lookup.path is None else escape_text(lookup.path) or '""'
+    return [
+        f"{lookup.time_s:.3f}",
+        escape_text(comm_and_pid(lookup.comm, lookup.pid)),
+        f"{path}…" if lookup.path_cut else path,
+        escape_text(place_words(lookup.start)),
+        result_name(lookup.result),
+        asker_words(judged.asker),
+        escape_text(judged.meaning.says),
+    ]
+
+
+def stack_lines(judged: Judged) -> list[str]:
+    """The whole stack, a frame a line, innermost first; escaped."""
+    if not judged.lookup.stack:
+        return [f"{_INDENT}(its stack was lost)"]
+    lines = []
+    for frame in judged.lookup.stack:
+        name = hex_address(frame.address) if frame.function is None else escape_text(frame.function)
+        module = "" if frame.module is None else f" [{escape_text(frame.module)}]"
+        lines.append(f"{_INDENT}{name}{module}")
+    return lines
+
+
+class LookupLines:
+    """The lines of a table of which nobody knows yet how long it will be.
+
+    :param width: columns of the terminal; ``None`` (for files and pipes): nothing is cut or left out
+    """
+
+    def __init__(self, width: int | None) -> None:
+        self._width = width
+        others = sum(map(display_width, _USUAL)) + 2 * (len(_USUAL) - 1)
+        room = _USUAL_PATH if width is None else max(_USUAL_PATH, width - others)
+        self._usual = tuple("x" * room if place == _PATH else cell for place, cell in enumerate(_USUAL))
+        lines = render_table(_COLUMNS, [self._usual], width)
+        self.header = lines[0]
+        self.notes = lines[2:]
+        """What a terminal has no room for."""
+
+    def row(self, judged: Judged) -> str:
+        """One line."""
+        cells: Sequence[str] = lookup_cells(judged)
+        if self._width is not None:
+            cells = [
+                column.cut(cell, display_width(usual))
+                for column, cell, usual in zip(_COLUMNS, cells, self._usual, strict=True)
+            ]
+        return Table(_COLUMNS, [self._usual, cells]).lines(self._width)[2]
