@@ -143,6 +143,9 @@ class TasksScreen(TableScreen):
         self._show_facets(self.size.width)
         self.set_focus(self.facets if self._facets_wanted else self.table)
 
+    def room_hint(self) -> str:
+        return f"; the counts beside take {self.facets.outer_size.width}: F" if self.facets.display else ""
+
     def _count_soon(self) -> None:
         """Count what the filter lets through: at once where that takes no time, else when typing pauses."""
         if self._counting is not None:
