@@ -32,9 +32,9 @@ class ColumnsScreen(Guarded, ModalScreen[ColumnChoice | None]):
     DEFAULT_CSS = """
     ColumnsScreen { align: center middle; }
     #columnsbox { width: 90; max-width: 96%; height: auto; max-height: 96%; padding: 0 1; }
-    #columnsbox { border: round $primary; background: $surface; }
-    #columns { height: auto; }
-    #columnssay { height: auto; background: $surface; color: $secondary; }
+    #columnsbox { border: round $primary; background: $background; }
+    #columns { height: auto; max-height: 70vh; }
+    #columnssay { height: auto; color: $secondary; }
     """
     AUTO_FOCUS = "#columns"
     BINDINGS: ClassVar[list[BindingType]] = [
