@@ -1,5 +1,5 @@
-"""What there is. ``plugins``: which subsystems are covered, what each needs, and whether a target has it; ``doctor``: what
-this machine offers; ``keys``: every key of the screen by id, for whoever wants other ones.
+"""What there is. ``plugins``: the subsystems that are covered, and whether a target has them; ``doctor``: what this
+machine offers; ``keys``: every key of the screen by id, for whoever wants other ones.
 """
 
 from __future__ import annotations
