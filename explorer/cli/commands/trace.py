@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from explorer.cli.formats import terminal_width, trace_output_options, width_option
-from explorer.cli.live_trace import clean_up, live_trace
+from explorer.cli.live_trace import clean_up, live_trace, write_lines
 from explorer.cli.process import ExitCode, give_up_rights_but_for
 from explorer.cli.units import Duration
 from explorer.cli.where import LookupQueryType
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from explorer.output.lookups import LookupForm
     from explorer.plugin import PluginSet
 
-__all__ = ("Asked", "Traced", "show_lookups", "trace_command")
+__all__ = ("Asked", "Traced", "show_lookups", "trace_command", "trace_lines_command")
 
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 _PLUGIN = click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
@@ -164,6 +165,20 @@ def _trace_live(
     with live_trace(users, seconds, asked.output, said=say) as trace:
         traced = Traced(trace.header, "live", trace.lookups(), trace.end, is_live=True)
         return show_lookups(traced, asked, plugins, is_enough if until_first else None)
+
+
+@click.command("trace-lines", hidden=True)
+def trace_lines_command() -> int:
+    """Write a trace to standard output until SIGTERM comes, or nobody reads it any more."""
+    from explorer.cli.targets import give_up_rights
+    from explorer.targets import TargetSpec
+    from explorer.tracing import Tracer
+
+    with Tracer() as tracer:
+        tracer.attach()
+        give_up_rights(TargetSpec("live", "live"), None)
+        write_lines(tracer, sys.stdout.buffer)
+    return ExitCode.OK
 
 
 def show_lookups(
