@@ -22,7 +22,7 @@ __all__ = ("main",)
 _COMMANDS = {
     "audit": "audit",
     "diff": "diff",
-    "doctor": "plugins",
+    "doctor": "doctor",
     "explain": "audit",
     "frame": "timeline",
     "holders": "holders",

@@ -1,5 +1,5 @@
-"""What there is. ``plugins``: the subsystems that are covered, and whether a target has them; ``doctor``: what this
-machine offers; ``keys``: every key of the screen by id, for whoever wants other ones.
+"""What can be added and changed. ``plugins``: which subsystems are covered, what each needs, and whether a target has
+it; ``keys``: every key of the screen by id, for whoever wants other ones.
 """
 
 from __future__ import annotations
@@ -7,11 +7,10 @@ from __future__ import annotations
 import click
 
 from explorer.cli.formats import format_option
-from explorer.cli.process import ExitCode
 from explorer.cli.targets import TargetArguments, read_named_snapshot, target_options
 from explorer.wire import PROGRAM
 
-__all__ = ("doctor_command", "keys_command", "plugins_command")
+__all__ = ("keys_command", "plugins_command")
 
 
 @click.command("plugins")
@@ -41,23 +40,6 @@ def plugins_command(arguments: TargetArguments, format_: str) -> None:
         print_markdown("Plugins", table)
     else:
         click.echo("\n".join(table.lines(None)))
-
-
-@click.command("doctor")
-def doctor_command() -> int:
-    """Say what this machine offers for reading kernels, and what to do about each lack."""
-    from explorer import __version__
-    from explorer.model import escape_text
-    from explorer.targets import examine
-
-    click.echo(f"nullfs-explorer {__version__}")
-    checks = list(examine())
-    width = max(len(check.name) for check in checks)
-    for check in checks:
-        click.echo(f"  {'ok  ' if check.good else 'lack'}  {check.name:<{width}}  {escape_text(check.found)}")
-        if check.remedy:
-            click.echo(f"        {'':<{width}}  {escape_text(check.remedy)}")
-    return ExitCode.OK
 
 
 @click.command("keys")

@@ -1,0 +1,26 @@
+"""``doctor``: what this machine offers."""
+
+from __future__ import annotations
+
+import click
+
+from explorer.cli.process import ExitCode
+
+__all__ = ("doctor_command",)
+
+
+@click.command("doctor")
+def doctor_command() -> int:
+    """Say what this machine offers for reading kernels, and what to do about each lack."""
+    from explorer import __version__
+    from explorer.model import escape_text
+    from explorer.targets import examine
+
+    click.echo(f"nullfs-explorer {__version__}")
+    checks = list(examine())
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        click.echo(f"  {'ok  ' if check.good else 'lack'}  {check.name:<{width}}  {escape_text(check.found)}")
+        if check.remedy:
+            click.echo(f"        {'':<{width}}  {escape_text(check.remedy)}")
+    return ExitCode.OK
