@@ -20,7 +20,7 @@ from explorer.output.table import Table, TableColumn, fit, fit_middle, wrap_esca
 __all__ = ("heading_lines", "readiness_lines", "summary_lines")
 
 _PIPE_WIDTH = 80
-_INDENT = 12
+_INDENT = 16
 #: Of these there is something to do.
 _SAID_IN_FULL = (LookupMeaning.FAILS, LookupMeaning.WOULD_FAIL, LookupMeaning.EMPTY, LookupMeaning.UNKNOWN)
 

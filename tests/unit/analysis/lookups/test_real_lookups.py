@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from explorer.analysis.lookups import Judge, Judged, LookupMeaning
-from explorer.model import Generation, Lookup, LookupPlace, Placement, TaskKind, TraceHeader, kernel_text
+from explorer.model import (
+    Generation,
+    LoadedModule,
+    Lookup,
+    LookupPlace,
+    Placement,
+    TaskKind,
+    TraceHeader,
+    kernel_text,
+)
 from explorer.plugin import PluginSet
 from explorer.tracing.joining import JoinedLookup
 from explorer.tracing.kallsyms import Kallsyms
 from explorer.tracing.places import StackNames, kernel_kind
-from tests.unit.traces import header
+from tests.unit.traces import END, header, write_trace
 from tests.unit.tracing.test_real_pages import DATA, KERNELS, joined, looked_up
 
 #: Who was told to look up -> the function of the kernel that called the module's.
@@ -31,7 +41,8 @@ def _header(kernel: str) -> TraceHeader:
         update={
             "isolation_mount": about["isolation_mount"] if isolated else None,
             "init_root_mount": about["init_root_mount"],
-            "modules": [],
+            "release": about["release"],
+            "modules": [LoadedModule(name="walker", taints="OE")],
         }
     )
 
@@ -45,8 +56,10 @@ def _lookup(found: JoinedLookup, names: StackNames, head: TraceHeader, offset: i
         if not vfsmount:
             return None
         mount = vfsmount - offset
-        where = Placement.NULLFS if mount == head.isolation_mount else None
-        return LookupPlace(mount=mount, id=None, fstype=None, placement=where)
+        where = {head.isolation_mount: Placement.NULLFS, head.init_root_mount: Placement.INIT_ROOT}.get(mount)
+        return LookupPlace(
+            mount=mount, id=None, fstype="nullfs" if where is Placement.NULLFS else None, placement=where
+        )
 
     return Lookup(
         time_s=walk.time / 1e9, cpu=walk.cpu, pid=walk.pid, comm=kernel_text(walk.comm), kind=kind,
@@ -104,3 +117,24 @@ def test_a_real_helpers_exec_and_a_programs_own_lookups_are_not_the_kernels(kern
     users = [each for each in others if not each.lookup.in_kernel]
     assert users
     assert {each.meaning.kind for each in users} == {LookupMeaning.USER}
+
+
+#: File of tests/data/trace -> the kernel whose lookups are in it, and which of them: the pages show commands on these.
+_SAVED = {"saved-7.3.jsonl": "7.3", "saved-6.12.jsonl": "6.12"}
+_PATHS = ("/etc/passwd", "/tmp/link/file", "/none", "/bin/busybox")
+
+
+def write_saved(directory: Path) -> None:
+    """The lookups of a real kernel as a trace has them."""
+    for name, kernel in _SAVED.items():
+        lookups = [
+            each.lookup for each in _judged(kernel) if each.lookup.in_kernel and each.lookup.path in _PATHS
+        ]
+        end = END.model_copy(update={"lookups": len(lookups)})
+        write_trace(directory / name, _header(kernel), lookups, end)
+
+
+def test_the_traces_that_the_pages_are_about_are_those_of_real_kernels(tmp_path: Path) -> None:
+    write_saved(tmp_path)
+    for name in _SAVED:
+        assert (DATA / name).read_bytes() == (tmp_path / name).read_bytes()

@@ -143,8 +143,9 @@ def test_where_a_lookup_started_is_said_with_a_path_for_nullfs_alone() -> None:
         "devtmpfs#11",
         "?",
     ]
-    later = NULLFS.model_copy(update={"id": None, "fstype": None})
-    assert place_words(later) == "?"
+    unnamed = ROOTFS.model_copy(update={"id": None, "fstype": None})
+    assert place_words(unnamed) == "init-root"
+    assert place_words(unnamed.model_copy(update={"placement": None})) == "?"
 
 
 def _report(name: str, verdict: ModuleVerdict) -> ModuleReport:
