@@ -21,7 +21,7 @@ _NOT_SUPPORTED = -95
 #: Of the kernel's functions that call the one that looks up: what is not a helper's own execve.
 _SECURITY = ("tomoyo_", "apparmor_", "security_")
 #: An event of these kernels' buffers has no room for a path that is longer: only its end is seen.
-_LONGEST_SEEN = {"6.1": 3900, "6.12": 3900, "7.3": 4095}
+_LONGEST_SEEN = {"6.1": 3900, "6.12": 4095, "7.3": 4095}
 _KINDS = {
     "kworker": TaskKind.KWORKER,
     "workqueue": TaskKind.KWORKER,
