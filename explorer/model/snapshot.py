@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -14,6 +14,9 @@ from .base import Address, KernelText, Record
 from .fs import FsStruct
 from .mount import Mount, MountNamespace
 from .task import Task
+
+if TYPE_CHECKING:
+    from .trace import Lookup
 
 __all__ = (
     "SCHEMA_VERSION",
@@ -213,3 +216,7 @@ class Frame:
     """``None`` where the kernel could not be read."""
     why: str | None = None
     """Why it could not be read; ``None`` where it could."""
+    lookups: tuple[Lookup, ...] = ()
+    """Path lookups that ended between the frame before and this one, if they were traced."""
+    lookups_lost: int = 0
+    """Those that there was no room for."""

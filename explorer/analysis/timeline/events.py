@@ -65,6 +65,7 @@ class EventKind(StrEnum):
     CHROOT = "chroot"
     NAMESPACE = "namespace made"
     HELPER = "usermodehelper"
+    LOOKUP = "lookup in nullfs"
     MOUNT = "mount"
     OVERMOUNT = "overmount"
     UMOUNT = "umount"

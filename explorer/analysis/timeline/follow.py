@@ -10,6 +10,7 @@ from explorer.model import Frame, KernelText, Snapshot, Task, comm_and_pid, task
 from explorer.naming import seconds
 
 from .events import Event, EventKind, events_between, first_events
+from .lookups import lookup_events
 from .phases import Phase, PhaseSpan, find_phase, runs, spans_of
 
 __all__ = ("BorrowSpan", "Timeline", "build_timeline")
@@ -110,6 +111,7 @@ class _Builder:
         timeline.phases.append(find_phase(frame.snapshot))
         self._frames.append(_without_snapshot(frame))  # a recording of an hour must not be held in memory
         self._count(frame)
+        timeline.events.extend(lookup_events(frame))
         if frame.snapshot is None:
             return
         if self._before is None:
