@@ -9,7 +9,7 @@ from typing import Any
 from tests.kernels.lab import Guest
 from tests.kernels.subsystems import run_steps
 
-__all__ = ("HOSTILE", "LOOKERS", "Order", "Storm", "Walk", "load_walker", "walk", "walks")
+__all__ = ("HOSTILE", "LOOKERS", "Order", "Storm", "Walk", "load_walker", "start_storm", "walk", "walks")
 
 #: Who can be told to look a path up -> the function of the module that asks, and the module's own comm or its beginning.
 LOOKERS = {
@@ -86,6 +86,11 @@ def walk(guest: Guest, *orders: Order) -> list[Walk]:
     made = walks(guest)[0][before:]
     assert [found.path for found in made] == [order.path for order in orders]
     return made
+
+
+def start_storm(guest: Guest, threads: int, rate: int, seconds: int, path: bytes) -> None:
+    """Threads that each look up so many paths a second, all below this one."""
+    run_steps(guest, f"printf 'storm {threads} {rate} {seconds}\\n{path.decode()}\\0' >/proc/walker")
 
 
 def walks(guest: Guest) -> tuple[list[Walk], Storm | None]:
