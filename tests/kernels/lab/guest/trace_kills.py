@@ -1,5 +1,5 @@
-"""Runs in the guest: traces of its live kernel, each killed by SIGKILL at a random moment, together with what would clean
-up after it; then the next start. Prints ``SAID`` and, for each kill, what was left before that start and after it.
+"""Runs in the guest: traces of its live kernel, each killed by SIGKILL at a random moment, together with what would
+clean up after it; then the next start. Prints ``SAID`` and, for each kill, what was left before that start and after.
 
 ``trace_kills.py COUNT SEED``
 """
