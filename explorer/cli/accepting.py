@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,9 @@ __all__ = (
     "IgnoreType",
     "IgnoredRule",
     "check_baseline_name",
+    "check_kept_baseline",
     "check_rule",
+    "kept_baseline_option",
     "load_accepted",
     "make_acceptance",
     "save_baseline",
@@ -89,6 +92,25 @@ def check_baseline_name(path: Path, option: str = "--write-baseline") -> None:
         check_writable(path)
     except OutputError as error:
         raise click.BadParameter(str(error), param_hint=option) from error
+
+
+#: ``--baseline`` of the app, which also adds to it.
+kept_baseline_option = click.option(
+    "--baseline",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    help="Accepted findings, as audit has them: the app reads them here, and adds what you accept.",
+)
+
+
+def check_kept_baseline(path: Path | None) -> None:
+    """Fail before the app opens. :raises click.BadParameter: if what the app is to keep there cannot be kept there"""
+    if path is None:
+        return
+    if os.path.lexists(path):
+        load_accepted(path)
+    else:
+        check_baseline_name(path, "--baseline")  # it is made when a finding is accepted
 
 
 def make_acceptance(
