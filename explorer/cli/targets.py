@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from explorer.plugin import LoadedPlugins, PluginSet
     from explorer.targets import CrashGuard, OpenKernel, OpenOptions, TargetSpec
 
-__all__ = ("TargetArguments", "give_up_rights", "plugin_option", "read_named_snapshot", "say_broken", "target_options")
+__all__ = (
+    "TargetArguments",
+    "give_up_rights",
+    "plugin_option",
+    "read_named_snapshot",
+    "say_broken",
+    "target_options",
+)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 #: What cannot be read is said by whoever reads it, in the words for a target.

@@ -109,7 +109,7 @@ def audit_command(
 
     With --where, only findings about tasks that match.
     """
-    from explorer.analysis import accept_findings, audit_with
+    from explorer.analysis import FoundObjects, accept_findings, audit_with
     from explorer.model import Severity
 
     asked = _Accepting(**accepting)
@@ -122,13 +122,14 @@ def audit_command(
         check_baseline_name(asked.write_baseline)
     snapshot, name = read_named_snapshot(arguments, output=asked.write_baseline, plugins=plugins)
     report = audit_with(plugins, snapshot, only)  # imports them: by now root's rights have been given up
-    acceptance = make_acceptance(baseline, asked.baseline, asked.ignore, snapshot)
+    found = FoundObjects(report.findings, snapshot)
+    acceptance = make_acceptance(found, baseline, asked.baseline, asked.ignore, snapshot)
     if acceptance is not None:
         accept_findings(report, snapshot, acceptance, only)
     if where is not None:
         _select(report, snapshot, where)
     if asked.write_baseline is not None:
-        save_baseline(asked.write_baseline, report, baseline, Severity(fail_on))
+        save_baseline(asked.write_baseline, report, found, baseline, Severity(fail_on))
     code = _exit_code(snapshot, report, fail_on)
     if format_ == "markdown":
         _print_markdown(snapshot, report, name)

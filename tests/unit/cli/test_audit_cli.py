@@ -252,7 +252,7 @@ def test_every_rule_can_be_explained(run: Run) -> None:
     assert "plugin ksmbd" in unknown.stderr
 
 
-STRANGE = '''
+STRANGE = """
 from explorer.plugin import Plugin, Severity
 PLUGIN = Plugin(name="swap\\x1b[31m", title=7, needs_modules=5)
 
@@ -260,7 +260,7 @@ def audit(snapshot):
     yield PLUGIN.finding("GONE", Severity.HIGH, f"{snapshot} \\x1b[2J is gone", means="It is.", do="Look.")
 
 raise SystemExit("a source that is explained is not run")
-'''
+"""
 
 
 def test_the_rule_of_a_plugin_file_is_explained_from_its_source_whatever_that_says(
