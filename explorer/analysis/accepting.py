@@ -18,7 +18,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from explorer.model import AcceptedFinding, Baseline, Finding, Reference, Severity, Snapshot, Task, TaskKind
+from explorer.model import (
+    AcceptedFinding,
+    Baseline,
+    Finding,
+    Reference,
+    Severity,
+    Snapshot,
+    Task,
+    TaskKind,
+    lasting_cgroup,
+)
 from explorer.plugin import rule_prefix
 
 from .audit import AuditReport, select_findings
@@ -53,13 +63,6 @@ def finding_subject(finding: Finding) -> str:
 
 def _lasting(text: str) -> str:
     return _OF_ONE_BOOT.sub(lambda found: f"{found['worker'] or ''}#", text)
-
-
-#: In the names of control groups, beside those: ids of containers, pods, sessions and units made for one run.
-_GROUP_OF_ONE_BOOT = re.compile(
-    r"[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{12,}"
-    r"|(?<=[-@_])\d+(?=\.scope)|(?<=\brun-)[ru][0-9a-f]+"
-)
 
 
 class FoundObjects:
@@ -111,7 +114,7 @@ class FoundObjects:
         kind = "?" if task.kind is None else task.kind.value
         if task.kind is TaskKind.KTHREAD and task.kthread is not None and task.kthread.threadfn is not None:
             kind += f" {task.kthread.threadfn}"
-        group = "?" if task.cgroup is None else _GROUP_OF_ONE_BOOT.sub("#", task.cgroup)
+        group = "?" if task.cgroup is None else lasting_cgroup(task.cgroup)
         return f", {kind}, child of {parent}, in {group}"
 
     @cached_property
