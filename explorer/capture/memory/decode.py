@@ -183,7 +183,7 @@ class Decoder:
 #: array, of which the bytes are given.
 Wanted = str | tuple[str, ...]
 #: A member that is not to be read, whether the kernel has it or not: its value is ``None``.
-NOT_READ: Wanted = ()
+NOT_READ: tuple[str, ...] = ()
 
 
 def make_decoder(
