@@ -11,7 +11,7 @@ from .base import (
     hex_address,
     no_garbage_collection,
 )
-from .container import Container, ContainerRuntime, container_of
+from .container import Container, ContainerRuntime, container_of, lasting_cgroup
 from .diff import (
     Change,
     DiffSide,
@@ -188,6 +188,7 @@ __all__ = (
     "kernel_bytes",
     "kernel_text",
     "known",
+    "lasting_cgroup",
     "mount_name",
     "mount_reference",
     "namespace_name",

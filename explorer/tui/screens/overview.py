@@ -97,22 +97,22 @@ class OverviewScreen(BrowserScreen):
     def _audit(self, view: View) -> None:
         """Rules over very many tasks take a second or two: not on the screen's time."""
         with in_background():
-            _ = view.audit
+            _ = view.found
         self.app.call_from_thread(self._show_findings, view)
 
     def _show_findings(self, view: View) -> None:
         if view is not self._shown or not self.is_there:
             return
-        findings, accepted = view.audit.findings, self.shell.accepted
-        self._accepted = accepted.number
-        head = findings_line(findings, accepted.by)
+        findings, by = view.audit.findings, self.shell.accepted.judge(view)
+        self._accepted = self.shell.accepted.number
+        head = findings_line(findings, by)
         if view.audit.errors:
             head += f"   {len(view.audit.errors)} audits failed (! says which)"
         self.query_one("#findingshead", Static).update(Content(head))
         table = self.query_one("#findings", VirtualTable)
         table.display = bool(findings)
         room = self.size.width - self.styles.gutter.width - 2
-        table.show(findings_table(findings, accepted.by, room=room), table.row)
+        table.show(findings_table(findings, by, room=room), table.row)
 
     def _show_doors(self, view: View) -> None:
         overview = view.overview

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.widgets import Input
 
-from explorer.model import Record, Reference, escape_text
+from explorer.model import Record, Reference, escape_text, namespace_reference
 from explorer.output import RowSet
 from explorer.tui.keys import hidden
 from explorer.tui.screens.dialogs import ExportScreen
@@ -22,7 +22,6 @@ from explorer.tui.views.details import (
     detail_text,
     drgn_expression,
     fs_table,
-    namespace_reference,
     row_text,
 )
 from explorer.tui.widgets import DetailPane, SearchBar, Split, VirtualTable

@@ -12,8 +12,9 @@ from explorer.model import (
     known,
     mount_name,
     mount_reference,
+    namespace_reference,
 )
-from explorer.tui.views.details import ColumnValue, RecordTable, namespace_reference
+from explorer.tui.views.details import ColumnValue, RecordTable
 
 from .table import Cell, ViewColumn
 

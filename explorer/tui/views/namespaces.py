@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from explorer.analysis.mounts import NamespaceFacts, list_namespaces
-from explorer.model import Reference, Snapshot, escape_text, known, mount_name
-from explorer.tui.views.details import RecordTable, namespace_reference
+from explorer.model import Reference, Snapshot, escape_text, known, mount_name, namespace_reference
+from explorer.tui.views.details import RecordTable
 
 from .table import Cell, ViewColumn
 

@@ -24,6 +24,7 @@ from explorer.model import (
     known,
     mount_name,
     mount_reference,
+    namespace_reference,
     task_reference,
 )
 from explorer.naming import count, moments, runs_label
@@ -35,7 +36,7 @@ from .holders import add_books, add_holders
 from .namespaces import add_namespace
 from .nested import nested_facts
 
-__all__ = ("describe", "namespace_reference", "row_text")
+__all__ = ("describe", "row_text")
 
 _STATES = {
     "R": "running",
@@ -49,13 +50,6 @@ _STATES = {
     "I": "idle",
 }
 _MAX_FACTS = 2000
-
-
-def namespace_reference(namespace: MountNamespace) -> Reference:
-    """By the name that a task has for it."""
-    return Reference(
-        kind="mount_namespace", address=namespace.address, label=f"mnt_ns {known(namespace.inum)}"
-    )
 
 
 def describe(reference: Reference, snapshot: Snapshot) -> Detail:
