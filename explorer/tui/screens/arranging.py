@@ -150,7 +150,7 @@ class ArrangingScreen(BrowserScreen):
         selected = self.selected()
         self._apply(source, query)
         row = None if selected is None else source.find(selected)
-        self.table.changed(row or 0)
+        self.table.changed(source.first_match if row is None else row)
         self.filtered()
 
     def _apply(self, source: ArrangedSource, query: str) -> None:
