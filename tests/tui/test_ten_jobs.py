@@ -52,10 +52,14 @@ class Stranger:
         await press(self.pilot, *("space" if char == " " else char for char in text))
 
     async def sees(self, *texts: str) -> str:
-        """Wait until all of it is on the screen, wherever lines are wrapped; what the screen is then."""
+        """Wait until all of it is on the screen, wherever lines are wrapped there or in the pane on its right.
+
+        :return: the screen as it is then
+        """
         for _ in range(int(_PATIENCE_S / 0.05)):
             screen = screen_text(self.app)
-            words = re.sub(r"[\s│▁▂▃▄▅▆▇█]+", " ", screen)
+            beside = "\n".join(line.rpartition("│")[2] for line in screen.splitlines())
+            words = re.sub(r"[\s│▁▂▃▄▅▆▇█]+", " ", f"{screen}{beside}")
             if all(text in words for text in texts):
                 return screen
             await self.pilot.pause(0.05)
@@ -183,7 +187,7 @@ def test_the_road_from_a_task_to_its_namespace_is_a_key_a_step_there_and_back(
         await user.press("3")
         await user.sees(task, "fs = real_fs ▸")
         await user.press("D")
-        await user.sees(f"{task} ▸ {fs}", "users 2 = 1 holder + userspace_init_fs")
+        await user.sees(f"{task} ▸ {fs}", "users 2 = 1 holder + the global pointer")
         await user.press("D")
         await user.sees(f"{fs} ▸ {mount}", "fstype rootfs")
         await user.press("D")
