@@ -82,7 +82,7 @@ class ArrangingScreen(BrowserScreen):
 
     def on_mount(self) -> None:
         self.bar.box.completer = self._complete
-        self.watch(self.bar.box, "cursor_position", self._cursor_went, init=False)
+        self.watch(self.bar.box, "selection", self._cursor_went, init=False)
         super().on_mount()
 
     @property
@@ -163,6 +163,7 @@ class ArrangingScreen(BrowserScreen):
             if self._is_begun:
                 self.bar.complain("")
                 self.bar.say("…")
+                self.table.empty = self.NO_MATCH
                 return
             kept = f"of the filter {escape_text(self.matched)}" if self.matched else "without a filter"
             below = f"; rows below: {kept}" if source.matching else ""

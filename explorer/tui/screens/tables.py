@@ -43,7 +43,9 @@ class TableScreen(ArrangingScreen):
         hidden("C", "copy_drgn", "copy.drgn", "Copy the drgn expression"),
         hidden("x", "export", "copy.export", "Export the marked rows, or all these: JSON, CSV, Markdown"),
         hidden("w", "where", "detail.where", "Show the detail's object in its own screen"),
-        hidden("D", "deeper", "detail.deeper", "From a task to its fs_struct, its root's mount, its namespace"),
+        hidden(
+            "D", "deeper", "detail.deeper", "From a task to its fs_struct, its root's mount, its namespace"
+        ),
     ]
 
     def compose_body(self) -> ComposeResult:

@@ -118,7 +118,9 @@ def test_the_groups_of_kinds_are_facets_that_are_asked_for_with_enter_and_left_o
         assert isinstance(screen, TasksScreen) and screen.facets.has_focus
         text = shown(app)
         assert f"kernel {kernel}" in text and f"userspace {len(saved.tasks) - kernel}" in text
-        names = [str(screen.facets.source.cells(row)[0].text).strip() for row in range(len(screen.facets.source))]
+        names = [
+            str(screen.facets.source.cells(row)[0].text).strip() for row in range(len(screen.facets.source))
+        ]
         for name in ("kernel", "userspace"):
             row = next(n for n, each in enumerate(names) if each.startswith(name))
             screen.facets.put_cursor(row)
@@ -140,7 +142,7 @@ def test_names_that_comm_cuts_are_shown_in_full_in_table_and_detail(saved: Snaps
     app = ExplorerApp(snapshot=saved)
 
     async def steps(pilot: Pilots) -> None:
-        await press(pilot, "slash", *"rcu_reclaim", "enter")
+        await press(pilot, "slash", *"rcu_reclaim", "enter", "j")
         text = screen_text(app)
         assert "1 of 112 tasks" in text
         assert f"task {cut.pid} kworker/R-kvfree_rcu_reclaim" in " ".join(text.split())
