@@ -26,7 +26,7 @@ _COMMANDS = {
     "explain": "audit",
     "frame": "timeline",
     "holders": "holders",
-    "keys": "keys",
+    "keys": "plugins",
     "ko": "ko",
     "mounts": "holders",
     "namespaces": "holders",
@@ -41,6 +41,8 @@ _COMMANDS = {
     "timeline": "timeline",
     "trace": "trace",
 }
+#: For the screen's children: nobody types them, and no help lists them.
+_INTERNAL = {"trace-lines": "trace"}
 _HELP = {
     "audit": "Say what is wrong with a kernel's filesystem state; an exit code for CI.",
     "diff": "Say what differs between two targets or snapshots.",
@@ -79,7 +81,7 @@ class LazyGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
         completing = ctx.resilient_parsing and not args
-        if not completing and (not args or (args[0] not in _COMMANDS and args[0] not in own)):
+        if not completing and (not args or args[0] not in {*_COMMANDS, *_INTERNAL, *own}):
             if args and not ctx.resilient_parsing:
                 _check_first(args[0])
             args = ["open", *args]
@@ -95,10 +97,11 @@ class LazyGroup(click.Group):
         return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        name = _COMMANDS.get(cmd_name) or _INTERNAL.get(cmd_name)
+        if name is None:
             return None
-        module = importlib.import_module(f"explorer.cli.commands.{_COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        module = importlib.import_module(f"explorer.cli.commands.{name}")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

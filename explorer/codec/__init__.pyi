@@ -9,6 +9,7 @@ from .snapshots import write_json as write_json
 from .snapshots import write_jsonl as write_jsonl
 from .stream import SnapshotStream as SnapshotStream
 from .traces import TraceError as TraceError
+from .traces import decode_trace_line as decode_trace_line
 from .traces import encode_trace_line as encode_trace_line
 from .traces import is_trace as is_trace
 from .traces import load_trace as load_trace

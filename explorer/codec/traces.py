@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from explorer.files import NotRegularError, open_regular
 from explorer.model import TRACE_FORMAT, TRACE_VERSION, Lookup, Record, Trace, TraceEnd, TraceHeader
 
-__all__ = ("TraceError", "encode_trace_line", "is_trace", "load_trace", "read_trace")
+__all__ = ("TraceError", "decode_trace_line", "encode_trace_line", "is_trace", "load_trace", "read_trace")
 
 #: A path of 4,096 bytes, all of them escaped, and a stack of some hundred frames.
 _MAX_LINE = 1 << 20
@@ -36,6 +36,11 @@ def encode_trace_line(record: TraceHeader | Lookup | TraceEnd) -> bytes:
     """One line, ASCII only, with its newline."""
     document = {_MEMBERS[type(record)]: record.model_dump(mode="json")}
     return json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+
+
+def decode_trace_line(line: bytes, where: str) -> TraceHeader | Lookup | TraceEnd:
+    """One line, as it comes. :param where: what to call it. :raises TraceError: if it is none of a trace"""
+    return _header(line, where) if line.startswith(_FIRST) else _record(line, where)
 
 
 def is_trace(beginning: bytes) -> bool:

@@ -64,7 +64,7 @@ class RowIndex(MaskIndex):
         self, fields: Sequence[RowField], records: Sequence[Any], cells: Callable[[Any], Sequence[str]]
     ) -> None:
         """
-        :param fields: one a column
+        :param fields: one a column, then such as have a value of their own and no column
         :param cells: the escaped text of each column of a record
         """
         self._named = {field.name: field for field in fields}
@@ -105,7 +105,7 @@ class RowIndex(MaskIndex):
             for record in self._records[start : start + _CHUNK]:
                 texts = [text.strip() for text in self._cells(record)]
                 lines.append("\n".join(texts))
-                for (known, mine), text in zip(columns, texts, strict=True):
+                for (known, mine), text in zip(columns, texts, strict=False):
                     mine.append(known.setdefault(text, len(known)))
         return [_Shown(list(known), mine) for known, mine in columns], _Shown(lines, range(len(lines)))
 

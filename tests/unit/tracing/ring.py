@@ -24,7 +24,7 @@ _COMMON = (
     "\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n"
     "\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n"
 )
-WALK, LOOK, OPEN, STACK = 1672, 1673, 1675, 4
+WALK, LOOK, OPEN, PATH, STACK = 1672, 1673, 1675, 1676, 4
 
 
 def _format(name: str, number: int, *fields: tuple[str, int, int]) -> str:
@@ -43,6 +43,14 @@ FORMATS = {
     ),
     "look": _format("look", LOOK, *_ENTRY, ("u64 result", 24, 8), ("u64 nd", 32, 8)),
     "open": _format("open", OPEN, *_ENTRY, ("u64 result", 24, 8), ("u64 nd", 32, 8)),
+}  # fmt: skip
+HEADED_FORMATS = {
+    **FORMATS,
+    "walk": _format(
+        "walk", WALK, *_ENTRY, ("u64 head[]", 24, 256), ("u64 start", 280, 8), ("u64 root", 288, 8),
+        ("u32 flags", 296, 4), ("u64 nd", 300, 8), ("__data_loc char[] comm", 308, 4),
+    ),
+    "path": _format("path", PATH, *_ENTRY, ("__data_loc char[] path", 24, 4), ("u64 nd", 28, 8)),
 }  # fmt: skip
 STACK_FORMAT = _format("kernel_stack", STACK, ("int size", 8, 4), ("unsigned long caller[8]", 16, 64))
 
@@ -63,6 +71,19 @@ def walk(
         where += len(text)
     head = struct.pack("<QQIQQIQI", 1, 2, located[0], start, root, 0x101, nd, located[1])
     return _common(WALK, pid) + head + b"".join(texts)
+
+
+def headed_walk(pid: int, nd: int, path: bytes, *, comm: bytes = b"k") -> bytes:
+    """An event ``walk`` of those that have only the beginning of the path."""
+    text = comm + b"\0"
+    head = struct.pack("<QQ256sQQIQI", 1, 2, path + b"\0", 0x1000, 0x1000, 0x101, nd, len(text) << 16 | 312)
+    return _common(WALK, pid) + head + text
+
+
+def path_event(pid: int, nd: int, path: bytes) -> bytes:
+    """An event ``path``."""
+    text = path + b"\0"
+    return _common(PATH, pid) + struct.pack("<QQIQ", 1, 2, len(text) << 16 | 36, nd) + text
 
 
 def stack(pid: int, *callers: int) -> bytes:

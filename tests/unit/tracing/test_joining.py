@@ -83,6 +83,12 @@ def test_an_end_whose_walk_was_lost_is_counted_and_a_walk_whose_end_was_lost_has
     assert join(ring.walk(5, 0x9000, b"/x")) == [(b"/x", None, 1)]
 
 
+def test_an_end_at_the_place_of_the_last_lookup_is_still_one_whose_walk_was_lost() -> None:
+    joiner = Joiner()
+    join(ring.walk(5, 0x9000, b"/x"), ring.end(5, 0x9000, 0), ring.end(5, 0x9000, 0), joiner=joiner)
+    assert joiner.orphans == 1
+
+
 def test_the_ends_of_inner_lookups_that_were_lost_do_not_take_their_lookups_with_them() -> None:
     assert join(ring.walk(5, 0x9000, b"/o"), ring.walk(5, 0x8000, b"/i"), ring.end(5, 0x9000, 0)) == [
         (b"/i", None, 1),
@@ -97,18 +103,21 @@ def test_tasks_that_look_up_at_the_same_time_are_kept_apart() -> None:
 
 
 def test_ends_without_nd_are_told_by_the_stack_pointer() -> None:
-    joiner, out = Joiner(), []
+    joiner = Joiner()
+    out: list[JoinedLookup] = []
 
     def walk(nd: int, path: bytes) -> WalkEvent:
         return WalkEvent(0, 0, 5, b"k", path, False, nd, None, 0, 0)
 
-    def end(stack: int, result: int) -> EndEvent:
-        return EndEvent(0, 5, result, None, stack)
+    def end(stack: int, result: int, name: str = "look") -> EndEvent:
+        return EndEvent(0, 5, name, result, None, stack)
 
     out += joiner.walk(walk(0xF000, b"/outer"))
     out += joiner.walk(walk(0xE000, b"/inner"))
     out += joiner.end(end(0xDF00, -1))
-    out += joiner.end(end(0xDFF0, -1))  # path_openat() behind path_lookupat(): of a lookup that has ended
+    out += joiner.end(
+        end(0xDFF0, -1, "open")
+    )  # path_openat() behind path_lookupat(): of a lookup that has ended
     out += joiner.end(end(0xEF00, -2))
     assert [(each.walk.path, each.result) for each in out] == [(b"/inner", -1), (b"/outer", -2)]
     assert joiner.orphans == 0
@@ -157,3 +166,36 @@ def test_a_path_that_the_kernel_could_not_copy_is_not_known() -> None:
     [*_] = decoder.decode([(1, bytes(made))])
     [walk] = decoder.flush()
     assert walk.path is None
+
+
+HEADED = Formats.of(
+    {name: parse_event_format(text) for name, text in ring.HEADED_FORMATS.items()},
+    parse_event_format(ring.STACK_FORMAT),
+)
+
+
+def paths(*events: bytes) -> list[tuple[bytes | None, bool, list[int] | None]]:
+    """Of the walks among the events: the path, whether it goes on, and the stack."""
+    decoder = CpuDecoder(HEADED, 0)
+    found = [*decoder.decode(enumerate(events)), *decoder.flush()]
+    return [(each.path, each.path_cut, each.stack) for each in found if isinstance(each, WalkEvent)]
+
+
+def test_the_path_is_whole_whether_its_event_comes_before_the_walk_or_behind_its_stack() -> None:
+    long = b"/" + b"x" * 3000
+    walk, path, stack = ring.headed_walk(5, 0x9000, long), ring.path_event(5, 0x9000, long), ring.stack(5, 1)
+    assert paths(path, walk, stack, ring.end(5, 0x9000, 0)) == [(long, False, [1])]
+    assert paths(walk, stack, path, ring.end(5, 0x9000, 0)) == [(long, False, [1])]
+    both = paths(walk, stack, path, walk, stack, path)
+    assert both == [(long, False, [1])] * 2
+    assert paths(path, walk, stack, path, walk, stack) == both
+
+
+def test_a_path_whose_event_was_lost_has_its_beginning_and_says_that_it_goes_on() -> None:
+    long = b"/" + b"x" * 3000
+    assert paths(ring.headed_walk(5, 0x9000, long)) == [(long[:256], True, None)]
+    assert paths(ring.headed_walk(5, 0x9000, long[:255])) == [(long[:255], False, None)]
+    other = ring.path_event(5, 0x8000, b"/other"), ring.path_event(6, 0x9000, b"/other")
+    for lost in other:
+        assert paths(lost, ring.headed_walk(5, 0x9000, b"/mine")) == [(b"/mine", False, None)]
+        assert paths(ring.headed_walk(5, 0x9000, b"/mine"), lost) == [(b"/mine", False, None)]

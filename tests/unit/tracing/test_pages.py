@@ -82,7 +82,7 @@ def test_lengths_that_do_not_fit_are_said(page: bytes) -> None:
 def test_no_page_of_garbage_is_read_for_ever_or_ends_in_another_error() -> None:
     dice = random.Random(18)
     whole = ring.page(7, *(ring.event(ring.walk(1, 2, b"/" * length)) for length in range(0, 400, 31)))
-    outcomes = set()
+    outcomes: set[bool | None] = set()
     for _ in range(3000):
         page = bytearray(whole if dice.random() < 0.7 else dice.randbytes(4096))
         for _ in range(dice.randrange(6)):
