@@ -24,6 +24,8 @@ __all__ = ("OverviewScreen",)
 
 _TONES = ("good", "warn", "bad")
 _MOST_OTHERS = 9
+#: The boxes that have a key each: from the left to the right, the two worlds and the bridge first.
+_NTH = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 
 
 class FindingsList(VirtualTable):
@@ -49,6 +51,10 @@ class OverviewScreen(BrowserScreen):
         hidden("down,j", "go_row(1)", "overview.down", "To the boxes below, then the findings"),
         hidden("up,k", "go_row(-1)", "overview.up", "To the boxes above"),
         hidden("b", "app.inside('borrowing')", "overview.borrowers", "Who borrows now"),
+        *(
+            hidden(str(number), f"open_door({number})", f"overview.door-{number}", f"Into the {nth} box")
+            for number, nth in enumerate(_NTH, 1)
+        ),
     ]
 
     _accepted = 0
@@ -167,6 +173,14 @@ class OverviewScreen(BrowserScreen):
         elif 0 <= at + step < len(rows):
             middle = focused.region.x + focused.region.width // 2
             self.set_focus(min(rows[at + step], key=lambda door: _distance(door.region, middle)))
+
+    def action_open_door(self, number: int) -> None:
+        """Into the box of a number, from the left to the right and from the top."""
+        doors = [door for door in self.query(DoorBox) if door.display]
+        if number <= len(doors):
+            doors[number - 1].action_enter()
+        else:
+            self.shell.say(f"There are {len(doors)} boxes.")
 
     @on(DoorBox.Entered)
     def _entered(self, event: DoorBox.Entered) -> None:

@@ -42,6 +42,9 @@ class TableScreen(ArrangingScreen):
         hidden("C", "copy_drgn", "copy.drgn", "Copy the drgn expression"),
         hidden("x", "export", "copy.export", "Export the marked rows, or all these: JSON, CSV, Markdown"),
         hidden("w", "where", "detail.where", "Show the detail's object in its own screen"),
+        hidden(
+            "D", "deeper", "detail.deeper", "From a task to its fs_struct, its root's mount, its namespace"
+        ),
     ]
 
     def compose_body(self) -> ComposeResult:
@@ -216,6 +219,19 @@ class TableScreen(ArrangingScreen):
             self.shell.say("There is no drgn expression for this.")
         else:
             self.shell.copy_text(expression)
+
+    def action_deeper(self) -> None:
+        """A step on the road from a task to the namespace it lives in; ``b`` is the way back."""
+        detail = self.pane.detail
+        if detail is None:
+            return
+        further = detail.further()
+        if further is None:
+            self.shell.say(f"From here it goes no further: {escape_text(detail.reference.label)}.")
+            return
+        self.pane.display = True
+        self.pane.focus()
+        self.pane.follow(further)
 
     def action_where(self) -> None:
         detail = self.pane.detail

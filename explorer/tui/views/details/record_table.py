@@ -64,6 +64,7 @@ class RecordTable(Generic[T]):
         self._query: Query | None = None
         self._places: Sequence[int] = range(len(records))
         self._matching = len(records)
+        self.first_match = 0
 
     # -- rows ------------------------------------------------------------------------------------------------
 
@@ -156,6 +157,11 @@ class RecordTable(Generic[T]):
             self._places = range(len(self._all))
         else:
             self._places = self._with_above(selected(mask))
+        self.first_match = 0
+        if mask is not None and self._depths is not None:
+            matches = (row for row, place in enumerate(self._places) if mask[place])
+            objects = (row for row in matches if self._reference(self._all[self._places[row]]) is not None)
+            self.first_match = next(objects, 0)
         everything = isinstance(self._places, range)
         self.records = self._all if everything else [self._all[place] for place in self._places]
 
