@@ -18,7 +18,7 @@ from explorer.codec import SnapshotError, TraceError, decode_trace_line, load_tr
 from explorer.model import Lookup, TraceEnd, TraceFrame, TraceHeader, escape_text
 from explorer.naming import count
 from explorer.tui.views import LookupRow, row_maker
-from explorer.wire import ExitCode, trace_arguments
+from explorer.wire import ExitCode, signal_of, trace_arguments
 
 from .background import give_way, in_background
 from .child import Child, ReaderFailure, line_batches
@@ -70,8 +70,9 @@ class TraceReader(Child):
             errors.cancel()
             await self._end()
         if not self._cancelled and code != ExitCode.OK:
-            said = self._errors[-1] if self._errors else ""
-            raise ReaderFailure(said or f"the tracer ended with code {code} and said nothing", code)
+            name = signal_of(code)
+            how = f"was ended by signal {name}" if name else f"ended with code {code} and said nothing"
+            raise ReaderFailure(self._errors[-1] if self._errors and not name else f"the tracer {how}", code)
 
 
 class Tracing:
