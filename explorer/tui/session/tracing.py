@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from explorer.analysis.lookups import Judge
+from explorer.analysis.lookups import Judge, lost_words
 from explorer.codec import SnapshotError, TraceError, decode_trace_line, load_trace
 from explorer.model import Lookup, TraceEnd, TraceFrame, TraceHeader, escape_text
 from explorer.naming import count
@@ -141,6 +141,12 @@ class Tracing:
             return f"{number} failed in nullfs{since}"
         return f"{number}{since} would fail on 7.3"
 
+    def say_lost(self) -> None:
+        """Say what the trace does not have, if it is not whole."""
+        lost = lost_words(self.end)
+        if lost:
+            self._host.say(escape_text(" ".join(lost)))
+
     # -- a file ------------------------------------------------------------------------------------------------
 
     async def open(self, path: Path) -> str | None:
@@ -178,6 +184,7 @@ class Tracing:
     async def _follow(self, reader: TraceReader) -> None:
         try:
             await reader.follow(self._take)
+            self.say_lost()
         except ReaderFailure as error:
             self.problem = error.reason
             self._host.say(f"The trace has ended: {error.reason}")

@@ -298,7 +298,8 @@ def _counted(results: Iterable[tuple[str, int]]) -> str:
 def describe_lookup(row: LookupRow, snapshot: Snapshot | None) -> Detail:
     """All that is known of a lookup. :param snapshot: of the same kernel: leads to the task and the mounts"""
     lookup, meaning = row.lookup, row.judged.meaning
-    detail = Detail(_numbered(row.number), f"lookup by {who(lookup)}")
+    task = None if snapshot is None else _task_of(lookup, snapshot)
+    detail = Detail(task or _numbered(row.number), f"lookup by {who(lookup)}")
     detail.add_text("path", path_text(lookup))
     if lookup.path_cut:
         detail.add("", "the path goes on: an event of this kernel takes no more", tone="warn")
@@ -309,7 +310,6 @@ def describe_lookup(row: LookupRow, snapshot: Snapshot | None) -> Detail:
     _add_result(detail, lookup)
     detail.add("asked by", _asked_by(row))
     _add_runs(detail, row)
-    task = None if snapshot is None else _task_of(lookup, snapshot)
     kind = "" if lookup.kind is None else f"  {lookup.kind.value}"
     detail.facts.append(Fact("task", f"{who(lookup)}{kind}", task))
     if snapshot is not None and task is None:

@@ -234,12 +234,20 @@ def test_a_trace_without_lookups_says_so(tmp_path: Path) -> None:
     async def steps(pilot: Pilots) -> None:
         await opened(pilot)
         await press(pilot, "v", "a", "enter", "x", "v", "enter", "a")
-        assert "no lookup was seen" in screen_text(app) and "cut off" in screen_text(app)
+        assert "no lookup was seen" in screen_text(app) and "NOT ALL OF IT" in screen_text(app)
+        assert any("it was cut off" in note.message for note in app._notifications)
 
     drive(app, steps)
 
 
 # -- as they come --------------------------------------------------------------------------------------------
+
+
+async def tap(pilot: Pilots, *keys: str) -> None:
+    """As ``press``, which waits for all that is being done: a trace has no end."""
+    for key in keys:
+        await pilot.press(key)
+        await pilot.pause()
 
 
 def live_app(monkeypatch: pytest.MonkeyPatch, saved: Snapshot, directory: Path) -> ExplorerApp:
@@ -312,12 +320,12 @@ def test_the_cursor_stays_with_its_lookup_while_others_come_and_at_the_top_follo
         screen = await opened(pilot)
         give(tmp_path, 0, header(), lookup("/a"), lookup("/b"), lookup("/c"))
         await until(pilot, lambda: len(screen.source() or ()), 3)
-        await press(pilot, "j")
+        await tap(pilot, "j")
         assert screen.record_at(screen.table.row).lookup.path == "/b"
         give(tmp_path, 1, lookup("/d"), lookup("/e"))
         await until(pilot, lambda: len(screen.source()), 5)
         assert screen.record_at(screen.table.row).lookup.path == "/b"
-        await press(pilot, "g")
+        await tap(pilot, "g")
         give(tmp_path, 2, lookup("/f"))
         await until(pilot, lambda: len(screen.source()), 6)
         assert screen.record_at(screen.table.row).lookup.path == "/f"
@@ -342,14 +350,14 @@ def test_the_detail_leads_to_the_task_and_to_the_mount_where_the_snapshot_has_th
         screen = await opened(pilot)
         give(tmp_path, 0, header(), lookup("/a", start, pid=task.pid), lookup("/b", pid=1 << 21))
         await until(pilot, lambda: len(screen.source() or ()), 2)
-        await press(pilot, "j")
+        await tap(pilot, "j")
         assert screen.pane.detail is not None
         targets = {fact.name: fact.target for fact in screen.pane.detail.facts if fact.target is not None}
         assert targets["task"].address == task.address and targets["start"].address == mount.address
-        await press(pilot, "k")
+        await tap(pilot, "k")
         assert screen.pane.detail is not None
         assert "not among the tasks" in " ".join(fact.value for fact in screen.pane.detail.facts)
-        await press(pilot, "j", "w")
+        await tap(pilot, "j", "w")
         await until(pilot, lambda: isinstance(app.screen, TasksScreen))
 
     drive(app, steps)
@@ -366,7 +374,8 @@ def test_a_kernel_that_cannot_be_traced_says_why_in_the_place_of_rows(
         await pilot.press("W")
         await opened(pilot)
         await until(pilot, lambda: "the kernel is not traced: tracefs is not mounted" in screen_text(app))
-        await press(pilot, "o")
+        await until(pilot, lambda: "X tries again" in screen_text(app))
+        await tap(pilot, "o")
         assert isinstance(app.screen, OverviewScreen)
 
     drive(app, steps)
@@ -376,7 +385,7 @@ def test_what_cannot_be_traced_is_offered_no_trace(saved: Snapshot) -> None:
     app = ExplorerApp(snapshot=saved)
 
     async def steps(pilot: Pilots) -> None:
-        await press(pilot, "W")
+        await tap(pilot, "W")
         assert isinstance(app.screen, OverviewScreen)
         assert any("Only the running kernel" in note.message for note in app._notifications)
 
