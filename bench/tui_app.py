@@ -18,7 +18,7 @@ from explorer.tui import ExplorerApp
 from explorer.tui.screens import OverviewScreen, TasksScreen
 from explorer.tui.widgets import VirtualTable
 
-__all__ = ("SIZE", "Moment", "measure_app")
+__all__ = ("SIZE", "Driver", "Moment", "Watched", "measure_app")
 
 SIZE = (120, 36)
 #: Typed one key after the other into the filter, each measured: fields, free text, two terms, and taking it back.
@@ -53,7 +53,7 @@ class Moment(NamedTuple):
         return Moment((self.wall - start.wall) * 1000, (self.cpu - start.cpu) * 1000)
 
 
-class _Watched(ExplorerApp):
+class Watched(ExplorerApp):
     """Knows when it has painted last."""
 
     CSS_PATH = str(files("explorer.tui") / "app.tcss")
@@ -64,10 +64,10 @@ class _Watched(ExplorerApp):
         self.painted = Moment.now()
 
 
-class _Driver:
+class Driver:
     """Sends a key as the terminal would, and waits for the paint that shows what it did."""
 
-    def __init__(self, app: _Watched, pilot: Pilot[None]) -> None:
+    def __init__(self, app: Watched, pilot: Pilot[None]) -> None:
         self.app, self.pilot = app, pilot
 
     @property
@@ -114,7 +114,7 @@ def _asks(screen: TasksScreen, query: str) -> Callable[[], bool]:
     return lambda: screen.query_text == query
 
 
-async def _measure_filter(driver: _Driver) -> list[Moment]:
+async def _measure_filter(driver: Driver) -> list[Moment]:
     screen, found = driver.screen, []
     screen.query_one("#filter", Input).cursor_blink = False
     await driver.press("slash", "/", lambda: screen.query_one("#filter").has_focus)
@@ -131,7 +131,7 @@ async def _measure_filter(driver: _Driver) -> list[Moment]:
     return found
 
 
-async def _measure_sort(driver: _Driver) -> list[Moment]:
+async def _measure_sort(driver: Driver) -> list[Moment]:
     found = []
     for name in _SORTS:
         for descending in (False, True):
@@ -148,7 +148,7 @@ def _has_left(table: VirtualTable, row: int) -> Callable[[], bool]:
     return lambda: table.row != row
 
 
-async def _measure_scroll(driver: _Driver) -> list[Moment]:
+async def _measure_scroll(driver: Driver) -> list[Moment]:
     table, found = driver.screen.table, []
     await driver.press("e", "e", lambda: len(table.source or ()) > 0)
     await driver.rest()
@@ -158,7 +158,7 @@ async def _measure_scroll(driver: _Driver) -> list[Moment]:
     return found
 
 
-async def _measure_busy(driver: _Driver) -> list[Moment]:
+async def _measure_busy(driver: Driver) -> list[Moment]:
     """Scrolled frames while threads in the background work; none once they are done."""
     table, found = driver.screen.table, []
     for _ in range(_BUSY_KEYS):
@@ -171,10 +171,10 @@ async def _measure_busy(driver: _Driver) -> list[Moment]:
 
 async def _measure(snapshot: Snapshot) -> dict[str, list[Moment]]:
     start = Moment.now()
-    app = _Watched(snapshot=snapshot)
+    app = Watched(snapshot=snapshot)
     results: dict[str, list[Moment]] = {}
     async with app.run_test(size=SIZE) as pilot:
-        driver = _Driver(app, pilot)
+        driver = Driver(app, pilot)
         first = await driver.until(lambda: isinstance(app.screen, OverviewScreen), start)
         results["first paint"] = [first]
         results["tasks, first paint"] = [await driver.press("t", "t", driver.has_tasks)]

@@ -13,14 +13,15 @@ from itertools import count
 from pathlib import Path
 
 from explorer.codec import load_snapshot, write_json
-from explorer.model import FsStruct, Snapshot, Task
+from explorer.model import FsStruct, Mount, Snapshot, Task
 from explorer.output import open_output
 
-__all__ = ("scale_up", "write_scaled")
+__all__ = ("scale_up", "with_containers", "write_scaled")
 
 #: Apart by more than a ``struct task_struct``, in a part of the direct map where the samples have nothing.
 _FIRST_ADDRESS = 0xFFFF_9000_0000_0000
 _STEP = 0x4000
+_FIRST_NAMESPACE = 0xFFFF_A000_0000_0000
 _COMM_BYTES = 15
 
 
@@ -55,6 +56,37 @@ def _clone(task: Task, address: int, pid: int, scaled: Snapshot, by_address: dic
         shared.sharers += 1
         shared.users = None if shared.users is None else shared.users + 1
     return task.model_copy(update=changes)
+
+
+def with_containers(snapshot: Snapshot, wanted: int) -> Snapshot:
+    """The same with ``wanted`` more mount namespaces, each a clone of one that is there, with all its mounts.
+
+    Every ``fs_struct`` stays in the original: no task is in a clone. Ids, inode numbers and addresses are new.
+    """
+    scaled = snapshot.model_copy(deep=True)
+    originals = [
+        each for each in scaled.mount_namespaces if any(m.mnt_ns == each.address for m in scaled.mounts)
+    ]
+    addresses = count(_FIRST_NAMESPACE, _STEP)
+    ids = count(max(mount.id or 0 for mount in scaled.mounts) + 1)
+    numbers = count(max(each.inum or 0 for each in originals) + 1)
+    for number in range(wanted):
+        original = originals[number % len(originals)]
+        mounts = [mount for mount in snapshot.mounts if mount.mnt_ns == original.address]
+        new = {mount.address: next(addresses) for mount in mounts}
+        namespace = original.model_copy(deep=True, update={"address": next(addresses), "inum": next(numbers)})
+        namespace.root = new.get(namespace.root or 0, namespace.root)
+        namespace.visible_root = new.get(namespace.visible_root or 0, namespace.visible_root)
+        scaled.mount_namespaces.append(namespace)
+        scaled.mounts += [_clone_mount(mount, new, namespace.address, next(ids)) for mount in mounts]
+    return Snapshot.model_validate(scaled.model_dump())
+
+
+def _clone_mount(mount: Mount, new: dict[int, int], namespace: int, id: int) -> Mount:
+    links = {
+        name: new.get(getattr(mount, name) or 0, getattr(mount, name)) for name in ("parent", "overmount")
+    }
+    return mount.model_copy(update={"address": new[mount.address], "mnt_ns": namespace, "id": id, **links})
 
 
 def write_scaled(source: Path, wanted: int, out: Path) -> None:

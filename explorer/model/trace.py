@@ -123,7 +123,7 @@ class TraceEnd(Record):
     lookups: KernelInt
     """How many were written."""
     events_lost: KernelInt
-    """Events that the kernel had no room for (``overrun``, ``dropped events`` of its buffers): up to three a lookup."""
+    """Events that the kernel had no room for (``overrun``, ``dropped events`` of its buffers): up to four a lookup."""
     lookups_lost: KernelInt
     """Lookups of which only the end came: their path is not known. Of others, nothing came: see ``events_lost``."""
     problems: list[str] = Field(default_factory=list)

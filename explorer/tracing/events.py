@@ -1,10 +1,10 @@
 """The dynamic events by which lookups are seen: which there are depends on the kernel, and the kernel is asked.
 
-Mirrors Documentation/trace/fprobetrace.rst and kprobetrace.rst. Each lookup is three events: its walk, with the kernel
-stack behind it, and its end. The walk is seen where ``path_init()`` returns, with ``nd`` as it left that (fprobe events
-with BTF arguments; an argument can be had at the return from 6.9 on); on older kernels where ``terminate_walk()`` ends
-it, by a kprobe that is told the offsets in ``struct nameidata``. The end is the return of one of the three functions
-that call both, and where the compiler made one of them part of its caller, of that.
+Mirrors Documentation/trace/fprobetrace.rst and kprobetrace.rst. Each lookup is four events: its walk, with the kernel
+stack behind it, its path, and its end. The walk is seen where ``path_init()`` returns, with ``nd`` as it left that
+(fprobe events with BTF arguments; an argument can be had at the return from 6.9 on); on older kernels where
+``terminate_walk()`` ends it, by a kprobe that is told the offsets in ``struct nameidata``. The end is the return of one
+of the three functions that call both, and where the compiler made one of them part of its caller, of that.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ from explorer.capture import NameidataOffsets
 from explorer.model import LookupSource
 from explorer.targets import TargetError
 
-__all__ = ("END_EVENTS", "WALK_EVENT", "DefinedEvents", "define_events", "result_of")
+__all__ = ("END_EVENTS", "PATH_EVENT", "WALK_EVENT", "DefinedEvents", "define_events", "result_of")
 
 WALK_EVENT = "walk"
+#: The path is an event of its own, as one that does not fit is lost without a word, and with a path of 4,095 bytes none
+#: fits a page of 4,096; 6.12 takes no longer one even where its pages are. The walk has the beginning of it.
+PATH_EVENT = "path"
+_HEAD_WORDS = 32
 #: The events that end a lookup: whose return they are, by preference.
 _ENDS = {
     "look": ("path_lookupat",),
@@ -29,9 +33,10 @@ _ENDS = {
 }
 END_EVENTS = tuple(_ENDS)
 _FPROBE_WALK = (
-    "path_init%return path=nd->name->name:string start=nd->path.mnt:u64 root=nd->root.mnt:u64 flags=nd->flags:u32 "
-    "nd=nd:u64 comm=$comm"
+    f"path_init%return head=+0(nd->name->name):x64[{_HEAD_WORDS}] start=nd->path.mnt:u64 root=nd->root.mnt:u64 "
+    "flags=nd->flags:u32 nd=nd:u64 comm=$comm"
 )
+_FPROBE_PATH = "path_init%return path=nd->name->name:string nd=nd:u64"
 _HINTS = {
     1: "kernel lockdown, or a container: see doctor",
     13: "root is needed",
@@ -77,18 +82,19 @@ def _hint(error: OSError) -> str:
 
 
 def _define(descriptor: int, group: str, offsets: Callable[[], NameidataOffsets]) -> DefinedEvents:
-    if _add(descriptor, f"f:{group}/{WALK_EVENT} {_FPROBE_WALK}"):
-        defined = DefinedEvents("fprobe", [WALK_EVENT])
+    if _add_walk(descriptor, group, "f", _FPROBE_WALK, _FPROBE_PATH):
+        source: LookupSource = "fprobe"
     else:
         at = offsets()
+        path = f"+0(+{at.filename_name}(+{at.name}(%di)))"
         walk = (
-            f"p:{group}/{WALK_EVENT} terminate_walk path=+{at.filename_name}(+{at.name}(%di)):string "
-            f"root=+{at.root_mnt}(%di):u64 flags=+{at.flags}(%di):u32 nd=%di:u64 comm=$comm"
+            f"terminate_walk head={path}:x64[{_HEAD_WORDS}] root=+{at.root_mnt}(%di):u64 "
+            f"flags=+{at.flags}(%di):u32 nd=%di:u64 comm=$comm"
         )
-        # At the return, the function's frame is gone: nd lies above it, in the caller's.
-        if not _add(descriptor, walk):
+        if not _add_walk(descriptor, group, "p", walk, f"terminate_walk path={path}:string nd=%di:u64"):
             raise TargetError("this kernel has neither fprobe nor kprobe events for path lookups: see doctor")
-        defined = DefinedEvents("kprobe", [WALK_EVENT])
+        source = "kprobe"
+    defined = DefinedEvents(source, [WALK_EVENT, PATH_EVENT])
     for name, functions in _ENDS.items():
         if any(_add_end(descriptor, defined.source, f"{group}/{name}", function) for function in functions):
             defined.names.append(name)
@@ -97,8 +103,19 @@ def _define(descriptor: int, group: str, offsets: Callable[[], NameidataOffsets]
     return defined
 
 
+def _add_walk(descriptor: int, group: str, probe: str, walk: str, path: str) -> bool:
+    """Both or neither."""
+    if not _add(descriptor, f"{probe}:{group}/{WALK_EVENT} {walk}"):
+        return False
+    if _add(descriptor, f"{probe}:{group}/{PATH_EVENT} {path}"):
+        return True
+    _add(descriptor, f"-:{group}/{WALK_EVENT}")
+    return False
+
+
 def _add_end(descriptor: int, source: LookupSource, name: str, function: str) -> bool:
     if source == "kprobe":
+        # At the return, the function's frame is gone: nd lies above it, in the caller's.
         return _add(descriptor, f"r:{name} {function} result=$retval:u64 stack=$stack:u64")
     return _add(descriptor, f"f:{name} {function}%return result=$retval:u64 nd=nd:u64") or _add(
         descriptor, f"f:{name} {function}%return result=$retval:u64"

@@ -44,6 +44,10 @@ class Field:
             return None
         return int.from_bytes(event[self.offset : self.offset + self.size], "little", signed=self.signed)
 
+    def raw(self, event: bytes) -> bytes | None:
+        """As it is, of an array; ``None`` if the event is shorter than that."""
+        return event[self.offset : self.offset + self.size] if self.offset + self.size <= len(event) else None
+
     def text(self, event: bytes) -> bytes | None:
         """What a located string holds, up to its NUL; ``None`` if it would not lie within the event.
 

@@ -19,6 +19,10 @@ __all__ = ("JoinedLookup", "Joiner")
 _AGAIN = (-errno.ECHILD, -errno.ESTALE)
 #: Open lookups of all tasks; more than that is a flood of ends that were lost.
 _MAX_OPEN = 65_536
+#: ``path_openat()`` may hand on to ``path_lookupat()``.
+_INNER, _OUTER = "look", "open"
+#: Of one task: a kernel stack has no room for more.
+_MAX_NESTED = 32
 #: Within this, the same ``nd`` is the same call of a function, and not another that has the same place on the stack.
 _STACK_REACH = 1 << 14
 
@@ -42,12 +46,13 @@ class Joiner:
     _open: dict[int, list[JoinedLookup]] = field(default_factory=dict, init=False)
     """By pid, the innermost last."""
     _last: dict[int, int] = field(default_factory=dict, init=False)
-    """By pid, the ``nd`` of the lookup that ended last."""
+    """By pid, the ``nd`` of the lookup that ``path_lookupat()`` ended last, until another begins."""
     _count: int = field(default=0, init=False)
 
     def walk(self, event: WalkEvent) -> Iterator[JoinedLookup]:
         """A walk begins. Comes out: what is known now to have ended."""
         stack = self._open.setdefault(event.pid, [])
+        self._last.pop(event.pid, None)
         for at in reversed(range(len(stack))):
             lookup = stack[at]
             if lookup.walk.nd == event.nd:
@@ -66,6 +71,9 @@ class Joiner:
         stack.append(JoinedLookup(event))
         self._open[event.pid] = stack
         self._count += 1
+        if len(stack) > _MAX_NESTED:
+            self._count -= 1
+            yield stack.pop(0)  # its end was lost
         if self._count > _MAX_OPEN:
             yield from self.flush(None)
 
@@ -79,6 +87,10 @@ class Joiner:
             return
         yield from self._close(event.pid, stack, at + 1)  # their ends were lost
         lookup = stack[at]
+        if event.name == _INNER:
+            if len(self._last) >= _MAX_OPEN:
+                self._last.clear()
+            self._last[event.pid] = lookup.walk.nd
         lookup.result, lookup.ended = event.result, event.time
         if event.result not in _AGAIN:
             yield from self._close(event.pid, stack, at)
@@ -107,11 +119,21 @@ class Joiner:
         if event.stack is None:
             return waiting[-1] if waiting else None
         above = [at for at in waiting if 0 <= stack[at].walk.nd - event.stack < _STACK_REACH]
-        return min(above, key=lambda at: stack[at].walk.nd, default=None)
+        nearest = min(above, key=lambda at: stack[at].walk.nd, default=None)
+        last = self._last.get(event.pid)
+        if (
+            event.name == _OUTER
+            and nearest is not None
+            and last is not None
+            and event.stack <= last < stack[nearest].walk.nd
+        ):
+            return None  # of the one that has just ended
+        return nearest
 
     def _is_second(self, event: EndEvent) -> bool:
+        """Whether it is ``path_openat()``, of what it handed on to ``path_lookupat()``."""
         last = self._last.get(event.pid)
-        if last is None:
+        if last is None or event.name != _OUTER:
             return False
         if event.nd is not None:
             return event.nd == last
@@ -122,9 +144,6 @@ class Joiner:
         while len(stack) > start:
             lookup = stack.pop()
             self._count -= 1
-            if len(self._last) >= _MAX_OPEN:
-                self._last.clear()
-            self._last[pid] = lookup.walk.nd
             yield lookup
         if not stack:
             self._open.pop(pid, None)

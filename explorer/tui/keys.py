@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from textual.binding import Binding, BindingType
+from typing import Any
 
-__all__ = ("APP_KEYS", "FRAME_KEYS", "hidden", "shown")
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+__all__ = ("APP_KEYS", "FRAME_KEYS", "hidden", "key_of", "shown")
 
 
 def hidden(keys: str, action: str, id: str, sentence: str) -> Binding:
@@ -18,6 +21,14 @@ def shown(keys: str, action: str, id: str, label: str, sentence: str, first: boo
     :param first: handled before the key typed next is dispatched, so that it may change the focus
     """
     return Binding(keys, action, label, id=id, tooltip=sentence, priority=first)
+
+
+def key_of(screen: Screen[Any], id: str) -> str:
+    """How the key of one of a screen's bindings is shown, whatever the keymap has made of it; empty: it has none."""
+    for active in screen.active_bindings.values():
+        if active.binding.id == id:
+            return screen.app.get_key_display(active.binding)
+    return ""
 
 
 #: The keys that work on every screen: through a recording, and (below) the app's own. Those to screens are with these.

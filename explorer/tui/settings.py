@@ -47,7 +47,7 @@ class SavedView:
     sort: str | None = None
     descending: bool = False
     columns: list[str] = field(default_factory=list)
-    """Those that are shown, by name."""
+    """Those that are shown, by name, from left to right."""
 
 
 @dataclass

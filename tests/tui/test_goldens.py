@@ -26,6 +26,7 @@ SCREENS = {
     "namespaces": ("M", "j", "j"),
     "findings": ("n",),
     "subsystems": ("s",),
+    "columns": ("t", "A", "j", "j"),
     "help": ("t", "question_mark"),
 }
 

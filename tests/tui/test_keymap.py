@@ -84,6 +84,7 @@ def test_no_key_of_a_screen_hides_one_of_the_app(screen: type) -> None:
 
 #: These lie over the others, and the app's keys are not active while they do.
 MODAL = (
+    "ColumnsScreen",
     "TextScreen",
     "TargetPrompt",
     "NamePrompt",

@@ -179,7 +179,7 @@ class Judge:
             )
         return Meaning(
             LookupMeaning.WOULD_FAIL,
-            "would fail on 7.3",
+            "would fail",
             "A kernel thread asks, and no function that was converted upstream is on its stack: on 7.3 the lookup "
             "would start in nullfs, which is empty.",
             f"{_FIX[0].upper()}{_FIX[1:]}.",

@@ -113,7 +113,7 @@ def lost_words(end: TraceEnd | None) -> list[str]:
     words = []
     if end.events_lost:
         words.append(
-            f"Lost: {count(end.events_lost, 'event')}, for which the kernel had no room. A lookup has up to three."
+            f"Lost: {count(end.events_lost, 'event')}, for which the kernel had no room. A lookup has up to four."
         )
     if end.lookups_lost:
         words.append(

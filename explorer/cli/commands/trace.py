@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from explorer.cli.formats import terminal_width, trace_output_options, width_option
+from explorer.cli.live_trace import clean_up, live_trace, write_lines
 from explorer.cli.process import ExitCode, give_up_rights_but_for
+from explorer.cli.units import Duration
 from explorer.cli.where import LookupQueryType
 from explorer.wire import PROGRAM
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from explorer.output.lookups import LookupForm
     from explorer.plugin import PluginSet
 
-__all__ = ("Asked", "Traced", "show_lookups", "trace_command")
+__all__ = ("Asked", "Traced", "show_lookups", "trace_command", "trace_lines_command")
 
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 _PLUGIN = click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
@@ -49,14 +52,30 @@ class Traced:
     lookups: Iterable[Lookup]
     end: Callable[[], TraceEnd | None]
     """Asked when there are no more; ``None``: it was cut off."""
+    is_live: bool = False
 
 
 @click.command(
     "trace",
-    epilog="Exit codes: 0 no lookup failed in nullfs, 1 one did, or would on 7.3, 2 wrong usage, 3 FILE cannot be "
-    "opened, 4 none did, but events were lost, the trace was cut off, or of a lookup it cannot be told.",
+    epilog="Exit codes: 0 no lookup failed in nullfs, 1 one did, or would on 7.3, 2 wrong usage, 3 FILE or the "
+    "kernel cannot be opened, 4 none did, but events were lost, the trace was cut off, or of a lookup it cannot be "
+    "told.",
 )
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("target", default="live", metavar="[live|FILE]")
+@click.option(
+    "--for", "seconds", type=Duration(), metavar="TIME", help="live: so long. Default: until Ctrl-C."
+)
+@click.option(
+    "--until-first", is_flag=True, help="live: until the first lookup that fails in nullfs, or would on 7.3."
+)
+@click.option(
+    "--user",
+    "users",
+    multiple=True,
+    metavar="PID|NAME",
+    help="live: lookups of this user task, too.",
+)
+@click.option("--clean", is_flag=True, help="Remove what traces that were killed have left, and end.")
 @click.option(
     "--where",
     type=LookupQueryType(),
@@ -82,28 +101,82 @@ class Traced:
 )
 @width_option
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def trace_command(file: Path, plugins: tuple[Path, ...], debug: bool, **options: Any) -> int:
-    """Say of each path lookup in the trace FILE who asked, and what it means; then, by who asked, what to do.
+def trace_command(
+    target: str,
+    plugins: tuple[Path, ...],
+    debug: bool,
+    clean: bool,
+    seconds: float | None,
+    until_first: bool,
+    users: tuple[str, ...],
+    **options: Any,
+) -> int:
+    """Say of each path lookup by a kernel thread who asked, and what it means; then, by who asked, what to do.
+
+    Of the running kernel (live, the default; needs root), as they happen, or of a trace in FILE that -o wrote.
 
     On 7.3 a lookup of a kernel thread fails, as it starts in nullfs, or is borrowed. Of an older kernel it is said
     what would become of it there.
     """
-    from explorer.codec import load_trace
     from explorer.output import check_writable
     from explorer.plugin import PluginSet
-    from explorer.targets.dumps import readable_path
 
+    if clean:
+        return clean_up()
     asked = Asked(**options)
     if asked.modules is not None and not asked.readiness:
         raise click.UsageError("--modules is for --readiness: say that too")
     if asked.output is not None:
         check_writable(asked.output)
-    path = readable_path(str(file), raw=True)
+    if target == "live":
+        return _trace_live(asked, PluginSet(plugins), seconds, until_first, users)
+    for name, value in (("--for", seconds), ("--until-first", until_first), ("--user", users)):
+        if value:
+            raise click.UsageError(f"{name} is for live: a saved trace has what it has")
+    return _show_file(target, asked, PluginSet(plugins))
+
+
+def _show_file(target: str, asked: Asked, plugins: PluginSet) -> int:
+    from explorer.codec import load_trace
+    from explorer.targets.dumps import readable_path
+
+    path = readable_path(target, raw=True)
     give_up_rights_but_for(path, asked.output)
     trace = load_trace(path)
-    return show_lookups(
-        Traced(trace.header, str(file), trace.lookups, lambda: trace.end), asked, PluginSet(plugins)
-    )
+    return show_lookups(Traced(trace.header, target, trace.lookups, lambda: trace.end), asked, plugins)
+
+
+def _trace_live(
+    asked: Asked, plugins: PluginSet, seconds: float | None, until_first: bool, users: tuple[str, ...]
+) -> int:
+    from explorer.model import escape_text
+
+    def say(what: str) -> None:
+        click.echo(f"{PROGRAM}: {escape_text(what)}", err=True)
+
+    def is_enough(judged: Judged) -> bool:
+        if judged.meaning.is_bad:
+            trace.stop()
+        return judged.meaning.is_bad
+
+    assert plugins.loaded is not None  # before rights are given up: their files may be root's alone
+    with live_trace(users, seconds, asked.output, said=say) as trace:
+        traced = Traced(trace.header, "live", trace.lookups(), trace.end, is_live=True)
+        return show_lookups(traced, asked, plugins, is_enough if until_first else None)
+
+
+@click.command("trace-lines", hidden=True)
+def trace_lines_command() -> int:
+    """Write a trace to standard output until SIGTERM comes, or nobody reads it any more."""
+    from explorer.cli.targets import give_up_rights
+    from explorer.targets import TargetSpec
+    from explorer.tracing import Tracer
+
+    with Tracer() as tracer:
+        tracer.attach()
+        give_up_rights(TargetSpec("live", "live"), None)
+        write_lines(tracer, sys.stdout.buffer)
+    return ExitCode.OK
 
 
 def show_lookups(
@@ -114,7 +187,7 @@ def show_lookups(
     :param stop_at: the lookup after which no more are asked for
     """
     from explorer.analysis.lookups import Judge, Summary, lookup_matches, lost_words
-    from explorer.output import open_output
+    from explorer.output import open_growing, open_output
     from explorer.output.lookups import Written, lookup_form_of_name, lookup_writer
 
     form = asked.format_ or lookup_form_of_name(asked.output)
@@ -122,7 +195,8 @@ def show_lookups(
     judge, summary = Judge(traced.header, plugins.plugins), Summary()
     matches = None if asked.where is None else lookup_matches(asked.where)
     files = _module_files(traced.header, asked.modules) if asked.readiness else None
-    with open_output(asked.output) as out:
+    opened = open_growing if traced.is_live and form == "jsonl" else open_output
+    with opened(asked.output) as out:
         writer = lookup_writer(form, Written(traced.header, traced.name, width, asked.stack), out)
         for lookup in traced.lookups:
             judged = judge.judge(lookup)

@@ -11,13 +11,13 @@ from explorer.output.table import Table, TableColumn, fit_middle, render_table
 __all__ = ("LookupLines", "asker_words", "lookup_cells", "lookup_titles", "stack_lines")
 
 _COLUMNS = (
-    TableColumn("TIME", numeric=True),
-    TableColumn("WHO", least=12, cut=fit_middle),
-    TableColumn("PATH", least=12, cut=fit_middle),
-    TableColumn("START", least=10, rank=1),
-    TableColumn("RESULT"),
-    TableColumn("ASKED BY", least=12),
-    TableColumn("MEANS", least=17),
+    TableColumn("TIME", numeric=True, rank=3),
+    TableColumn("WHO", least=12, rank=1, cut=fit_middle),
+    TableColumn("PATH", least=10, cut=fit_middle),
+    TableColumn("START", least=10, rank=4),
+    TableColumn("RESULT", rank=2),
+    TableColumn("ASKED BY", least=10),
+    TableColumn("MEANS", least=15),
 )
 #: What a usual lookup takes: widths are known before the first comes. A path has what is left.
 _USUAL = ("99999.999", "kworker/u16:10 (99999)", "", "devtmpfs#11", "ENOENT", "x" * 30, "x" * 26)

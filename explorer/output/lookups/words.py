@@ -15,13 +15,12 @@ from explorer.analysis.lookups import (
 )
 from explorer.model import TraceEnd, TraceHeader, escape_text
 from explorer.naming import count
-from explorer.output.table import Table, TableColumn, fit_middle, wrap_escaped
+from explorer.output.table import Table, TableColumn, fit, fit_middle, wrap_escaped
 
 __all__ = ("heading_lines", "readiness_lines", "summary_lines")
 
 _PIPE_WIDTH = 80
 _INDENT = 12
-_LONGEST_PATH = 60
 #: Of these there is something to do.
 _SAID_IN_FULL = (LookupMeaning.FAILS, LookupMeaning.WOULD_FAIL, LookupMeaning.EMPTY, LookupMeaning.UNKNOWN)
 
@@ -74,16 +73,19 @@ def _asked_lines(asked: Asked, width: int | None) -> list[str]:
     when = (
         f"at {asked.first_s:.3f} s" if asked.number == 1 else f"{asked.first_s:.3f} s to {asked.last_s:.3f} s"
     )
-    function = f" in {asked.meaning.function}" if asked.meaning.function is not None else ""
+    function = asked.meaning.function
+    inside = (
+        "" if function is None or (asker is not None and asker.function == function) else f" in {function}"
+    )
     lines = _wrap(
-        f"{who}{function}: {count(asked.number, 'lookup')}, {when}; {results}", width, asked.meaning.kind
+        f"{who}{inside}: {count(asked.number, 'lookup')}, {when}; {results}", width, asked.meaning.kind
     )
-    paths = ", ".join(fit_middle(path, _LONGEST_PATH) or '""' for path in asked.paths) + (
-        " and others" if asked.more_paths else ""
-    )
-    tasks = ", ".join(asked.tasks) + (" and others" if asked.more_tasks else "")
-    lines += _wrap(f"{paths or 'a path that is not known'}; by {tasks}", width, " " * _INDENT)
-    return lines
+    room = (width or _PIPE_WIDTH) - _INDENT
+    said = [escape_text(path) or '""' for path in asked.paths] or ["(a path that is not known)"]
+    said += ["and others"] if asked.more_paths else []
+    tasks = ", ".join(map(escape_text, asked.tasks)) + (" and others" if asked.more_tasks else "")
+    lines += [" " * _INDENT + fit_middle(path, room) for path in said]
+    return [*lines, " " * _INDENT + fit(f"by {tasks}", room)]
 
 
 def _meaning_lines(asked: Asked, said: set[str], width: int | None) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual import on
@@ -13,11 +14,11 @@ from textual.widgets import Input
 
 from explorer.analysis.query import Completion, QueryError, complete_query, parse_query
 from explorer.model import Reference, escape_text
-from explorer.tui.keys import hidden, shown
-from explorer.tui.screens.dialogs import NamePrompt
+from explorer.tui.keys import hidden, key_of, shown
+from explorer.tui.screens.dialogs import ColumnsScreen, NamePrompt
 from explorer.tui.session import MANY_TASKS, give_way, in_background
 from explorer.tui.settings import SavedView
-from explorer.tui.views import ArrangedSource
+from explorer.tui.views import ArrangedSource, ColumnChoice, ColumnList
 from explorer.tui.widgets import FilterBar, FilterBox, SearchBar, VirtualTable
 
 from .base import BrowserScreen
@@ -57,6 +58,7 @@ class ArrangingScreen(BrowserScreen):
         hidden("less_than_sign", "sort(-1)", "rows.sort-left", "Sort by the column before"),
         hidden("greater_than_sign", "sort(1)", "rows.sort-right", "Sort by the next column"),
         hidden("i", "invert", "rows.invert", "Sort the other way round"),
+        hidden("A", "choose_columns", "rows.columns", "Choose the columns, and their order"),
         hidden("H", "leave_out", "rows.hide-column", "Hide the column under the cursor"),
         hidden("U", "show_columns", "rows.all-columns", "Show all columns again"),
         hidden(
@@ -82,6 +84,7 @@ class ArrangingScreen(BrowserScreen):
 
     def on_mount(self) -> None:
         self.bar.box.completer = self._complete
+        self.table.more_key = key_of(self, "rows.columns")
         super().on_mount()
 
     @property
@@ -239,8 +242,9 @@ class ArrangingScreen(BrowserScreen):
     def action_sort(self, step: int) -> None:
         source = self.source()
         if source is not None:
-            names: list[Any] = [None, *(column.name for column in source.columns)]
-            self.sort_by(names[(names.index(source.sort_column) + step) % len(names)], source.descending)
+            names: list[Any] = [None, *self._shown_columns()]
+            at = names.index(source.sort_column) if source.sort_column in names else 0
+            self.sort_by(names[(at + step) % len(names)], source.descending)
 
     def action_invert(self) -> None:
         source = self.source()
@@ -250,24 +254,41 @@ class ArrangingScreen(BrowserScreen):
 
     # -- columns and views -----------------------------------------------------------------------------------
 
-    def leave_out(self, names: Iterable[str]) -> None:
-        """Show all columns but these."""
-        self.table.left_out = frozenset(names)
-        self.table.redraw()
+    def choose_columns(self, choice: ColumnChoice | None) -> None:
+        """Show these columns, in this order; ``None``: those that are shown."""
+        if choice is not None:
+            self.table.choose_columns(choice)
+
+    @on(VirtualTable.MoreClicked, "#rows")
+    def action_choose_columns(self) -> None:
+        source, table = self.source(), self.table
+        if source is not None:
+            row = source.cells(table.row) if self.has_row(table.row) else ()
+            columns = ColumnList(source.columns, table.choice, table.cell_room, row)
+            dialog = ColumnsScreen(self.ROWS, columns, table.column, self.room_hint())
+            self.app.push_screen(dialog, self.choose_columns)
+
+    def room_hint(self) -> str:
+        """How the table gets more room for its columns, if there is a way."""
+        return ""
+
+    def _shown_columns(self) -> list[str]:
+        """The names of the columns that are not hidden, in their order."""
+        columns = self.source().columns
+        return [columns[place].name for place in self.table.choice.shown(columns)]
 
     def action_leave_out(self) -> None:
         source, table = self.source(), self.table
         if source is None:
             return
-        left = [column.name for column in source.columns if column.name not in table.left_out]
+        left = self._shown_columns()
         here = source.columns[table.column].name
         if left[1:] and here in left:
-            at = left.index(here)
-            table.action_columns(1 if at + 1 < len(left) else -1)
-            self.leave_out({*table.left_out, here})
+            table.action_columns(1 if left.index(here) + 1 < len(left) else -1)
+            self.choose_columns(replace(table.choice, left_out=table.choice.left_out | {here}))
 
     def action_show_columns(self) -> None:
-        self.leave_out(())
+        self.choose_columns(ColumnChoice())
 
     def action_keep_view(self) -> None:
         self.app.push_screen(NamePrompt([view.name for view in self.shell.look.views]), self._keep_view)
@@ -276,10 +297,8 @@ class ArrangingScreen(BrowserScreen):
         source = self.source()
         if not name or source is None:
             return
-        shown = [column.name for column in source.columns if column.name not in self.table.left_out]
-        view = SavedView(
-            name, self.app.current_mode, self.matched, source.sort_column, source.descending, shown
-        )
+        mode, order = self.app.current_mode, (source.sort_column, source.descending)
+        view = SavedView(name, mode, self.matched, *order, self._shown_columns())
         problem = self.shell.look.keep_view(view)
         self.shell.say(
             f"The view is not saved: {problem}" if problem else "Saved: the palette (ctrl+p) lists it."
@@ -291,8 +310,7 @@ class ArrangingScreen(BrowserScreen):
         if source is None:
             return
         names = [column.name for column in source.columns]
-        kept = [name for name in names if name in view.columns] or names
-        self.leave_out(name for name in names if name not in kept)
+        self.choose_columns(ColumnChoice.of(source.columns, view.columns))
         self.filter_by(view.filter)
         self.sort_by(view.sort if view.sort in names else None, view.descending)
 

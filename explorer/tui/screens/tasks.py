@@ -14,7 +14,7 @@ from textual.timer import Timer
 from explorer.analysis.query import QueryError, count_facets, parse_query, toggle_term
 from explorer.model import Reference, escape_text
 from explorer.output import RowSet, task_row_set
-from explorer.tui.keys import hidden
+from explorer.tui.keys import hidden, key_of
 from explorer.tui.session import MANY_TASKS, View, freeze_more, give_way, in_background
 from explorer.tui.views.tasks import TaskTable
 from explorer.tui.widgets import DetailPane, FacetPane, Split, VirtualTable
@@ -143,6 +143,10 @@ class TasksScreen(TableScreen):
         self._facets_wanted = not (self.facets.display and self.facets.has_focus)
         self._show_facets(self.size.width)
         self.set_focus(self.facets if self._facets_wanted else self.table)
+
+    def room_hint(self) -> str:
+        key, width = key_of(self, "tasks.facets"), self.facets.outer_size.width
+        return f"; without the counts beside ({key}) {width} more" if self.facets.display else ""
 
     def _count_soon(self) -> None:
         """Count what the filter lets through: at once where that takes no time, else when typing pauses."""

@@ -1,3 +1,6 @@
+from .columns import ColumnChoice as ColumnChoice
+from .columns import ColumnList as ColumnList
+from .columns import column_title as column_title
 from .comparison import SIDES as SIDES
 from .comparison import compared as compared
 from .comparison import comparison_table as comparison_table

@@ -6,7 +6,10 @@ from .filter_bar import FilterBar as FilterBar
 from .filter_bar import SearchBar as SearchBar
 from .filter_box import NO_CONTROL as NO_CONTROL
 from .filter_box import FilterBox as FilterBox
+from .searching import Searching as Searching
 from .split import Split as Split
+from .text_view import TextView as TextView
+from .text_view import lines_with as lines_with
 from .timeline_bar import TimelineBar as TimelineBar
 from .timeline_bar import WorldLines as WorldLines
 from .virtual_table import VirtualTable as VirtualTable

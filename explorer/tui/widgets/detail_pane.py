@@ -12,6 +12,7 @@ from explorer.output import fit
 from explorer.tui.keys import hidden
 from explorer.tui.views.details import Detail, DetailTable, Fact, describe
 
+from .searching import Searching, search_keys
 from .virtual_table import VirtualTable
 
 __all__ = ("DetailPane",)
@@ -21,7 +22,7 @@ _MAX_HISTORY = 100
 _TRAIL = 30
 
 
-class DetailPane(VirtualTable):
+class DetailPane(Searching, VirtualTable):
     """A table of facts. Enter follows a fact that leads somewhere; ``b`` goes back, ``B`` forward."""
 
     CELLS = False
@@ -29,8 +30,7 @@ class DetailPane(VirtualTable):
         hidden("space", "choose", "detail.follow", "Follow a line that leads somewhere, as enter does"),
         hidden("b,backspace", "back", "detail.back", "Back to the object looked at before"),
         hidden("B", "forward", "detail.forward", "Undo going back"),
-        hidden("n", "match(1)", "detail.next-match", "The next line with what was searched for"),
-        hidden("N", "match(-1)", "detail.previous-match", "The line with it before"),
+        *search_keys("detail"),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -39,8 +39,6 @@ class DetailPane(VirtualTable):
         self.detail: Detail | None = None
         self._past: list[Detail] = []
         self._future: list[Detail] = []
-        self.wanted = ""
-        """What is searched for."""
         self._unfolded: frozenset[str] = frozenset()
 
     def look_at(self, detail: Detail | None) -> None:
@@ -74,30 +72,11 @@ class DetailPane(VirtualTable):
 
     # -- search ----------------------------------------------------------------------------------------------
 
-    def matches(self) -> list[int]:
-        """The lines that have what is searched for."""
-        return (
-            self.source.lines_with(self.wanted)
-            if self.wanted and isinstance(self.source, DetailTable)
-            else []
-        )
+    def lines_with(self, text: str) -> list[int]:
+        return self.source.lines_with(text) if isinstance(self.source, DetailTable) else []
 
-    def search(self, text: str) -> None:
-        """Search for a text: to the first line that has it, from the cursor on."""
-        self.wanted = text
-        found = self.matches()
-        if found:
-            self.put_cursor(next((line for line in found if line >= self.row), found[0]))
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Where nothing is searched for, its keys mean what they do elsewhere."""
-        return action != "match" or bool(self.wanted)
-
-    def action_match(self, step: int) -> None:
-        found = self.matches()
-        if found:
-            after = [line for line in found if (line - self.row) * step > 0]
-            self.put_cursor((after or found)[0 if step > 0 else -1])
+    def go_to_line(self, line: int) -> None:
+        self.put_cursor(line)
 
     def fact(self) -> Fact | None:
         """The fact under the cursor."""

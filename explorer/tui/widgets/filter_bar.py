@@ -21,7 +21,7 @@ _MOST_LINES = 3
 
 
 class SearchBar(Horizontal):
-    """The line in which a text is searched for in the detail; there while it is, and while it finds."""
+    """The line in which a text is searched for; there while it is, and while it finds."""
 
     DEFAULT_CSS = """
     SearchBar { height: 1; dock: bottom; display: none; }
@@ -29,12 +29,14 @@ class SearchBar(Horizontal):
     SearchBar #search { width: 1fr; }
     """
 
-    def __init__(self) -> None:
+    def __init__(self, goal: str = "#detail") -> None:
+        """:param goal: what is searched, and has the keyboard then"""
         super().__init__(id="searchbar")
+        self._goal = goal
 
     def compose(self) -> ComposeResult:
         yield Static(" search ▏", id="searchlabel", markup=False)
-        yield FilterBox(id="search", placeholder="n, N: the next, the one before", goal="#detail")
+        yield FilterBox(id="search", placeholder="n, N: the next, the one before", goal=self._goal)
         yield Static(id="found", markup=False)
 
     def open(self) -> None:
@@ -47,9 +49,11 @@ class SearchBar(Horizontal):
         self.query_one("#search", FilterBox).value = ""
         self.display = False
 
-    def say(self, lines: int) -> None:
-        """How many lines have what is searched for."""
-        self.query_one("#found", Static).update(Content(f" {lines} line{'' if lines == 1 else 's'} "))
+    def say(self, lines: int, elsewhere: str = "") -> None:
+        """How many lines have what is searched for. :param elsewhere: what is to be said of others"""
+        self.query_one("#found", Static).update(
+            Content(f" {lines} line{'' if lines == 1 else 's'}{elsewhere} ")
+        )
 
     @on(Input.Blurred, "#search")
     def _left(self, event: Input.Blurred) -> None:

@@ -16,7 +16,7 @@ from textual.strip import Strip
 
 from explorer.model import display_width
 from explorer.output import fit
-from explorer.tui.views import Cell, MarkedSource, PickedSource, TableSource, fit_columns
+from explorer.tui.views import Cell, ColumnChoice, MarkedSource, PickedSource, TableSource
 
 __all__ = ("TableLines",)
 
@@ -35,9 +35,8 @@ class _Place(NamedTuple):
     """Where a cell stands in its line."""
 
     cell: Cell
-    first: int
-    last: int
-    """Columns of the source that it covers: one, or some empty ones too."""
+    columns: tuple[int, ...]
+    """Those of the source that it covers: one, or some empty ones too."""
     room: int
     numeric: bool
 
@@ -64,8 +63,12 @@ class TableLines(ScrollView, can_focus=True):
         self.sort_mark: tuple[str, bool] | None = None
         """Column ordered by, and whether the largest comes first."""
         self.empty = empty
-        self.left_out: frozenset[str] = frozenset()
-        """Columns that are not to be shown, by name."""
+        self.choice = ColumnChoice()
+        """Which columns are to be shown, and in which order."""
+        self.more_key = ""
+        """The key that leads to columns that are not shown; empty: there is none."""
+        self._note_width = 0
+        """Of what says that there are more columns, at the right of the header."""
         self._styles: dict[str, Style] = {}
         self._strips: LRUCache[tuple[int, int, bool], Strip] = LRUCache(_CACHED_LINES)
 
@@ -89,12 +92,7 @@ class TableLines(ScrollView, can_focus=True):
     def _fit(self, first: int | None) -> list[tuple[int, int]]:
         """Columns of the source and their widths. :param first: as for :func:`fit_columns`"""
         assert self.source is not None
-        columns = self.source.columns
-        kept = [place for place, column in enumerate(columns) if column.name not in self.left_out]
-        return [
-            (kept[place], width)
-            for place, width in fit_columns([columns[k] for k in kept], self._room, first)
-        ]
+        return self.choice.fit(self.source.columns, self.cell_room, first)
 
     @property
     def _gutter(self) -> int:
@@ -112,7 +110,7 @@ class TableLines(ScrollView, can_focus=True):
         return signs
 
     @property
-    def _room(self) -> int:
+    def cell_room(self) -> int:
         """Terminal columns for cells."""
         return self._width - self._gutter
 
@@ -169,12 +167,23 @@ class TableLines(ScrollView, can_focus=True):
             segments.append(Segment("  " if place else "", style))
             segments.append(Segment(_padded(title, room, column.numeric), style + _HERE if here else style))
         strip = Strip(segments)
-        hidden = len(self.source.columns) - len(layout)
-        if hidden:
-            note = f" +{hidden}›"
+        note = self._more_note(strip.text, width)
+        self._note_width = len(note)
+        if note:
             strip = strip.adjust_cell_length(width - len(note), style)
             strip = Strip([*strip, Segment(note, style)])
         return strip.adjust_cell_length(width, style)
+
+    def _more_note(self, titles: str, width: int) -> str:
+        """What stands at the right of the header where columns are not shown: how many, and the key to them."""
+        assert self.source is not None
+        missing = len(self.source.columns) - len(self._layout())
+        if not missing:
+            return ""
+        note = f" +{missing}› {self.more_key}".rstrip()
+        longer = f"{note} columns"
+        fits = display_width(titles.rstrip()) + display_width(longer) <= width
+        return longer if self.more_key and fits else note
 
     def _row(self, index: int, width: int) -> Strip:
         assert self.source is not None
@@ -191,7 +200,7 @@ class TableLines(ScrollView, can_focus=True):
             if over is not None and place.cell.tone in _STAND_OUT:
                 style = _reversed(self._style(place.cell.tone))
             segments.append(Segment("  " if segments else "", style))
-            here = over is not None and self.CELLS and place.first <= self.column <= place.last
+            here = over is not None and self.CELLS and self.column in place.columns
             text = _padded(place.cell.text, place.room, place.numeric)
             segments.append(Segment(text, style + _UNDERLINED if here else style))
         strip = Strip(segments)
@@ -209,9 +218,9 @@ class TableLines(ScrollView, can_focus=True):
                 and not last.numeric
                 and display_width(last.cell.text) > last.room
             ):
-                places[-1] = last._replace(last=column, room=last.room + room + 2)
+                places[-1] = last._replace(columns=(*last.columns, column), room=last.room + room + 2)
             else:
-                places.append(_Place(cell, column, column, room, self.source.columns[column].numeric))
+                places.append(_Place(cell, (column,), room, self.source.columns[column].numeric))
         return places
 
 

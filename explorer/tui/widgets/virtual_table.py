@@ -10,7 +10,7 @@ from textual.geometry import Region, Size
 from textual.message import Message
 
 from explorer.tui.keys import hidden
-from explorer.tui.views import TableSource
+from explorer.tui.views import ColumnChoice, TableSource
 
 from .table_lines import TableLines
 
@@ -59,6 +59,17 @@ class VirtualTable(TableLines):
             super().__init__()
             self.table = table
             self.column = column
+
+        @property
+        def control(self) -> VirtualTable:
+            return self.table
+
+    class MoreClicked(Message):
+        """What says that there are more columns was clicked."""
+
+        def __init__(self, table: VirtualTable) -> None:
+            super().__init__()
+            self.table = table
 
         @property
         def control(self) -> VirtualTable:
@@ -155,12 +166,10 @@ class VirtualTable(TableLines):
 
     def action_columns(self, step: int) -> None:
         if self.source is not None and self.CELLS:
-            columns = self.source.columns
-            column = self.column + step
-            while 0 <= column < len(columns) and columns[column].name in self.left_out:
-                column += step
-            if 0 <= column < len(columns):
-                self.put_column(column)
+            shown = self.choice.shown(self.source.columns)
+            at = shown.index(self.column) + step if self.column in shown else 0
+            if 0 <= at < len(shown):
+                self.put_column(shown[at])
 
     def put_column(self, column: int) -> None:
         """Put the cursor in a column, and scroll it in if it is not there."""
@@ -173,6 +182,14 @@ class VirtualTable(TableLines):
                 self._first = first
                 break
         self.redraw()
+
+    def choose_columns(self, choice: ColumnChoice) -> None:
+        """Show these columns; the cursor stays in its own, if that is among them."""
+        self.choice = choice
+        if self.source is not None:
+            shown = choice.shown(self.source.columns)
+            self._first = None
+            self.put_column(self.column if self.column in shown else shown[0])
 
     # -- events ----------------------------------------------------------------------------------------------
 
@@ -202,7 +219,9 @@ class VirtualTable(TableLines):
             return
         column = self._column_at(offset.x)
         if offset.y == 0:
-            if column is not None:
+            if self.more_key and offset.x >= self._width - self._note_width:
+                self.post_message(self.MoreClicked(self))
+            elif column is not None:
                 self.post_message(self.HeaderClicked(self, self.source.columns[column].name))
             return
         row = self.row_under(event)

@@ -318,9 +318,9 @@ def test_columns_are_hidden_and_come_back_and_one_is_always_left(saved: Snapshot
         await press(pilot, "h")
         assert screen.table.column == 1
         await press(pilot, *["H"] * (len(columns) + 2))
-        assert len(screen.table.left_out) == len(columns) - 1
+        assert len(screen.table.choice.left_out) == len(columns) - 1
         await press(pilot, "U")
-        assert columns[0].title in screen_text(app) and not screen.table.left_out
+        assert columns[0].title in screen_text(app) and not screen.table.choice.left_out
 
     drive(app, steps)
 
@@ -348,9 +348,10 @@ def test_a_view_is_saved_and_the_palette_of_another_run_leads_to_it(
         screen = again.screen
         assert isinstance(screen, TableScreen) and screen.ROWS == "fs_structs" and screen.matched == "users>1"
         source = screen.source()
-        assert (source.sort_column, source.descending) == ("users", True) and screen.table.left_out == {
-            "placement"
-        }
+        assert (source.sort_column, source.descending) == (
+            "users",
+            True,
+        ) and screen.table.choice.left_out == {"placement"}
         numbers = [fs.users for _, fs in source.records]
         assert numbers == sorted(numbers, reverse=True) and min(numbers) > 1
         commands["Forget the view my view"].callback()

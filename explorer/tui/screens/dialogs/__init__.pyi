@@ -1,3 +1,4 @@
+from .columns import ColumnsScreen as ColumnsScreen
 from .export import ExportScreen as ExportScreen
 from .fault import FaultScreen as FaultScreen
 from .goto import GoToPrompt as GoToPrompt

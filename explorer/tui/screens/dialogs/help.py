@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 
 from textual.app import App
 from textual.binding import ActiveBinding, BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
 from explorer.tui.keys import hidden, shown
 from explorer.tui.shell import shell_of
 from explorer.tui.views import QUERIES, help_colours, help_queries, help_words
+from explorer.tui.widgets import SearchBar, TextView, lines_with
 
 from .info import TextScreen
 
@@ -70,6 +69,25 @@ def help_lines(bindings: Sequence[ActiveBinding], keys: dict[str, str]) -> list[
     return [*lines, "", "nullfs-explorer keys lists the ids by which settings.json", "moves any of them"]
 
 
+class _Pages(TextView):
+    """A page of several: where one has no more of what is searched for, the next one is looked through."""
+
+    def past_the_last(self, found: list[int], step: int) -> None:
+        screen = self.screen
+        if not isinstance(screen, HelpScreen) or not screen.turn_to(self.wanted, step):
+            super().past_the_last(found, step)
+            return
+        self.say_found()
+        matches = self.matches()
+        self.go_to_line(matches[0 if step > 0 else -1])
+
+    def say_found(self) -> None:
+        screen = self.screen
+        others = screen.found_elsewhere(self.wanted) if isinstance(screen, HelpScreen) and self.wanted else 0
+        elsewhere = f", {others} on other pages: n" if others else ""
+        self.query_one(SearchBar).say(len(self.matches()), elsewhere)
+
+
 class HelpScreen(TextScreen):
     """Pages of help. On that of the queries a digit runs one."""
 
@@ -108,13 +126,34 @@ class HelpScreen(TextScreen):
         box = self.query_one("#textbox")
         box.border_title = Content(title)
         box.border_subtitle = Content("  ".join(f"[{name}]" if name == title else name for name, _ in pages))
-        body = self.query_one("#textbody", VerticalScroll)
-        body.query_one(Static).update(Content(self._text))
-        body.scroll_home(animate=False)
+        self.query_one(_Pages).show_text(self._text)
+
+    def make_view(self) -> TextView:
+        return _Pages(self._text, body="textbody")
+
+    def _counts(self, wanted: str) -> list[int]:
+        """How many lines of each page have a text."""
+        return [len(lines_with(wanted, lines)) for _, lines in self._pages()]
+
+    def found_elsewhere(self, wanted: str) -> int:
+        """How many lines of the other pages have a text."""
+        counts = self._counts(wanted)
+        return sum(counts) - counts[self._page]
+
+    def turn_to(self, wanted: str, step: int) -> bool:
+        """To the next page that has a text. False: no other has it."""
+        counts = self._counts(wanted)
+        pages = ((self._page + step * far) % len(counts) for far in range(1, len(counts)))
+        page = next((each for each in pages if counts[each]), None)
+        if page is not None:
+            self._page = page
+            self._show()
+        return page is not None
 
     def action_page(self, step: int) -> None:
         self._page = (self._page + step) % len(self._pages())
         self._show()
+        self.query_one(_Pages).say_found()
 
     def action_run(self, key: str) -> None:
         shell = shell_of(self)

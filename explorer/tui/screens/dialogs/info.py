@@ -7,19 +7,20 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Static
+from textual.widgets import Footer
 
 from explorer.tui.keys import hidden, shown
 from explorer.tui.shell import shell_of
+from explorer.tui.widgets import TextView
 
 __all__ = ("TextScreen",)
 
 
 class TextScreen(ModalScreen[None]):
-    """Lines of escaped text, to be read, copied and closed."""
+    """Lines of escaped text, to be read, searched, copied and closed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         shown("escape,q,question_mark", "dismiss", "text.close", "Close", "Close this"),
@@ -37,9 +38,12 @@ class TextScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="textbox") as box:
             box.border_title = Content(self._title)
-            with VerticalScroll(id="textbody"):
-                yield Static(Content(self._text), markup=False)
+            yield self.make_view()
         yield Footer(show_command_palette=False, compact=True)
+
+    def make_view(self) -> TextView:
+        """What the text is read in."""
+        return TextView(self._text, body="textbody")
 
     def on_mount(self) -> None:
         self.app.clear_notifications()  # they would lie on what they have nothing to do with

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from explorer.tui.shell import Shell, shell_of
+from explorer.tui.widgets import TextView
 
 __all__ = ("NoticeScreen",)
 
 
 class NoticeScreen(Screen[None]):
-    """Three texts; the last may be long, and scrolls.
+    """Three texts; the last may be long: it scrolls, and can be searched.
 
     :cvar BOX: the id of what scrolls; its text's is the same without "box"
     """
@@ -27,8 +28,7 @@ class NoticeScreen(Screen[None]):
         with Vertical(id="problem"):
             yield Static(id="reason", markup=False)
             yield Static(id="ways", markup=False)
-            with VerticalScroll(id=self.BOX):
-                yield Static(id=self.BOX.removesuffix("box"), markup=False)
+            yield TextView(body=self.BOX, text_id=self.BOX.removesuffix("box"))
         yield Footer(show_command_palette=False, compact=True)
 
     @property
@@ -37,4 +37,7 @@ class NoticeScreen(Screen[None]):
 
     def say(self, part: str, text: str) -> None:
         """Put text, as it is, into ``reason``, ``ways`` or what scrolls."""
-        self.query_one(f"#{part}", Static).update(Content(text))
+        if part == self.BOX.removesuffix("box"):
+            self.query_one(TextView).show_text(text)
+        else:
+            self.query_one(f"#{part}", Static).update(Content(text))
