@@ -41,9 +41,9 @@ class LookupsScreen(TableScreen):
     WARMS_UP = False  # while lookups come there is another table each second
     BINDINGS: ClassVar[list[BindingType]] = [
         shown("v", "group", "lookups.group", "Group", "Grouped by who asked, or one row a lookup"),
-        shown("p", "pause", "lookups.pause", "Pause", "Show nothing that is new for a while; or go on"),
+        shown("P", "pause", "lookups.pause", "Pause", "Show nothing that is new for a while; or go on"),
         hidden("a", "inside", "lookups.inside", "Of a group: its lookups, a row each"),
-        hidden("X", "end", "lookups.end", "End the trace of the kernel; or begin another one"),
+        hidden("E", "end", "lookups.end", "End the trace of the kernel; or begin another one"),
     ]
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ class LookupsScreen(TableScreen):
         if tracing.dropped:
             parts.append(f"only the last {MOST_LOOKUPS:,} kept: {tracing.dropped} older ones dropped")
         if self._is_paused:
-            parts.append("PAUSED: p goes on")
+            parts.append("PAUSED: P goes on")
         parts.append(self._state())
         if header is not None:
             parts += [f"Linux {escape_text(header.release)}", escape_text(header.nodename)]
@@ -148,7 +148,7 @@ class LookupsScreen(TableScreen):
             return None
         detail = Detail(KERNEL, "the kernel is not traced")
         detail.add_text("why", problem)
-        detail.add("what to do", f"{PROGRAM} doctor says what this machine offers; X tries again")
+        detail.add("what to do", f"{PROGRAM} doctor says what this machine offers; E tries again")
         return detail
 
     def row_set(self, view: View | None) -> RowSet | None:
