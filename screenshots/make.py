@@ -23,7 +23,7 @@ SAVED = HERE / "sample.json.zst"
 BEFORE, AFTER = HERE / "healthy.json.zst", HERE / "abandoned.json.zst"
 #: A boot of 7.3, recorded by ``make recording``.
 BOOT = ROOT / "tests" / "data" / "boot-7.3.nxrec"
-#: Lookups of a guest of 7.3, saved by ``trace -o``: a module's that fails, and others.
+#: Lookups as a kernel of 7.3 makes them, written by hand: a module's that fails, and others.
 TRACE = ROOT / "tests" / "data" / "trace" / "saved-7.3.jsonl"
 #: Pixels of a PNG for one of the SVG: text of 16 pixels.
 SCALE = 0.75

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -341,7 +342,7 @@ def test_the_detail_leads_to_the_task_and_to_the_mount_where_the_snapshot_has_th
     monkeypatch: pytest.MonkeyPatch, saved: Snapshot, tmp_path: Path
 ) -> None:
     app = live_app(monkeypatch, saved, tmp_path)
-    task = next(task for task in saved.tasks if task.comm.startswith("kworker"))
+    task = next(task for task in saved.tasks if (task.comm or "").startswith("kworker"))
     mount = next(mount for mount in saved.mounts if mount.fstype == "nullfs")
     start = NULLFS.model_copy(update={"mount": mount.address})
 
@@ -418,12 +419,13 @@ def test_twenty_thousand_lookups_are_shown_filtered_and_grouped_at_once(tmp_path
     async def steps(pilot: Pilots) -> None:
         screen = await opened(pilot)
         taken = {}
-        for what, do in (
+        doings: tuple[tuple[str, Callable[[], None]], ...] = (
             ("filter", lambda: screen.filter_by("path~/etc/49 meaning:bad")),
             ("again", lambda: screen.filter_by("path~/etc/4")),
             ("sort", lambda: screen.sort_by("path")),
             ("group", screen.action_group),
-        ):
+        )
+        for what, do in doings:
             began = time.process_time()
             do()
             taken[what] = time.process_time() - began
