@@ -16,11 +16,11 @@ __all__ = ("LOOKUP_FIELDS", "lookup_matches", "parse_lookup_query", "place_words
 def place_words(place: LookupPlace | None) -> str:
     """``nullfs#3:/``, ``rootfs#2``: where on the mount it started is only known of nullfs, which has one directory.
 
-    Not escaped; ``?`` where it is not known.
+    Not escaped; where the filesystem is not known the placement, ``?`` where neither is.
     """
     if place is None:
         return "?"
-    name = "?" if place.fstype is None else place.fstype
+    name = place.fstype or (place.placement.value if place.placement is not None else "?")
     number = "" if place.id is None else f"#{place.id}"
     return f"{name}{number}{':/' if name == 'nullfs' else ''}"
 
