@@ -23,7 +23,7 @@ SAVED = HERE / "sample.json.zst"
 BEFORE, AFTER = HERE / "healthy.json.zst", HERE / "abandoned.json.zst"
 #: A boot of 7.3, recorded by ``make recording``.
 BOOT = ROOT / "tests" / "data" / "boot-7.3.nxrec"
-#: Lookups as a kernel of 7.3 makes them, written by hand: a module's that fails, and others.
+#: Lookups of a guest of 7.3 that was traced while its own module asked for them: some fail, some are borrowed.
 TRACE = ROOT / "tests" / "data" / "trace" / "saved-7.3.jsonl"
 #: Pixels of a PNG for one of the SVG: text of 16 pixels.
 SCALE = 0.75
@@ -60,7 +60,7 @@ SHOTS = {
     "detail": Shot((160, 30), ("t", "slash", *"pid:142", "enter", "enter", "enter")),
     "compare": Shot(WIDE, saved=BEFORE, compare=True),
     "boot": Shot(WIDE, ("left_curly_bracket", *["right_square_bracket"] * 5), recording=BOOT),
-    "lookups": Shot(WIDE, ("enter",), trace=TRACE),
+    "lookups": Shot(WIDE, ("G", "enter"), trace=TRACE),
     "timeline": Shot(WIDE, ("left_curly_bracket", *["right_square_bracket"] * 5, "L"), recording=BOOT),
 }
 

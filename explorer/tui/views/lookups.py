@@ -157,12 +157,12 @@ def _of_row(field: RowField) -> Callable[[LookupRow], Any]:
 
 _COLUMNS = (
     ViewColumn("time", "TIME", 12, rank=3),
-    ViewColumn("who", "WHO", 16, rank=1),
+    ViewColumn("who", "WHO", 18, 1, rank=1),
     ViewColumn("path", "PATH", 15, 3),
     ViewColumn("start", "START", 11, rank=5),
     ViewColumn("result", "RESULT", 6, rank=2),
     ViewColumn("asker", "ASKED BY", 18, 2, rank=4),
-    ViewColumn("means", "MEANS", 22, 1),
+    ViewColumn("means", "MEANS", 20, 1),
 )
 
 
@@ -382,6 +382,7 @@ def _add_place(detail: Detail, name: str, place: LookupPlace | None, snapshot: S
     mount = None if snapshot is None else snapshot.mount_by_address.get(place.mount)
     target = None if mount is None else mount_reference(mount)
     label = escape_text(place_words(place))
+    words = "" if label in words else words
     detail.facts.append(Fact(name, f"{label}{words}  {hex_address(place.mount)}", target))
 
 
