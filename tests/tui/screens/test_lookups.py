@@ -15,6 +15,7 @@ from explorer.codec import encode_trace_line
 from explorer.model import Snapshot, TraceHeader
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens import LookupsScreen, OverviewScreen, TasksScreen
+from explorer.tui.screens.dialogs import FaultScreen
 from explorer.tui.session import child as child_module
 from explorer.tui.session.state import Session
 from tests.tui.conftest import Golden, Pilots, drive, press, screen_text
@@ -431,5 +432,27 @@ def test_twenty_thousand_lookups_are_shown_filtered_and_grouped_at_once(tmp_path
             taken[what] = time.process_time() - began
         # Some 0.3 s for the first, as all is made into text; a machine that is three times slower passes.
         assert taken["filter"] < 3 and max(taken["again"], taken["sort"], taken["group"]) < 1.5, taken
+
+    drive(app, steps)
+
+
+@pytest.fixture
+def faulty() -> None:
+    """The app's fault is what is tested."""
+
+
+def test_a_fault_on_the_screen_of_a_saved_trace_leads_back_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faulty: None
+) -> None:
+    app = app_of(write_trace(tmp_path / "t.jsonl", header(), LOOKUPS))
+
+    async def steps(pilot: Pilots) -> None:
+        await opened(pilot)
+        with monkeypatch.context() as broken:
+            broken.setattr(LookupsScreen, "detail_of", lambda *_: 1 // 0)
+            await press(pilot, "j")
+            await until(pilot, lambda: isinstance(app.screen, FaultScreen))
+        await press(pilot, "o")
+        await until(pilot, lambda: "/etc/passwd" in screen_text(app))
 
     drive(app, steps)
