@@ -42,7 +42,11 @@ def _orders(line: str) -> list[Order]:
     long = b"/" + b"/".join([b"z" * 200] * 20)
     hostile = (*HOSTILE, long[: _LONGEST_WHOLE[line]])
     return [
-        *(Order(path, who) for who in LOOKERS for path in (b"/etc/passwd", b"etc/relative", b"/tmp/link/file")),
+        *(
+            Order(path, who)
+            for who in LOOKERS
+            for path in (b"/etc/passwd", b"etc/relative", b"/tmp/link/file")
+        ),
         *(Order(b"/tmp/real/file", who, "filp_open") for who in LOOKERS),
         *(Order(path, who, borrow=True) for who in LOOKERS for path in (b"/tmp/link/file", b"/tmp/none")),
         Order(b"tmp/link/../real/file", "kthread"),
@@ -71,14 +75,18 @@ class Scene:
         self.roads["sudo"] = trace_walks(guest, *orders, how=("@sudo",), signal="TERM")
         self.left += ours_in(guest)
         self.after = tracing_state(guest)
-        self.others = run_steps(guest, f"cat {TRACEFS}/instances/other/trace | grep -v '^#' | tail -500").splitlines()
+        self.others = run_steps(
+            guest, f"cat {TRACEFS}/instances/other/trace | grep -v '^#' | tail -500"
+        ).splitlines()
 
 
 @pytest.fixture(scope="module", params=["7.3", "6.12", "6.1"])
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     """A guest that QEMU's emulation lets die is booted again, and it is said."""
     kernel, line = kernel_or_skip(request.param), request.param
-    guest, made = boot_until(lambda: boot_live(kernel, "walked"), lambda guest: Scene(guest, line), f"{line} walked")
+    guest, made = boot_until(
+        lambda: boot_live(kernel, "walked"), lambda guest: Scene(guest, line), f"{line} walked"
+    )
     with guest:
         yield made
 
@@ -103,13 +111,17 @@ def test_each_lookup_of_a_kernel_thread_is_caught_exactly_once(scene: Scene, tra
     assert len(asked) == len(made)
 
 
-def test_what_is_caught_has_the_path_result_and_kind_that_the_kernel_says(scene: Scene, traced: Traced) -> None:
+def test_what_is_caught_has_the_path_result_and_kind_that_the_kernel_says(
+    scene: Scene, traced: Traced
+) -> None:
     for made in _by_kernel(traced):
         [judged] = traced.of(made)
         found = judged.lookup
         is_cut, path = len(made.path) > _LONGEST_WHOLE[scene.line], kernel_text(made.path)
         assert found.path is not None and found.path_cut is is_cut
-        assert path.startswith(found.path) and len(found.path) >= _LEAST_SEEN if is_cut else found.path == path
+        assert (
+            path.startswith(found.path) and len(found.path) >= _LEAST_SEEN if is_cut else found.path == path
+        )
         assert (found.result, found.comm, found.cpu) == (made.result, made.comm, made.cpu)
         assert (found.kind, found.in_kernel) == (_KINDS[made.who], True)
 
@@ -124,7 +136,9 @@ def test_who_asked_is_the_function_of_the_module_with_its_taint(traced: Traced) 
     assert "O" in walker.taints and "E" in walker.taints
 
 
-def test_a_lookup_starts_in_nullfs_on_7_3_unless_it_borrows_and_before_that_where_init_is(traced: Traced) -> None:
+def test_a_lookup_starts_in_nullfs_on_7_3_unless_it_borrows_and_before_that_where_init_is(
+    traced: Traced,
+) -> None:
     header = traced.trace.header
     for made in _by_kernel(traced):
         [judged] = traced.of(made)
@@ -135,7 +149,9 @@ def test_a_lookup_starts_in_nullfs_on_7_3_unless_it_borrows_and_before_that_wher
 
 
 def _expected_start(header: TraceHeader, made: Walk) -> int | None:
-    return header.init_root_mount if made.borrowed or header.isolation_mount is None else header.isolation_mount
+    return (
+        header.init_root_mount if made.borrowed or header.isolation_mount is None else header.isolation_mount
+    )
 
 
 def test_a_lookup_means_what_it_does_there(scene: Scene, traced: Traced) -> None:
