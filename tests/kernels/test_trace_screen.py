@@ -15,9 +15,9 @@ from tests.kernels.trace_guest import Order, Walk, load_walker, walk
 from tests.kernels.traced import ours_in
 from tests.tui.test_terminal import assert_only_own_controls
 
-pytestmark = [pytest.mark.kernel, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(1800)]
 
-_PATIENCE_S = 240.0
+_PATIENCE_S = 400.0
 _HOSTILE = b"/tmp/\x1b[2J\nx"
 
 
