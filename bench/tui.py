@@ -49,7 +49,7 @@ BOUNDS = {
     "mark all rows": 300.0,
     "column chooser opens": 300.0,
     "column chooser, a key": 100.0,
-    "column chooser, taken": 100.0,
+    "column chooser, taken": 300.0,
 }
 
 

@@ -16,6 +16,8 @@ from explorer.tui.views.table import Cell, ViewColumn
 __all__ = ("ColumnValue", "RecordTable")
 
 T = TypeVar("T")
+#: Records of which the keys are made at once, where it is done in the background.
+_CHUNK = 500
 _NO_WORD = re.compile(r"\W+", re.ASCII)
 
 
@@ -121,6 +123,8 @@ class RecordTable(Generic[T]):
 
     def warm_up(self, between: Callable[[], None]) -> None:
         self.index.warm_up(between)
+        if "_keys" not in self.__dict__:
+            self.__dict__.setdefault("_keys", self._make_keys(between))
 
     def values_of(self, name: str) -> Iterable[str]:
         column = next(column for column in self.columns if self._names[column.name] == name)
@@ -189,8 +193,15 @@ class RecordTable(Generic[T]):
     @cached_property
     def _keys(self) -> list[Hashable]:
         """Each record by its object; where several are about one object, by their text too."""
-        references = [self._reference(record) for record in self._all]
-        objects = [None if own is None else (own.kind, own.address) for own in references]
+        return self._make_keys(lambda: None)
+
+    def _make_keys(self, between: Callable[[], None]) -> list[Hashable]:
+        objects: list[tuple[str, int | None] | None] = []
+        for start in range(0, len(self._all), _CHUNK):
+            between()
+            references = map(self._reference, self._all[start : start + _CHUNK])
+            objects += [None if own is None else (own.kind, own.address) for own in references]
+        between()
         counts = Counter(objects)
         return [
             own
