@@ -23,6 +23,7 @@ __all__ = (
     "parse_message",
     "reader_arguments",
     "signal_of",
+    "trace_arguments",
 )
 
 #: What stands before everything that the command says of itself.
@@ -77,6 +78,11 @@ Message = Progress | Crashed | Words
 def reader_arguments(arguments: Sequence[str]) -> list[str]:
     """The command line, behind the program's name, that makes it speak so. :param arguments: what to read, and how"""
     return ["snapshot", "--format", "jsonl", "--progress-lines", *arguments]
+
+
+def trace_arguments() -> list[str]:
+    """The command line, behind the program's name, that traces the running kernel, and writes a trace as it comes."""
+    return ["trace-lines"]
 
 
 def message_line(message: Progress | Crashed) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.plugin import (
     Address,
+    Borrows,
     Expectation,
     Finding,
     GuardedFacts,
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 __all__ = ("PLUGIN", "BtrfsFacts", "Device", "Filesystem", "Replace")
 
 _STATES = {0: "never started", 1: "started", 2: "finished", 3: "canceled", 4: "suspended"}
+
+_BORROW = ("update_dev_time",)
 
 
 class Device(Record):
@@ -151,9 +154,7 @@ def collect(kernel: PluginKernel) -> BtrfsFacts:
 def audit(snapshot: Snapshot, facts: BtrfsFacts) -> Iterator[Finding]:
     """Device names that name nothing for init, and who borrows."""
     yield from incomplete(PLUGIN, facts)
-    yield from borrowers(
-        PLUGIN, snapshot, ("update_dev_time",), "btrfs touches the node of a device that it replaced."
-    )
+    yield from borrowers(PLUGIN, snapshot, _BORROW, "btrfs touches the node of a device that it replaced.")
     for filesystem in facts.filesystems:
         if filesystem.mounted:
             for device in filesystem.devices:
@@ -192,4 +193,5 @@ PLUGIN = Plugin(
         Speaks(workqueue="btrfs-*"),
     ),
     expected=everywhere(Expectation((Owner.INIT_FS,))),
+    borrows=(Borrows(*_BORROW, seen_as=("btrfs_scratch_superblocks",)),),
 )

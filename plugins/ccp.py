@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from explorer.plugin import (
+    Borrows,
     Expectation,
     Finding,
     GuardedFacts,
@@ -111,4 +112,5 @@ PLUGIN = Plugin(
     built_in="sev_platform_init",
     speaks_for=(Speaks(comm="ccp-*"),),
     expected=everywhere(Expectation((Owner.INIT_FS,))),
+    borrows=(Borrows(_FUNCTION, by_user_tasks=True),),
 )

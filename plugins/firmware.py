@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from explorer.plugin import (
+    Borrows,
     Expectation,
     Finding,
     GuardedFacts,
@@ -186,4 +187,5 @@ PLUGIN = Plugin(
     needs_symbols=("fw_path",),
     speaks_for=(Speaks(work="request_firmware_work_func"),),
     expected=everywhere(Expectation((Owner.INIT_FS,))),
+    borrows=(Borrows(*_BORROW, by_user_tasks=True),),
 )

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from explorer.plugin import (
+    Borrows,
     Expectation,
     Finding,
     GuardedFacts,
@@ -159,4 +160,5 @@ PLUGIN = Plugin(
     needs_symbols=("async_global_pending", "initramfs_cookie"),
     speaks_for=(Speaks(work="async_run_entry_fn"),),
     expected=everywhere(Expectation((Owner.INIT_FS,))),
+    borrows=(Borrows(_UNPACK),),
 )

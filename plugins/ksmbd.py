@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from explorer.plugin import (
     UNSEEN,
     Address,
+    Borrows,
     DeadPlace,
     Expectation,
     Finding,
@@ -53,7 +54,16 @@ if TYPE_CHECKING:
 __all__ = ("PLUGIN", "Connection", "Interface", "KsmbdFacts", "Request", "Share")
 
 _MODULE = "ksmbd"
-_BORROW = ("share_config_request", "smb2_get_info_filesystem", "ksmbd_vfs_link", "ksmbd_vfs_path_lookup")
+_BORROWS = (
+    Borrows("share_config_request", seen_as=("ksmbd_share_config_get",)),
+    Borrows("smb2_get_info_filesystem", seen_as=("smb2_query_info",)),
+    Borrows("ksmbd_vfs_link"),
+    Borrows(
+        "ksmbd_vfs_path_lookup",
+        seen_as=("ksmbd_vfs_path_lookup_locked", "ksmbd_vfs_kern_path", "ksmbd_vfs_kern_path_locked"),
+    ),
+)
+_BORROW = tuple(each.function for each in _BORROWS)
 _DEAD_SHARE = DeadPlace(
     "DEAD-SHARE",
     Severity.HIGH,
@@ -273,4 +283,5 @@ PLUGIN = Plugin(
         Speaks(workqueue="ksmbd-*"),
     ),
     expected=everywhere(Expectation((Owner.INIT_FS,))),
+    borrows=_BORROWS,
 )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from explorer.plugin import (
     Address,
+    Borrows,
     DeadPlace,
     Expectation,
     Finding,
@@ -186,4 +187,5 @@ PLUGIN = Plugin(
         Speaks(threadfn="iscsi_target_tx_thread"),
     ),
     expected=everywhere(Expectation((Owner.INIT_FS,))),
+    borrows=(Borrows(_BORROW[0], by_user_tasks=True), Borrows(_BORROW[1])),
 )

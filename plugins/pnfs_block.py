@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from explorer.plugin import (
+    Borrows,
     Expectation,
     Finding,
     GuardedFacts,
@@ -135,4 +136,5 @@ PLUGIN = Plugin(
         Speaks(workqueue="xprtiod"),
     ),
     expected=everywhere(Expectation((Owner.INIT_FS,))),
+    borrows=(Borrows(*_BORROW, seen_as=("bl_parse_scsi",)),),
 )

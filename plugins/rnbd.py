@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from explorer.plugin import (
+    Borrows,
     Expectation,
     Finding,
     GuardedFacts,
@@ -36,6 +37,8 @@ from explorer.plugin import (
 __all__ = ("PLUGIN", "RnbdFacts")
 
 _SESSION = "%SESSNAME%"
+
+_BORROW = ("process_msg_open",)
 
 
 class RnbdFacts(GuardedFacts):
@@ -64,7 +67,7 @@ def audit(snapshot: Snapshot, facts: RnbdFacts) -> Iterator[Finding]:
     """A search path that init does not have, and who borrows."""
     yield from incomplete(PLUGIN, facts)
     yield from borrowers(
-        PLUGIN, snapshot, ("process_msg_open",), "RNBD opens the device that a client named, as init would."
+        PLUGIN, snapshot, _BORROW, "RNBD opens the device that a client named, as init would."
     )
     if facts.searched is not None and facts.searched.found == "no":
         says, do = absent(
@@ -91,4 +94,5 @@ PLUGIN = Plugin(
     built_in="rnbd_srv_sess_dev_force_close",
     speaks_for=(Speaks(work="ib_cq_poll_work"),),
     expected=everywhere(Expectation((Owner.INIT_FS,))),
+    borrows=(Borrows(*_BORROW, seen_as=("rnbd_srv_rdma_ev",)),),
 )

@@ -10,7 +10,7 @@ import re
 
 from explorer.model import ModuleFile, ModuleReport, ModuleVerdict
 
-__all__ = ("CAVEAT", "judge_module")
+__all__ = ("ANCHORED", "CAVEAT", "judge_module")
 
 CAVEAT = (
     "Symbols do not tell in which task a lookup is made, nor which of several lookups is covered by a borrow; "
@@ -39,7 +39,7 @@ _LOOKUPS = frozenset(
     }
 )
 #: Are given the directory that is their root: ``nd->root`` is preset.
-_ANCHORED = frozenset({"file_open_root", "vfs_path_lookup", "vfs_path_parent_lookup"})
+ANCHORED = frozenset({"file_open_root", "vfs_path_lookup", "vfs_path_parent_lookup"})
 #: Take a name from user memory.
 _SYSTEM_CALL = frozenset(
     {"start_creating_user_path", "start_removing_user_path_at", "user_path_at", "user_path_at_empty",
@@ -70,7 +70,7 @@ _BORROWS_ONLY = "borrows init's fs, for lookups that its symbols do not show"
 def judge_module(module: ModuleFile) -> ModuleReport:
     """What the module's undefined symbols say."""
     lookups = [name for name in module.undefined if name in _LOOKUPS]
-    anchored = [name for name in module.undefined if name in _ANCHORED]
+    anchored = [name for name in module.undefined if name in ANCHORED]
     system_call = [name for name in module.undefined if name in _SYSTEM_CALL]
     delegated = [name for name in module.undefined if _DELEGATED.fullmatch(name)]
     borrows = [name for name in module.undefined if name in _BORROWS]

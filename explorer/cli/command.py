@@ -26,7 +26,7 @@ _COMMANDS = {
     "explain": "audit",
     "frame": "timeline",
     "holders": "holders",
-    "keys": "keys",
+    "keys": "plugins",
     "ko": "ko",
     "mounts": "holders",
     "namespaces": "holders",
@@ -39,7 +39,10 @@ _COMMANDS = {
     "snapshot": "snapshot",
     "tasks": "tasks",
     "timeline": "timeline",
+    "trace": "trace",
 }
+#: For the screen's children: nobody types them, and no help lists them.
+_INTERNAL = {"trace-lines": "trace"}
 _HELP = {
     "audit": "Say what is wrong with a kernel's filesystem state; an exit code for CI.",
     "diff": "Say what differs between two targets or snapshots.",
@@ -60,6 +63,7 @@ _HELP = {
     "snapshot": "Export everything about a kernel's fs_structs as JSON, JSON Lines or CSV.",
     "tasks": "Show where every task lives: a table.",
     "timeline": "Say what happened in a recording.",
+    "trace": "Say what path lookups of kernel threads mean: who asked, and what fails on 7.3.",
 }
 
 
@@ -77,7 +81,7 @@ class LazyGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
         completing = ctx.resilient_parsing and not args
-        if not completing and (not args or (args[0] not in _COMMANDS and args[0] not in own)):
+        if not completing and (not args or args[0] not in {*_COMMANDS, *_INTERNAL, *own}):
             if args and not ctx.resilient_parsing:
                 _check_first(args[0])
             args = ["open", *args]
@@ -93,10 +97,11 @@ class LazyGroup(click.Group):
         return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        name = _COMMANDS.get(cmd_name) or _INTERNAL.get(cmd_name)
+        if name is None:
             return None
-        module = importlib.import_module(f"explorer.cli.commands.{_COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        module = importlib.import_module(f"explorer.cli.commands.{name}")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -120,7 +125,8 @@ def _check_first(word: str) -> None:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="TARGET is live, a vmcore or the crash folder it is in, qemu:SOCKET, physmem:FILE, sample, "
     "a saved snapshot, or a recording (FILE@3.4s: one of its frames). "
-    "Exit codes: 0 done, 1 something was found (audit, diff, holders, ko), 2 wrong usage or output not writable, "
+    "Exit codes: 0 done, 1 something was found (audit, diff, holders, ko, trace), 2 wrong usage or output not "
+    "writable, "
     "3 target cannot be opened (or the reader crashed at once), 4 captured with errors (the output is written).",
 )
 @click.version_option(__version__, prog_name=PROGRAM)
@@ -142,7 +148,7 @@ def _one_line(error: BaseException) -> str:
 def _known_errors() -> dict[type[BaseException], int]:
     """Exceptions whose message is written for the user, and their exit codes; imported on the way out."""
     from explorer.analysis.redact import RedactionError
-    from explorer.codec import SnapshotError
+    from explorer.codec import SnapshotError, TraceError
     from explorer.output import OutputError
     from explorer.recording import RecordingError, WriteError
     from explorer.targets import TargetError
@@ -151,6 +157,7 @@ def _known_errors() -> dict[type[BaseException], int]:
         TargetError: ExitCode.TARGET,
         RedactionError: ExitCode.TARGET,
         SnapshotError: ExitCode.TARGET,
+        TraceError: ExitCode.TARGET,
         OutputError: ExitCode.USAGE,
         WriteError: ExitCode.USAGE,
         RecordingError: ExitCode.TARGET,

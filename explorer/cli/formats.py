@@ -23,6 +23,7 @@ __all__ = (
     "snapshot_format",
     "snapshot_output_options",
     "terminal_width",
+    "trace_output_options",
     "width_option",
 )
 
@@ -112,3 +113,10 @@ def snapshot_format(output: Path | None, name: str | None) -> SnapshotFormat:
     from explorer.output import SNAPSHOT_FORMATS, format_of_name
 
     return format_of_name(output) if name is None else SNAPSHOT_FORMATS[name]
+
+
+def trace_output_options(function: _F) -> _F:
+    """Gives a command that writes lookups ``output``, ``None`` for standard output, and ``format_``."""
+    from explorer.output.lookups import LOOKUP_FORMS
+
+    return _named_output(LOOKUP_FORMS, "table", ".json, .jsonl and .sarif say the format")(function)

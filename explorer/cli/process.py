@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from explorer.wire import ExitCode
 
-__all__ = ("ExitCode", "is_program", "note_program")
+__all__ = ("ExitCode", "give_up_rights_but_for", "is_program", "note_program")
 
 
 _program = False
@@ -19,3 +21,11 @@ def note_program(is_command: bool) -> None:
 def is_program() -> bool:
     """Whether this process is the command, and not a program that called it with words of its own."""
     return _program
+
+
+def give_up_rights_but_for(file: Path, output: Path | None = None) -> None:
+    """Before a byte of a stranger's file is read. Not of a program that called the command."""
+    if is_program():
+        from explorer.targets import Needs, give_up_rights
+
+        give_up_rights(Needs((file,), () if output is None else (output,)))

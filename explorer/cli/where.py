@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from explorer.analysis.query import Query
 
-__all__ = ("QueryType", "where_option")
+__all__ = ("LookupQueryType", "QueryType", "where_option")
 
 
 class QueryType(click.ParamType["Query"]):
@@ -18,14 +18,28 @@ class QueryType(click.ParamType["Query"]):
     name = "query"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Query:
-        from explorer.analysis.query import Query, QueryError, parse_query
+        from explorer.analysis.query import Query, QueryError
 
         if isinstance(value, Query):
             return value
         try:
-            return parse_query(value)
+            return self._parse(value)
         except QueryError as error:
             self.fail(f"column {error.position + 1}\n\n{error.render()}", param, ctx)
+
+    def _parse(self, text: str) -> Query:
+        from explorer.analysis.query import parse_query
+
+        return parse_query(text)
+
+
+class LookupQueryType(QueryType):
+    """A query over lookups."""
+
+    def _parse(self, text: str) -> Query:
+        from explorer.analysis.lookups import parse_lookup_query
+
+        return parse_lookup_query(text)
 
 
 where_option = click.option(

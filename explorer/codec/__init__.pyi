@@ -1,10 +1,17 @@
 from .baselines import BaselineError as BaselineError
 from .baselines import load_baseline as load_baseline
 from .baselines import write_baseline as write_baseline
+from .facts import check_facts as check_facts
 from .snapshots import SnapshotError as SnapshotError
 from .snapshots import load_snapshot as load_snapshot
 from .snapshots import snapshot_schema as snapshot_schema
 from .snapshots import write_json as write_json
 from .snapshots import write_jsonl as write_jsonl
 from .stream import SnapshotStream as SnapshotStream
+from .traces import TraceError as TraceError
+from .traces import decode_trace_line as decode_trace_line
+from .traces import encode_trace_line as encode_trace_line
+from .traces import is_trace as is_trace
+from .traces import load_trace as load_trace
+from .traces import read_trace as read_trace
 from .version import check_version as check_version

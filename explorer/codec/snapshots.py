@@ -16,9 +16,10 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel, ValidationError
 
 from explorer.compression import Damaged, plain_chunks, sniff_method
-from explorer.model import SNAPSHOT_ARRAYS, Snapshot, check_facts
+from explorer.model import SNAPSHOT_ARRAYS, Snapshot
 
 from .encode import RecordEncoder, encode_value
+from .facts import check_facts
 from .lines import parse_lines
 from .version import NoVersionError, VersionError, check_version
 

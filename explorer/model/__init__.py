@@ -24,7 +24,6 @@ from .diff import (
     TaskLabel,
     WorkerGroup,
 )
-from .facts import check_facts
 from .finding import (
     BASELINE_FORMAT,
     BASELINE_VERSION,
@@ -81,6 +80,17 @@ from .snapshot import (
 )
 from .task import PF_NAMES, STUCK_S, Kthread, OnlyIn, Owner, Task, TaskFlag, TaskKind
 from .text import display_width, escape_text, kernel_bytes, kernel_text
+from .trace import (
+    TRACE_FORMAT,
+    TRACE_VERSION,
+    Lookup,
+    LookupPlace,
+    LookupSource,
+    Trace,
+    TraceEnd,
+    TraceFrame,
+    TraceHeader,
+)
 
 __all__ = (
     "BASELINE_FORMAT",
@@ -97,6 +107,8 @@ __all__ = (
     "SNAPSHOT_ARRAYS",
     "STRUCT_NAMES",
     "STUCK_S",
+    "TRACE_FORMAT",
+    "TRACE_VERSION",
     "AcceptedFinding",
     "Address",
     "Attachment",
@@ -122,6 +134,9 @@ __all__ = (
     "KernelText",
     "Kthread",
     "LoadedModule",
+    "Lookup",
+    "LookupPlace",
+    "LookupSource",
     "ModuleFile",
     "ModuleReport",
     "ModuleVerdict",
@@ -149,13 +164,16 @@ __all__ = (
     "TaskFlag",
     "TaskKind",
     "TaskLabel",
+    "Trace",
+    "TraceEnd",
+    "TraceFrame",
+    "TraceHeader",
     "UseHow",
     "UserModeHelper",
     "Walk",
     "Work",
     "WorkerGroup",
     "Workqueue",
-    "check_facts",
     "classify_owner",
     "classify_path",
     "comm_and_pid",

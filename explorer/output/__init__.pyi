@@ -2,6 +2,7 @@ from .diff import diff_json as diff_json
 from .diff import render_diff as render_diff
 from .files import OutputError as OutputError
 from .files import check_writable as check_writable
+from .files import open_growing as open_growing
 from .files import open_output as open_output
 from .findings import findings_document as findings_document
 from .findings import findings_heading as findings_heading

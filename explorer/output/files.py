@@ -13,7 +13,7 @@ from typing import BinaryIO
 from explorer.caller import follow_links
 from explorer.compression import COMPRESSIONS, method_of_name
 
-__all__ = ("OutputError", "check_writable", "open_output")
+__all__ = ("OutputError", "check_writable", "open_growing", "open_output")
 
 #: Suffixes of what is compressed or packed in a way that is not written here.
 _NOT_WRITTEN = (
@@ -89,6 +89,30 @@ def open_output(path: Path | None) -> Iterator[BinaryIO]:
         else:
             with _replacing(_followed(path)) as file, _compressed(file, path) as out:
                 yield out
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def open_growing(path: Path | None) -> Iterator[BinaryIO]:
+    """As :func:`open_output`, for what may be killed any time and is of use as far as it got: the file has its name
+    from the beginning, and what is flushed is in it. One that is compressed as its name says is whole or not there.
+
+    :raises OutputError: for anything the operating system refuses
+    """
+    if path is None or method_of_name(path.name) is not None or _is_special(path):
+        with open_output(path) as out:
+            yield out
+        return
+    check_writable(path)
+    try:
+        final = _followed(path)
+        descriptor, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name[:100]}.", suffix=".part")
+        with os.fdopen(descriptor, "wb") as file:
+            Path(name).replace(final)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections import Counter
 from itertools import groupby
 from typing import Any
@@ -22,7 +21,9 @@ from explorer.model import Finding, Generation, Severity, Snapshot, escape_text
 from explorer.naming import count
 from explorer.plugin import PluginRule
 
+from .table import WRAP_INDENT as _INDENT
 from .table import Table, TableColumn
+from .table import wrap_escaped as _wrap
 
 __all__ = (
     "count_findings",
@@ -37,22 +38,9 @@ __all__ = (
     "write_findings",
 )
 
-_INDENT = 10
 _RULE_INDENT = 36
-_LEAST_WIDTH = 40
 #: Of findings that are folded, so many are named.
 _EXAMPLES = 3
-
-
-def _wrap(text: str, width: int, first: str = "", indent: int = _INDENT) -> list[str]:
-    """Lines no wider than ``width``; ``text`` is escaped here. Words that are too long are cut, paths included."""
-    return textwrap.wrap(
-        escape_text(text),
-        max(width, _LEAST_WIDTH),
-        initial_indent=first.ljust(indent),
-        subsequent_indent=" " * indent,
-        break_on_hyphens=False,
-    )
 
 
 def count_findings(findings: list[Finding]) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from explorer.analysis.query import CSV_FACTS, TaskRow, told_columns
-from explorer.model import Record, Snapshot, Task, escape_text
+from explorer.model import Record, Snapshot, Task, TraceHeader, escape_text
 from explorer.naming import moment_words
 
 from .csvfile import csv_cells, write_csv_rows
@@ -55,7 +55,8 @@ class RowSet:
 
     name: str
     """What they are: ``tasks``, ``mounts``. A word of this program's, never of a kernel's."""
-    snapshot: Snapshot
+    snapshot: Snapshot | TraceHeader
+    """Where they are from."""
     query: str
     records: Sequence[Record] | None
     """``None``: there are no records behind these rows; JSON has the text of their cells by column."""
@@ -111,13 +112,20 @@ def _write_markdown(rows: RowSet, out: BinaryIO) -> int:
 
 def _title(rows: RowSet) -> str:
     query = f" that match {escape_text(rows.query)}" if rows.query else ""
+    what = f"{len(rows.rows)} {rows.name}{query}: Linux"
+    if isinstance(rows.snapshot, TraceHeader):
+        return (
+            f"{what} {escape_text(rows.snapshot.release)}, traced from {escape_text(rows.snapshot.began)} on"
+        )
     release = escape_text(rows.snapshot.kernel.release)
-    return f"{len(rows.rows)} {rows.name}{query}: Linux {release}, {escape_text(moment_words(rows.snapshot.capture))}"
+    return f"{what} {release}, {escape_text(moment_words(rows.snapshot.capture))}"
 
 
-def _write_json(rows: RowSet, out: BinaryIO) -> int:
+def _head(rows: RowSet) -> dict[str, Any]:
     snapshot = rows.snapshot
-    head = {
+    if isinstance(snapshot, TraceHeader):
+        return {"query": rows.query, "trace": snapshot.model_dump(mode="json")}
+    return {
         "schema_version": snapshot.schema_version,
         "target": snapshot.capture.source.target,
         "query": rows.query,
@@ -125,7 +133,10 @@ def _write_json(rows: RowSet, out: BinaryIO) -> int:
         "taken_at": snapshot.capture.taken_at,
         "kernel_time": snapshot.capture.kernel_time,
     }
-    out.write(json.dumps(head)[:-1].encode())
+
+
+def _write_json(rows: RowSet, out: BinaryIO) -> int:
+    out.write(json.dumps(_head(rows))[:-1].encode())
     out.write(f', "{rows.name}": ['.encode())
     count = 0
     for document in _documents(rows):

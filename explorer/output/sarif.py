@@ -12,7 +12,7 @@ from explorer.analysis import Acceptance, AuditReport, NotJudged, finding_subjec
 from explorer.analysis.rules import RULES
 from explorer.model import CaptureError, Finding, Reference, Severity, Snapshot, escape_text, kernel_bytes
 
-__all__ = ("sarif_log",)
+__all__ = ("sarif_document", "sarif_level", "sarif_log", "sarif_message", "sarif_rule", "sarif_tool")
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 #: SARIF knows three levels; the exact severity is in the properties.
@@ -33,7 +33,12 @@ _SCORE = {
 }
 
 
-def _message(text: str) -> dict[str, str]:
+def sarif_level(severity: Severity) -> str:
+    """``error``, ``warning`` or ``note``."""
+    return _LEVEL[severity]
+
+
+def sarif_message(text: str) -> dict[str, str]:
     """A plain text message. Kernel text must not become a placeholder (3.11.5) or a link (3.11.6)."""
     escaped = escape_text(text).replace("{", "{{").replace("}", "}}")
     return {"text": escaped.replace("[", "\\[").replace("]", "\\]")}
@@ -41,23 +46,26 @@ def _message(text: str) -> dict[str, str]:
 
 def _rules(findings: list[Finding]) -> list[dict[str, Any]]:
     """Descriptors of all rules of ours, and of the plugins' rules that fired."""
-    described = [_rule(rule.id, rule.severity, rule.title, rule.explanation, rule.advice) for rule in RULES]
+    described = [
+        sarif_rule(rule.id, rule.severity, rule.title, rule.explanation, rule.advice) for rule in RULES
+    ]
     known = {rule.id for rule in RULES}
     for finding in findings:
         if finding.rule not in known:
             known.add(finding.rule)
             described.append(
-                _rule(finding.rule, finding.severity, finding.rule, finding.explanation, finding.advice)
+                sarif_rule(finding.rule, finding.severity, finding.rule, finding.explanation, finding.advice)
             )
     return described
 
 
-def _rule(rule_id: str, severity: Severity, title: str, explanation: str, advice: str) -> dict[str, Any]:
+def sarif_rule(rule_id: str, severity: Severity, title: str, explanation: str, advice: str) -> dict[str, Any]:
+    """The descriptor of a rule."""
     return {
         "id": rule_id,
-        "shortDescription": _message(title),
-        "fullDescription": _message(explanation),
-        "help": _message(advice),
+        "shortDescription": sarif_message(title),
+        "fullDescription": sarif_message(explanation),
+        "help": sarif_message(advice),
         "defaultConfiguration": {"level": _LEVEL[severity]},
         "properties": {"severity": severity, "security-severity": _SCORE[severity]},
     }
@@ -84,8 +92,8 @@ def _result(
     result = {
         "ruleId": finding.rule,
         "ruleIndex": index,
-        "level": _LEVEL[finding.severity],
-        "message": _message(f"{finding.title}. {finding.explanation} Do: {finding.advice}"),
+        "level": sarif_level(finding.severity),
+        "message": sarif_message(f"{finding.title}. {finding.explanation} Do: {finding.advice}"),
         "locations": [location],
         "partialFingerprints": {"ruleAndSubject/v1": _fingerprint(finding)},
         "properties": {"severity": finding.severity},
@@ -109,19 +117,19 @@ def _suppressed(finding: Finding, acceptance: Acceptance) -> dict[str, Any]:
 
 
 def _notification(error: CaptureError) -> dict[str, Any]:
-    return {"level": "warning", "message": _message(f"{error.where}: {error.what}: {error.why}")}
+    return {"level": "warning", "message": sarif_message(f"{error.where}: {error.what}: {error.why}")}
 
 
 def _not_judged(silent: NotJudged) -> dict[str, Any]:
     return {
         "level": "note",
-        "message": _message(f"{silent.rule} cannot tell: {silent.why}"),
+        "message": sarif_message(f"{silent.rule} cannot tell: {silent.why}"),
         "associatedRule": {"id": silent.rule},
     }
 
 
 def _unmatched(words: str) -> dict[str, Any]:
-    return {"level": "note", "message": _message(words)}
+    return {"level": "note", "message": sarif_message(words)}
 
 
 def sarif_log(
@@ -141,13 +149,7 @@ def sarif_log(
     judged = verdict(snapshot)
     errors: Collection[CaptureError] = (*snapshot.errors, *report.errors)
     run = {
-        "tool": {
-            "driver": {
-                "name": "nullfs-explorer",
-                "version": __version__,
-                "rules": rules,
-            }
-        },
+        "tool": sarif_tool(rules),
         "artifacts": [{"location": artifact}],
         "invocations": [
             {
@@ -171,4 +173,14 @@ def sarif_log(
             "generation": snapshot.kernel.generation,
         },
     }
+    return sarif_document(run)
+
+
+def sarif_tool(rules: list[dict[str, Any]]) -> dict[str, Any]:
+    """This program, and the rules that it judged by."""
+    return {"driver": {"name": "nullfs-explorer", "version": __version__, "rules": rules}}
+
+
+def sarif_document(run: dict[str, Any]) -> dict[str, Any]:
+    """The log of one run."""
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}

@@ -7,14 +7,28 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from explorer.model import display_width
+from explorer.model import display_width, escape_text
 
-__all__ = ("Table", "TableColumn", "fit", "fit_address", "fit_middle", "render_table", "wrap_lines")
+__all__ = (
+    "WRAP_INDENT",
+    "RowLines",
+    "Table",
+    "TableColumn",
+    "fit",
+    "fit_address",
+    "fit_middle",
+    "render_table",
+    "wrap_escaped",
+    "wrap_lines",
+)
 
 _GAP = "  "
 _ELLIPSIS = "…"
 #: Where nothing is cut, a cell of a path of four thousand bytes does not make its whole column that wide.
 _LONGEST = 100
+#: Columns before what is said of something, in which a word says what it is.
+WRAP_INDENT = 10
+_LEAST_WRAP = 40
 _ADDRESS = re.compile(r"0x[0-9a-f]{8}([0-9a-f]{8})")
 
 
@@ -84,6 +98,17 @@ def wrap_lines(lines: Sequence[str], width: int | None) -> list[str]:
         return list(lines)
     parts = (textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in lines)
     return [part for wrapped in parts for part in wrapped]
+
+
+def wrap_escaped(text: str, width: int, first: str = "", indent: int = WRAP_INDENT) -> list[str]:
+    """Lines no wider than ``width``; ``text`` is escaped here. Words that are too long are cut, paths included."""
+    return textwrap.wrap(
+        escape_text(text),
+        max(width, _LEAST_WRAP),
+        initial_indent=first.ljust(indent),
+        subsequent_indent=" " * indent,
+        break_on_hyphens=False,
+    )
 
 
 def _pad(text: str, width: int, numeric: bool) -> str:
@@ -164,3 +189,28 @@ def render_table(
             [f"No room for {', '.join(left_out)}: a wider terminal or a pipe has them."], width
         )
     return lines
+
+
+class RowLines:
+    """Lines of a table whose rows come one by one: each column is as wide as a usual row needs it.
+
+    :param usual: cells of that row
+    :param width: columns of the terminal; ``None``: nothing is cut, and what is longer moves what is behind it
+    """
+
+    def __init__(self, columns: Sequence[TableColumn], usual: Sequence[str], width: int | None) -> None:
+        self._kept = list(range(len(columns))) if width is None else _leave_out(columns, [usual], width)
+        self._columns = [columns[at] for at in self._kept]
+        self._widths = _widths(self._columns, [[usual[at] for at in self._kept]], width)
+        self._cut = width is not None
+        lines = render_table(columns, [usual], width)
+        self.header, self.notes = lines[0], lines[2:]
+        """``notes``: what a terminal has no room for."""
+
+    def line(self, cells: Sequence[str]) -> str:
+        """One row; cells must be escaped already."""
+        padded = (
+            _pad(column.cut(cells[at], have) if self._cut else cells[at], have, column.numeric)
+            for at, column, have in zip(self._kept, self._columns, self._widths, strict=True)
+        )
+        return _GAP.join(padded).rstrip()

@@ -17,6 +17,7 @@ from .collecting import for_each_hlist_entry as for_each_hlist_entry
 from .collecting import for_each_list_entry as for_each_list_entry
 from .collecting import function_name as function_name
 from .collecting import pointer_text as pointer_text
+from .declare import Borrows as Borrows
 from .declare import Expectation as Expectation
 from .declare import Facts as Facts
 from .declare import GuardedFacts as GuardedFacts

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 __all__ = (
+    "Borrows",
     "Expectation",
     "Facts",
     "GuardedFacts",
@@ -111,6 +112,25 @@ class Expectation:
     owners: tuple[Owner, ...]
     roots: tuple[Placement, ...] = ()
     """Empty: no demand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Borrows:
+    """A function that looks paths up inside ``scoped_with_init_fs()`` since 7.3.
+
+    A kernel of before makes the same lookups there; the root of the thread was init's then.
+    """
+
+    function: str
+    seen_as: tuple[str, ...] = ()
+    """What a stack may show instead: a function that it is inlined into, and that makes no other lookup; what it, or
+    what makes the same lookup, was called before."""
+    by_user_tasks: bool = False
+    """It borrows whoever calls it, a system call too; else in kernel threads only."""
+
+    def names(self) -> tuple[str, ...]:
+        """All that a stack may show."""
+        return (self.function, *self.seen_as)
 
 
 def everywhere(expectation: Expectation) -> dict[Generation, Expectation]:
@@ -191,6 +211,8 @@ class Plugin:
     """All of these must exist in vmlinux."""
     speaks_for: tuple[Speaks, ...] = ()
     expected: Mapping[Generation, Expectation] = field(default_factory=dict)
+    borrows: tuple[Borrows, ...] = ()
+    """Where this subsystem looks paths up as init: what traces of lookups are explained by."""
 
     def claims(self, task: Task, generation: Generation) -> bool:
         """Whether this plugin speaks for a kernel task and expects it where it is, by owner."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.codec import check_version
-from explorer.model import SNAPSHOT_ARRAYS, Record, Snapshot, check_facts
+from explorer.codec import check_facts, check_version
+from explorer.model import SNAPSHOT_ARRAYS, Record, Snapshot
 
 from .delta import TABLES
 

@@ -119,6 +119,8 @@ def _open(
         raise TargetError(f"{spec.text}: a saved snapshot, not a kernel")
     if spec.kind == "recording":
         raise TargetError(f"{spec.text}: a recording, not a kernel")
+    if spec.kind == "trace":
+        raise TargetError(f"{spec.text}: a trace of lookups, which has no tasks: open shows it")
     raise TargetError(f"{spec.text}: cannot be opened")
 
 

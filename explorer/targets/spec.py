@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 __all__ = ("Progress", "TargetKind", "TargetSpec", "no_progress")
 
-TargetKind = Literal["live", "vmcore", "qemu", "physmem", "sample", "snapshot", "recording"]
+TargetKind = Literal["live", "vmcore", "qemu", "physmem", "sample", "snapshot", "recording", "trace"]
 
 
 class Progress(Protocol):
@@ -24,7 +24,7 @@ class TargetSpec:
     kind: TargetKind
     #: As the user wrote it: a snapshot shows it as ``source.target``.
     text: str
-    #: The file (vmcore, physmem, sample, snapshot, recording), or ``None``.
+    #: The file (vmcore, physmem, sample, snapshot, recording, trace), or ``None``.
     path: Path | None = None
     #: The QMP socket path or ``host:port`` (qemu), or ``None``.
     address: str | None = None

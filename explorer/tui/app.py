@@ -50,8 +50,9 @@ class ExplorerApp(GuardedApp):
         view = None if snapshot is None else View(snapshot, plugins=session.plugins)
         self.viewing = Viewing(session, self, view)
         self.source, self.player = self.viewing.source, self.viewing.player
+        self.tracing = self.viewing.tracing
         self.accepted = AcceptedFindings(session.baseline)
-        self._navigator = Navigator(self, lambda: self.view)
+        self._navigator = Navigator(self, self.viewing)
         self.go_to = self._navigator.go_to
         self.filter_tasks = self.action_inside = self._navigator.filter_tasks
         self.show_finding = self._navigator.show_finding
@@ -178,8 +179,7 @@ class ExplorerApp(GuardedApp):
         return self._navigator.leads_somewhere(action, self.player.playback is not None)
 
     async def action_browse(self, mode: str) -> None:
-        if self.view is not None:
-            await self.switch_mode(mode)
+        await self._navigator.browse(mode)
 
     async def action_log(self) -> None:
         await self.action_browse("events" if self.player.playback is None else "timeline")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from textual.app import App
@@ -18,7 +17,7 @@ from explorer.tui.screens import (
     TasksScreen,
 )
 from explorer.tui.screens.dialogs import FaultScreen, ProblemScreen, ReadingScreen, TargetPrompt, TextScreen
-from explorer.tui.session import View
+from explorer.tui.session import View, Viewing
 from explorer.tui.views.details import describe
 
 from .faults import FAULT_MODE
@@ -48,10 +47,10 @@ KERNEL = Reference(kind="kernel", address=None, label="kernel")
 class Navigator:
     """Leads from screen to screen."""
 
-    def __init__(self, app: App[Any], view: Callable[[], View | None]) -> None:
-        """:param view: what is shown"""
+    def __init__(self, app: App[Any], viewing: Viewing) -> None:
+        """:param viewing: what is shown"""
         self._app = app
-        self._view = view
+        self._viewing = viewing
         self.other: View | None = None
         """The second target, where there is one."""
 
@@ -61,7 +60,19 @@ class Navigator:
             return plays and (action == "record" or isinstance(self._app.screen, FindingsScreen))
         if action == "browse" and self._app.current_mode == FAULT_MODE:
             return False  # its own keys make the screen anew that failed
-        return action not in _NEEDS_VIEW or self._view() is not None
+        if action == "browse":
+            return self._viewing.view is not None or self._viewing.tracing.is_file
+        return action not in _NEEDS_VIEW or self._viewing.view is not None
+
+    async def browse(self, mode: str) -> None:
+        """To a mode's screen, or say why it has nothing to show. That of lookups begins a trace."""
+        why_not = self._viewing.why_not(mode)
+        if why_not is not None:
+            self._app.notify(why_not, markup=False)
+            return
+        if mode == "lookups" and not self._viewing.tracing.is_there:
+            self._viewing.tracing.begin()
+        await self._app.switch_mode(mode)
 
     async def compare(self) -> None:
         """The comparison, if there is one; on its own screen, or where there is none, ask for a second target."""
@@ -140,7 +151,7 @@ class Navigator:
 
     def show_object(self, reference: Reference) -> None:
         """What is known of an object, over the screen."""
-        view = self._view()
+        view = self._viewing.view
         if view is not None:
             detail = describe(reference, view.snapshot)
             lines = [f"{fact.name:<15} {fact.value}" for fact in detail.facts]

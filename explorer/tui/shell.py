@@ -8,7 +8,7 @@ from typing import Protocol, cast
 from textual.dom import DOMNode
 
 from explorer.model import Reference
-from explorer.tui.session import AcceptedFindings, Player, Source, View
+from explorer.tui.session import AcceptedFindings, Player, Source, Tracing, View
 
 from .faults import FaultLog
 from .settings import SavedView
@@ -31,6 +31,8 @@ class Shell(Protocol):
 
     fault_log: FaultLog
     accepted: AcceptedFindings
+    tracing: Tracing
+    """The lookups that are seen: of a saved trace, or of the kernel that runs."""
 
     @property
     def look(self) -> Views:

@@ -74,7 +74,7 @@ def end_of(path: Path) -> tuple[str, bool]:
     ],
 )
 def test_a_kvm_that_does_not_run_this_kernel_costs_no_recording(record: Record, kvm: str, said: str) -> None:
-    done, path = record(kvm, "--for", "60s")
+    done, path = record(kvm, "--for", "300s")
     assert done.returncode == 0, done.stderr
     assert end_of(path) == ("until", True)
     begun, again, _ = done.stderr.splitlines()
@@ -91,14 +91,14 @@ def test_a_kvm_in_which_nothing_moves_is_not_taken_for_one_that_runs_this_kernel
 
 
 def test_a_kvm_that_works_is_not_given_up(record: Record) -> None:
-    done, path = record("works", "--for", "60s")
+    done, path = record("works", "--for", "300s")
     assert done.returncode == 0, done.stderr
     assert "(KVM)" in done.stderr and "TCG" not in done.stderr
     assert end_of(path) == ("until", True)
 
 
 def test_a_machine_without_kvm_emulates_at_once_and_says_why(record: Record) -> None:
-    done, path = record("absent", "--for", "60s")
+    done, path = record("absent", "--for", "300s")
     assert done.returncode == 0, done.stderr
     assert "(TCG): with KVM, QEMU does not start: Could not access KVM" in done.stderr
     assert end_of(path) == ("until", True)

@@ -29,7 +29,9 @@ class Live:
     def __init__(self, guest: Guest) -> None:
         self.guest = guest
         self.before: Oracle = guest.oracle()
-        code, printed = guest.run_tool("@script", "/app/record_live.py", "--interval", "500ms", "--for", "6s")
+        code, printed = guest.run_tool(
+            "@script", "/app/record_live.py", "--interval", "500ms", "--for", "6s", timeout_s=500
+        )
         assert code == 0, printed
         self.said: dict[str, Any] = json.loads(printed[printed.index("{") : printed.rindex("}") + 1])
         self.after: Oracle = guest.oracle()

@@ -31,3 +31,4 @@ from .parse import QueryError as QueryError
 from .parse import parse_query as parse_query
 from .rows import RowField as RowField
 from .rows import RowIndex as RowIndex
+from .rows import row_predicate as row_predicate

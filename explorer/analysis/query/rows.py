@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from .ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
 from .facts import FieldType, Value
 from .index import Column, Mask, MaskIndex, coded
+from .match import field_name, text_matcher, value_test, without_not_equal
+from .parse import Query
 
-__all__ = ("RowField", "RowIndex")
+__all__ = ("RowField", "RowIndex", "row_predicate")
 
 #: Rows that are made into text between two pauses.
 _CHUNK = 500
@@ -61,7 +64,7 @@ class RowIndex(MaskIndex):
         self, fields: Sequence[RowField], records: Sequence[Any], cells: Callable[[Any], Sequence[str]]
     ) -> None:
         """
-        :param fields: one a column
+        :param fields: one a column, then such as have a value of their own and no column
         :param cells: the escaped text of each column of a record
         """
         self._named = {field.name: field for field in fields}
@@ -102,7 +105,7 @@ class RowIndex(MaskIndex):
             for record in self._records[start : start + _CHUNK]:
                 texts = [text.strip() for text in self._cells(record)]
                 lines.append("\n".join(texts))
-                for (known, mine), text in zip(columns, texts, strict=True):
+                for (known, mine), text in zip(columns, texts, strict=False):
                     mine.append(known.setdefault(text, len(known)))
         return [_Shown(list(known), mine) for known, mine in columns], _Shown(lines, range(len(lines)))
 
@@ -155,6 +158,42 @@ class RowIndex(MaskIndex):
         rank = {key: number for number, key in enumerate(sorted(present))}
         by_code = [rank.get(key, -1) for key in keys]
         return [by_code[code] for code in column.codes]
+
+
+def row_predicate(
+    query: Query, fields: Mapping[str, RowField], cells: Callable[[Any], Sequence[str]]
+) -> Callable[[Any], bool]:
+    """The query as a predicate over records that come one by one, and are not kept.
+
+    :param fields: each with a ``get``
+    :param cells: the escaped texts of a record in which free text is looked for
+    """
+
+    def compiled(node: Node) -> Callable[[Any], bool]:
+        match node:
+            case Everything():
+                return lambda record: True
+            case Text(text):
+                matches = text_matcher("~", text)
+                return lambda record: any(map(matches, cells(record)))
+            case Comparison() if (equal := without_not_equal(node)) is not None:
+                return compiled(Not(equal))
+            case Flag() | Comparison():
+                field = fields[field_name(node)]
+                test, get = value_test(node, field, {}), field.get
+                assert get is not None, f"{field.name} has no value"
+                return lambda record: test(get(record))
+            case Not(operand):
+                inner = compiled(operand)
+                return lambda record: not inner(record)
+            case And(operands):
+                every = tuple(map(compiled, operands))
+                return lambda record: all(predicate(record) for predicate in every)
+            case Or(operands):
+                some = tuple(map(compiled, operands))
+                return lambda record: any(predicate(record) for predicate in some)
+
+    return compiled(query.root)
 
 
 def _natural(texts: Sequence[str]) -> tuple[Any, ...]:

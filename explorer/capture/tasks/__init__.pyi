@@ -13,5 +13,7 @@ from .kthreads import KthreadReader as KthreadReader
 from .pidnumbers import PidNumberReader as PidNumberReader
 from .stacks import StackReader as StackReader
 from .walk import TaskReader as TaskReader
+from .walks import NameidataOffsets as NameidataOffsets
 from .walks import RawWalk as RawWalk
 from .walks import WalkReader as WalkReader
+from .walks import nameidata_offsets as nameidata_offsets

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from explorer.capture.memory import AnyTask, Memory, ReadError, is_kernel_pointer
+import drgn
 
-__all__ = ("RawWalk", "WalkReader")
+from explorer.capture.memory import AnyTask, Memory, ReadError, is_kernel_pointer, member_offset
+
+__all__ = ("NameidataOffsets", "RawWalk", "WalkReader", "nameidata_offsets")
 
 _PATH_MAX = 4096
 #: fs/namei.c of the RFC's first version: this lookup starts at userspace_init_fs.
@@ -31,6 +33,27 @@ class RawWalk(NamedTuple):
     def in_init(self) -> bool:
         """``LOOKUP_IN_INIT``, on a kernel that has it: elsewhere the bit means something else."""
         return bool(self.flags & _LOOKUP_IN_INIT)
+
+
+class NameidataOffsets(NamedTuple):
+    """Where in ``struct nameidata``, ``filename`` and ``mount``, in bytes: for whoever sees walks in another way."""
+
+    name: int
+    root_mnt: int
+    flags: int
+    filename_name: int
+    mount_mnt: int
+
+
+def nameidata_offsets(prog: drgn.Program) -> NameidataOffsets:
+    """By the kernel's own types. :raises LookupError: if it has no such types or members"""
+    return NameidataOffsets(
+        name=member_offset(prog, "nameidata", "name"),
+        root_mnt=member_offset(prog, "nameidata", "root.mnt"),
+        flags=member_offset(prog, "nameidata", "flags"),
+        filename_name=member_offset(prog, "filename", "name"),
+        mount_mnt=member_offset(prog, "mount", "mnt"),
+    )
 
 
 class WalkReader:

@@ -56,6 +56,8 @@ def open_command(
         raise click.UsageError(
             "--interval is for a kernel that runs (live, qemu:…): a vmcore or a saved snapshot does not change."
         )
+    if against is not None and spec is not None and spec.kind == "trace":
+        raise click.UsageError("--against compares snapshots, and this is a trace of lookups.")
     words = reader_words(arguments) if not guess else ["live", *reader_words(arguments)]
     from explorer.tui import run_app
     from explorer.tui.session import Session
@@ -69,6 +71,7 @@ def open_command(
             interval,
             against,
             recording=spec.path if spec is not None and recorded else None,
+            trace=spec.path if spec is not None and spec.kind == "trace" else None,
             moment=spec.moment if spec is not None and recorded else None,
             plugins=arguments.plugin_set(),
             baseline=baseline,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from explorer.cli.formats import snapshot_format, snapshot_output_options
-from explorer.cli.process import ExitCode
+from explorer.cli.process import ExitCode, give_up_rights_but_for
 from explorer.wire import PROGRAM
 
 from .snapshot import warn_of_errors
@@ -38,7 +38,7 @@ def timeline_command(file: Path, as_json: bool) -> int:
 
     _refuse_target(str(file))
     path = readable_path(str(file))
-    _give_up_rights(path)
+    give_up_rights_but_for(path)
     with Recording.open(path, str(file)) as recording:
         end = recording.end
         timeline = build_timeline(recording.frames(), None if end is None else (end.seconds, end.reason))
@@ -60,15 +60,6 @@ def _refuse_target(text: str) -> None:
         raise TargetError(
             f"{text} is one moment and no recording: name a file that record wrote, such as boot.nxrec"
         )
-
-
-def _give_up_rights(file: Path, output: Path | None = None) -> None:
-    """Before a byte of it is read. Not of a program that called the command."""
-    from explorer.cli.process import is_program
-    from explorer.targets import Needs, give_up_rights
-
-    if is_program():
-        give_up_rights(Needs((file,), () if output is None else (output,)))
 
 
 def _head(recording: Recording) -> TimelineHead:
@@ -104,7 +95,7 @@ def frame_command(file: Path, moment: str | None, output: Path | None, format_: 
         check_writable(output)
     _refuse_target(str(file))
     path = readable_path(str(file))
-    _give_up_rights(path, output)
+    give_up_rights_but_for(path, output)
     with Recording.open(path, str(file)) as recording:
         snapshot = recording.snapshot_at(moment)
     form = snapshot_format(output, format_)

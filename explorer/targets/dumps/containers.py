@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
+from explorer.codec import is_trace
 from explorer.compression import BZIP2, COMPRESSIONS, GZIP, LZ4, XZ, ZSTD, Damaged, plain_chunks, sniff_method
 from explorer.files import CHARACTER_DEVICE, SOCKET, NotRegularError, open_regular
 from explorer.targets.errors import TargetError
@@ -61,6 +62,7 @@ class Format(enum.Enum):
     LZ4 = LZ4.name
     SNAPSHOT = "snapshot"
     RECORDING = "recording"
+    TRACE = "trace of lookups"
     EMPTY = "empty"
     UNKNOWN = "unknown"
 
@@ -114,6 +116,8 @@ def sniff(head: bytes) -> Format:
     method = sniff_method(head)
     if method is not None:
         return Format(method.name)
+    if is_trace(head):
+        return Format.TRACE
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     if text.startswith(b"{") and b'"schema_version"' in text[:_SNAPSHOT_HEAD]:
         return Format.SNAPSHOT

@@ -4,6 +4,8 @@ from .idr import for_each_idr_entry as for_each_idr_entry
 from .idr import for_each_idr_item as for_each_idr_item
 from .idr import read_idr_entries as read_idr_entries
 from .ko import read_module_file as read_module_file
+from .module_files import find_module_files as find_module_files
+from .module_files import modules_directory as modules_directory
 from .typecache import cache_directory as cache_directory
 from .types import KernelTypes as KernelTypes
 from .types import attach_types as attach_types

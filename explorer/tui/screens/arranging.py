@@ -42,6 +42,8 @@ class ArrangingScreen(BrowserScreen):
     FILTER_HINT = "words, or column:value; tab completes"
     FILTER_ALWAYS = False
     """Whether the filter has a line where nothing is filtered."""
+    WARMS_UP = True
+    """Whether what the first key in the filter would wait for is made before it comes, where there are many rows."""
     BINDINGS: ClassVar[list[BindingType]] = [
         shown(
             "slash",
@@ -117,7 +119,7 @@ class ArrangingScreen(BrowserScreen):
 
     def arrange_source(self, source: ArrangedSource) -> None:
         """Filter, order and mark a new source as the one before."""
-        if len(source) > MANY_TASKS and self.ROWS != "tasks":
+        if len(source) > MANY_TASKS and self.WARMS_UP:
             self.run_worker(asyncio.to_thread(_warm_up, source), group="warm-up", exclusive=True)
         names = [column.name for column in source.columns]
         if self._sort[0] in names:

@@ -77,14 +77,18 @@ class BrowserScreen(Guarded, Screen[None]):
         """What the header says while nothing is being read."""
         return view.header
 
+    def header_text(self) -> str | None:
+        """As :meth:`header`, of what is shown; ``None``: nothing is."""
+        return None if self.shell.view is None else self.header(self.shell.view)
+
     def show_status(self) -> None:
         """The header: it says what is going on, and how old what is shown is."""
-        view = self.shell.view
-        if view is None or not self.is_there:
+        text = self.header_text()
+        if text is None or not self.is_there:
             return
         activity, status = self.shell.source.activity, self.shell.status
         state = f" {status} " if status else ""
-        header = activity or fit_header(self.header(view), self.size.width - 1 - display_width(state))
+        header = activity or fit_header(text, self.size.width - 1 - display_width(state))
         texts = (f" {header}", state)
         if texts != self._header_texts:  # asked twice a second: what says the same is not laid out again
             self._header_texts = texts

@@ -12,6 +12,7 @@ from explorer.tui.keys import hidden, shown
 from .compare import CompareScreen
 from .events import EventsScreen
 from .findings import FindingsScreen
+from .lookups import LookupsScreen
 from .namespaces import NamespacesScreen
 from .overview import OverviewScreen
 from .subsystems import SubsystemsScreen
@@ -87,4 +88,11 @@ BROWSED = (
         hidden("equals_sign", "compare", "go.compare", "Compare with a second target"),
     ),
     Mode("timeline", TimelineScreen),
+    Mode(
+        "lookups",
+        LookupsScreen,
+        hidden(
+            "W", "browse('lookups')", "go.lookups", "Path lookups as they happen: traces the running kernel"
+        ),
+    ),
 )

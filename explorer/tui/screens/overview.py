@@ -53,6 +53,8 @@ class OverviewScreen(BrowserScreen):
 
     _accepted = 0
     """Which state of the accepted findings is shown."""
+    _lookups = ""
+    """What is said of lookups."""
 
     def compose_body(self) -> ComposeResult:
         with Vertical(id="verdict"):
@@ -68,6 +70,7 @@ class OverviewScreen(BrowserScreen):
             for number in range(_MOST_OTHERS):
                 yield DoorBox(id=f"other{number}", classes="other")
         yield Static(id="root", markup=False)
+        yield Static(id="lookupsline", markup=False)
         yield Static(id="findingshead", markup=False)
         yield FindingsList(id="findings", empty="no findings")
 
@@ -128,6 +131,17 @@ class OverviewScreen(BrowserScreen):
         view = self._shown
         if view is not None and view.is_audited and self._accepted != self.shell.accepted.number:
             self._show_findings(view)
+
+    def show_status(self) -> None:
+        """Also how many lookups have failed, while the kernel is traced."""
+        super().show_status()
+        if self.is_there:
+            text, line = self.shell.tracing.failed_line, self.query_one("#lookupsline", Static)
+            line.display = bool(text)
+            line.set_class(bool(self.shell.tracing.bad), "bad")
+            if text != self._lookups:
+                self._lookups = text
+                line.update(Content(f"{text}   W shows the lookups"))
 
     def on_resize(self, event: events.Resize) -> None:
         if self._shown is not None:

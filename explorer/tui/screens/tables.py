@@ -192,7 +192,10 @@ class TableScreen(ArrangingScreen):
 
     def action_export(self) -> None:
         view = self.shell.view
-        rows = None if view is None else self.row_set(view)
+        self.export(None if view is None else self.row_set(view))
+
+    def export(self, rows: RowSet | None) -> None:
+        """Ask for a format and a name, and write them."""
         if rows is None:
             self.shell.say("There are no rows to export.")
         else:

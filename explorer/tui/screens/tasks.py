@@ -47,6 +47,7 @@ class TasksScreen(TableScreen):
     ROWS = "tasks"
     FILTER_HINT = "/ to type: kind:kernel placement:nullfs"
     FILTER_ALWAYS = True
+    WARMS_UP = False  # in its own way
     CSS = """
     #browse { height: 1fr; }
     #browse #rows { width: 1fr; }

@@ -14,4 +14,6 @@ from .source import Source as Source
 from .state import Session as Session
 from .state import View as View
 from .target import Target as Target
+from .tracing import MOST_LOOKUPS as MOST_LOOKUPS
+from .tracing import Tracing as Tracing
 from .viewing import Viewing as Viewing

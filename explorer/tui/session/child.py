@@ -26,13 +26,12 @@ from explorer.wire import (
     signal_of,
 )
 
-__all__ = ("Reader", "ReaderFailure", "Reading", "run_doctor")
+__all__ = ("Child", "Reader", "ReaderFailure", "Reading", "line_batches", "run_doctor")
 
 _CHUNK = 1 << 18
 #: Exit codes with which a snapshot has been written, if not of everything.
 _WITH_SNAPSHOT = (ExitCode.OK, ExitCode.ERRORS)
 _MAX_LINE = 16 << 20
-_GRACE_S = 2.0
 _MAX_ERRORS = 50
 _DOCTOR_S = 30.0
 
@@ -69,22 +68,22 @@ def child_command(arguments: Sequence[str], prefix: Sequence[str] = ()) -> list[
     return [*prefix, sys.executable, "-P", "-m", "explorer", *arguments]
 
 
-class Reader:
-    """One reading of one target; :meth:`cancel` ends it at any time."""
+class Child:
+    """This program's own command in a process of its own; :meth:`cancel` ends it at any time."""
+
+    GRACE_S = 2.0
+    """How long it may take to end when it is asked to."""
 
     def __init__(self, arguments: Sequence[str], prefix: Sequence[str] = ()) -> None:
         self._prefix = tuple(prefix)
-        self._command = child_command(reader_arguments(arguments), prefix)
+        self._command = child_command(arguments, prefix)
         self._process: asyncio.subprocess.Process | None = None
         self._cancelled = False
         self._crashed = False
         self._errors: deque[str] = deque(maxlen=_MAX_ERRORS)
 
-    async def read(self, progress: ShowProgress) -> Reading:
-        """Run the child to its end.
-
-        :raises ReaderFailure: if it gives no snapshot, for whatever reason
-        """
+    async def _start(self) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, asyncio.StreamReader]:
+        """The process, its output and its errors. :raises ReaderFailure: if it cannot be started"""
         try:
             self._process = process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -97,14 +96,79 @@ class Reader:
         except OSError as error:
             raise ReaderFailure(f"the reader cannot be started: {error.strerror}") from error
         assert process.stdout is not None and process.stderr is not None
+        return process, process.stdout, process.stderr
+
+    async def _follow_errors(self, stderr: asyncio.StreamReader, progress: ShowProgress) -> None:
+        async for lines in line_batches(stderr):
+            for line in lines:
+                self._take_error(line.decode("utf-8", "surrogateescape"), progress)
+
+    def _take_error(self, text: str, progress: ShowProgress) -> None:
+        match parse_message(text):
+            case Progress(what, done, total):
+                progress(escape_text(what), done, total)
+            case Crashed():
+                self._crashed = True
+            case Words(said):
+                self._errors.append(escape_text(said))
+
+    async def cancel(self) -> None:
+        """End the child, and all that it started."""
+        self._cancelled = True
+        await self._end()
+
+    async def _end(self) -> None:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(process.pid, number)
+            except ProcessLookupError:
+                return
+            except PermissionError:
+                await self._kill_as_root(process.pid, number)
+            try:
+                await asyncio.wait_for(process.wait(), self.GRACE_S)
+            except TimeoutError:
+                continue
+            return
+
+    async def _kill_as_root(self, group: int, number: signal.Signals) -> None:
+        """End a child that runs as root: by the same road on which it was started."""
+        killer = await asyncio.create_subprocess_exec(
+            *self._prefix,
+            "kill",
+            f"-{number.value}",
+            "--",
+            f"-{group}",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        await killer.wait()
+
+
+class Reader(Child):
+    """One reading of one target."""
+
+    def __init__(self, arguments: Sequence[str], prefix: Sequence[str] = ()) -> None:
+        super().__init__(reader_arguments(arguments), prefix)
+
+    async def read(self, progress: ShowProgress) -> Reading:
+        """Run the child to its end.
+
+        :raises ReaderFailure: if it gives no snapshot, for whatever reason
+        """
+        process, stdout, stderr = await self._start()
         stream = SnapshotStream("the reader's output")
-        errors = asyncio.create_task(self._follow_errors(process.stderr, progress))
+        errors = asyncio.create_task(self._follow_errors(stderr, progress))
         broken: SnapshotError | None = None
         try:
             try:
-                await _feed(process.stdout, stream, progress)
+                await _feed(stdout, stream, progress)
             except SnapshotError as error:
-                if not process.stdout.at_eof():
+                if not stdout.at_eof():
                     raise
                 broken = error  # its last line: cut off, if it died while it wrote that
             await errors
@@ -155,58 +219,8 @@ class Reader:
             return Reading(snapshot)
         return Reading(snapshot, reason or "values could not be read", self._crashed)
 
-    async def _follow_errors(self, stderr: asyncio.StreamReader, progress: ShowProgress) -> None:
-        async for lines in _batches(stderr):
-            for line in lines:
-                self._take_error(line.decode("utf-8", "surrogateescape"), progress)
 
-    def _take_error(self, text: str, progress: ShowProgress) -> None:
-        match parse_message(text):
-            case Progress(what, done, total):
-                progress(escape_text(what), done, total)
-            case Crashed():
-                self._crashed = True
-            case Words(said):
-                self._errors.append(escape_text(said))
-
-    async def cancel(self) -> None:
-        """End the child, and all that it started."""
-        self._cancelled = True
-        await self._end()
-
-    async def _end(self) -> None:
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(process.pid, number)
-            except ProcessLookupError:
-                return
-            except PermissionError:
-                await self._kill_as_root(process.pid, number)
-            try:
-                await asyncio.wait_for(process.wait(), _GRACE_S)
-            except TimeoutError:
-                continue
-            return
-
-    async def _kill_as_root(self, group: int, number: signal.Signals) -> None:
-        """End a child that runs as root: by the same road on which it was started."""
-        killer = await asyncio.create_subprocess_exec(
-            *self._prefix,
-            "kill",
-            f"-{number.value}",
-            "--",
-            f"-{group}",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        await killer.wait()
-
-
-async def _batches(reader: asyncio.StreamReader) -> AsyncIterator[list[bytes]]:
+async def line_batches(reader: asyncio.StreamReader) -> AsyncIterator[list[bytes]]:
     """Whole lines, as many as have arrived. :raises SnapshotError: for a line without end"""
     rest = b""
     while chunk := await reader.read(_CHUNK):
@@ -221,7 +235,7 @@ async def _batches(reader: asyncio.StreamReader) -> AsyncIterator[list[bytes]]:
 
 async def _feed(stdout: asyncio.StreamReader, stream: SnapshotStream, progress: ShowProgress) -> None:
     """Parse off the UI's thread, and say how far it is."""
-    async for lines in _batches(stdout):
+    async for lines in line_batches(stdout):
         await asyncio.to_thread(stream.feed, lines)
         progress("tasks received", stream.tasks, None)
 

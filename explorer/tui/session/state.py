@@ -36,6 +36,8 @@ class Session:
     """A second target, to be compared with the first."""
     recording: Path | None = None
     """A recording that the app reads itself: there is no kernel to be careful with."""
+    trace: Path | None = None
+    """A saved trace of lookups, which the app reads itself: there is no snapshot then."""
     moment: str | None = None
     """Where in the recording to begin; the end if ``None``."""
     plugins: PluginSet = field(default_factory=PluginSet, compare=False)
@@ -46,6 +48,11 @@ class Session:
     @property
     def target(self) -> str:
         return " ".join(self.arguments) or "a snapshot"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether this machine's kernel is looked at: it is the one that can be traced."""
+        return self.guess or self.arguments[:1] == ("live",)
 
     @property
     def options(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 
 from explorer.model import escape_text
 
@@ -11,6 +12,7 @@ from .host import Host
 from .player import Player
 from .source import Source
 from .state import Session, View
+from .tracing import Tracing
 
 __all__ = ("Viewing",)
 
@@ -22,6 +24,7 @@ class Viewing:
         self._host = host
         self.source = Source(session, host, view)
         self.player = Player(host)
+        self.tracing = Tracing(host, self.source)
 
     @property
     def view(self) -> View | None:
@@ -32,7 +35,7 @@ class Viewing:
     def title(self) -> str:
         """What is shown, by name; escaped."""
         if self.view is None:
-            return "nullfs-explorer"
+            return f"nullfs-explorer: {self.tracing.name}" if self.tracing.is_file else "nullfs-explorer"
         return f"nullfs-explorer: {self.view.name or escape_text(self.view.snapshot.capture.source.target)}"
 
     @property
@@ -58,6 +61,8 @@ class Viewing:
         """One reading at a time: whoever wants another one waits."""
         if self.source.session.recording is not None:
             self._host.work(self._open_recording())
+        elif self.source.session.trace is not None:
+            self._host.work(self._open_trace(self.source.session.trace))
         elif self.source.want():
             self._host.work(self._read_source())
 
@@ -103,6 +108,26 @@ class Viewing:
         await self._show(first)
         if problem is None:
             self.player.say_damage()
+
+    async def _open_trace(self, path: Path) -> None:
+        """A saved trace has a screen of its own, and no snapshot."""
+        self.source.failure = ""
+        await self._host.show_mode("reading")
+        self.source.target.note("lookups")
+        problem = await self.tracing.open(path)
+        if problem is not None:
+            self.source.fail(problem, is_shown=False)
+        await self._host.show_mode("lookups" if problem is None else "problem")
+
+    def why_not(self, mode: str) -> str | None:
+        """Why a screen has nothing to show, in a sentence; ``None``: it has."""
+        if mode == "lookups":
+            if self.tracing.is_there or (self.view is not None and self.source.session.is_live):
+                return None
+            return "Only the running kernel can be traced: nullfs-explorer live. FILE shows a saved trace."
+        if self.view is None:
+            return "This is a trace of lookups, and no snapshot: there are no tasks or mounts to show."
+        return None
 
     async def _show(self, first: bool) -> None:
         """After a reading: what came of it."""

@@ -17,6 +17,14 @@ from .help import WORDS as WORDS
 from .help import help_colours as help_colours
 from .help import help_queries as help_queries
 from .help import help_words as help_words
+from .lookups import LookupGroup as LookupGroup
+from .lookups import LookupRow as LookupRow
+from .lookups import describe_lookup as describe_lookup
+from .lookups import describe_lookups as describe_lookups
+from .lookups import group_lookups as group_lookups
+from .lookups import groups_table as groups_table
+from .lookups import lookups_table as lookups_table
+from .lookups import row_maker as row_maker
 from .mounts import mounts_table as mounts_table
 from .namespaces import namespaces_table as namespaces_table
 from .overview import Door as Door

@@ -269,7 +269,14 @@ class Guest:
 
     def run_tool(self, *arguments: str, timeout_s: float = 300.0) -> tuple[int, str]:
         """Run the tool inside the guest (scenario "live"); its exit code and what it printed."""
-        start = self._start_tool(arguments, timeout_s)
+        return self.end_tool(self.start_tool(*arguments, timeout_s=timeout_s), timeout_s)
+
+    def start_tool(self, *arguments: str, timeout_s: float = 300.0) -> int:
+        """Start the tool inside the guest: where in the log of ``line`` that begins what it prints."""
+        return self._start_tool(arguments, timeout_s)
+
+    def end_tool(self, start: int, timeout_s: float = 300.0) -> tuple[int, str]:
+        """Wait until what ``start_tool()`` started has ended; its exit code and what it printed."""
         match = self.line.read_until(rb"NX EXIT (\d+)", timeout_s, start)
         printed = bytes(self.line.log[start:]).decode("utf-8", "surrogateescape")
         return int(match[1]), printed[: printed.rindex("\nNX EXIT")]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.kernels.lab.cache import cache_dir, locked, scratch_dir
 from tests.kernels.lab.hosttool import run_host_tool
+from tests.kernels.lab.kbuild import build_module
 from tests.kernels.lab.kernels import Kernel
 from tests.kernels.lab.scenarios import Scenario
 from tests.kernels.lab.userland import unpack_package
@@ -106,6 +107,8 @@ def _module_entries(kernel: Kernel, scenario: Scenario) -> Iterator[Entry]:
     yield Entry("modules/order", stat.S_IFREG | 0o644, listing.encode())
     for name in dict.fromkeys([*order, *spare]):
         yield Entry(f"modules/{name}.ko", stat.S_IFREG | 0o644, kernel.read_module(name))
+    for name in scenario.built_modules:
+        yield Entry(f"modules/{name}.ko", stat.S_IFREG | 0o644, build_module(kernel, name).read_bytes())
 
 
 def _file_entries(files: dict[str, Path]) -> Iterator[Entry]:

@@ -195,9 +195,9 @@ def build_live_image() -> Path:
     return cached_image("live", _digest(), _stage)
 
 
-def boot_live(kernel: str | Kernel) -> Guest:
-    """A guest that has the tool: the scenario ``live``, on a kernel or the newest of a line.
+def boot_live(kernel: str | Kernel, scenario: str = "live") -> Guest:
+    """A guest that has the tool (the scenarios ``live`` and ``walked``), on a kernel or the newest of a line.
 
     :raises LabError: as :meth:`Guest.boot` and :func:`build_live_image` do.
     """
-    return Guest.boot(kernel, "live", GuestOptions(disk=build_live_image()))
+    return Guest.boot(kernel, scenario, GuestOptions(disk=build_live_image()))

@@ -228,6 +228,19 @@ class Apt:
         """The package with the ``vmlinux`` of ``release``."""
         return self._package(f"linux-image-{release}-dbg")
 
+    def find_headers(self, release: str) -> list[Package]:
+        """The packages that modules of ``release`` are built with: its headers, what they have in common with other
+        flavours', and the tools of kbuild.
+        """
+        own = self._package(f"linux-headers-{release}")
+        depends = re.search(
+            r"^Depends: (.*)$", self._run("apt-cache", "show", f"{own.name}={own.version}"), re.MULTILINE
+        )
+        needed = re.findall(r"linux-(?:headers-[^\s,]+-common|kbuild-[^\s,]+)", depends[1] if depends else "")
+        if len(needed) < 2:
+            raise LabError(f"apt-cache show {own.name} does not say what it needs")
+        return [own, *(self._package(name) for name in needed)]
+
 
 def extract(deb: Path, wanted: Callable[[str], Path | None]) -> int:
     """Write the regular files of ``deb`` that ``wanted`` gives a target for; how many there were.

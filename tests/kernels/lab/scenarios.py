@@ -18,12 +18,13 @@ class Scenario:
     a module its parameters; ``spare_modules`` only lie in ``/modules`` for the scenario to load by itself.
     ``packages``: Debian packages whose programs and libraries lie in the guest (no dependencies: name them all);
     with ``busybox-static`` the guest can run shell (``Guest.sh``). ``files``: path in the guest -> file of this
-    machine.
+    machine. ``built_modules``: directories of ``modules/``, built for the kernel, which lie in ``/modules`` too.
     """
 
     name: str
     modules: tuple[str, ...] = ()
     spare_modules: tuple[str, ...] = ()
+    built_modules: tuple[str, ...] = ()
     params: dict[str, str] = field(default_factory=dict)
     memory_mb: int = 256
     packages: tuple[str, ...] = ()
@@ -79,7 +80,8 @@ SCENARIOS = {
     for scenario in (
         Scenario("healthy"),
         Scenario("lively", modules=("fuse",)),  # a module in 6.1, built in from 6.12 on
-        Scenario("live", modules=("virtio_blk", "squashfs"), memory_mb=512),
+        # virtio_pci is a module in 6.1, and built in from 6.12 on
+        Scenario("live", modules=("virtio_pci", "virtio_blk", "squashfs"), memory_mb=512),
         Scenario("shared-init"),
         Scenario("abandoned"),
         Scenario("audit", modules=("fuse",)),
@@ -112,6 +114,16 @@ SCENARIOS = {
             packages=_BTRFS_PACKAGES,
             params={"scsi_debug": "dev_size_mb=300"},
             memory_mb=1024,
+        ),
+        # Lookups by the kernel itself, to order: insmod of /modules/walker.ko
+        Scenario("walker", built_modules=("walker",), packages=("busybox-static",)),
+        # ... and the tool to see them
+        Scenario(
+            "walked",
+            modules=("virtio_pci", "virtio_blk", "squashfs"),
+            built_modules=("walker",),
+            packages=("busybox-static",),
+            memory_mb=512,
         ),
         # Filesystems on filesystems, and audit's rules about directories
         Scenario("layers", modules=_LAYERS_MODULES, packages=_LAYERS_PACKAGES, memory_mb=512),

@@ -22,6 +22,8 @@ FILES = {
     "vmcore": ROOT / "screenshots" / "abandoned.json.zst",
     "held.vmcore": HELD,
     "boot.nxrec": ROOT / "tests" / "data" / "boot-7.3.nxrec",
+    "lookups.jsonl": ROOT / "tests" / "data" / "trace" / "saved-7.3.jsonl",
+    "before.jsonl": ROOT / "tests" / "data" / "trace" / "saved-6.12.jsonl",
 }
 _CONSOLE = re.compile(r"^```\n(\$ .*?)^```", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]+)?\)")

@@ -215,11 +215,12 @@ def test_a_recorder_killed_at_fifty_moments_leaves_every_whole_frame(
             finally:
                 os._exit(1)
         os.close(theirs)
-        os.read(ours, 1)  # its file has a frame by now
-        time.sleep(dice.random() * 0.03)
+        told = sum(
+            len(os.read(ours, 1)) for _ in range(dice.randint(1, 20))
+        )  # its file has so many frames by now
+        time.sleep(dice.random() * 0.003)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        told = 1
         while block := os.read(ours, 4096):
             told += len(block)
         os.close(ours)

@@ -17,7 +17,7 @@ from explorer.recording.reader import Recording
 
 _TOOL = (sys.executable, "-m", "explorer")
 _WANDERER = "wanderer"
-_START_S = 60.0
+_START_S = 240.0
 _SHOWN = ("Uid", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Umask")
 
 

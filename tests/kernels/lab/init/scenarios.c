@@ -38,6 +38,14 @@ static void make_live(void)
 	make_live_runner();
 }
 
+/* The tool among few tasks, with tracefs where a distribution mounts it. */
+static void make_walked(void)
+{
+	make_healthy();
+	must(mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL) ? -errno : 0, "tracefs");
+	make_live_runner();
+}
+
 /* A sibling that holds PID 1's own fs_struct. */
 static void make_shared_init(void)
 {
@@ -102,6 +110,7 @@ const struct scenario scenarios[] = {
 	{ "healthy", make_healthy },
 	{ "lively", make_lively },
 	{ "live", make_live },
+	{ "walked", make_walked },
 	{ "shared-init", make_shared_init },
 	{ "abandoned", make_abandoned },
 	{ "audit", make_audit_states },
@@ -124,6 +133,7 @@ const struct scenario scenarios[] = {
 	/* the rest of these is made by the harness, in shell */
 	{ "shell", make_healthy },
 	{ "devices", make_healthy },
+	{ "walker", make_healthy },
 	{ "ksmbd", make_healthy },
 	{ "lio", make_healthy },
 	{ "btrfs", make_healthy },

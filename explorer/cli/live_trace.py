@@ -1,0 +1,124 @@
+"""The running kernel's lookups, for the command ``trace``: from root's rights to the last lookup."""
+
+from __future__ import annotations
+
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal
+
+import click
+
+from explorer.wire import PROGRAM
+
+from .process import ExitCode
+
+if TYPE_CHECKING:
+    from explorer.model import Lookup, TraceEnd, TraceHeader
+    from explorer.tracing import Tracer
+
+__all__ = ("LiveTrace", "clean_up", "live_trace", "write_lines")
+
+
+@dataclass(slots=True)
+class LiveTrace:
+    """A trace that goes on until its time is over, a signal comes, or :meth:`stop`."""
+
+    header: TraceHeader
+    tracer: Tracer
+    deadline: float | None
+    """Of ``time.monotonic()``."""
+    reason: Literal["done", "until", "interrupted"] = "done"
+
+    def lookups(self) -> Iterator[Lookup]:
+        """As they end."""
+        for lookup in self.tracer.lookups():
+            if lookup is not None:
+                yield lookup
+            elif self.deadline is not None and time.monotonic() >= self.deadline:
+                self.tracer.stop()
+
+    def stop(self) -> None:
+        """What was waited for has come."""
+        self.reason = "until"
+        self.tracer.stop()
+
+    def interrupt(self) -> None:
+        """Ctrl-C and the like."""
+        self.reason = "interrupted"
+        self.tracer.stop()
+
+    def end(self) -> TraceEnd:
+        return self.tracer.end(self.reason)
+
+
+@contextmanager
+def live_trace(
+    users: Sequence[str], seconds: float | None, output: Path | None, *, said: Callable[[str], None]
+) -> Iterator[LiveTrace]:
+    """Begin a trace; whatever ends the block, nothing of it is left in the kernel.
+
+    :param said: told, in a line each, what was found of an earlier trace, and what could not be removed
+    :raises TargetError: if this machine cannot be traced, with what to do about it
+    """
+    from explorer.targets import Needs, give_up_rights
+    from explorer.tracing import TraceOptions, Tracer
+
+    with ExitStack() as stack:
+        tracer = Tracer(TraceOptions(users=tuple(users)))
+        stack.callback(_say_notes, tracer, said)
+        stack.enter_context(tracer)
+        tracer.attach()
+        give_up_rights(Needs(writes=() if output is None else (output,)))
+        header = tracer.begin()
+        trace = LiveTrace(header, tracer, None if seconds is None else time.monotonic() + seconds)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            before = signal.signal(number, lambda *_: trace.interrupt())
+            stack.callback(signal.signal, number, before)
+        yield trace
+
+
+def _say_notes(tracer: Tracer, said: Callable[[str], None]) -> None:
+    for note in tracer.notes:
+        said(note)
+
+
+def write_lines(tracer: Tracer, out: BinaryIO) -> None:
+    """The trace as lines, from its header to its end, which comes with SIGTERM.
+
+    :raises BrokenPipeError: once nobody reads them, also where nothing is looked up, and so nothing is written
+    """
+    from explorer.codec import encode_trace_line
+
+    signal.signal(signal.SIGTERM, lambda *_: tracer.stop())
+    out.write(encode_trace_line(tracer.begin()))
+    reader = select.poll()
+    reader.register(out.fileno(), 0)  # POLLERR, which comes unasked for, says that the other end is closed
+    for lookup in tracer.lookups():
+        if lookup is not None:
+            out.write(encode_trace_line(lookup))
+        else:
+            out.flush()
+            if any(event & select.POLLERR for _, event in reader.poll(0)):
+                raise BrokenPipeError
+    out.write(encode_trace_line(tracer.end("interrupted")))
+    out.flush()
+
+
+def clean_up() -> int:
+    """Remove what traces that were killed have left. Returns the exit code."""
+    from explorer.model import escape_text
+    from explorer.tracing import find_tracefs, remove_stale
+
+    removed, left = remove_stale(find_tracefs())
+    for name in removed:
+        click.echo(f"removed: {escape_text(name)}")
+    for what in left:
+        click.echo(f"{PROGRAM}: could not be removed: {escape_text(what)}", err=True)
+    if not removed and not left:
+        click.echo("nothing to remove: no trace that was killed has left anything")
+    return ExitCode.ERRORS if left else ExitCode.OK

@@ -1,0 +1,11 @@
+from .lines import asker_words as asker_words
+from .lines import lookup_cells as lookup_cells
+from .lines import lookup_titles as lookup_titles
+from .lines import stack_lines as stack_lines
+from .words import summary_lines as summary_lines
+from .writers import LOOKUP_FORMS as LOOKUP_FORMS
+from .writers import LookupForm as LookupForm
+from .writers import LookupWriter as LookupWriter
+from .writers import Written as Written
+from .writers import lookup_form_of_name as lookup_form_of_name
+from .writers import lookup_writer as lookup_writer

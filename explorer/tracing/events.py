@@ -1,0 +1,143 @@
+"""The dynamic events by which lookups are seen: which there are depends on the kernel, and the kernel is asked.
+
+Mirrors Documentation/trace/fprobetrace.rst and kprobetrace.rst. Each lookup is four events: its walk, with the kernel
+stack behind it, its path, and its end. The walk is seen where ``path_init()`` returns, with ``nd`` as it left that
+(fprobe events with BTF arguments; an argument can be had at the return from 6.9 on); on older kernels where
+``terminate_walk()`` ends it, by a kprobe that is told the offsets in ``struct nameidata``. The end is the return of one
+of the three functions that call both, and where the compiler made one of them part of its caller, of that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from explorer.capture import NameidataOffsets
+from explorer.model import LookupSource
+from explorer.targets import TargetError
+
+__all__ = ("END_EVENTS", "PATH_EVENT", "WALK_EVENT", "DefinedEvents", "define_events", "result_of")
+
+WALK_EVENT = "walk"
+#: The path is an event of its own, as one that does not fit is lost without a word, and with a path of 4,095 bytes none
+#: fits a page of 4,096; 6.12 takes no longer one even where its pages are. The walk has the beginning of it.
+PATH_EVENT = "path"
+_HEAD_WORDS = 32
+#: The events that end a lookup: whose return they are, by preference.
+_ENDS = {
+    "look": ("path_lookupat",),
+    "open": ("path_openat",),
+    "parent": ("path_parentat", "__filename_parentat", "filename_parentat"),
+}
+END_EVENTS = tuple(_ENDS)
+_FPROBE_WALK = (
+    f"path_init%return head=+0(nd->name->name):x64[{_HEAD_WORDS}] start=nd->path.mnt:u64 root=nd->root.mnt:u64 "
+    "flags=nd->flags:u32 nd=nd:u64 comm=$comm"
+)
+_FPROBE_PATH = "path_init%return path=nd->name->name:string nd=nd:u64"
+_HINTS = {
+    1: "kernel lockdown, or a container: see doctor",
+    13: "root is needed",
+    16: "its event group is in use",
+    30: "tracefs is mounted read-only",
+}
+
+
+@dataclass(slots=True)
+class DefinedEvents:
+    """What was defined."""
+
+    source: LookupSource
+    names: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def define_events(tracefs: Path, group: str, offsets: Callable[[], NameidataOffsets]) -> DefinedEvents:
+    """Define them, in a group of their own.
+
+    :param offsets: asked for if this kernel has no fprobe events that could do it
+    :raises TargetError: if the walk of a lookup cannot be seen at all
+    """
+    descriptor = _open(tracefs / "dynamic_events")
+    try:
+        return _define(descriptor, group, offsets)
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(
+            path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        )  # truncating it would delete everybody's
+    except OSError as error:
+        raise TargetError(f"{path}: {error.strerror}{_hint(error)}") from error
+
+
+def _hint(error: OSError) -> str:
+    hint = _HINTS.get(error.errno or 0)
+    return f" ({hint})" if hint else ""
+
+
+def _define(descriptor: int, group: str, offsets: Callable[[], NameidataOffsets]) -> DefinedEvents:
+    if _add_walk(descriptor, group, "f", _FPROBE_WALK, _FPROBE_PATH):
+        source: LookupSource = "fprobe"
+    else:
+        at = offsets()
+        path = f"+0(+{at.filename_name}(+{at.name}(%di)))"
+        walk = (
+            f"terminate_walk head={path}:x64[{_HEAD_WORDS}] root=+{at.root_mnt}(%di):u64 "
+            f"flags=+{at.flags}(%di):u32 nd=%di:u64 comm=$comm"
+        )
+        if not _add_walk(descriptor, group, "p", walk, f"terminate_walk path={path}:string nd=%di:u64"):
+            raise TargetError("this kernel has neither fprobe nor kprobe events for path lookups: see doctor")
+        source = "kprobe"
+    defined = DefinedEvents(source, [WALK_EVENT, PATH_EVENT])
+    for name, functions in _ENDS.items():
+        if any(_add_end(descriptor, defined.source, f"{group}/{name}", function) for function in functions):
+            defined.names.append(name)
+        else:
+            defined.problems.append(f"results of {functions[0]}() cannot be seen on this kernel")
+    return defined
+
+
+def _add_walk(descriptor: int, group: str, probe: str, walk: str, path: str) -> bool:
+    """Both or neither."""
+    if not _add(descriptor, f"{probe}:{group}/{WALK_EVENT} {walk}"):
+        return False
+    if _add(descriptor, f"{probe}:{group}/{PATH_EVENT} {path}"):
+        return True
+    _add(descriptor, f"-:{group}/{WALK_EVENT}")
+    return False
+
+
+def _add_end(descriptor: int, source: LookupSource, name: str, function: str) -> bool:
+    if source == "kprobe":
+        # At the return, the function's frame is gone: nd lies above it, in the caller's.
+        return _add(descriptor, f"r:{name} {function} result=$retval:u64 stack=$stack:u64")
+    return _add(descriptor, f"f:{name} {function}%return result=$retval:u64 nd=nd:u64") or _add(
+        descriptor, f"f:{name} {function}%return result=$retval:u64"
+    )
+
+
+def _add(descriptor: int, definition: str) -> bool:
+    """Whether the kernel took it. :raises TargetError: if it takes none"""
+    try:
+        os.write(descriptor, definition.encode() + b"\n")
+    except OSError as error:
+        if error.errno in _HINTS:
+            raise TargetError(
+                f"the kernel takes no tracing events: {error.strerror}{_hint(error)}"
+            ) from error
+        return False
+    return True
+
+
+def result_of(value: int, name: str) -> int:
+    """0 or minus an errno, of what the function of an end returned: ``path_openat()`` a pointer, others an ``int``."""
+    if name == "open":
+        return value - (1 << 64) if value >= (1 << 64) - 4095 else 0
+    low = value & 0xFFFFFFFF
+    return low - (1 << 32) if low >= 1 << 31 else low

@@ -1,0 +1,109 @@
+"""Functions of kernel stacks: /proc/kallsyms and /proc/modules, read again when modules have come.
+
+A symbol has no size there. What lies in no module's memory and not between ``_stext`` and ``_end`` has no name: the
+nearest symbol below would be another's.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from bisect import bisect_right
+from typing import NamedTuple
+
+__all__ = ("Kallsyms", "Symbol")
+
+#: Some 200,000 lines, of up to 500 bytes each.
+_MAX_BYTES = 256 << 20
+_AGAIN_S = 1.0
+_TEXT = frozenset("tTwW")
+
+
+class Symbol(NamedTuple):
+    """What lies at an address."""
+
+    function: str
+    module: str | None
+
+
+class Kallsyms:
+    """Both files are opened once, with the rights of that moment; they show addresses for good then.
+
+    :raises OSError: if they cannot be opened
+    :raises ValueError: if addresses are hidden
+    """
+
+    def __init__(self, symbols: str = "/proc/kallsyms", modules: str = "/proc/modules") -> None:
+        self._files = [os.open(name, os.O_RDONLY | os.O_CLOEXEC) for name in (symbols, modules)]
+        self._read_at = 0.0
+        self._addresses: list[int] = []
+        self._symbols: list[Symbol] = []
+        self._ranges: dict[str, tuple[int, int]] = {}
+        self._core = (0, 0)
+        self._read()
+        if not self._core[0]:
+            self.close()
+            raise ValueError("addresses are hidden (kernel.kptr_restrict): root is needed")
+
+    def close(self) -> None:
+        for descriptor in self._files:
+            os.close(descriptor)
+        self._files = []
+
+    @property
+    def modules(self) -> list[str]:
+        """Those that were loaded when last looked at."""
+        return list(self._ranges)
+
+    def find(self, address: int) -> Symbol | None:
+        """The function in which an address lies; ``None``: none that is known."""
+        found = self._find(address)
+        if found is None and time.monotonic() - self._read_at > _AGAIN_S:
+            self._read()
+            found = self._find(address)
+        return found
+
+    def _find(self, address: int) -> Symbol | None:
+        at = bisect_right(self._addresses, address) - 1
+        if at < 0:
+            return None
+        symbol = self._symbols[at]
+        low, high = self._core if symbol.module is None else self._ranges.get(symbol.module, (0, 0))
+        return symbol if low <= address < high else None
+
+    def _read(self) -> None:
+        self._read_at = time.monotonic()
+        if not self._files:
+            return
+        symbols, modules = (_content(descriptor) for descriptor in self._files)
+        self._ranges = {}
+        for line in modules.splitlines():
+            words = line.split()
+            if len(words) >= 6 and words[5].startswith("0x"):
+                low = int(words[5], 16)
+                self._ranges[words[0]] = (low, low + int(words[1]))
+        limits: dict[str, int] = {}
+        found: list[tuple[int, Symbol]] = []
+        for line in symbols.splitlines():
+            words = line.split()
+            if len(words) < 3:
+                continue
+            if words[1] in _TEXT or words[2] in ("_stext", "_end"):
+                address, name = int(words[0], 16), words[2]
+                if name in ("_stext", "_end"):
+                    limits.setdefault(name, address)
+                elif address:
+                    found.append((address, Symbol(name, words[3].strip("[]") if len(words) > 3 else None)))
+        self._core = (limits.get("_stext", 0), limits.get("_end", 0))
+        found.sort(key=lambda each: each[0])
+        self._addresses = [address for address, _ in found]
+        self._symbols = [symbol for _, symbol in found]
+
+
+def _content(descriptor: int) -> str:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    blocks, left = [], _MAX_BYTES
+    while left > 0 and (block := os.read(descriptor, min(left, 1 << 20))):
+        blocks.append(block)
+        left -= len(block)
+    return b"".join(blocks).decode("utf-8", "surrogateescape")

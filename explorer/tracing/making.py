@@ -1,0 +1,146 @@
+"""Lookups of what was joined: who asked, where it began, in the words of the vocabulary.
+
+What events say of a task and its stack counts; what the snapshot of the beginning says stands in for what they lack.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from explorer import __version__
+from explorer.capture import NameidataOffsets
+from explorer.model import (
+    Lookup,
+    LookupPlace,
+    LookupSource,
+    Snapshot,
+    Task,
+    TaskKind,
+    TraceHeader,
+    kernel_text,
+)
+from explorer.targets import TargetError
+
+from .joining import JoinedLookup
+from .kallsyms import Kallsyms
+from .places import MountPlaces, StackNames, kernel_kind
+
+__all__ = ("LookupMaker", "chosen_tasks", "make_header", "utc_text")
+
+_NS = 1_000_000_000
+_KTHREADD = 2
+_KERNEL_KINDS = (TaskKind.KTHREAD, TaskKind.KWORKER, TaskKind.RESCUER, TaskKind.IDLE)
+
+
+class LookupMaker:
+    """For one trace.
+
+    :param users: pids of user tasks whose lookups are wanted, too
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, offsets: NameidataOffsets, symbols: Kallsyms, users: frozenset[int]
+    ) -> None:
+        self._snapshot = snapshot
+        self._users = users
+        self._tasks = {task.pid: task for task in snapshot.tasks}
+        self._mounts = MountPlaces(snapshot, offsets.mount_mnt)
+        self._stacks = StackNames(symbols)
+        self.kernel_pids = frozenset(
+            task.pid for task in snapshot.tasks if task.kind in _KERNEL_KINDS and task.pid
+        )
+        """Of the kernel's threads."""
+
+    def make(self, joined: JoinedLookup) -> Lookup | None:
+        """``None``: it was a user's, and is not asked for."""
+        walk = joined.walk
+        stack = None if walk.stack is None else self._stacks.frames(walk.stack)
+        task = self._tasks.get(walk.pid)
+        kind = None if task is None else task.kind
+        of_kernel = None if stack is None else kernel_kind(stack)
+        in_kernel = walk.pid in self.kernel_pids if stack is None else of_kernel is not None
+        if not in_kernel and walk.pid not in self._users:
+            return None
+        root = self._mounts.find(walk.root)
+        return Lookup(
+            time_s=walk.time / _NS,
+            cpu=walk.cpu,
+            pid=walk.pid,
+            comm=kernel_text(walk.comm),
+            kind=of_kernel or kind,
+            in_kernel=in_kernel,
+            path=None if walk.path is None else kernel_text(walk.path),
+            path_cut=walk.path_cut,
+            flags=walk.flags,
+            start=self._guess_start(task, walk.path, root)
+            if walk.start is None
+            else self._mounts.find(walk.start),
+            root=root,
+            result=joined.result,
+            tries=joined.tries,
+            stack=stack,
+        )
+
+    def _guess_start(
+        self, task: Task | None, path: bytes | None, root: LookupPlace | None
+    ) -> LookupPlace | None:
+        """Where a lookup began of which only the end was seen (:mod:`.events`): at its root, or as its task stood when
+        the trace began. A kernel thread of those kernels stands where init stands."""
+        if path is None:
+            return None
+        absolute = path.startswith(b"/")
+        if absolute and root is not None:
+            return root
+        owner = task or self._tasks.get(_KTHREADD)
+        fs = None if owner is None or owner.fs is None else self._snapshot.fs_by_address.get(owner.fs)
+        if fs is None:
+            return None
+        place = fs.root if absolute else fs.pwd
+        return None if place is None else self._mounts.at(place.mount)
+
+
+def make_header(snapshot: Snapshot, source: LookupSource, with_users: bool) -> TraceHeader:
+    """Of a trace that begins now."""
+    now, up = datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME)
+    pid1 = next((task for task in snapshot.tasks if task.pid == 1), None)
+    fs = None if pid1 is None or pid1.fs is None else snapshot.fs_by_address.get(pid1.fs)
+    return TraceHeader(
+        tool=__version__,
+        release=snapshot.kernel.release,
+        generation=snapshot.kernel.generation,
+        nodename=os.uname().nodename,
+        began=utc_text(now),
+        boot_at=utc_text(now - timedelta(seconds=up)),
+        source=source,
+        watched="kernel threads and user tasks" if with_users else "kernel threads",
+        isolation_mount=snapshot.kernel.knullfs,
+        init_root_mount=None if fs is None or fs.root is None else fs.root.mount,
+        modules=snapshot.modules or [],
+    )
+
+
+def chosen_tasks(snapshot: Snapshot, names: Sequence[str]) -> frozenset[int]:
+    """The user tasks that were asked for, with all threads of those whose pid was given.
+
+    :raises TargetError: if there is none of that pid or name
+    """
+    found: set[int] = set()
+    for name in names:
+        those = {
+            task.pid
+            for task in snapshot.tasks
+            if task.kind not in _KERNEL_KINDS
+            and (name in (str(task.pid), str(task.tgid)) or task.name == name)
+        }
+        if not those:
+            raise TargetError(f"there is no user task {name!r}: give a pid, or a name as ps -o comm shows it")
+        found |= those
+    return frozenset(found)
+
+
+def utc_text(moment: datetime) -> str:
+    """ISO 8601, in milliseconds."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,111 @@
+"""Names for what events hold only addresses of: mounts by the snapshot of the beginning, frames by kallsyms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from explorer.model import (
+    KernelText,
+    LookupPlace,
+    Placement,
+    Snapshot,
+    TaskKind,
+    TraceFrame,
+)
+
+from .kallsyms import Kallsyms
+
+__all__ = ("MountPlaces", "StackNames", "kernel_kind")
+
+#: What is innermost in a stack because of the probe: up to the last of these it is not the lookup's own.
+_PROBED = frozenset({"return_to_handler", "arch_rethook_trampoline", "terminate_walk", "path_init"})
+_MOST_OF_PROBE = 24
+_KERNEL_ENTRY = "ret_from_fork"
+_USER_ENTRIES = ("entry_", "asm_")
+_KINDS = {
+    "call_usermodehelper_exec_async": TaskKind.USERMODEHELPER,
+    "worker_thread": TaskKind.KWORKER,
+    "rescuer_thread": TaskKind.RESCUER,
+    "io_wq_worker": TaskKind.IO_WORKER,
+}
+
+
+class MountPlaces:
+    """Mounts by the address of their ``struct vfsmount``."""
+
+    def __init__(self, snapshot: Snapshot, vfsmount_offset: int) -> None:
+        self._offset = vfsmount_offset
+        self._known: dict[int, LookupPlace] = {}
+        placements = _placements(snapshot)
+        for mount in snapshot.mounts:
+            self._known[mount.address] = LookupPlace(
+                mount=mount.address,
+                id=mount.id,
+                fstype=mount.fstype,
+                placement=placements.get(mount.address),
+            )
+
+    def find(self, vfsmount: int | None) -> LookupPlace | None:
+        """Of 0, which is none, ``None``."""
+        if not vfsmount:
+            return None
+        address = vfsmount - self._offset
+        unknown = LookupPlace(mount=address, id=None, fstype=None, placement=None)
+        return self._known.get(address, unknown)
+
+    def at(self, mount: int | None) -> LookupPlace | None:
+        """By the address of the ``struct mount``."""
+        return None if mount is None else self.find(mount + self._offset)
+
+
+def _placements(snapshot: Snapshot) -> dict[int, Placement]:
+    """Of the roots of mounts: what all ``fs_struct`` say of those that have their root on it."""
+    found: dict[int, set[Placement | None]] = {}
+    for fs in snapshot.fs_structs:
+        if fs.root is not None and fs.root.path == "/":
+            found.setdefault(fs.root.mount, set()).add(fs.root.placement)
+    known = {mount: only for mount, each in found.items() if len(each) == 1 and (only := next(iter(each)))}
+    if snapshot.kernel.knullfs is not None:
+        known[snapshot.kernel.knullfs] = Placement.NULLFS
+    return known
+
+
+class StackNames:
+    """Frames of stacks, with their functions."""
+
+    def __init__(self, symbols: Kallsyms) -> None:
+        self._symbols = symbols
+        self._known: dict[int, TraceFrame] = {}
+
+    def frames(self, stack: list[int]) -> list[TraceFrame]:
+        """From the caller of ``path_init()`` or ``terminate_walk()`` on."""
+        begin = 0
+        for at, address in enumerate(stack[:_MOST_OF_PROBE]):
+            symbol = self._symbols.find(address)
+            if symbol is not None and symbol.function in _PROBED:
+                begin = at + 1
+        return [self._frame(address) for address in stack[begin:]]
+
+    def _frame(self, address: int) -> TraceFrame:
+        known = self._known.get(address)
+        if known is None:
+            # A return address: a call that never returns is the last of its function.
+            symbol = self._symbols.find(address - 1)
+            known = TraceFrame(
+                address=address,
+                function=None if symbol is None else symbol.function,
+                module=None if symbol is None else symbol.module,
+            )
+            if symbol is not None:
+                self._known[address] = known
+        return known
+
+
+def kernel_kind(frames: Iterable[TraceFrame]) -> TaskKind | None:
+    """What sort of task asks for a lookup in the kernel's own name; ``None``: a system call, or a fault."""
+    names: list[KernelText] = [frame.function or "" for frame in frames]
+    if not names or not names[-1].startswith(_KERNEL_ENTRY):
+        return None
+    if any(name.startswith(_USER_ENTRIES) for name in names):
+        return None
+    return next((_KINDS[name] for name in names if name in _KINDS), TaskKind.KTHREAD)

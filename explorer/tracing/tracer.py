@@ -1,0 +1,209 @@
+"""Tracing a live kernel: from opening it to the last lookup.
+
+In three steps, as rights allow: :meth:`Tracer.attach` opens everything and needs root; :meth:`Tracer.begin` reads which
+tasks and mounts there are, and :meth:`Tracer.poll` what has happened since, and both need none.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal, Self
+
+from explorer.capture import CaptureRequest, NameidataOffsets, capture_snapshot, nameidata_offsets
+from explorer.model import Lookup, TraceEnd, TraceHeader
+from explorer.targets import OpenKernel, OpenOptions, TargetError, TargetSpec, open_kernel
+
+from .buffers import Instance
+from .decode import CpuDecoder, EndEvent, WalkEvent
+from .events import DefinedEvents, define_events
+from .guardian import Guardian
+from .instances import Owner, find_tracefs, remove_stale
+from .joining import JoinedLookup, Joiner
+from .kallsyms import Kallsyms
+from .making import LookupMaker, chosen_tasks, make_header, utc_text
+
+__all__ = ("POLL_S", "TraceOptions", "Tracer")
+
+#: Between two looks at the buffers: a compromise between how soon a lookup is shown, and what looking costs.
+POLL_S = 0.1
+#: The trace clock and this process's may differ by so much.
+_CLOCKS_NS = 2_000_000
+#: A stack that has not come by then is lost; a lookup that was not begun again by then has ended.
+_LATE_NS = 500_000_000
+_PAGES_AT_ONCE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOptions:
+    """What to trace."""
+
+    users: Sequence[str] = ()
+    """User tasks, by pid or by name, beside the kernel's threads."""
+    open_options: OpenOptions = field(default_factory=OpenOptions)
+
+
+class Tracer:
+    """One trace of the running kernel. Use it in a ``with``: whatever ends that, the tracing instance is removed."""
+
+    def __init__(self, options: TraceOptions | None = None) -> None:
+        self._options = options or TraceOptions()
+        self._guardian: Guardian | None = None
+        self._instance: Instance | None = None
+        self._kernel: OpenKernel | None = None
+        self._symbols: Kallsyms | None = None
+        self._offsets: NameidataOffsets
+        self._defined: DefinedEvents
+        self._decoders: list[CpuDecoder] = []
+        self._joiner = Joiner()
+        self._pending: list[tuple[int, int, WalkEvent | EndEvent]] = []
+        self._sequence = 0
+        self._written = 0
+        self._lost = 0
+        self._stopped = False
+        self.notes: list[str] = []
+        """What was found and removed, and what could not be."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def attach(self) -> None:
+        """Make the tracing instance, open the kernel and all files.
+
+        :raises TargetError: if tracefs, the kernel's memory or its symbols cannot be had
+        """
+        tracefs = find_tracefs()
+        if os.geteuid() != 0:
+            raise TargetError("trace needs root: run it under sudo")
+        removed, left = remove_stale(tracefs)
+        self.notes += [f"removed what a trace that was killed had left: {name}" for name in removed]
+        self.notes += [f"left by a trace that was killed, and still there: {what}" for what in left]
+        name = Owner.this().name
+        self._guardian = Guardian(tracefs, name)
+        try:
+            self._symbols = Kallsyms()
+        except (OSError, ValueError) as error:
+            raise TargetError(f"/proc/kallsyms: {error}") from error
+        kernel = self._kernel = open_kernel(TargetSpec("live", "live"), self._options.open_options)
+        try:
+            offsets = self._offsets = nameidata_offsets(kernel.prog)
+        except LookupError as error:
+            raise TargetError(f"this kernel's types do not describe a lookup: {error}") from error
+        self._instance = Instance(tracefs, name)
+        self._defined = define_events(tracefs, name, lambda: offsets)
+        self._instance.set_up(self._defined.names)
+        formats = self._instance.formats
+        self._decoders = [CpuDecoder(formats, cpu.cpu) for cpu in self._instance.cpus]
+
+    def begin(self) -> TraceHeader:
+        """Read which tasks and mounts there are, and start."""
+        assert self._kernel is not None
+        assert self._instance is not None
+        assert self._symbols is not None
+        snapshot = capture_snapshot(CaptureRequest.from_kernel(self._kernel))
+        users = chosen_tasks(snapshot, self._options.users)
+        maker = self._maker = LookupMaker(snapshot, self._offsets, self._symbols, users)
+        self._instance.watch(sorted(maker.kernel_pids | users))
+        self._instance.switch(True)
+        return make_header(snapshot, self._defined.source, bool(users))
+
+    def poll(self) -> list[Lookup]:
+        """What has ended since the last call, in the order in which it ended."""
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - _CLOCKS_NS
+        return self._take(now, now - _LATE_NS)
+
+    def lookups(self) -> Iterator[Lookup | None]:
+        """Lookups as they end, and ``None`` after each look at the buffers, until :meth:`stop`; then what is left."""
+        while not self._stopped:
+            yield from self.poll()
+            yield None
+            time.sleep(POLL_S)
+        yield from self.rest()
+
+    def stop(self) -> None:
+        """Record no more; may be called by a signal's handler."""
+        if self._instance is not None and not self._stopped:
+            self._stopped = True
+            self._instance.switch(False)
+
+    def rest(self) -> list[Lookup]:
+        """Stop, and give what there is: also lookups that have not ended."""
+        self.stop()
+        return self._take(None, None)
+
+    def lost(self) -> int:
+        """Events that the kernel had no room for, so far."""
+        if self._instance is not None and self._instance.cpus:
+            self._lost = self._instance.lost()
+        return self._lost
+
+    def end(self, reason: Literal["done", "until", "interrupted", "broken"]) -> TraceEnd:
+        """What is known when it has ended."""
+        damaged = sum(decoder.damaged for decoder in self._decoders)
+        if self._instance is not None:
+            damaged += sum(cpu.damaged for cpu in self._instance.cpus)
+        problems = list(self._defined.problems)
+        if damaged:
+            problems.append(f"{damaged} events or pages of the ring buffer made no sense, and were left out")
+        return TraceEnd(
+            ended=utc_text(datetime.now(UTC)),
+            reason=reason,
+            lookups=self._written,
+            events_lost=self.lost(),
+            lookups_lost=self._joiner.orphans,
+            problems=problems,
+        )
+
+    def close(self) -> None:
+        """Let go of everything, and have the instance and its events removed."""
+        if self._instance is not None:
+            self.lost()
+            self._instance.close()
+        if self._symbols is not None:
+            self._symbols.close()
+        if self._kernel is not None:
+            self._kernel.close()
+        guardian, self._guardian = self._guardian, None
+        if guardian is not None:
+            self.notes += [f"could not be removed: {what}" for what in guardian.clean()]
+
+    def _take(self, until: int | None, late: int | None) -> list[Lookup]:
+        """:param until: events from this time on may not all be there yet; ``None``: there will be none
+        :param late: what waits for something since before this, waits no more"""
+        assert self._instance is not None
+        for buffer, decoder in zip(self._instance.cpus, self._decoders, strict=True):
+            for number in range(_PAGES_AT_ONCE):
+                page = buffer.take()
+                if page is None:
+                    break
+                self._keep(decoder.decode(page.events))
+                if number + 1 == _PAGES_AT_ONCE and until is not None and page.events:
+                    until = min(until, page.events[-1][0])  # there is more of this CPU
+            self._keep(decoder.flush() if late is None else decoder.flush_old(late))
+            waiting = decoder.waits_since()
+            if until is not None and waiting is not None:
+                until = min(until, waiting)
+        self._pending.sort(key=lambda each: each[:2])
+        at = len(self._pending)
+        if until is not None:
+            at = next((at for at, each in enumerate(self._pending) if each[0] >= until), at)
+        ready, self._pending = self._pending[:at], self._pending[at:]
+        joined = [lookup for _, _, event in ready for lookup in self._join(event)]
+        joined += self._joiner.flush(late)
+        made = [made for lookup in joined if (made := self._maker.make(lookup)) is not None]
+        self._written += len(made)
+        return made
+
+    def _keep(self, events: Iterator[WalkEvent | EndEvent] | Iterator[WalkEvent]) -> None:
+        for event in events:
+            self._sequence += 1
+            self._pending.append((event.time, self._sequence, event))
+
+    def _join(self, event: WalkEvent | EndEvent) -> Iterator[JoinedLookup]:
+        return self._joiner.walk(event) if isinstance(event, WalkEvent) else self._joiner.end(event)

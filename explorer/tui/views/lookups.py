@@ -1,0 +1,410 @@
+"""Path lookups as rows: each as it happened, or counted by who asked; and all that is known of one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from explorer.analysis.lookups import LOOKUP_FIELDS, Judged, LookupMeaning, place_words, result_name
+from explorer.analysis.query import FieldType, RowField, RowIndex
+from explorer.model import (
+    Lookup,
+    LookupPlace,
+    Reference,
+    Snapshot,
+    TraceFrame,
+    TraceHeader,
+    comm_and_pid,
+    escape_text,
+    hex_address,
+    mount_reference,
+    task_reference,
+)
+from explorer.naming import count
+from explorer.tui.views.details import ColumnValue, Detail, Fact, RecordTable
+
+from .table import Cell, ViewColumn
+
+__all__ = (
+    "LookupGroup",
+    "LookupRow",
+    "LookupTable",
+    "describe_lookup",
+    "describe_lookups",
+    "group_lookups",
+    "groups_table",
+    "lookups_table",
+    "row_maker",
+)
+
+_TONES = {
+    LookupMeaning.FAILS: "bad",
+    LookupMeaning.WOULD_FAIL: "bad",
+    LookupMeaning.EMPTY: "warn",
+    LookupMeaning.UNKNOWN: "warn",
+    LookupMeaning.BORROWED: "good",
+    LookupMeaning.CONVERTED: "good",
+}
+#: The worst first: what stands for a group.
+_ORDER = {meaning: number for number, meaning in enumerate(LookupMeaning)}
+_NOBODY = "?"
+#: Of a group, so many paths are named.
+_MOST_PATHS = 10
+_MOST_FRAMES = 1024
+
+
+@dataclass(slots=True, eq=False)
+class LookupRow:
+    """A lookup, what it means, and its text once that was asked for."""
+
+    number: int
+    """Counts those of a trace, in the order in which they ended."""
+    judged: Judged
+    began: datetime | None
+    """``None``: the trace does not say when the machine was started, or the time makes no sense."""
+    size: int = 0
+    """Of the line that it came in."""
+    cells: tuple[Cell, ...] | None = None
+
+    @property
+    def lookup(self) -> Lookup:
+        return self.judged.lookup
+
+    @property
+    def asker(self) -> str:
+        """Not escaped."""
+        return _NOBODY if self.judged.asker is None else self.judged.asker.label
+
+    @property
+    def clock(self) -> str:
+        """``01:42:03.123``, UTC; or seconds since boot."""
+        if self.began is None:
+            return f"{self.lookup.time_s:.3f} s"
+        return f"{self.began:%H:%M:%S}.{self.began.microsecond // 1000:03}"
+
+
+def row_maker(header: TraceHeader) -> Callable[[int, Judged, int], LookupRow]:
+    """Makes the rows of one trace: of a number, a lookup that was judged, and the length of its line."""
+    boot: datetime | None = None
+    with suppress(ValueError, OverflowError):  # a stranger's file may say anything
+        boot = datetime.fromisoformat(header.boot_at)
+        boot = boot.replace(tzinfo=UTC) if boot.tzinfo is None else boot.astimezone(UTC)
+
+    def make(number: int, judged: Judged, size: int = 0) -> LookupRow:
+        began = None
+        with suppress(OverflowError):  # beyond all years
+            began = None if boot is None else boot + timedelta(seconds=judged.lookup.time_s)
+        return LookupRow(number, judged, began, size)
+
+    return make
+
+
+def who(lookup: Lookup) -> str:
+    """``kworker/0:1 (29)``; escaped."""
+    return comm_and_pid(escape_text(lookup.comm), lookup.pid)
+
+
+def path_text(lookup: Lookup) -> str:
+    """Escaped; what was cut off is said."""
+    if lookup.path is None:
+        return "?"
+    return (escape_text(lookup.path) or '""') + ("…" if lookup.path_cut else "")
+
+
+class LookupTable(RecordTable[LookupRow]):
+    """Rows are known by their number, however alike they look. A filter has the fields of ``trace --where``, too."""
+
+    @cached_property
+    def _keys(self) -> list[Hashable]:
+        return [row.number for row in self._all]
+
+    def find(self, reference: Reference) -> int | None:
+        return next(
+            (place for place, row in enumerate(self.records) if reference.label == _label(row.number)), None
+        )
+
+    @cached_property
+    def index(self) -> RowIndex:
+        fields = dict.fromkeys(self._names.values(), RowField(""))
+        for column in self.columns:
+            name = self._names[column.name]
+            fields[name] = RowField(name, order=self._values.get(column.name, ColumnValue()).order)
+        for name, field in LOOKUP_FIELDS.items():
+            order = fields[name].order if name in fields else None
+            fields[name] = replace(field, get=_of_row(field), order=order)
+        return RowIndex(
+            list(fields.values()), self._all, lambda row: [cell.text for cell in self._cells(row)]
+        )
+
+    def values_of(self, name: str) -> Iterable[str]:
+        if name not in LOOKUP_FIELDS:
+            return super().values_of(name)
+        texts = self.index.column(name).texts
+        return LOOKUP_FIELDS[name].choices or (text for each in texts for text in each)
+
+
+def _of_row(field: RowField) -> Callable[[LookupRow], Any]:
+    """A field of a lookup that was judged, asked of its row."""
+    get = field.get
+    assert get is not None, field.name
+    return lambda row: get(row.judged)
+
+
+_COLUMNS = (
+    ViewColumn("time", "TIME", 12, rank=3),
+    ViewColumn("who", "WHO", 16, rank=1),
+    ViewColumn("path", "PATH", 15, 3),
+    ViewColumn("start", "START", 11, rank=5),
+    ViewColumn("result", "RESULT", 6, rank=2),
+    ViewColumn("asker", "ASKED BY", 18, 2, rank=4),
+    ViewColumn("means", "MEANS", 22, 1),
+)
+
+
+def _cells(row: LookupRow) -> tuple[Cell, ...]:
+    if row.cells is None:
+        lookup, meaning = row.lookup, row.judged.meaning
+        tone = _TONES.get(meaning.kind, "muted")
+        row.cells = (
+            Cell(row.clock, "muted"),
+            Cell(who(lookup)),
+            Cell(path_text(lookup)),
+            Cell(escape_text(place_words(lookup.start))),
+            Cell(result_name(lookup.result), "warn" if lookup.result is None else ""),
+            Cell(escape_text(row.asker)),
+            Cell(escape_text(meaning.says), tone),
+        )
+    return row.cells
+
+
+_VALUES = {
+    "time": ColumnValue(order=lambda row: (row.lookup.time_s, row.number)),
+    "means": ColumnValue(order=lambda row: (_ORDER[row.judged.meaning.kind], row.judged.meaning.says)),
+}
+
+
+def lookups_table(rows: Sequence[LookupRow]) -> LookupTable:
+    """A row a lookup, as they are given: newest first."""
+    return LookupTable(_COLUMNS, rows, _cells, lambda row: _numbered(row.number), _VALUES)
+
+
+def _label(number: int) -> str:
+    return f"lookup {number}"
+
+
+def _numbered(number: int) -> Reference:
+    return Reference(kind="kernel", address=None, label=_label(number))
+
+
+# -- by who asked --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LookupGroup:
+    """All lookups that one function asked for."""
+
+    asker: str
+    """Not escaped."""
+    rows: tuple[LookupRow, ...]
+    """Newest first."""
+    worst: LookupRow
+    """The newest of those that mean the worst."""
+    results: tuple[tuple[str, int], ...]
+    """The most frequent first."""
+    paths: tuple[tuple[str, int], ...]
+    """Escaped; the most frequent first."""
+
+    @property
+    def first(self) -> LookupRow:
+        return self.rows[-1]
+
+    @property
+    def last(self) -> LookupRow:
+        return self.rows[0]
+
+
+def group_lookups(rows: Iterable[LookupRow]) -> list[LookupGroup]:
+    """By who asked: what fails first, then the most. :param rows: newest first"""
+    by: dict[str, list[LookupRow]] = {}
+    for row in rows:
+        by.setdefault(row.asker, []).append(row)
+    groups = [
+        LookupGroup(
+            asker,
+            tuple(members),
+            min(members, key=lambda row: _ORDER[row.judged.meaning.kind]),
+            tuple(Counter(result_name(row.lookup.result) for row in members).most_common()),
+            tuple(Counter(path_text(row.lookup) for row in members).most_common()),
+        )
+        for asker, members in by.items()
+    ]
+    return sorted(groups, key=lambda group: (not group.worst.judged.meaning.is_bad, -len(group.rows)))
+
+
+_GROUP_COLUMNS = (
+    ViewColumn("count", "COUNT", 6, numeric=True),
+    ViewColumn("asker", "ASKED BY", 18, 2),
+    ViewColumn("first", "FIRST", 12, rank=3),
+    ViewColumn("last", "LAST", 12, rank=2),
+    ViewColumn("paths", "PATHS", 5, numeric=True, rank=4),
+    ViewColumn("results", "RESULTS", 14, 1, rank=1),
+    ViewColumn("means", "MEANS", 22, 1),
+)
+
+
+def groups_table(groups: Sequence[LookupGroup]) -> RecordTable[LookupGroup]:
+    """A row for each that asked."""
+
+    def cells(group: LookupGroup) -> list[Cell]:
+        meaning = group.worst.judged.meaning
+        return [
+            Cell(str(len(group.rows))),
+            Cell(escape_text(group.asker)),
+            Cell(group.first.clock, "muted"),
+            Cell(group.last.clock, "muted"),
+            Cell(str(len(group.paths))),
+            Cell(_counted(group.results)),
+            Cell(escape_text(meaning.says), _TONES.get(meaning.kind, "muted")),
+        ]
+
+    values = {
+        "count": ColumnValue(FieldType.NUMBER, lambda group: len(group.rows)),
+        "paths": ColumnValue(FieldType.NUMBER, lambda group: len(group.paths)),
+        "first": ColumnValue(order=lambda group: group.first.lookup.time_s),
+        "last": ColumnValue(order=lambda group: group.last.lookup.time_s),
+        "means": ColumnValue(order=lambda group: _ORDER[group.worst.judged.meaning.kind]),
+    }
+    return RecordTable(
+        _GROUP_COLUMNS,
+        groups,
+        cells,
+        lambda group: Reference(kind="kernel", address=None, label=group.asker),
+        values,
+    )
+
+
+def _counted(results: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in results)
+
+
+# -- details -------------------------------------------------------------------------------------------------
+
+
+def describe_lookup(row: LookupRow, snapshot: Snapshot | None) -> Detail:
+    """All that is known of a lookup. :param snapshot: of the same kernel: leads to the task and the mounts"""
+    lookup, meaning = row.lookup, row.judged.meaning
+    detail = Detail(_numbered(row.number), f"lookup by {who(lookup)}")
+    detail.add_text("path", path_text(lookup))
+    if lookup.path_cut:
+        detail.add("", "the path goes on: an event of this kernel takes no more", tone="warn")
+    tone = _TONES.get(meaning.kind, "")
+    detail.add("means", meaning.says, tone=tone)
+    detail.add("", meaning.explanation)
+    detail.add("what to do", meaning.do)
+    _add_result(detail, lookup)
+    detail.add("asked by", _asked_by(row))
+    _add_runs(detail, row)
+    task = None if snapshot is None else _task_of(lookup, snapshot)
+    kind = "" if lookup.kind is None else f"  {lookup.kind.value}"
+    detail.facts.append(Fact("task", f"{who(lookup)}{kind}", task))
+    if snapshot is not None and task is None:
+        detail.add("", "it is not among the tasks that were read", tone="muted")
+    detail.add(
+        "in kernel", "yes: no program asked for it" if lookup.in_kernel else "no: a program asked for it"
+    )
+    for name, place in (("start", lookup.start), ("root", lookup.root)):
+        _add_place(detail, name, place, snapshot)
+    detail.add("time", _when(row))
+    detail.add("cpu", lookup.cpu)
+    if lookup.tries != 1:
+        detail.add("tries", f"{lookup.tries}: the kernel began it again")
+    detail.add("flags", None if lookup.flags is None else hex_address(lookup.flags))
+    if lookup.stack is None:
+        detail.add("stack", "lost", tone="warn")
+    for frame in (lookup.stack or ())[:_MOST_FRAMES]:
+        detail.add("stack", frame_text(frame))
+    return detail
+
+
+def _when(row: LookupRow) -> str:
+    since = f"{row.lookup.time_s:.6f} s after boot"
+    return since if row.began is None else f"{row.began:%Y-%m-%d %H:%M:%S.%f} UTC, {since}"
+
+
+def _add_result(detail: Detail, lookup: Lookup) -> None:
+    if lookup.result is None:
+        detail.add(
+            "result", "not known: it had not ended when the trace did, or its end was lost", tone="warn"
+        )
+    else:
+        name = result_name(lookup.result)
+        detail.add("result", name if lookup.result == 0 else f"{name} ({lookup.result})")
+
+
+def _asked_by(row: LookupRow) -> str:
+    asker = row.judged.asker
+    if asker is None:
+        return "not known"
+    if asker.module is None:
+        return f"{asker.function}, of the kernel itself"
+    if asker.taint is None:
+        return f"{asker.function}, of module {asker.module}, which came after the trace began"
+    taint = f"taints the kernel: {asker.taint}" if asker.taint else "of the distribution"
+    return f"{asker.function}, of module {asker.module} ({taint})"
+
+
+def _add_runs(detail: Detail, row: LookupRow) -> None:
+    module, runs = row.judged.module, row.judged.runs
+    asker = row.judged.asker
+    if module is not None and (asker is None or asker.module is None):
+        detail.add("module", f"{module}, which called it")
+    if runs is not None:
+        of = "" if runs.module is None else f" [{runs.module}]"
+        detail.add("work", None if runs.work is None else f"{runs.work}{of}")
+        detail.add("thread", runs.thread)
+
+
+def _task_of(lookup: Lookup, snapshot: Snapshot) -> Reference | None:
+    task = next((task for task in snapshot.tasks if task.pid == lookup.pid), None)
+    return None if task is None else task_reference(task)
+
+
+def _add_place(detail: Detail, name: str, place: LookupPlace | None, snapshot: Snapshot | None) -> None:
+    if place is None:
+        detail.add(name, "not set" if name == "root" else "not known")
+        return
+    words = "" if place.placement is None else f"  ({place.placement.value})"
+    mount = None if snapshot is None else snapshot.mount_by_address.get(place.mount)
+    target = None if mount is None else mount_reference(mount)
+    label = escape_text(place_words(place))
+    detail.facts.append(Fact(name, f"{label}{words}  {hex_address(place.mount)}", target))
+
+
+def frame_text(frame: TraceFrame) -> str:
+    """``badfn [bad]``; not escaped."""
+    name = hex_address(frame.address) if frame.function is None else frame.function
+    return name if frame.module is None else f"{name} [{frame.module}]"
+
+
+def describe_lookups(group: LookupGroup, snapshot: Snapshot | None) -> Detail:
+    """What one function asked for, and all of the lookup that means the worst."""
+    title = f"{count(len(group.rows), 'lookup')} asked for by {escape_text(group.asker)}"
+    detail = Detail(Reference(kind="kernel", address=None, label=group.asker), title)
+    detail.add_text("results", _counted(group.results))
+    detail.add_text("first", group.first.clock)
+    detail.add_text("last", group.last.clock)
+    for path, number in group.paths[:_MOST_PATHS]:
+        detail.add_text("path", f"{path}  {number}×" if number > 1 else path)
+    if len(group.paths) > _MOST_PATHS:
+        detail.add("path", f"and {len(group.paths) - _MOST_PATHS} more", tone="muted")
+    one = describe_lookup(group.worst, snapshot)
+    detail.add(
+        "the worst", "" if len(group.rows) == 1 else f"of {len(group.rows)}, the newest that means the most:"
+    )
+    detail.facts += one.facts
+    return detail

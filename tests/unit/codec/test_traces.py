@@ -1,0 +1,106 @@
+"""Traces as JSON Lines: what is written is read back, cut off anywhere, and damaged in every way a file can be."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from explorer.codec import TraceError, encode_trace_line, is_trace, load_trace, read_trace
+from explorer.model import (
+    Generation,
+    Lookup,
+    LookupPlace,
+    Placement,
+    Trace,
+    TraceEnd,
+    TraceFrame,
+    TraceHeader,
+)
+
+HEADER = TraceHeader(
+    tool="0",
+    release="7.3.4",
+    generation=Generation.ISOLATED,
+    nodename="guest",
+    began="2026-11-27T00:00:00Z",
+    boot_at="2026-11-26T00:00:00Z",
+    source="fprobe",
+    watched="kernel threads",
+    isolation_mount=0xFFFF888000000000,
+    init_root_mount=0xFFFF888000000100,
+)
+LOOKUP = Lookup(
+    time_s=9.5,
+    cpu=0,
+    pid=7,
+    comm="kworker/0:1",
+    kind=None,
+    in_kernel=True,
+    path="/a\n\x1b[2J\udcff" + "x" * 4000,
+    path_cut=False,
+    flags=0x51,
+    start=LookupPlace(mount=0xFFFF888000000000, id=3, fstype="nullfs", placement=Placement.NULLFS),
+    root=None,
+    result=-2,
+    tries=2,
+    stack=[TraceFrame(address=0xFFFFFFFF81000000, function="badfn", module="bad")],
+)
+END = TraceEnd(ended="2026-11-27T00:01:00Z", reason="done", lookups=1, events_lost=0, lookups_lost=0)
+WHOLE = encode_trace_line(HEADER) + encode_trace_line(LOOKUP) + encode_trace_line(END)
+
+
+def test_a_trace_is_read_back_as_it_was_written_whatever_a_path_holds(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(WHOLE)
+    assert load_trace(path) == Trace(header=HEADER, lookups=[LOOKUP], end=END)
+    assert WHOLE.isascii()
+    assert WHOLE.count(b"\n") == 3
+    assert is_trace(WHOLE[:200])
+
+
+def test_a_trace_that_was_cut_off_anywhere_has_the_lookups_whose_lines_are_whole() -> None:
+    first, second = (len(encode_trace_line(record)) for record in (HEADER, LOOKUP))
+    for length in range(first, len(WHOLE), 7):
+        trace = read_trace(io.BytesIO(WHOLE[:length]), "t")
+        assert trace.end is None
+        assert trace.lookups == ([LOOKUP] if length >= first + second else [])
+    for length in range(0, first, 7):
+        with pytest.raises(TraceError, match="no trace"):
+            read_trace(io.BytesIO(WHOLE[:length]), "t")
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "t is no trace"),
+        (b'{"schema_version":1,\n', "t is no trace"),
+        (WHOLE.replace(b'"version":1', b'"version":2'), "version 2; this version reads up to 1"),
+        (WHOLE.replace(b'"version":1', b'"version":true'), "version True"),
+        (WHOLE.replace(b'"isolated"', b'"strange"'), "t: generation"),
+        (WHOLE.replace(b'"pid":7', b'"pid":"x"'), "t, line 2: pid"),
+        (WHOLE.replace(b'{"lookup"', b'{"nothing"'), "t, line 2: neither a lookup nor the end"),
+        (WHOLE.replace(b'{"lookup"', b"["), "t, line 2: not JSON"),
+        (encode_trace_line(HEADER) + b"[]\n", "t, line 2: no JSON object"),
+        (encode_trace_line(HEADER) + b"[" * 100_000 + b"\n", "t, line 2: not JSON"),
+        (encode_trace_line(HEADER) + b"x" * (1 << 20) + b"x\n", "a line of more than 1 MiB"),
+    ],
+)
+def test_a_damaged_trace_ends_in_one_line_that_says_where(data: bytes, says: str) -> None:
+    with pytest.raises(TraceError) as caught:
+        read_trace(io.BytesIO(data), "t")
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    for path, says in ((tmp_path, "is a directory"), (tmp_path / "none", "No such file")):
+        with pytest.raises(TraceError, match=says):
+            load_trace(path)
+
+
+def test_a_line_has_one_member_that_says_what_it_is() -> None:
+    assert [list(json.loads(line)) for line in WHOLE.splitlines()] == [["header"], ["lookup"], ["end"]]
