@@ -343,8 +343,7 @@ class ArrangingScreen(BrowserScreen):
         source = self.source()
         if source is None:
             return
-        source.keep_picked(picked)
-        self.picked = source.picked
+        source.picked = self.picked = picked  # its own keys: which of them are still there need not be asked
         self.say_counts(source)
         self.bar.show_or_hide(bool(picked))
         self.table.redraw()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from explorer.analysis import expected_users, lost_tasks, task_count
@@ -291,20 +292,22 @@ def _plugin(detail: Detail, facts: Any, snapshot: Snapshot) -> None:
 
 
 def _flat(detail: Detail, facts: Any, snapshot: Snapshot) -> None:
-    detail.facts += nested_facts(facts, snapshot, _known_addresses(snapshot), _MAX_FACTS)
+    detail.facts += nested_facts(facts, snapshot, partial(_object_at, snapshot), _MAX_FACTS)
 
 
-def _known_addresses(snapshot: Snapshot) -> dict[int, Reference]:
-    known: dict[int, Reference] = {}
-    for namespace in snapshot.mount_namespaces:
-        known[namespace.address] = namespace_reference(namespace)
-    for mount in snapshot.mounts:
-        known[mount.address] = mount_reference(mount)
-    for fs in snapshot.fs_structs:
-        known[fs.address] = group_reference(fs, snapshot)
-    for task in snapshot.tasks:
-        known[task.address] = task_reference(task)
-    return known
+def _object_at(snapshot: Snapshot, address: int) -> Reference | None:
+    """What has its address, of all that there is a way to. Asked at every move of a cursor: nothing is made for it."""
+    task = snapshot.task_by_address.get(address)
+    if task is not None:
+        return task_reference(task)
+    fs = snapshot.fs_by_address.get(address)
+    if fs is not None:
+        return group_reference(fs, snapshot)
+    mount = snapshot.mount_by_address.get(address)
+    if mount is not None:
+        return mount_reference(mount)
+    namespace = snapshot.namespace_by_address.get(address)
+    return None if namespace is None else namespace_reference(namespace)
 
 
 def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:
