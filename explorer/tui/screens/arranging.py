@@ -110,6 +110,10 @@ class ArrangingScreen(BrowserScreen):
         reference: Reference | None = self.source().reference_at(row) if self.has_row(row) else None
         return reference
 
+    def crumbs(self) -> list[str]:
+        first, *inside = super().crumbs()
+        return [first, *(" ".join(filter(None, (mode, escape_text(self.matched)))) for mode in inside)]
+
     def filtered(self) -> None:
         """The filter lets other rows through now."""
 
@@ -171,6 +175,7 @@ class ArrangingScreen(BrowserScreen):
             self.table.empty = self.NO_MATCH if self.matched else self.EMPTY
             self.say_counts(source)
         self.bar.show_or_hide(bool(source.picked))
+        self.show_header()
 
     def say_counts(self, source: ArrangedSource) -> None:
         """Beside the filter: how many rows there are, and how many are marked."""

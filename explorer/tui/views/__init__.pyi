@@ -9,6 +9,7 @@ from .comparison import describe_difference as describe_difference
 from .comparison import matched_line as matched_line
 from .comparison import select_differences as select_differences
 from .comparison import side_line as side_line
+from .crumbs import first_line as first_line
 from .events import LogEntry as LogEntry
 from .events import describe_entry as describe_entry
 from .events import events_table as events_table
