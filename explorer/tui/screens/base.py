@@ -7,14 +7,14 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from explorer.model import display_width
 from explorer.tui.faults import Guarded
 from explorer.tui.session import View
 from explorer.tui.shell import Shell, shell_of
 from explorer.tui.views import first_line
-from explorer.tui.widgets import TimelineBar
+from explorer.tui.widgets import KeyLine, TimelineBar
 
 __all__ = ("BrowserScreen",)
 
@@ -42,7 +42,7 @@ class BrowserScreen(Guarded, Screen[None]):
         with Vertical(id="body"):
             yield from self.compose_body()
         yield TimelineBar(id="timeline")
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyLine()
 
     @property
     def is_there(self) -> bool:
