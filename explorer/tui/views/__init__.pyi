@@ -26,6 +26,8 @@ from .lookups import group_lookups as group_lookups
 from .lookups import groups_table as groups_table
 from .lookups import lookups_table as lookups_table
 from .lookups import row_maker as row_maker
+from .more import MoreOverview as MoreOverview
+from .more import make_more as make_more
 from .mounts import mounts_table as mounts_table
 from .namespaces import namespaces_table as namespaces_table
 from .overview import Door as Door

@@ -21,6 +21,8 @@ class KeyLine(Footer):
 
     def __init__(self) -> None:
         super().__init__(show_command_palette=False, compact=True)
+        self._width = 0
+        """Terminal columns that its keys were chosen for."""
 
     def compose(self) -> ComposeResult:
         ids = {each.binding.action: each.binding.id or "" for each in self.screen.active_bindings.values()}
@@ -29,7 +31,8 @@ class KeyLine(Footer):
             key for key in super().compose() if isinstance(key, FooterKey) and ids.get(key.action) != here
         ]
         keys.sort(key=lambda key: _rank(ids.get(key.action, "")))
-        room, kept = self.screen.size.width + 1, []
+        self._width = self.screen.size.width
+        room, kept = self._width + 1, []
         for key in keys:
             room -= display_width(f"{key.key_display} {key.description} ")
             if room < 0:
@@ -39,7 +42,8 @@ class KeyLine(Footer):
         yield from kept
 
     async def on_resize(self, event: events.Resize) -> None:
-        await self.recompose()
+        if event.size.width != self._width:
+            await self.recompose()
 
 
 def _rank(id: str) -> int:

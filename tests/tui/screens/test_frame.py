@@ -37,6 +37,20 @@ def top(app: ExplorerApp) -> str:
     return screen_text(app).splitlines()[0].strip().partition("   ")[0]
 
 
+#: Tenths of a second.
+_PATIENCE = 300
+
+
+async def last_line(app: ExplorerApp, pilot: Pilots) -> str:
+    """The keys: they are made anew after what is on the screen has changed."""
+    for _ in range(_PATIENCE):
+        line = screen_text(app).rstrip("\n").rpartition("\n")[2]
+        if line:
+            return line
+        await pilot.pause(0.1)
+    return ""
+
+
 def visit(app: ExplorerApp, pilot: Pilots) -> Iterator[Any]:
     """Every screen there is, the comparison too."""
     for mode in MODES:
@@ -135,7 +149,7 @@ def test_filter_help_and_quit_are_seen_on_every_screen_and_no_key_is_cut(
         for mode, going in visit(app, pilot):
             await going
             await press(pilot)
-            line = screen_text(app).splitlines()[-1]
+            line = await last_line(app, pilot)
             assert line.startswith("/ Filter ? Help q Quit"), (mode, line)
             labels = {
                 f"{app.get_key_display(active.binding)} {active.binding.description}"
@@ -155,10 +169,13 @@ def test_what_only_this_screen_can_is_shown_before_the_ways_to_others(saved: Sna
 
     async def steps(pilot: Pilots) -> None:
         await press(pilot, "n")
-        assert "q Quit a Accept o Overview t Tasks" in screen_text(app).splitlines()[-1]
+        assert "q Quit a Accept o Overview t Tasks" in await last_line(app, pilot)
         await pilot.resize_terminal(33, 24)
-        await press(pilot)
-        assert screen_text(app).splitlines()[-1] == "/ Filter ? Help q Quit a Accept"
+        for _ in range(_PATIENCE):
+            if await last_line(app, pilot) == "/ Filter ? Help q Quit a Accept":
+                break
+            await pilot.pause(0.1)
+        assert await last_line(app, pilot) == "/ Filter ? Help q Quit a Accept"
 
     run_at(app, (80, 24), steps)
 
