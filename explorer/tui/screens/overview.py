@@ -37,15 +37,16 @@ _MORE = ("borrowers", "shared", "kernel")
 
 
 class FindingsList(VirtualTable):
-    """Up from its first row leads out of it, to the boxes above."""
+    """Up from its first row leads out of it, to the boxes above; down from its last to those below."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         hidden("space", "choose", "finding.open", "Open the finding, as enter does"),
     ]
 
     def action_move(self, step: int) -> None:
-        if step < 0 and self.row == 0 and isinstance(self.screen, OverviewScreen):
-            self.screen.action_go_row(-1)
+        is_edge = self.row == 0 if step < 0 else self.row + 1 >= self._count()
+        if is_edge and isinstance(self.screen, OverviewScreen):
+            self.screen.action_go_row(step)
         else:
             super().action_move(step)
 
