@@ -42,7 +42,7 @@ _COMMANDS = {
     "trace": "trace",
 }
 #: For the screen's children: nobody types them, and no help lists them.
-_INTERNAL = {"trace-lines": "trace_lines"}
+_INTERNAL = {"trace-lines": "trace"}
 _HELP = {
     "audit": "Say what is wrong with a kernel's filesystem state; an exit code for CI.",
     "diff": "Say what differs between two targets or snapshots.",

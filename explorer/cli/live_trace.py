@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import click
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from explorer.model import Lookup, TraceEnd, TraceHeader
     from explorer.tracing import Tracer
 
-__all__ = ("LiveTrace", "clean_up", "live_trace")
+__all__ = ("LiveTrace", "clean_up", "live_trace", "write_lines")
 
 
 @dataclass(slots=True)
@@ -84,6 +85,28 @@ def live_trace(
 def _say_notes(tracer: Tracer, said: Callable[[str], None]) -> None:
     for note in tracer.notes:
         said(note)
+
+
+def write_lines(tracer: Tracer, out: BinaryIO) -> None:
+    """The trace as lines, from its header to its end, which comes with SIGTERM.
+
+    :raises BrokenPipeError: once nobody reads them, also where nothing is looked up, and so nothing is written
+    """
+    from explorer.codec import encode_trace_line
+
+    signal.signal(signal.SIGTERM, lambda *_: tracer.stop())
+    out.write(encode_trace_line(tracer.begin()))
+    reader = select.poll()
+    reader.register(out.fileno(), 0)  # POLLERR, which comes unasked for, says that the other end is closed
+    for lookup in tracer.lookups():
+        if lookup is not None:
+            out.write(encode_trace_line(lookup))
+        else:
+            out.flush()
+            if any(event & select.POLLERR for _, event in reader.poll(0)):
+                raise BrokenPipeError
+    out.write(encode_trace_line(tracer.end("interrupted")))
+    out.flush()
 
 
 def clean_up() -> int:

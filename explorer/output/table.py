@@ -11,6 +11,7 @@ from explorer.model import display_width, escape_text
 
 __all__ = (
     "WRAP_INDENT",
+    "RowLines",
     "Table",
     "TableColumn",
     "fit",
@@ -188,3 +189,28 @@ def render_table(
             [f"No room for {', '.join(left_out)}: a wider terminal or a pipe has them."], width
         )
     return lines
+
+
+class RowLines:
+    """Lines of a table whose rows come one by one: each column is as wide as a usual row needs it.
+
+    :param usual: cells of that row
+    :param width: columns of the terminal; ``None``: nothing is cut, and what is longer moves what is behind it
+    """
+
+    def __init__(self, columns: Sequence[TableColumn], usual: Sequence[str], width: int | None) -> None:
+        self._kept = list(range(len(columns))) if width is None else _leave_out(columns, [usual], width)
+        self._columns = [columns[at] for at in self._kept]
+        self._widths = _widths(self._columns, [[usual[at] for at in self._kept]], width)
+        self._cut = width is not None
+        lines = render_table(columns, [usual], width)
+        self.header, self.notes = lines[0], lines[2:]
+        """``notes``: what a terminal has no room for."""
+
+    def line(self, cells: Sequence[str]) -> str:
+        """One row; cells must be escaped already."""
+        padded = (
+            _pad(column.cut(cells[at], have) if self._cut else cells[at], have, column.numeric)
+            for at, column, have in zip(self._kept, self._columns, self._widths, strict=True)
+        )
+        return _GAP.join(padded).rstrip()

@@ -4,6 +4,7 @@ from .addresses import is_kernel_pointer as is_kernel_pointer
 from .crash import CrashGuard as CrashGuard
 from .crash import fork_reader as fork_reader
 from .detect import detect_target as detect_target
+from .doctor import Check as Check
 from .doctor import examine as examine
 from .drgn_calls import drgn_errors as drgn_errors
 from .errors import TargetError as TargetError

@@ -1,3 +1,4 @@
+from .examine import examine_tracing as examine_tracing
 from .instances import find_tracefs as find_tracefs
 from .instances import remove_stale as remove_stale
 from .tracer import POLL_S as POLL_S

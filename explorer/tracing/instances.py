@@ -15,7 +15,7 @@ from pathlib import Path
 
 from explorer.targets import TargetError
 
-__all__ = ("Owner", "find_tracefs", "remove_stale", "remove_tracing")
+__all__ = ("Owner", "find_tracefs", "remove_stale", "remove_tracing", "stale_names")
 
 _PREFIX = "nullfs_explorer"
 _NAME = re.compile(rf"{_PREFIX}_(\d+)_(\d+)_(\d+)")
@@ -106,19 +106,22 @@ def remove_tracing(tracefs: Path, name: str, patience_s: float = _REMOVE_S) -> l
     return left
 
 
+def stale_names(tracefs: Path) -> list[str]:
+    """What processes of ours have left that have ended. :raises OSError: if it may not be looked at"""
+    names = {path.name for path in _children(tracefs / "instances")} | {
+        path.name for path in _children(tracefs / "events")
+    }
+    owners = {name: Owner.of_name(name) for name in names}
+    return sorted(name for name, owner in owners.items() if owner is not None and owner.is_gone())
+
+
 def remove_stale(tracefs: Path) -> tuple[list[str], list[str]]:
     """Remove what processes of ours left that have ended.
 
     :returns: the names of what was removed, and what is left and why
     """
-    names = {path.name for path in _children(tracefs / "instances")} | {
-        path.name for path in _children(tracefs / "events")
-    }
     removed, left = [], []
-    for name in sorted(names):
-        owner = Owner.of_name(name)
-        if owner is None or not owner.is_gone():
-            continue
+    for name in stale_names(tracefs):
         still = remove_tracing(tracefs, name, 1.0)
         left += still
         if not still:

@@ -34,6 +34,7 @@ from .memory import MEMORY_MUTATORS as DAMAGE_MUTATORS
 from .memory import apply_patches
 from .recordings import RECORDING_MUTATORS
 from .streams import STREAM_MUTATORS
+from .traces import PAGE_MUTATOR, TRACE_COMMANDS, TRACE_MUTATORS, TRACE_SUFFIX, damaged_pages, feed_pages
 from .types import TYPE_MUTATORS
 
 __all__ = ("MUTATORS", "Case", "Result", "Worker", "cases_of")
@@ -79,9 +80,16 @@ _DIFFERENTIAL = ("holes", "page-missing", "short-dumps")
 _JSON = ["snapshot", "--format", "json"]
 MEMORY_MUTATORS = DAMAGE_MUTATORS | CRAFTED_MUTATORS
 FILE_MUTATORS = (
-    FORMAT_MUTATORS | TYPE_MUTATORS | RECORDING_MUTATORS | CRAFTED_FILE_MUTATORS | FOREIGN_MUTATORS
+    FORMAT_MUTATORS
+    | TYPE_MUTATORS
+    | RECORDING_MUTATORS
+    | CRAFTED_FILE_MUTATORS
+    | FOREIGN_MUTATORS
+    | TRACE_MUTATORS
 )
-MUTATORS: tuple[str, ...] = (*MEMORY_MUTATORS, *FILE_MUTATORS, *STREAM_MUTATORS)
+MUTATORS: tuple[str, ...] = (*MEMORY_MUTATORS, *FILE_MUTATORS, *STREAM_MUTATORS, PAGE_MUTATOR)
+#: No command opens these by itself.
+_FED = (*STREAM_MUTATORS, PAGE_MUTATOR)
 
 
 class Case(NamedTuple):
@@ -135,11 +143,14 @@ class Worker:
             command, prepare = self._memory_case(mutator, case.number, rng)
         elif mutator in FILE_MUTATORS:
             command, prepare = self._file_case(mutator, case.number, rng)
+        elif mutator == PAGE_MUTATOR:
+            pages = damaged_pages(rng)
+            command, prepare = [mutator], lambda: feed_pages(pages, self._bases.path)
         else:
             data = STREAM_MUTATORS[mutator](self._bases, rng)
             command, prepare = [mutator], lambda: _feed(data)
         end_to_end = mutator in FILE_MUTATORS and rng.random() < _END_TO_END
-        if debug and mutator not in STREAM_MUTATORS:
+        if debug and mutator not in _FED:
             command.append("--debug")
         ended = _Ended(self._bases.path, command, prepare, end_to_end)
         failure, outcome = ended.judge()
@@ -171,6 +182,8 @@ class Worker:
         path = self._write(case)
         if case.suffix == ".ko":
             return ["ko", str(path), *case.options], lambda: None
+        if case.suffix == TRACE_SUFFIX:
+            return [*rng.choice(TRACE_COMMANDS), str(path)], lambda: None
         command = [*rng.choice(_COMMANDS), str(path)]
         if mutator in _DIFFERENTIAL and number % 2:
             return [*_JSON, str(path)], lambda: None
@@ -289,7 +302,7 @@ class _Ended:
             sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8", "backslashreplace")
             gc.disable()
             prepare()
-            if self._command[0] not in STREAM_MUTATORS:
+            if self._command[0] not in _FED:
                 from explorer.cli.command import main
 
                 main(self._command)

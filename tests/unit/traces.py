@@ -26,12 +26,10 @@ __all__ = (
     "NULLFS",
     "OTHER",
     "ROOTFS",
-    "SAVED",
     "STACK",
     "frames",
     "header",
     "lookup",
-    "write_saved",
     "write_trace",
 )
 
@@ -131,55 +129,3 @@ def write_trace(
     records: list[TraceHeader | Lookup | TraceEnd] = [header, *lookups, *([] if end is None else [end])]
     path.write_bytes(b"".join(map(encode_trace_line, records)))
     return path
-
-
-_KWORKER = ("process_one_work", "worker_thread", "kthread", "ret_from_fork", "ret_from_fork_asm")
-_KERN_PATH = ("path_lookupat", "filename_lookup", "kern_path")
-_FILP_OPEN = ("path_openat", "do_filp_open", "file_open_name", "filp_open")
-_APTPL = (
-    "__core_scsi3_write_aptpl_to_file [target_core_mod]",
-    "core_scsi3_emulate_pro_register [target_core_mod]",
-)
-
-
-def _machine(generation: Generation, release: str) -> TraceHeader:
-    modules = [
-        LoadedModule(name="poll_cfg", taints="OE"),
-        LoadedModule(name="target_core_mod", taints=""),
-        LoadedModule(name="overlay", taints=""),
-    ]
-    return header(generation).model_copy(update={"release": release, "nodename": "lab", "modules": modules})
-
-
-def _machines_lookups(generation: Generation) -> list[Lookup]:
-    isolated = generation is Generation.ISOLATED
-    own, missing = (NULLFS, -2) if isolated else (ROOTFS, 0)
-    poll = (*_FILP_OPEN, "poll_cfg_work [poll_cfg]", *_KWORKER)
-    firmware = (*_FILP_OPEN[:2], "do_file_open_root", "file_open_root", "kernel_read_file_from_path_initns")
-    return [
-        lookup("loop0", DEVTMPFS, ("filename_create", "start_creating_path", "handle_create", "devtmpfsd", "kthread"),
-               time_s=61.204, pid=23, comm="kdevtmpfs", kind=TaskKind.KTHREAD, root=None, result=0),
-        lookup("/etc/poll.conf", own, poll, time_s=64.117, pid=29, comm="kworker/0:2", result=missing),
-        lookup("/lib/firmware/acme/phy.bin", ROOTFS,
-               (*firmware, "_request_firmware", "request_firmware_work_func", *_KWORKER),
-               time_s=66.031, pid=29, comm="kworker/0:2", result=-2),
-        lookup("/var/target/pr/aptpl_mysn", ROOTFS,
-               (*_FILP_OPEN, *_APTPL, "target_queued_submit_work [target_core_mod]", *_KWORKER),
-               time_s=70.5, pid=31, comm="kworker/1:1", cpu=1, result=0),
-        lookup("/etc/poll.conf", own, poll, time_s=74.119, pid=29, comm="kworker/0:2", result=missing),
-    ]  # fmt: skip
-
-
-#: File of tests/data/trace -> the trace in it: what the pages show commands on.
-SAVED = {
-    "saved-7.3.jsonl": (Generation.ISOLATED, "7.3.4+deb13-cloud-amd64"),
-    "saved-6.12.jsonl": (Generation.LEGACY, "6.12.107+deb13-cloud-amd64"),
-}
-
-
-def write_saved(directory: Path) -> None:
-    """The traces of :data:`SAVED`."""
-    for name, (generation, release) in SAVED.items():
-        lookups = _machines_lookups(generation)
-        end = END.model_copy(update={"lookups": len(lookups)})
-        write_trace(directory / name, _machine(generation, release), lookups, end)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from explorer.analysis.query import FieldType, Query, RowField, Value, parse_query, row_predicate
-from explorer.model import LookupPlace, Placement, TaskKind, escape_text
+from explorer.analysis.query import FIELDS, FieldType, Query, RowField, Value, parse_query, row_predicate
+from explorer.model import LookupPlace, Placement, escape_text
 
 from .meaning import Judged, LookupMeaning
 from .results import result_name
@@ -16,11 +16,11 @@ __all__ = ("LOOKUP_FIELDS", "lookup_matches", "parse_lookup_query", "place_words
 def place_words(place: LookupPlace | None) -> str:
     """``nullfs#3:/``, ``rootfs#2``: where on the mount it started is only known of nullfs, which has one directory.
 
-    Not escaped; ``?`` where it is not known.
+    Not escaped; where the filesystem is not known the placement, ``?`` where neither is.
     """
     if place is None:
         return "?"
-    name = "?" if place.fstype is None else place.fstype
+    name = place.fstype or (place.placement.value if place.placement is not None else "?")
     number = "" if place.id is None else f"#{place.id}"
     return f"{name}{number}{':/' if name == 'nullfs' else ''}"
 
@@ -72,7 +72,7 @@ _DECLARED = (
     RowField("time", FieldType.SECONDS, _of_lookup("time_s")),
     RowField("pid", FieldType.NUMBER, _of_lookup("pid")),
     RowField("comm", FieldType.TEXT, _of_lookup("comm")),
-    RowField("kind", FieldType.CHOICE, _kind, choices=tuple(kind.value for kind in TaskKind)),
+    RowField("kind", FieldType.CHOICE, _kind, choices=FIELDS["kind"].choices, also=FIELDS["kind"].also),
     RowField("path", FieldType.TEXT, _of_lookup("path")),
     RowField("start", FieldType.TEXT, _of_place("start")),
     RowField("root", FieldType.TEXT, _of_place("root")),

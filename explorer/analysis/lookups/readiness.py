@@ -62,6 +62,8 @@ class ModuleReadiness:
     name: KernelText
     taint: str | None
     """``None``: not known."""
+    loaded: bool
+    """When the trace began."""
     readiness: Readiness
     says: str
     seen: list[Asked]
@@ -78,32 +80,37 @@ def readiness_of(
     reports: Mapping[str, ModuleReport],
     unread: Mapping[str, str],
 ) -> list[ModuleReadiness]:
-    """Every module that was loaded, and those that were seen; worst first, then by name.
+    """Every module that was loaded, that was seen, or that there is a report of; worst first, then by name.
 
     :param reports: what ``ko`` says of a module, by its name
     :param unread: why there is none
     """
     seen: dict[str, list[Asked]] = {}
     for asked in groups:
-        if asked.meaning.is_bad:
+        if asked.meaning.is_bad and asked.asker is not None:
             seen.setdefault(VMLINUX if asked.module is None else asked.module, []).append(asked)
     taints: dict[str, str | None] = {module.name: module.taints for module in modules}
-    for name in seen:
+    loaded = {*taints, VMLINUX}
+    for name in (*seen, *reports, *unread):
         taints.setdefault(name, "" if name == VMLINUX else None)
-    found = [
-        _one(name, taint, seen.get(name, []), reports.get(name), unread.get(name))
-        for name, taint in taints.items()
-    ]
+    found = []
+    for name, taint in taints.items():
+        report, lookups = reports.get(name), seen.get(name, [])
+        readiness = _readiness(report, lookups)
+        missing = None
+        if report is None and name != VMLINUX:
+            missing = unread.get(name, "its file was not looked for")
+        found.append(
+            ModuleReadiness(
+                name, taint, name in loaded, readiness, _SAYS[readiness], lookups, report, missing
+            )
+        )
     order = list(Readiness)
     return sorted(found, key=lambda each: (order.index(each.readiness), each.name))
 
 
-def _one(
-    name: str, taint: str | None, seen: list[Asked], report: ModuleReport | None, why: str | None
-) -> ModuleReadiness:
+def _readiness(report: ModuleReport | None, seen: list[Asked]) -> Readiness:
+    """What was seen outweighs what symbols say."""
     if seen:
-        readiness = min((_SEEN[asked.meaning.kind] for asked in seen), key=list(Readiness).index)
-    else:
-        readiness = Readiness.UNKNOWN if report is None else _VERDICTS[report.verdict]
-    missing = None if report is not None or name == VMLINUX else why or "its file was not looked for"
-    return ModuleReadiness(name, taint, readiness, _SAYS[readiness], seen, report, missing)
+        return min((_SEEN[asked.meaning.kind] for asked in seen), key=list(Readiness).index)
+    return Readiness.UNKNOWN if report is None else _VERDICTS[report.verdict]

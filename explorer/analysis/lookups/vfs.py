@@ -7,6 +7,7 @@ the compiler puts behind a name (``.part.0``, ``.constprop.0``, ``.isra.0``) say
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from explorer.analysis.ko import ANCHORED
 from explorer.model import TraceFrame
@@ -15,6 +16,8 @@ __all__ = ("bare_name", "is_anchored", "is_trampoline", "is_vfs")
 
 _SUFFIX = re.compile(r"\.(?:part|constprop|isra|cold|llvm)(?:\.[0-9]+)*$")
 _MOST_SUFFIXES = 8
+#: Names come again and again; a hostile trace may have any number of them.
+_KEPT = 1 << 14
 _VFS = re.compile(
     "|".join(
         (
@@ -45,13 +48,20 @@ _VFS = re.compile(
     )
 )
 #: A tracer's own, in place of the return addresses that it took.
-_TRAMPOLINE = re.compile(
-    r"arch_rethook_trampoline|_*kretprobe_trampoline|return_to_handler|ftrace_trampoline"
+_TRAMPOLINES = frozenset(
+    {
+        "arch_rethook_trampoline",
+        "__kretprobe_trampoline",
+        "kretprobe_trampoline",
+        "return_to_handler",
+        "ftrace_trampoline",
+    }
 )
 #: Take a root of their own (``LOOKUP_ROOT``), as what modules may call does.
 _ANCHORED = ANCHORED | {"file_open_root_mnt", "do_file_open_root"}
 
 
+@lru_cache(_KEPT)
 def bare_name(function: str) -> str:
     """The function without what the compiler put behind its name."""
     for _ in range(_MOST_SUFFIXES):
@@ -62,13 +72,14 @@ def bare_name(function: str) -> str:
     return function
 
 
+@lru_cache(_KEPT)
+def _is_vfs_name(function: str) -> bool:
+    return _VFS.fullmatch(bare_name(function)) is not None
+
+
 def is_vfs(frame: TraceFrame) -> bool:
     """Whether a frame is the VFS's own: a function of that name in a module is not."""
-    return (
-        frame.module is None
-        and frame.function is not None
-        and _VFS.fullmatch(bare_name(frame.function)) is not None
-    )
+    return frame.module is None and frame.function is not None and _is_vfs_name(frame.function)
 
 
 def is_anchored(frame: TraceFrame) -> bool:
@@ -78,8 +89,4 @@ def is_anchored(frame: TraceFrame) -> bool:
 
 def is_trampoline(frame: TraceFrame) -> bool:
     """Whether a frame is a tracer's, and nobody's call."""
-    return (
-        frame.module is None
-        and frame.function is not None
-        and _TRAMPOLINE.fullmatch(frame.function) is not None
-    )
+    return frame.function in _TRAMPOLINES and frame.module is None

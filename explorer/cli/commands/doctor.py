@@ -15,9 +15,10 @@ def doctor_command() -> int:
     from explorer import __version__
     from explorer.model import escape_text
     from explorer.targets import examine
+    from explorer.tracing import examine_tracing
 
     click.echo(f"nullfs-explorer {__version__}")
-    checks = list(examine())
+    checks = [*examine(), *examine_tracing()]
     width = max(len(check.name) for check in checks)
     for check in checks:
         click.echo(f"  {'ok  ' if check.good else 'lack'}  {check.name:<{width}}  {escape_text(check.found)}")

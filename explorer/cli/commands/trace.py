@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from explorer.cli.formats import terminal_width, trace_output_options, width_option
-from explorer.cli.live_trace import clean_up, live_trace
+from explorer.cli.live_trace import clean_up, live_trace, write_lines
 from explorer.cli.process import ExitCode, give_up_rights_but_for
 from explorer.cli.units import Duration
 from explorer.cli.where import LookupQueryType
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from explorer.output.lookups import LookupForm
     from explorer.plugin import PluginSet
 
-__all__ = ("Asked", "Traced", "show_lookups", "trace_command")
+__all__ = ("Asked", "Traced", "show_lookups", "trace_command", "trace_lines_command")
 
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 _PLUGIN = click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
@@ -38,6 +39,7 @@ class Asked:
     output: Path | None
     stack: bool
     readiness: bool
+    installed: bool
     modules: Path | None
     width: int | None
 
@@ -84,6 +86,7 @@ class Traced:
 @trace_output_options
 @click.option("--stack", is_flag=True, help="In a table, the whole stack of each lookup.")
 @click.option("--readiness", is_flag=True, help="Say also which of the loaded modules are ready for 7.3.")
+@click.option("--installed", is_flag=True, help="With --readiness: of all that are installed, loaded or not.")
 @click.option(
     "--modules",
     type=_DIRECTORY,
@@ -123,8 +126,8 @@ def trace_command(
     if clean:
         return clean_up()
     asked = Asked(**options)
-    if asked.modules is not None and not asked.readiness:
-        raise click.UsageError("--modules is for --readiness: say that too")
+    if (asked.modules is not None or asked.installed) and not asked.readiness:
+        raise click.UsageError("--modules and --installed are for --readiness: say that too")
     if asked.output is not None:
         check_writable(asked.output)
     if target == "live":
@@ -164,6 +167,20 @@ def _trace_live(
         return show_lookups(traced, asked, plugins, is_enough if until_first else None)
 
 
+@click.command("trace-lines", hidden=True)
+def trace_lines_command() -> int:
+    """Write a trace to standard output until SIGTERM comes, or nobody reads it any more."""
+    from explorer.cli.targets import give_up_rights
+    from explorer.targets import TargetSpec
+    from explorer.tracing import Tracer
+
+    with Tracer() as tracer:
+        tracer.attach()
+        give_up_rights(TargetSpec("live", "live"), None)
+        write_lines(tracer, sys.stdout.buffer)
+    return ExitCode.OK
+
+
 def show_lookups(
     traced: Traced, asked: Asked, plugins: PluginSet, stop_at: Callable[[Judged], bool] | None = None
 ) -> int:
@@ -191,7 +208,7 @@ def show_lookups(
             if stop_at is not None and stop_at(judged):
                 break
         end = traced.end()
-        modules = None if files is None else _readiness(traced.header, summary, files)
+        modules = None if files is None else _readiness(traced.header, summary, files, asked.installed)
         code = _exit_code(summary, end, bool(plugins.loaded.errors))
         writer.finish(summary, end, modules, code)
     _warn(traced.name, plugins, [] if form == "table" and asked.output is None else lost_words(end))
@@ -224,8 +241,10 @@ def _module_files(header: TraceHeader, directory: Path | None) -> dict[str, Path
     return find_module_files(directory or modules_directory(header.release))
 
 
-def _readiness(header: TraceHeader, summary: Summary, files: dict[str, Path]) -> list[ModuleReadiness]:
-    """What was seen, joined with what the symbols of every loaded module say."""
+def _readiness(
+    header: TraceHeader, summary: Summary, files: dict[str, Path], installed: bool
+) -> list[ModuleReadiness]:
+    """What was seen, joined with what the symbols of every module say."""
     from explorer.analysis import judge_module
     from explorer.analysis.lookups import readiness_of
     from explorer.targets import TargetError
@@ -233,6 +252,7 @@ def _readiness(header: TraceHeader, summary: Summary, files: dict[str, Path]) ->
 
     names = {module.name for module in header.modules}
     names |= {asked.module for asked in summary.groups if asked.module is not None}
+    names |= set(files) if installed else set()
     reports, unread = {}, {}
     for name in sorted(names):
         if name not in files:

@@ -62,6 +62,7 @@ def readiness_members(modules: Sequence[ModuleReadiness]) -> list[dict[str, Any]
         {
             "name": module.name,
             "taint": module.taint,
+            "loaded": module.loaded,
             "readiness": module.readiness.value,
             "says": module.says,
             "seen": sum(asked.number for asked in module.seen),

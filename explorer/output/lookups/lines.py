@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from explorer.analysis.lookups import Asker, Judged, place_words, result_name
 from explorer.model import comm_and_pid, display_width, escape_text, hex_address
-from explorer.output.table import Table, TableColumn, fit_middle, render_table
+from explorer.output.table import RowLines, TableColumn, fit_middle
 
-__all__ = ("LookupLines", "asker_words", "lookup_cells", "lookup_titles", "stack_lines")
+__all__ = ("asker_words", "lookup_cells", "lookup_lines", "lookup_titles", "stack_lines")
 
 _COLUMNS = (
     TableColumn("TIME", numeric=True, rank=3),
@@ -63,28 +61,12 @@ def stack_lines(judged: Judged) -> list[str]:
     return lines
 
 
-class LookupLines:
-    """The lines of a table of which nobody knows yet how long it will be.
+def lookup_lines(width: int | None) -> RowLines:
+    """Lines for the cells of :func:`lookup_cells`.
 
     :param width: columns of the terminal; ``None`` (for files and pipes): nothing is cut or left out
     """
-
-    def __init__(self, width: int | None) -> None:
-        self._width = width
-        others = sum(map(display_width, _USUAL)) + 2 * (len(_USUAL) - 1)
-        room = _USUAL_PATH if width is None else max(_USUAL_PATH, width - others)
-        self._usual = tuple("x" * room if place == _PATH else cell for place, cell in enumerate(_USUAL))
-        lines = render_table(_COLUMNS, [self._usual], width)
-        self.header = lines[0]
-        self.notes = lines[2:]
-        """What a terminal has no room for."""
-
-    def row(self, judged: Judged) -> str:
-        """One line."""
-        cells: Sequence[str] = lookup_cells(judged)
-        if self._width is not None:
-            cells = [
-                column.cut(cell, display_width(usual))
-                for column, cell, usual in zip(_COLUMNS, cells, self._usual, strict=True)
-            ]
-        return Table(_COLUMNS, [self._usual, cells]).lines(self._width)[2]
+    others = sum(map(display_width, _USUAL)) + 2 * (len(_USUAL) - 1)
+    room = _USUAL_PATH if width is None else max(_USUAL_PATH, width - others)
+    usual = tuple("x" * room if place == _PATH else cell for place, cell in enumerate(_USUAL))
+    return RowLines(_COLUMNS, usual, width)

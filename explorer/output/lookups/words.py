@@ -20,7 +20,7 @@ from explorer.output.table import Table, TableColumn, fit, fit_middle, wrap_esca
 __all__ = ("heading_lines", "readiness_lines", "summary_lines")
 
 _PIPE_WIDTH = 80
-_INDENT = 12
+_INDENT = 16
 #: Of these there is something to do.
 _SAID_IN_FULL = (LookupMeaning.FAILS, LookupMeaning.WOULD_FAIL, LookupMeaning.EMPTY, LookupMeaning.UNKNOWN)
 
@@ -114,7 +114,7 @@ def readiness_lines(modules: Sequence[ModuleReadiness], width: int | None) -> li
     rows = [
         [
             escape_text(module.name),
-            "?" if module.taint is None else escape_text(module.taint) or "-",
+            _taint(module),
             module.readiness.value,
             escape_text(_why(module)),
         ]
@@ -125,6 +125,12 @@ def readiness_lines(modules: Sequence[ModuleReadiness], width: int | None) -> li
     whose = "its" if ready == 1 else "their"
     words = f"{count(ready, 'other module')}: no lookups from the root of {whose} task."
     return [*lines, "", *(_wrap(words, width, indent=0) if ready else [])]
+
+
+def _taint(module: ModuleReadiness) -> str:
+    if not module.loaded:
+        return "not loaded" if not module.seen else "?"
+    return "?" if module.taint is None else escape_text(module.taint) or "-"
 
 
 def _why(module: ModuleReadiness) -> str:

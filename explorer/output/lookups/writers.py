@@ -16,7 +16,7 @@ from explorer.compression import method_of_name
 from explorer.model import Lookup, TraceEnd, TraceHeader
 
 from .documents import judged_members, readiness_members, summary_members, trace_sarif
-from .lines import LookupLines, stack_lines
+from .lines import lookup_cells, lookup_lines, stack_lines
 from .words import heading_lines, readiness_lines, summary_lines
 
 __all__ = ("LOOKUP_FORMS", "LookupForm", "LookupWriter", "Written", "lookup_form_of_name", "lookup_writer")
@@ -81,7 +81,7 @@ def _dump(value: Any) -> bytes:
 class _Table:
     def __init__(self, written: Written, out: BinaryIO) -> None:
         self._written, self._out = written, out
-        self._lines = LookupLines(written.width)
+        self._lines = lookup_lines(written.width)
         self._any = False
         self._write(heading_lines(written.header, written.name, written.width))
 
@@ -93,7 +93,13 @@ class _Table:
     def lookup(self, judged: Judged) -> None:
         head = [] if self._any else ["", self._lines.header]
         self._any = True
-        self._write([*head, self._lines.row(judged), *(stack_lines(judged) if self._written.stacks else [])])
+        self._write(
+            [
+                *head,
+                self._lines.line(lookup_cells(judged)),
+                *(stack_lines(judged) if self._written.stacks else []),
+            ]
+        )
 
     def finish(
         self,

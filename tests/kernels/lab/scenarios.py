@@ -120,7 +120,7 @@ SCENARIOS = {
         # ... and the tool to see them
         Scenario(
             "walked",
-            modules=("virtio_blk", "squashfs"),
+            modules=("virtio_pci", "virtio_blk", "squashfs"),
             built_modules=("walker",),
             packages=("busybox-static",),
             memory_mb=512,

@@ -9,42 +9,11 @@ from typing import Any
 
 import pytest
 
-from explorer.tracing.decode import CpuDecoder, EndEvent, Formats, WalkEvent
-from explorer.tracing.formats import parse_event_format, parse_page_header
-from explorer.tracing.joining import JoinedLookup, Joiner
-from explorer.tracing.kallsyms import Kallsyms
-from explorer.tracing.pages import read_page
-from explorer.tracing.places import StackNames, kernel_kind
+from explorer.tracing.places import kernel_kind
+from tests.unit.traced_pages import joined_pages
 
 DATA = Path(__file__).parents[2] / "data" / "trace"
 KERNELS = ("6.1", "6.12", "7.3")
-
-
-def joined(kernel: str) -> tuple[list[JoinedLookup], Joiner]:
-    """Through all that a live trace goes through, but for the kernel."""
-    folder = DATA / kernel
-    about: dict[str, Any] = json.loads((folder / "about.json").read_text())
-    formats = Formats.of(
-        {name: parse_event_format((folder / f"{name}.format").read_text()) for name in about["events"]},
-        parse_event_format((folder / "kernel_stack.format").read_text()),
-    )
-    layout = parse_page_header((folder / "header_page").read_text())
-    events: list[WalkEvent | EndEvent] = []
-    for path in sorted(folder.glob("cpu*.raw")):
-        decoder, raw, size = (
-            CpuDecoder(formats, int(path.stem[3:])),
-            path.read_bytes(),
-            about["page_kb"] << 10,
-        )
-        for at in range(0, len(raw), size):
-            events += decoder.decode(read_page(raw[at : at + size], *layout).events)
-        events += decoder.flush()
-        assert decoder.damaged == 0
-    joiner = Joiner()
-    out: list[JoinedLookup] = []
-    for event in sorted(events, key=lambda each: each.time):
-        out += joiner.walk(event) if isinstance(event, WalkEvent) else joiner.end(event)
-    return [*out, *joiner.flush(None)], joiner
 
 
 def looked_up(done: dict[str, Any]) -> bool:
@@ -55,7 +24,8 @@ def looked_up(done: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_each_lookup_of_a_real_kernel_comes_out_once_with_its_path_task_and_result(kernel: str) -> None:
     account = json.loads((DATA / kernel / "account.json").read_text())
-    lookups, joiner = joined(kernel)
+    lookups, _, (joiner, damaged) = joined_pages(DATA / kernel)
+    assert damaged == 0
     seen = [(each.walk.pid, each.walk.path, each.result) for each in lookups]
     made = [(each["pid"], bytes.fromhex(each["path"]), each["result"]) for each in account if looked_up(each)]
     # These pages have the path in the walk, where the longest does not fit before 7.3: its end alone came.
@@ -69,10 +39,9 @@ def test_each_lookup_of_a_real_kernel_comes_out_once_with_its_path_task_and_resu
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_real_stack_leads_from_the_lookup_to_the_function_that_asked_and_its_thread(kernel: str) -> None:
     account = json.loads((DATA / kernel / "account.json").read_text())
-    symbols = Kallsyms(str(DATA / kernel / "kallsyms"), str(DATA / kernel / "modules"))
-    names = StackNames(symbols)
     asked = {each["pid"]: each["function"] for each in account if looked_up(each)}
-    lookups = [each for each in joined(kernel)[0] if each.walk.pid in asked]
+    lookups, names, _ = joined_pages(DATA / kernel)
+    lookups = [each for each in lookups if each.walk.pid in asked]
     assert lookups
     for lookup in lookups:
         assert lookup.walk.stack is not None
@@ -82,4 +51,3 @@ def test_a_real_stack_leads_from_the_lookup_to_the_function_that_asked_and_its_t
         assert asked[lookup.walk.pid] in functions
         assert {frame.module for frame in frames if frame.function == asked[lookup.walk.pid]} == {"walker"}
         assert kernel_kind(frames) is not None
-    symbols.close()

@@ -63,7 +63,12 @@ def main() -> int:
         end = tracer.end("done")
         say(encode_trace_line(end))
     if counted is not None:
-        said = {**vars(counted), "lost": end.events_lost, "orphans": end.lookups_lost, "cpu_s": time.process_time()}
+        said = {
+            **vars(counted),
+            "lost": end.events_lost,
+            "orphans": end.lookups_lost,
+            "cpu_s": time.process_time(),
+        }
         said["twice"] = sum(number > 1 for number in counted.seen.values())
         said["seen"] = len(counted.seen)
         say(b"SAID " + json.dumps(said).encode())

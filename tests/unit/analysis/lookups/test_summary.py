@@ -143,8 +143,9 @@ def test_where_a_lookup_started_is_said_with_a_path_for_nullfs_alone() -> None:
         "devtmpfs#11",
         "?",
     ]
-    later = NULLFS.model_copy(update={"id": None, "fstype": None})
-    assert place_words(later) == "?"
+    unnamed = ROOTFS.model_copy(update={"id": None, "fstype": None})
+    assert place_words(unnamed) == "init-root"
+    assert place_words(unnamed.model_copy(update={"placement": None})) == "?"
 
 
 def _report(name: str, verdict: ModuleVerdict) -> ModuleReport:
@@ -178,6 +179,8 @@ def test_a_machine_is_as_ready_as_what_was_seen_and_what_symbols_say() -> None:
     assert [asked.number for asked in found["bad"].seen] == [1]
     assert (found["late"].taint, found["late"].why) == (None, "no file")
     assert found["vmlinux"].why is None
+    lost = _summary(lookup(stack=None)).groups
+    assert "vmlinux" not in {each.name for each in readiness_of(modules, lost, reports, {})}
     quiet = readiness_of(modules, [], reports, {})
     assert [(each.name, each.readiness) for each in quiet] == [
         ("bad", Readiness.EXPOSED),
