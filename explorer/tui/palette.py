@@ -51,7 +51,12 @@ def _key_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]
     actives: dict[str, list[ActiveBinding]] = {}
     for active in screen.active_bindings.values():
         id = active.binding.id
-        if id and not active.binding.system and not id.startswith(_NO_COMMANDS) and (id != here or id == "go.compare"):
+        if (
+            id
+            and not active.binding.system
+            and not id.startswith(_NO_COMMANDS)
+            and (id != here or id == "go.compare")
+        ):
             actives.setdefault(id, []).append(active)
     for same in actives.values():
         binding, node = same[0].binding, same[0].node

@@ -63,7 +63,7 @@ class TableScreen(ArrangingScreen):
         return [*super().crumbs(), *(self.pane.trail if self.is_there and self.pane.has_focus else ())]
 
     @on(VirtualTable.Moved, "#detail")
-    def _followed(self) -> None:
+    def _detail_moved(self) -> None:
         self.show_header()
 
     def make_source(self, view: View) -> RecordTable[Any]:

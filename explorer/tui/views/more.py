@@ -98,4 +98,3 @@ def _kernel(snapshot: Snapshot) -> Door:
     if snapshot.kernel.cmdline is not None:
         lines.append(f"{'command line':<13} {escape_text(fit(snapshot.kernel.cmdline, _LINE))}")
     return _door("this kernel", _and_more(lines[:_MOST_LINES], len(lines)), "", "", 0)
-

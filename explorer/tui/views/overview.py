@@ -29,7 +29,6 @@ from explorer.model import (
     mount_name,
 )
 from explorer.naming import kind_plural, moments, name_label, path_label, place_mount
-
 from explorer.output import fit_middle
 
 from .verdict import ShownVerdict, show_verdict

@@ -139,9 +139,7 @@ def test_the_longest_filter_and_one_of_escapes_leave_the_first_line_whole(saved:
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
-def test_filter_help_and_quit_are_seen_on_every_screen_and_no_key_is_cut(
-    saved: Snapshot, width: int
-) -> None:
+def test_filter_help_and_quit_are_seen_on_every_screen_and_no_key_is_cut(saved: Snapshot, width: int) -> None:
     app = app_with_findings(saved)
 
     async def steps(pilot: Pilots) -> None:

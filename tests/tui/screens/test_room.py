@@ -36,7 +36,9 @@ def make_absurd(snapshot: Snapshot, text: str) -> Snapshot:
     long = snapshot.model_copy(deep=True)
     long.kernel.release = long.kernel.cmdline = text
     long.capture.source.target = text
-    some = [task for task in long.tasks if task.pid in (0, 1, 2) or task.borrowing or "root" in task.comm]
+    some = [
+        task for task in long.tasks if task.pid in (0, 1, 2) or task.borrowing or "root" in (task.comm or "")
+    ]
     assert len(some) > 4
     for task in some:
         task.comm = text
@@ -63,7 +65,13 @@ def test_a_large_overview_tells_who_borrows_what_is_shared_and_what_the_kernel_i
 
     async def steps(pilot: Pilots) -> None:
         text = screen_text(app)
-        for said in ("borrowing now", "shared fs_structs", "this kernel", "walking /f/core", "fspair-a, fspair-b"):
+        for said in (
+            "borrowing now",
+            "shared fs_structs",
+            "this kernel",
+            "walking /f/core",
+            "fspair-a, fspair-b",
+        ):
             assert said in text, said
         assert "modprobe_path /sbin/modprobe" in text and "63 in 8 mount namespaces" in text
 
@@ -136,7 +144,15 @@ def test_names_of_64_kilobytes_push_nothing_off_any_screen(saved: Snapshot, size
 
     async def steps(pilot: Pilots) -> None:
         text = screen_text(app)
-        for said in ("ISOLATED", "owns userspace_init_fs", "borrows", "users 2", "own fs", "(visible)", "findings "):
+        for said in (
+            "ISOLATED",
+            "owns userspace_init_fs",
+            "borrows",
+            "users 2",
+            "own fs",
+            "(visible)",
+            "findings ",
+        ):
             assert said in text or (said == "own fs" and "own fs_struct" in text), said
         assert "high" in text and "SEVERITY" in text
         await app.show_other(View(saved))
