@@ -113,6 +113,10 @@ class ArrangingScreen(BrowserScreen):
         reference: Reference | None = self.source().reference_at(row) if self.has_row(row) else None
         return reference
 
+    def crumbs(self) -> list[str]:
+        first, *inside = super().crumbs()
+        return [first, *(" ".join(filter(None, (mode, escape_text(self.matched)))) for mode in inside)]
+
     def filtered(self) -> None:
         """The filter lets other rows through now."""
 
@@ -181,6 +185,7 @@ class ArrangingScreen(BrowserScreen):
             self.table.empty = self.NO_MATCH if self.matched else self.EMPTY
             self.say_counts(source)
         self.bar.show_or_hide(bool(source.picked))
+        self.show_header()
 
     def _cursor_went(self) -> None:
         """A word is no longer being typed when the cursor leaves its end, or the filter is left."""

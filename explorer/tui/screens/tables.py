@@ -60,6 +60,14 @@ class TableScreen(ArrangingScreen):
     def pane(self) -> DetailPane:
         return self.query_one("#detail", DetailPane)
 
+    def crumbs(self) -> list[str]:
+        """In the detail also what was followed on the way to it."""
+        return [*super().crumbs(), *(self.pane.trail if self.is_there and self.pane.has_focus else ())]
+
+    @on(VirtualTable.Moved, "#detail")
+    def _detail_moved(self) -> None:
+        self.show_header()
+
     def make_source(self, view: View) -> RecordTable[Any]:
         """The table of a view."""
         raise NotImplementedError

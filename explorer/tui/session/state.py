@@ -11,7 +11,7 @@ from explorer.analysis import AuditReport, FoundObjects, Worlds, audit_with, fin
 from explorer.analysis.diff import Changes
 from explorer.model import Snapshot
 from explorer.plugin import PluginSet
-from explorer.tui.views import Overview, header_line, make_overview
+from explorer.tui.views import MoreOverview, Overview, header_line, make_more, make_overview
 
 from .background import give_way
 from .garbage_collection import MANY_TASKS, settle_heap
@@ -95,6 +95,11 @@ class View:
     @cached_property
     def overview(self) -> Overview:
         return make_overview(self.snapshot, self.worlds)
+
+    @cached_property
+    def more(self) -> MoreOverview:
+        """For the overview of a large terminal."""
+        return make_more(self.snapshot, self.worlds)
 
     @property
     def is_audited(self) -> bool:

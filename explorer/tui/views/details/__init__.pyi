@@ -1,4 +1,5 @@
 from .expressions import drgn_expression as drgn_expression
+from .facts import FOUND_WORDS as FOUND_WORDS
 from .facts import Detail as Detail
 from .facts import DetailTable as DetailTable
 from .facts import Fact as Fact
