@@ -72,7 +72,6 @@ from .snapshot import (
     STRUCT_NAMES,
     Capture,
     CaptureError,
-    Frame,
     Generation,
     Kernel,
     Snapshot,
@@ -83,6 +82,7 @@ from .text import display_width, escape_text, kernel_bytes, kernel_text
 from .trace import (
     TRACE_FORMAT,
     TRACE_VERSION,
+    Frame,
     Lookup,
     LookupPlace,
     LookupSource,

@@ -1,11 +1,10 @@
-"""The snapshot: everything that was read from one kernel at one time; and a frame, one of a recording's."""
+"""The snapshot: everything that was read from one kernel at one time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -15,16 +14,12 @@ from .fs import FsStruct
 from .mount import Mount, MountNamespace
 from .task import Task
 
-if TYPE_CHECKING:
-    from .trace import Lookup
-
 __all__ = (
     "SCHEMA_VERSION",
     "SNAPSHOT_ARRAYS",
     "STRUCT_NAMES",
     "Capture",
     "CaptureError",
-    "Frame",
     "Generation",
     "Kernel",
     "Snapshot",
@@ -200,23 +195,3 @@ SNAPSHOT_ARRAYS: dict[str, type[Record]] = {
     "modules": LoadedModule,
     "errors": CaptureError,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame. The snapshot shares records with those of other frames: it is to be read, not changed."""
-
-    index: int
-    """From 0, over all segments."""
-    seconds: float
-    """Since the recording began, by the clock the kernel ran on: the time a guest was stopped does not count."""
-    segment: int
-    """Which boot: from 0, one more after each reboot or kexec."""
-    snapshot: Snapshot | None
-    """``None`` where the kernel could not be read."""
-    why: str | None = None
-    """Why it could not be read; ``None`` where it could."""
-    lookups: tuple[Lookup, ...] = ()
-    """Path lookups that ended between the frame before and this one, if they were traced."""
-    lookups_lost: int = 0
-    """Those that there was no room for."""

@@ -130,7 +130,7 @@ class RecordHead:
     plain: int
     """Bytes of JSON in it."""
     time_ns: int
-    """Since the recording began, as :attr:`explorer.model.snapshot.Frame.seconds`."""
+    """Since the recording began, as :attr:`explorer.model.trace.Frame.seconds`."""
     crc: int
 
 

@@ -30,7 +30,7 @@ def test_a_timeline_hides_columns_keeps_views_and_searches_its_detail() -> None:
         screen = await timeline(app, pilot)
         assert "FRAME" in screen_text(app)
         await press(pilot, "l", "l", "H")
-        assert screen.table.left_out == {"frame"} and "FRAME" not in screen_text(app)
+        assert screen.table.choice.left_out == {"frame"} and "FRAME" not in screen_text(app)
         await press(pilot, "slash", *"borrow", "enter", "V", *"borrows", "enter")
         (view,) = app.look.views
         assert (view.name, view.table, view.filter) == ("borrows", "timeline", "borrow")
@@ -39,7 +39,7 @@ def test_a_timeline_hides_columns_keeps_views_and_searches_its_detail() -> None:
         commands = {command.title: command for command in app.get_system_commands(app.screen)}
         commands["View borrows"].callback()
         await press(pilot)
-        assert len(screen.source()) == 2 and screen.table.left_out == {"frame"}
+        assert len(screen.source()) == 2 and screen.table.choice.left_out == {"frame"}
         screen.set_focus(screen.pane)
         await press(pilot, "slash", *"kworker", "enter")
         found = screen.pane.matches()

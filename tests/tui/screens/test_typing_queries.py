@@ -116,11 +116,11 @@ def test_the_groups_of_kinds_are_facets_that_are_asked_for_with_enter_and_left_o
         await press(pilot, "t", "F")
         screen = app.screen
         assert isinstance(screen, TasksScreen) and screen.facets.has_focus
+        source = screen.facets.source
+        assert source is not None
         text = shown(app)
         assert f"kernel {kernel}" in text and f"userspace {len(saved.tasks) - kernel}" in text
-        names = [
-            str(screen.facets.source.cells(row)[0].text).strip() for row in range(len(screen.facets.source))
-        ]
+        names = [str(source.cells(row)[0].text).strip() for row in range(len(source))]
         for name in ("kernel", "userspace"):
             row = next(n for n, each in enumerate(names) if each.startswith(name))
             screen.facets.put_cursor(row)

@@ -1,4 +1,4 @@
-"""Path lookups in a recording: each is in the frame behind it, whatever a path holds, and the timeline tells of them."""
+"""Path lookups in a recording: each is in the frame behind it, whatever a path holds; the timeline tells of them."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from explorer.model import (
     STUCK_S,
     Container,
     ContainerRuntime,
+    Frame,
     Owner,
     Placement,
     Snapshot,
@@ -26,7 +27,6 @@ from explorer.model import (
     Walk,
     task_name,
 )
-from explorer.model.snapshot import Frame
 from explorer.recording.reader import Recording
 from tests.conftest import DATA
 from tests.unit.recordings import copy_of, frames_of
