@@ -1,4 +1,4 @@
-"""The overview of a large terminal has more on it, that of a small one not; no text of a kernel pushes the rest away."""
+"""The overview of a large terminal has more on it, a small one's not; no text of a kernel pushes the rest away."""
 
 from __future__ import annotations
 
