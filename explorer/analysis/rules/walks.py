@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.analysis.hanging import code_words, find_hanging, hanging_words, is_grave, others_words
 from explorer.analysis.isolation import is_kernel_thread
 from explorer.analysis.rule import AuditContext, Case, Rule
 from explorer.model import (
@@ -17,6 +16,8 @@ from explorer.model import (
     task_reference,
 )
 from explorer.naming import name_tasks
+
+from .hanging import code_words, find_hanging, hanging_words, is_grave, others_words
 
 __all__ = ("RULES",)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from explorer.analysis.completeness import lost_tasks
-from explorer.analysis.hanging import HangingTask, find_hanging, hanging_words, others_words
+from explorer.analysis.rules import HangingTask, find_hanging, hanging_words, others_words
 from explorer.model import KernelText, Snapshot, Task
 from explorer.naming import name_tasks, seconds
 

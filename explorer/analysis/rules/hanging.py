@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from explorer.analysis.isolation import is_kernel_thread
+from explorer.analysis.mounts import Covers
 from explorer.model import (
     STUCK_S,
     Mount,
@@ -16,9 +18,6 @@ from explorer.model import (
     task_name,
 )
 from explorer.naming import count, name_tasks, place, seconds
-
-from .isolation import is_kernel_thread
-from .mounts import Covers
 
 __all__ = ("HangingTask", "code_words", "find_hanging", "hanging_words", "is_grave", "others_words")
 
