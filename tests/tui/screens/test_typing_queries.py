@@ -8,6 +8,7 @@ from explorer.analysis.query import FIELDS, QueryError, parse_query, put_right
 from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.tasks import TasksScreen
+from explorer.tui.views.tasks import FacetTable
 from tests.tui.conftest import Pilots, drive, press, screen_text
 
 
@@ -120,7 +121,9 @@ def test_the_groups_of_kinds_are_facets_that_are_asked_for_with_enter_and_left_o
         assert source is not None
         text = shown(app)
         assert f"kernel {kernel}" in text and f"userspace {len(saved.tasks) - kernel}" in text
-        names = [str(source.cells(row)[0].text).strip() for row in range(len(source))]
+        table = screen.facets.source
+        assert isinstance(table, FacetTable)
+        names = [table.cells(row)[0].text.strip() for row in range(len(table))]
         for name in ("kernel", "userspace"):
             row = next(n for n, each in enumerate(names) if each.startswith(name))
             screen.facets.put_cursor(row)
