@@ -1,4 +1,4 @@
-"""What the overview says below the findings where there is room: who borrows, what is shared, what the kernel is set to."""
+"""What the overview says below the findings where there is room: who borrows, what is shared, how the kernel is set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The overview of a large terminal has more on it, one of a small one not; and no text of a kernel pushes the rest away."""
+"""The overview of a large terminal has more on it; and no text of a kernel pushes the rest away, on any screen."""
 
 from __future__ import annotations
 
