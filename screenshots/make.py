@@ -23,6 +23,8 @@ SAVED = HERE / "sample.json.zst"
 BEFORE, AFTER = HERE / "healthy.json.zst", HERE / "abandoned.json.zst"
 #: A boot of 7.3, recorded by ``make recording``.
 BOOT = ROOT / "tests" / "data" / "boot-7.3.nxrec"
+#: Lookups of a guest of 7.3 that was traced while its own module asked for them: some fail, some are borrowed.
+TRACE = ROOT / "tests" / "data" / "trace" / "saved-7.3.jsonl"
 #: Pixels of a PNG for one of the SVG: text of 16 pixels.
 SCALE = 0.75
 FONTS = "'DejaVu Sans Mono', Menlo, Consolas, monospace"
@@ -38,7 +40,8 @@ class Shot:
     saved: Path = SAVED
     compare: bool = False
     recording: Path | None = None
-    """Instead of a snapshot."""
+    trace: Path | None = None
+    """Either of them: instead of a snapshot."""
 
 
 WIDE = (120, 34)
@@ -57,6 +60,7 @@ SHOTS = {
     "detail": Shot((160, 30), ("t", "slash", *"pid:142", "enter", "enter", "enter")),
     "compare": Shot(WIDE, saved=BEFORE, compare=True),
     "boot": Shot(WIDE, ("left_curly_bracket", *["right_square_bracket"] * 5), recording=BOOT),
+    "lookups": Shot(WIDE, ("G", "enter"), trace=TRACE),
     "timeline": Shot(WIDE, ("left_curly_bracket", *["right_square_bracket"] * 5, "L"), recording=BOOT),
 }
 
@@ -67,14 +71,16 @@ async def draw(shot: Shot) -> str:
     from explorer.tui import ExplorerApp
     from explorer.tui.session import Session, View
 
-    if shot.recording is None:
-        app = ExplorerApp(snapshot=load_snapshot(shot.saved))
-    else:
+    if shot.recording is not None:
         app = ExplorerApp(Session((str(shot.recording),), recording=shot.recording))
+    elif shot.trace is not None:
+        app = ExplorerApp(Session((str(shot.trace),), trace=shot.trace))
+    else:
+        app = ExplorerApp(snapshot=load_snapshot(shot.saved))
     async with app.run_test(size=shot.size) as pilot:
         app.theme = shot.theme
         await pilot.pause()
-        while app.view is None:
+        while app.view is None and not app.tracing.is_file:
             await pilot.pause(0.1)
         await app.workers.wait_for_complete()
         if shot.compare:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from textual.binding import BindingType
 
 from explorer.analysis.lookups import lost_words
-from explorer.model import escape_text
+from explorer.model import KERNEL, escape_text
 from explorer.naming import count
 from explorer.output import RowSet
 from explorer.tui.keys import hidden, shown
@@ -23,6 +23,7 @@ from explorer.tui.views import (
     lookups_table,
 )
 from explorer.tui.views.details import Detail, RecordTable
+from explorer.wire import PROGRAM
 
 from .tables import TableScreen
 
@@ -40,9 +41,9 @@ class LookupsScreen(TableScreen):
     WARMS_UP = False  # while lookups come there is another table each second
     BINDINGS: ClassVar[list[BindingType]] = [
         shown("v", "group", "lookups.group", "Group", "Grouped by who asked, or one row a lookup"),
-        shown("p", "pause", "lookups.pause", "Pause", "Show nothing that is new for a while; or go on"),
+        shown("P", "pause", "lookups.pause", "Pause", "Show nothing that is new for a while; or go on"),
         hidden("a", "inside", "lookups.inside", "Of a group: its lookups, a row each"),
-        hidden("X", "end", "lookups.end", "End the trace of the kernel; or begin another one"),
+        hidden("E", "end", "lookups.end", "End the trace of the kernel; or begin another one"),
     ]
 
     def __init__(self) -> None:
@@ -115,7 +116,7 @@ class LookupsScreen(TableScreen):
         if tracing.dropped:
             parts.append(f"only the last {MOST_LOOKUPS:,} kept: {tracing.dropped} older ones dropped")
         if self._is_paused:
-            parts.append("PAUSED: p goes on")
+            parts.append("PAUSED: P goes on")
         parts.append(self._state())
         if header is not None:
             parts += [f"Linux {escape_text(header.release)}", escape_text(header.nodename)]
@@ -130,8 +131,7 @@ class LookupsScreen(TableScreen):
             return "TRACE ENDED"
         if tracing.header is None:
             return ""
-        lost = lost_words(tracing.end)
-        return f"NOT ALL OF IT: {escape_text(' '.join(lost))}" if lost else tracing.name
+        return "  ".join(filter(None, (tracing.name, "NOT ALL OF IT" if lost_words(tracing.end) else "")))
 
     def detail_of(self, row: int) -> Detail | None:
         record = self.record_at(row)
@@ -139,7 +139,17 @@ class LookupsScreen(TableScreen):
         snapshot = None if view is None else view.snapshot
         if isinstance(record, LookupGroup):
             return describe_lookups(record, snapshot)
-        return None if record is None else describe_lookup(record, snapshot)
+        return self._why_nothing() if record is None else describe_lookup(record, snapshot)
+
+    def _why_nothing(self) -> Detail | None:
+        """In full: there is more room than in the place of the rows."""
+        problem = self.shell.tracing.problem
+        if not problem:
+            return None
+        detail = Detail(KERNEL, "the kernel is not traced")
+        detail.add_text("why", problem)
+        detail.add("what to do", f"{PROGRAM} doctor says what this machine offers; E tries again")
+        return detail
 
     def row_set(self, view: View | None) -> RowSet | None:
         """Those that are marked, or all that the filter left: of a trace, as its file has them."""
@@ -158,6 +168,14 @@ class LookupsScreen(TableScreen):
 
     def action_export(self) -> None:
         self.export(self.row_set(None))
+
+    def action_where(self) -> None:
+        fact = self.pane.fact() if self.pane.has_focus else None
+        detail = self.pane.detail
+        if detail is None or (detail.reference.kind == "kernel" and (fact is None or fact.target is None)):
+            self.shell.say("It is nothing that was read: there is no screen that shows it.")
+        else:
+            super().action_where()
 
     # -- keys --------------------------------------------------------------------------------------------------
 

@@ -26,12 +26,12 @@ __all__ = ("OverviewScreen",)
 
 _TONES = ("good", "warn", "bad")
 _MOST_OTHERS = 9
+#: The boxes that have a key each: from the left to the right, the two worlds and the bridge first.
+_NTH = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 #: Lines of the verdict's sentence; terminal columns beside it and its word.
 _MOST_LINES, _WORD_FRAME = 4, 6
 #: Terminal columns and lines from which on there is more below the findings.
 _ROOMY = (150, 40)
-
-
 #: The boxes below the findings.
 _MORE = ("borrowers", "shared", "kernel")
 
@@ -60,6 +60,10 @@ class OverviewScreen(BrowserScreen):
         hidden("down,j", "go_row(1)", "overview.down", "To the boxes below, then the findings"),
         hidden("up,k", "go_row(-1)", "overview.up", "To the boxes above"),
         hidden("b", "app.inside('borrowing')", "overview.borrowers", "Who borrows now"),
+        *(
+            hidden(str(number), f"open_door({number})", f"overview.door-{number}", f"Into the {nth} box")
+            for number, nth in enumerate(_NTH, 1)
+        ),
     ]
 
     _accepted = 0
@@ -111,22 +115,22 @@ class OverviewScreen(BrowserScreen):
     def _audit(self, view: View) -> None:
         """Rules over very many tasks take a second or two: not on the screen's time."""
         with in_background():
-            _ = view.audit
+            _ = view.found
         self.app.call_from_thread(self._show_findings, view)
 
     def _show_findings(self, view: View) -> None:
         if view is not self._shown or not self.is_there:
             return
-        findings, accepted = view.audit.findings, self.shell.accepted
-        self._accepted = accepted.number
-        head = findings_line(findings, accepted.by)
+        findings, by = view.audit.findings, self.shell.accepted.judge(view)
+        self._accepted = self.shell.accepted.number
+        head = findings_line(findings, by)
         if view.audit.errors:
             head += f"   {len(view.audit.errors)} audits failed (! says which)"
         self.query_one("#findingshead", Static).update(Content(head))
         table = self.query_one("#findings", VirtualTable)
         table.display = bool(findings)
         room = self.size.width - self.styles.gutter.width - 2
-        table.show(findings_table(findings, accepted.by, room=room), table.row)
+        table.show(findings_table(findings, by, room=room), table.row)
 
     def _show_sentence(self, view: View) -> None:
         """What is in its middle is a name: an absurdly long one does not push the rest away."""
@@ -193,6 +197,14 @@ class OverviewScreen(BrowserScreen):
         elif 0 <= at + step < len(rows):
             middle = focused.region.x + focused.region.width // 2
             self.set_focus(min(rows[at + step], key=lambda door: _distance(door.region, middle)))
+
+    def action_open_door(self, number: int) -> None:
+        """Into the box of a number, from the left to the right and from the top."""
+        doors = [door for door in self.query(DoorBox) if door.display]
+        if number <= len(doors):
+            doors[number - 1].action_enter()
+        else:
+            self.shell.say(f"There are {len(doors)} boxes.")
 
     @on(DoorBox.Entered)
     def _entered(self, event: DoorBox.Entered) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from explorer.analysis import AuditReport, Worlds, audit_with, find_worlds
+from explorer.analysis import AuditReport, FoundObjects, Worlds, audit_with, find_worlds
 from explorer.analysis.diff import Changes
 from explorer.model import Snapshot
 from explorer.plugin import PluginSet
@@ -111,3 +111,8 @@ class View:
         if len(self.snapshot.tasks) > MANY_TASKS:
             return audit_with(self.plugins, self.snapshot, between=give_way)
         return audit_with(self.plugins, self.snapshot)
+
+    @cached_property
+    def found(self) -> FoundObjects:
+        """What the findings are about: what of it is accepted is counted."""
+        return FoundObjects(self.audit.findings, self.snapshot)

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from explorer.analysis.lookups import Judge
+from explorer.analysis.lookups import Judge, lost_words
 from explorer.codec import SnapshotError, TraceError, decode_trace_line, load_trace
 from explorer.model import Lookup, TraceEnd, TraceFrame, TraceHeader, escape_text
 from explorer.naming import count
 from explorer.tui.views import LookupRow, row_maker
-from explorer.wire import ExitCode, trace_arguments
+from explorer.wire import ExitCode, signal_of, trace_arguments
 
 from .background import give_way, in_background
 from .child import Child, ReaderFailure, line_batches
@@ -70,8 +70,9 @@ class TraceReader(Child):
             errors.cancel()
             await self._end()
         if not self._cancelled and code != ExitCode.OK:
-            said = self._errors[-1] if self._errors else ""
-            raise ReaderFailure(said or f"the tracer ended with code {code} and said nothing", code)
+            name = signal_of(code)
+            how = f"was ended by signal {name}" if name else f"ended with code {code} and said nothing"
+            raise ReaderFailure(self._errors[-1] if self._errors and not name else f"the tracer {how}", code)
 
 
 class Tracing:
@@ -140,6 +141,12 @@ class Tracing:
             return f"{number} failed in nullfs{since}"
         return f"{number}{since} would fail on 7.3"
 
+    def say_lost(self) -> None:
+        """Say what the trace does not have, if it is not whole."""
+        lost = lost_words(self.end)
+        if lost:
+            self._host.say(escape_text(" ".join(lost)))
+
     # -- a file ------------------------------------------------------------------------------------------------
 
     async def open(self, path: Path) -> str | None:
@@ -177,6 +184,7 @@ class Tracing:
     async def _follow(self, reader: TraceReader) -> None:
         try:
             await reader.follow(self._take)
+            self.say_lost()
         except ReaderFailure as error:
             self.problem = error.reason
             self._host.say(f"The trace has ended: {error.reason}")

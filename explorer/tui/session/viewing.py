@@ -118,6 +118,8 @@ class Viewing:
         if problem is not None:
             self.source.fail(problem, is_shown=False)
         await self._host.show_mode("lookups" if problem is None else "problem")
+        if problem is None:
+            self.tracing.say_lost()
 
     def why_not(self, mode: str) -> str | None:
         """Why a screen has nothing to show, in a sentence; ``None``: it has."""

@@ -157,12 +157,12 @@ def _of_row(field: RowField) -> Callable[[LookupRow], Any]:
 
 _COLUMNS = (
     ViewColumn("time", "TIME", 12, rank=3),
-    ViewColumn("who", "WHO", 16, rank=1),
+    ViewColumn("who", "WHO", 18, 1, rank=1),
     ViewColumn("path", "PATH", 15, 3),
     ViewColumn("start", "START", 11, rank=5),
     ViewColumn("result", "RESULT", 6, rank=2),
     ViewColumn("asker", "ASKED BY", 18, 2, rank=4),
-    ViewColumn("means", "MEANS", 22, 1),
+    ViewColumn("means", "MEANS", 20, 1),
 )
 
 
@@ -298,7 +298,8 @@ def _counted(results: Iterable[tuple[str, int]]) -> str:
 def describe_lookup(row: LookupRow, snapshot: Snapshot | None) -> Detail:
     """All that is known of a lookup. :param snapshot: of the same kernel: leads to the task and the mounts"""
     lookup, meaning = row.lookup, row.judged.meaning
-    detail = Detail(_numbered(row.number), f"lookup by {who(lookup)}")
+    task = None if snapshot is None else _task_of(lookup, snapshot)
+    detail = Detail(task or _numbered(row.number), f"lookup by {who(lookup)}")
     detail.add_text("path", path_text(lookup))
     if lookup.path_cut:
         detail.add("", "the path goes on: an event of this kernel takes no more", tone="warn")
@@ -309,7 +310,6 @@ def describe_lookup(row: LookupRow, snapshot: Snapshot | None) -> Detail:
     _add_result(detail, lookup)
     detail.add("asked by", _asked_by(row))
     _add_runs(detail, row)
-    task = None if snapshot is None else _task_of(lookup, snapshot)
     kind = "" if lookup.kind is None else f"  {lookup.kind.value}"
     detail.facts.append(Fact("task", f"{who(lookup)}{kind}", task))
     if snapshot is not None and task is None:
@@ -382,6 +382,7 @@ def _add_place(detail: Detail, name: str, place: LookupPlace | None, snapshot: S
     mount = None if snapshot is None else snapshot.mount_by_address.get(place.mount)
     target = None if mount is None else mount_reference(mount)
     label = escape_text(place_words(place))
+    words = "" if label in words else words
     detail.facts.append(Fact(name, f"{label}{words}  {hex_address(place.mount)}", target))
 
 

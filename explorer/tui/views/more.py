@@ -1,4 +1,4 @@
-"""What the overview says below the findings where there is room: who borrows, what is shared, how the kernel is set."""
+"""What the overview says below the findings where there is room: who borrows, what is shared, the kernel's settings."""
 
 from __future__ import annotations
 

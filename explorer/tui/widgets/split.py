@@ -82,11 +82,11 @@ class Split(Container):
         return None, max(1, height, lines - self._rows_wanted(lines))
 
     def _rows_wanted(self, lines: int) -> int:
-        """With the header; all there are where something stands beside the table."""
+        """With the header, and a line that says that there are none; all where something stands beside the table."""
         source = self._table.source
         if source is None or self._table.parent is not self:
             return lines
-        return len(source) + 1
+        return max(1, len(source)) + 1
 
     def action_resize(self, step: int) -> None:
         if not self._pane.display:

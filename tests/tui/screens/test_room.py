@@ -1,4 +1,4 @@
-"""The overview of a large terminal has more on it; and no text of a kernel pushes the rest away, on any screen."""
+"""The overview of a large terminal has more on it, a small one's not; no text of a kernel pushes the rest away."""
 
 from __future__ import annotations
 

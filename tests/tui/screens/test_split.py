@@ -14,7 +14,7 @@ from explorer.tui.screens.tables import TableScreen
 from explorer.tui.views.details import DetailTable, Fact, describe
 from explorer.tui.views.details.facts import Detail
 from tests.conftest import HELD
-from tests.tui.conftest import Pilots, drive, press, settle, type_ahead
+from tests.tui.conftest import Pilots, drive, press, screen_text, settle, type_ahead
 
 
 def heights(app: object) -> tuple[int, int]:
@@ -95,3 +95,12 @@ def test_a_path_of_four_thousand_letters_leaves_room_and_enter_shows_it(saved: S
         .replace(" ", "")
         .startswith(path)
     )
+
+
+def test_a_table_without_rows_has_a_line_that_says_so(saved: Snapshot) -> None:
+    async def scenario(pilot: Pilots) -> None:
+        await press(pilot, "L")
+        assert "nothing has changed since the first reading" in screen_text(app)
+
+    app = ExplorerApp(snapshot=saved)
+    drive(app, scenario)

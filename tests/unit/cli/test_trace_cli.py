@@ -154,7 +154,7 @@ def test_no_line_is_wider_than_the_terminal_whatever_paths_and_names_hold(
         )
         == 4
     )
-    assert len(shown.splitlines()) < 80
+    assert len(shown.splitlines()) < 120
 
 
 def test_in_a_pipe_no_path_is_cut(run: Run, tmp_path: Path) -> None:

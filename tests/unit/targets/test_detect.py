@@ -18,7 +18,9 @@ import zstandard
 from explorer.targets.detect import detect_target
 from explorer.targets.errors import TargetError
 from explorer.targets.spec import TargetSpec
+from tests.conftest import Run
 from tests.unit.fake_kernel import FakeKernel
+from tests.unit.traces import header, lookup, write_trace
 
 SNAPSHOT = json.dumps({"schema_version": 1, "tasks": []}).encode()
 
@@ -144,3 +146,18 @@ def test_a_dump_of_root_is_refused_with_a_remedy(tmp_path: Path) -> None:
     path.write_bytes(elf_header())
     path.chmod(0)
     assert "sudo" in refusal(str(path))
+
+
+def test_a_trace_of_lookups_is_a_target_of_its_own_which_the_app_shows_and_nothing_else_reads(
+    tmp_path: Path, run: Run
+) -> None:
+    path = write_trace(tmp_path / "t.jsonl", header(), [lookup()])
+    assert detect_target(str(path)) == TargetSpec("trace", str(path), path=path)
+    packed = tmp_path / "t.jsonl.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert "decompress it once by hand" in refusal(str(packed))
+    for command in ("tasks", "audit", "snapshot"):
+        ended = run(command, path)
+        assert ended.returncode == 3
+        assert "a trace of lookups, which has no tasks: open shows it" in ended.stderr
+        assert ended.stderr.count("\n") == 1

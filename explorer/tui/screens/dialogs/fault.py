@@ -48,7 +48,9 @@ class FaultScreen(NoticeScreen):
         await self.action_leave(self.fault.where)
 
     async def action_leave(self, mode: str) -> None:
-        await self.shell.leave_fault("problem" if self.shell.view is None else mode)
+        if self.shell.view is None:  # a saved trace has one screen
+            mode = "lookups" if self.shell.tracing.is_file else "problem"
+        await self.shell.leave_fault(mode)
 
     def action_copy(self) -> None:
         fault = self.fault

@@ -52,6 +52,8 @@ FOUND_WORDS = {
     "not a path": "not a path",
     "unknown": "not known whether it exists",
 }
+#: What an object of a kind stands in: of its paths the root comes first.
+_ROAD = {"task": "fs_struct", "fs_struct": "mount", "mount": "mount_namespace"}
 #: Names of nested facts are indented.
 _WIDEST_NAME = 24
 
@@ -81,6 +83,11 @@ class Detail:
     found: bool = True
     """The snapshot holds it."""
     _dentries: list[Fact] = field(default_factory=list)
+
+    def further(self) -> Reference | None:
+        """A step on the road from a task to where it lives: to its ``fs_struct``, its root's mount, the namespace."""
+        kind = _ROAD.get(self.reference.kind)
+        return next((fact.target for fact in self.facts if fact.target and fact.target.kind == kind), None)
 
     def add(self, name: str, value: Any, target: Reference | None = None, tone: str = "") -> None:
         """A fact; ``None`` is left out. Strings are kernel text and are escaped here; so is the name."""

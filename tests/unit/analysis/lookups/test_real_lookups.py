@@ -21,10 +21,10 @@ from explorer.model import (
 )
 from explorer.plugin import PluginSet
 from explorer.tracing.joining import JoinedLookup
-from explorer.tracing.kallsyms import Kallsyms
 from explorer.tracing.places import StackNames, kernel_kind
+from tests.unit.traced_pages import joined_pages
 from tests.unit.traces import END, header, write_trace
-from tests.unit.tracing.test_real_pages import DATA, KERNELS, joined, looked_up
+from tests.unit.tracing.test_real_pages import DATA, KERNELS, looked_up
 
 #: Who was told to look up -> the function of the kernel that called the module's.
 _CALLERS = {
@@ -72,11 +72,9 @@ def _lookup(found: JoinedLookup, names: StackNames, head: TraceHeader, offset: i
 def _judged(kernel: str) -> list[Judged]:
     head = _header(kernel)
     offset = json.loads((DATA / kernel / "about.json").read_text())["offsets"]["mount_mnt"]
-    symbols = Kallsyms(str(DATA / kernel / "kallsyms"), str(DATA / kernel / "modules"))
-    names, judge = StackNames(symbols), Judge(head, PluginSet().plugins)
-    found = [judge.judge(_lookup(each, names, head, offset)) for each in joined(kernel)[0]]
-    symbols.close()
-    return found
+    lookups, names, _ = joined_pages(DATA / kernel)
+    judge = Judge(head, PluginSet().plugins)
+    return [judge.judge(_lookup(each, names, head, offset)) for each in lookups]
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
