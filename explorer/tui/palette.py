@@ -62,8 +62,8 @@ def _key_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]
         binding, node = same[0].binding, same[0].node
         keys = " or ".join(dict.fromkeys(app.get_key_display(active.binding) for active in same))
         yield SystemCommand(
-            _title(binding),
-            f"Key: {keys}",
+            f"{_title(binding)}  ({keys})",
+            "On every screen" if node is app else "On this screen",
             lambda action=binding.action, node=node: app.run_worker(app.run_action(action, node)),
         )
 
