@@ -5,7 +5,8 @@ a figure is the time from a key to the end of the paint that shows what it did; 
 the same, which is what is left of it on a machine that has nothing else to do. "Busy" are
 frames while the findings are still looked for and columns made in the background; all others after "tasks, first
 paint" are of an app at rest. DataTable is measured on 10,000 rows, because it takes minutes for more; ``--full``
-measures it on all rows too.
+measures it on all rows too. The tables beside that of the tasks are measured on a snapshot of many containers, too
+(:mod:`bench.tui_tables`); ``--tables`` measures them alone.
 """
 
 from __future__ import annotations

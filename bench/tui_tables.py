@@ -215,7 +215,11 @@ async def _go_to(driver: Driver, snapshot: Snapshot) -> list[Moment]:
 async def _drive(app: Watched, steps: Callable[[Driver], Awaitable[None]]) -> None:
     async with app.run_test(size=SIZE) as pilot:
         driver = Driver(app, pilot)
-        await driver.until(lambda: app.view is not None and app.current_mode == "overview", Moment.now())
+        while (
+            app.view is None and not app.source.failure
+        ):  # a recording is looked through first: that takes its time
+            await asyncio.sleep(0.05)
+        assert app.view is not None, app.source.failure
         await app.workers.wait_for_complete()
         await driver.rest()
         await steps(driver)
