@@ -77,7 +77,7 @@ def start_processes(guest: Guest) -> None:
     )
     sleepers = "grep -l ^sleep /proc/[0-9]*/cmdline | wc -l"
     wait_until(
-        guest, f"test $({sleepers}) -eq {len(GROUPS) + 5} && grep -q '^State:.Z' /proc/[0-9]*/status", 120
+        guest, f"test $({sleepers}) -eq {len(GROUPS) + 5} && grep -q '^State:.Z' /proc/[0-9]*/status", 360
     )
     run_steps(guest, "rmdir /cg/gone")
 
