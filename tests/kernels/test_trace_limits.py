@@ -35,7 +35,7 @@ class Limits:
         load_walker(guest)
         run_steps(guest, "rm -f /img/tmp/end")
         start = guest.start_tool("@script", "/app/trace_walks.py", "storm", "/storm")
-        guest.line.read_until(rb'"nullfs-explorer trace"', _BEGIN_S, start)
+        guest.line.read_until(rb'\{"header":.*', _BEGIN_S, start)
         start_storm(guest, THREADS, RATE, SECONDS, b"/storm")
         wait_until(guest, "grep -q '\"over\": true' /proc/walker", 10 * SECONDS)
         run_steps(guest, "touch /img/tmp/end")
