@@ -1,9 +1,9 @@
 """What the process that reads a target tells the screen that started it, on its standard error, and by its exit code.
 
-Its standard output is a snapshot as JSON Lines, or a trace (:mod:`explorer.codec.traces`) as it goes on. On its standard
-error stand lines of progress (``progress<TAB>what<TAB>done<TAB>total``), ``crashed<TAB>signal`` if the process that read
-has crashed and another one writes what was kept, and at the end one line that says why it failed. All of that is written
-and parsed here.
+Its standard output is a snapshot as JSON Lines, or a trace (:mod:`explorer.codec.traces`) as it goes on. On its
+standard error stand lines of progress (``progress<TAB>what<TAB>done<TAB>total``), ``crashed<TAB>signal`` if the process
+that read has crashed and another one writes what was kept, and at the end one line that says why it failed. All of that
+is written and parsed here.
 """
 
 from __future__ import annotations
