@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +22,10 @@ from explorer.recording import RecordingWriter
 from explorer.tui.screens.arranging import ArrangingScreen
 from explorer.tui.session import Session, View
 
-__all__ = ("TABLES", "measure_tables")
+__all__ = ("MEASURED", "TABLES", "measure_tables")
 
 Moments = dict[str, list[Moment]]
+Keep = Callable[[str, Moments], None]
 _SCROLLS = 30
 _MARKS = 10
 _KEYS = {" ": "space", ":": "colon", "~": "tilde", "_": "underscore", ">": "greater_than_sign", "@": "at"}
@@ -51,6 +52,10 @@ TABLES = (
 #: The one that needs a second target, and the one that needs a recording.
 _COMPARED = Table("differences", "=", ("name:plain*", "chroot"), ("nam", "kind:", "name:pl"))
 _PLAYED = Table("timeline", "L", ("frame>0", "plain"), ("fra", "what:"))
+
+
+_GO_TO = "go to"
+MEASURED = (*(table.name for table in TABLES), _GO_TO, _COMPARED.name, _PLAYED.name)
 
 
 async def _type(driver: Driver, char: str, shown: Callable[[], bool]) -> Moment:
@@ -125,6 +130,7 @@ class _Run:
                 await driver.rest()
                 start = Moment.now()
                 screen.sort_by(column.name, descending)
+                screen.table.refresh()  # rows of which all stand where they stood are drawn as well
                 self._note("sort", await driver.until(lambda: True, start))
         screen.sort_by(None)
         await driver.rest()
@@ -215,27 +221,24 @@ async def _drive(app: Watched, steps: Callable[[Driver], Awaitable[None]]) -> No
         await steps(driver)
 
 
-async def _measure(snapshot: Snapshot, later: Snapshot, say: Callable[[str], None]) -> Moments:
-    results: Moments = {}
-
-    def keep(name: str, found: Moments) -> None:
-        results.update({f"{name}: {what}": moments for what, moments in found.items()})
-        gc.collect()
-
+async def _measure(snapshot: Snapshot, later: Snapshot, names: Collection[str], keep: Keep) -> None:
     async def steps(driver: Driver) -> None:
         for table in TABLES:
-            say(table.name)
-            run, opened = await _open(driver, table)
-            keep(table.name, {"first paint": [opened], **await run.all()})
-        results["go to: filter keystroke"] = await _go_to(driver, snapshot)
-        say(_COMPARED.name)
+            if table.name in names:
+                run, opened = await _open(driver, table)
+                keep(table.name, {"first paint": [opened], **await run.all()})
+        if _GO_TO in names:
+            keep(_GO_TO, {"filter keystroke": await _go_to(driver, snapshot)})
+        if _COMPARED.name not in names:
+            return
         await driver.app.show_other(View(later))
         run = _Run(driver, _COMPARED)
         await driver.until(lambda: run.is_there() and len(run.screen.source()) > 0, Moment.now())
         keep(_COMPARED.name, await run.all())
 
     await _drive(Watched(snapshot=snapshot), steps)
-    say(_PLAYED.name)
+    if _PLAYED.name not in names:
+        return
     with tempfile.TemporaryDirectory(prefix="nullfs-explorer-bench-") as directory:
         path = _record(Path(directory) / "scaled.nxrec", [snapshot, later])
 
@@ -244,7 +247,6 @@ async def _measure(snapshot: Snapshot, later: Snapshot, say: Callable[[str], Non
             keep(_PLAYED.name, {"first paint": [opened], **await run.all()})
 
         await _drive(Watched(Session((str(path),), recording=path)), played)
-    return results
 
 
 def _record(path: Path, snapshots: list[Snapshot]) -> Path:
@@ -258,7 +260,12 @@ def _record(path: Path, snapshots: list[Snapshot]) -> Path:
     return path
 
 
-def measure_tables(snapshot: Snapshot, later: Snapshot, say: Callable[[str], None]) -> Moments:
-    """How long each took, by table and action. :param later: the same machine some moments later"""
+def measure_tables(snapshot: Snapshot, later: Snapshot, names: Collection[str], keep: Keep) -> None:
+    """Measure, and hand out what each table took as soon as it is known.
+
+    :param later: the same machine some moments later
+    :param names: the tables that are wanted, of :data:`MEASURED`
+    :param keep: takes a table's name, and how long each of its actions took
+    """
     gc.collect()
-    return asyncio.run(_measure(snapshot, later, say))
+    asyncio.run(_measure(snapshot, later, names, keep))

@@ -1,4 +1,5 @@
 from .accepting import Acceptance as Acceptance
+from .accepting import FoundObjects as FoundObjects
 from .accepting import Ignored as Ignored
 from .accepting import accept_findings as accept_findings
 from .accepting import baseline_of as baseline_of

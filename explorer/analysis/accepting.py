@@ -4,22 +4,38 @@ What a finding is about has to be the same thing on the next boot, and for the n
 its evidence is called, and the paths that its title names. Of these pids, addresses, mount ids, inodes of namespaces
 and the numbers of kworkers differ from boot to boot, and are left out; a number that is part of a name (``disk2``,
 ``/srv/1``) stays.
+
+Two things may be called the same, and then only one of them may have been accepted. So a baseline also counts what all
+findings of one rule and subject are about, tasks by what is theirs on every boot: name, kind, whose child they are, and
+their control group. Of more than were accepted nothing says which is the new one: all of them count.
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from explorer.model import AcceptedFinding, Baseline, Finding, Severity, Snapshot, Task
+from explorer.model import (
+    AcceptedFinding,
+    Baseline,
+    Finding,
+    Reference,
+    Severity,
+    Snapshot,
+    Task,
+    TaskKind,
+    lasting_cgroup,
+)
 from explorer.plugin import rule_prefix
 
 from .audit import AuditReport, select_findings
 
 __all__ = (
     "Acceptance",
+    "FoundObjects",
     "Ignored",
     "accept_findings",
     "baseline_of",
@@ -49,13 +65,71 @@ def _lasting(text: str) -> str:
     return _OF_ONE_BOOT.sub(lambda found: f"{found['worker'] or ''}#", text)
 
 
-def entry_of(finding: Finding) -> AcceptedFinding:
+class FoundObjects:
+    """How many objects the findings of each rule and subject are about, by what they are on every boot.
+
+    :param findings: all of an audit: of some of them there are fewer
+    """
+
+    def __init__(self, findings: Iterable[Finding], snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        found: dict[tuple[str, str], dict[str, set[int | None]]] = defaultdict(lambda: defaultdict(set))
+        for finding in findings:
+            of_key = found[_key(finding)]
+            for each in finding.evidence:
+                of_key[self._name(each)].add(each.address)
+        self._counts = {
+            key: {name: len(objects) for name, objects in of_key.items()} for key, of_key in found.items()
+        }
+
+    def counts(self, finding: Finding) -> dict[str, int]:
+        """By name, over all findings of its rule and subject."""
+        return self._counts[_key(finding)]
+
+    def surplus(self, entry: AcceptedFinding) -> str | None:
+        """Of what there is more than an entry accepts, in words that are not escaped; ``None``: of nothing."""
+        if entry.objects is None:
+            return None
+        for name, number in sorted(self._counts.get((entry.rule, entry.subject), {}).items()):
+            accepted = entry.objects.get(name, 0)
+            if number > accepted:
+                return f"{number} of {name}, where {accepted} {'was' if accepted == 1 else 'were'} accepted"
+        return None
+
+    def _name(self, reference: Reference) -> str:
+        task = self._task(reference)
+        return f"{reference.kind} {_lasting(reference.label)}{'' if task is None else self._words(task)}"
+
+    def _task(self, reference: Reference) -> Task | None:
+        if reference.kind != "task" or reference.address is None:
+            return None
+        return self._snapshot.task_by_address.get(reference.address)
+
+    def _words(self, task: Task) -> str:
+        """``, a user task, child of sshd, in /system.slice/ssh.service``; what is not known is a ``?``."""
+        parent = "?" if task.ppid is None else "nobody"
+        if task.ppid:
+            leader = self._leaders.get(task.ppid)
+            parent = "?" if leader is None or leader.comm is None else _lasting(leader.comm)
+        kind = "?" if task.kind is None else task.kind.value
+        if task.kind is TaskKind.KTHREAD and task.kthread is not None and task.kthread.threadfn is not None:
+            kind += f" {task.kthread.threadfn}"
+        group = "?" if task.cgroup is None else lasting_cgroup(task.cgroup)
+        return f", {kind}, child of {parent}, in {group}"
+
+    @cached_property
+    def _leaders(self) -> dict[int, Task]:
+        return {task.pid: task for task in self._snapshot.tasks if task.pid == task.tgid}
+
+
+def entry_of(finding: Finding, found: FoundObjects) -> AcceptedFinding:
     """What a baseline says of a finding."""
     return AcceptedFinding(
         rule=finding.rule,
         subject=finding_subject(finding),
         severity=finding.severity,
         title=finding.title,
+        objects=found.counts(finding),
     )
 
 
@@ -64,19 +138,28 @@ def _key(finding: Finding) -> tuple[str, str]:
 
 
 def baseline_of(entries: Iterable[AcceptedFinding]) -> Baseline:
-    """The file of these, each once: of two about the same thing the one that accepts more."""
+    """The file of these, each once: of two about the same thing what accepts both."""
     kept: dict[tuple[str, str], AcceptedFinding] = {}
     for entry in entries:
         known = kept.get((entry.rule, entry.subject))
-        if known is None or entry.severity.rank < known.severity.rank:
-            kept[entry.rule, entry.subject] = entry
+        kept[entry.rule, entry.subject] = entry if known is None else _both(known, entry)
     return Baseline(accepted=[kept[key] for key in sorted(kept)])
 
 
-def with_entry(baseline: Baseline, finding: Finding, *, accepted: bool) -> Baseline:
-    """The baseline in which a finding is accepted, or is not any more."""
+def _both(one: AcceptedFinding, other: AcceptedFinding) -> AcceptedFinding:
+    """Of what was not counted the counts are those of the other: what is written now has been counted now."""
+    worse = other if other.severity.rank < one.severity.rank else one
+    a, b = one.objects, other.objects
+    if a is None or b is None:
+        return worse.model_copy(update={"objects": b if a is None else a})
+    most = {name: max(a.get(name, 0), b.get(name, 0)) for name in sorted({*a, *b})}
+    return worse.model_copy(update={"objects": most})
+
+
+def with_entry(baseline: Baseline, finding: Finding, found: FoundObjects, *, accepted: bool) -> Baseline:
+    """The baseline in which a finding is accepted, or is not any more: with all of its rule and subject."""
     others = [entry for entry in baseline.accepted if (entry.rule, entry.subject) != _key(finding)]
-    return baseline_of([*others, entry_of(finding)] if accepted else others)
+    return baseline_of([*others, entry_of(finding, found)] if accepted else others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +175,9 @@ class Ignored:
 
 @dataclass(frozen=True)
 class Acceptance:
-    """All that says which findings do not count."""
+    """All that says which findings of an audit do not count."""
 
+    found: FoundObjects
     baseline: Baseline | None = None
     name: str = ""
     """What to call the baseline: its file."""
@@ -105,9 +189,11 @@ class Acceptance:
         return {(entry.rule, entry.subject): entry for entry in entries}
 
     def by(self, finding: Finding) -> str | None:
-        """What of the baseline accepts a finding; ``None``: nothing does, or not one that is so bad."""
+        """What of the baseline accepts a finding; ``None``: nothing does, or not one so bad, or not so many."""
         entry = self._entries.get(_key(finding)) if self._entries else None
-        return self.name if entry is not None and finding.severity.rank >= entry.severity.rank else None
+        if entry is None or finding.severity.rank < entry.severity.rank:
+            return None
+        return self.name if self.found.surplus(entry) is None else None
 
 
 def accept_findings(
@@ -127,15 +213,18 @@ def accept_findings(
         for finding in chosen:
             ignored.setdefault(id(finding), each.words)
     if acceptance.baseline is not None:
-        report.unmatched += _unmatched(acceptance.baseline, report, snapshot, {rule.upper() for rule in only})
+        report.unmatched += _unmatched(acceptance, report, snapshot, {rule.upper() for rule in only})
     report.findings = [
         finding.model_copy(update={"accepted": ignored.get(id(finding)) or acceptance.by(finding)})
         for finding in found
     ]
 
 
-def _unmatched(baseline: Baseline, report: AuditReport, snapshot: Snapshot, only: set[str]) -> Iterator[str]:
-    """What the entries accept that is not there any more, or is worse by now. Rules that did not judge say nothing."""
+def _unmatched(
+    acceptance: Acceptance, report: AuditReport, snapshot: Snapshot, only: set[str]
+) -> Iterator[str]:
+    """What the entries accept that is not there any more, is worse by now, or more. Rules that did not judge say
+    nothing."""
     silent = {each.rule for each in report.not_judged}
     errors = [error for error in (*report.errors, *snapshot.errors) if error.is_of_plugin]
     failed = tuple(rule_prefix(error.where.removeprefix("plugin ")) for error in errors)
@@ -144,7 +233,7 @@ def _unmatched(baseline: Baseline, report: AuditReport, snapshot: Snapshot, only
         known = worst.setdefault(_key(finding), finding.severity)
         if finding.severity.rank < known.rank:
             worst[_key(finding)] = finding.severity
-    for entry in baseline.accepted:
+    for entry in () if acceptance.baseline is None else acceptance.baseline.accepted:
         if entry.rule in silent or entry.rule.startswith(failed) or (only and entry.rule not in only):
             continue
         now = worst.get((entry.rule, entry.subject))
@@ -152,3 +241,5 @@ def _unmatched(baseline: Baseline, report: AuditReport, snapshot: Snapshot, only
             yield f"accepted, and not found any more: {entry.title} [{entry.rule}]"
         elif now.rank < entry.severity.rank:
             yield f"accepted as {entry.severity}, and {now} now: {entry.title} [{entry.rule}]"
+        elif (surplus := acceptance.found.surplus(entry)) is not None:
+            yield f"accepted, and not so many: {surplus}: {entry.title} [{entry.rule}]"

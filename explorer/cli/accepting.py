@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import click
 from explorer.wire import PROGRAM
 
 if TYPE_CHECKING:
-    from explorer.analysis import Acceptance, AuditReport
+    from explorer.analysis import Acceptance, AuditReport, FoundObjects
     from explorer.analysis.query import Query
     from explorer.model import Baseline, Severity, Snapshot
     from explorer.plugin import PluginSet
@@ -20,7 +21,9 @@ __all__ = (
     "IgnoreType",
     "IgnoredRule",
     "check_baseline_name",
+    "check_kept_baseline",
     "check_rule",
+    "kept_baseline_option",
     "load_accepted",
     "make_acceptance",
     "save_baseline",
@@ -91,15 +94,42 @@ def check_baseline_name(path: Path, option: str = "--write-baseline") -> None:
         raise click.BadParameter(str(error), param_hint=option) from error
 
 
+#: ``--baseline`` of the app, which also adds to it.
+kept_baseline_option = click.option(
+    "--baseline",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    help="Accepted findings, as audit has them: the app reads them here, and adds what you accept.",
+)
+
+
+def check_kept_baseline(path: Path | None) -> None:
+    """Fail before the app opens. :raises click.BadParameter: if what the app is to keep there cannot be kept there"""
+    if path is None:
+        return
+    if os.path.lexists(path):
+        load_accepted(path)
+    else:
+        check_baseline_name(path, "--baseline")  # it is made when a finding is accepted
+
+
 def make_acceptance(
-    baseline: Baseline | None, path: Path | None, ignored: tuple[IgnoredRule, ...], snapshot: Snapshot
+    found: FoundObjects,
+    baseline: Baseline | None,
+    path: Path | None,
+    ignored: tuple[IgnoredRule, ...],
+    snapshot: Snapshot,
 ) -> Acceptance | None:
-    """What the options say, of this snapshot's tasks; ``None``: nothing was said."""
+    """What the options say, of this snapshot's tasks; ``None``: nothing was said.
+
+    :param found: what all findings of the audit are about
+    """
     if baseline is None and not ignored:
         return None
     from explorer.analysis import Acceptance, Ignored
 
     return Acceptance(
+        found,
         baseline,
         "" if path is None else str(path),
         [
@@ -109,7 +139,9 @@ def make_acceptance(
     )
 
 
-def save_baseline(path: Path, report: AuditReport, baseline: Baseline | None, threshold: Severity) -> None:
+def save_baseline(
+    path: Path, report: AuditReport, found: FoundObjects, baseline: Baseline | None, threshold: Severity
+) -> None:
     """Accept what counts now: it is added to what was accepted before. What is in the file from then on is accepted."""
     from explorer.analysis import baseline_of, entry_of
     from explorer.codec import write_baseline
@@ -122,7 +154,7 @@ def save_baseline(path: Path, report: AuditReport, baseline: Baseline | None, th
         if finding.accepted is None and finding.severity.reaches(threshold)
     ]
     before = [] if baseline is None else baseline.accepted
-    written = baseline_of([*before, *map(entry_of, counted)])
+    written = baseline_of([*before, *(entry_of(finding, found) for finding in counted)])
     with open_output(path) as out:
         write_baseline(written, out)
     for place, finding in enumerate(report.findings):

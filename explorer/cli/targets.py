@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from explorer.plugin import LoadedPlugins, PluginSet
     from explorer.targets import CrashGuard, OpenKernel, OpenOptions, TargetSpec
 
-__all__ = ("TargetArguments", "give_up_rights", "read_named_snapshot", "say_broken", "target_options")
+__all__ = (
+    "TargetArguments",
+    "give_up_rights",
+    "plugin_option",
+    "read_named_snapshot",
+    "say_broken",
+    "target_options",
+)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 #: What cannot be read is said by whoever reads it, in the words for a target.
@@ -106,6 +113,18 @@ class TargetArguments:
         return PluginSet(self.plugins)
 
 
+def plugin_option(words: str) -> Callable[[_F], _F]:
+    """``--plugin``: files beside the plugins that are installed. :param words: what is done with them"""
+    return click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        type=click.Path(exists=True, dir_okay=False, readable=False, path_type=Path),
+        metavar="FILE",
+        help=words,
+    )
+
+
 _OPTIONS = (
     click.argument("target", required=False),
     click.option("-c", "--core", metavar="FILE", help="A vmcore (same as naming it as TARGET)."),
@@ -130,14 +149,7 @@ _OPTIONS = (
     ),
     click.option("--force", is_flag=True, help="Use symbols whose BUILD-ID differs."),
     click.option("--cache/--no-cache", default=True, help="Keep types and symbols for the next time."),
-    click.option(
-        "--plugin",
-        "plugins",
-        multiple=True,
-        type=click.Path(exists=True, dir_okay=False, readable=False, path_type=Path),
-        metavar="FILE",
-        help="One more plugin: a Python file, run with your rights.",
-    ),
+    plugin_option("One more plugin: a Python file, run with your rights."),
     click.option(
         "--allow-plugins-as-root",
         is_flag=True,

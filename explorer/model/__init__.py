@@ -11,7 +11,7 @@ from .base import (
     hex_address,
     no_garbage_collection,
 )
-from .container import Container, ContainerRuntime, container_of
+from .container import Container, ContainerRuntime, container_of, lasting_cgroup
 from .diff import (
     Change,
     DiffSide,
@@ -72,7 +72,6 @@ from .snapshot import (
     STRUCT_NAMES,
     Capture,
     CaptureError,
-    Frame,
     Generation,
     Kernel,
     Snapshot,
@@ -83,6 +82,7 @@ from .text import display_width, escape_text, kernel_bytes, kernel_text
 from .trace import (
     TRACE_FORMAT,
     TRACE_VERSION,
+    Frame,
     Lookup,
     LookupPlace,
     LookupSource,
@@ -188,6 +188,7 @@ __all__ = (
     "kernel_bytes",
     "kernel_text",
     "known",
+    "lasting_cgroup",
     "mount_name",
     "mount_reference",
     "namespace_name",

@@ -14,7 +14,7 @@ from functools import lru_cache
 from .base import KernelText, Record
 from .text import kernel_text
 
-__all__ = ("Container", "ContainerRuntime", "container_of")
+__all__ = ("Container", "ContainerRuntime", "container_of", "lasting_cgroup")
 
 
 class ContainerRuntime(StrEnum):
@@ -88,6 +88,18 @@ _NAMES = [(rule, _compiled(rule.name), _compiled(rule.parent)) for rule in _RULE
 _KUBELET = b"kubepods"
 #: How systemd writes what a unit's name may not hold.
 _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
+
+
+#: Ids of containers, pods and runs, numbers of sessions.
+_OF_ONE_BOOT = re.compile(
+    r"[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{12,}"
+    r"|(?<=[-@_])\d+(?=\.scope)|(?<=\brun-)[ru][0-9a-f]+"
+)
+
+
+def lasting_cgroup(path: KernelText) -> KernelText:
+    """The path of a control group with ``#`` for what is made anew on each boot."""
+    return _OF_ONE_BOOT.sub("#", path)
 
 
 @lru_cache(512)

@@ -44,6 +44,8 @@ class Fact(StrEnum):
     UMASK = "umask"
     FS_STRUCT = "fs_struct"
     MNT_NS = "mnt_ns"
+    CGROUP = "cgroup"
+    CONTAINER = "container"
     USERS = "users"
     HOLDERS = "holders"
     MOUNTPOINT = "mountpoint"
@@ -120,7 +122,7 @@ class TaskChange(Record):
     before: TaskLabel
     after: TaskLabel
     changes: list[Change]
-    """Of comm, kind, owner, root, pwd, umask, borrowing, mnt_ns and fs_struct."""
+    """Of comm, kind, owner, root, pwd, umask, borrowing, mnt_ns, fs_struct, cgroup and container."""
 
 
 class WorkerGroup(Record):

@@ -6,7 +6,9 @@ And a baseline: the findings that somebody has accepted, as a file that outlives
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from .base import Address, KernelText, Record
 
@@ -90,6 +92,9 @@ class AcceptedFinding(Record):
     """As bad as this, or less: what is worse by now is not what was accepted."""
     title: KernelText
     """As it was found when it was accepted: for people, nothing is compared with it."""
+    objects: dict[KernelText, Annotated[int, Field(ge=0, lt=1 << 63)]] | None = None
+    """How many of what it is about, over all findings of this rule and subject: as many are accepted, and no more.
+    ``None``: earlier versions did not count, and any number is."""
 
 
 class Baseline(Record):

@@ -1,8 +1,7 @@
-"""The snapshot: everything that was read from one kernel at one time; and a frame, one of a recording's."""
+"""The snapshot: everything that was read from one kernel at one time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal
@@ -21,7 +20,6 @@ __all__ = (
     "STRUCT_NAMES",
     "Capture",
     "CaptureError",
-    "Frame",
     "Generation",
     "Kernel",
     "Snapshot",
@@ -197,19 +195,3 @@ SNAPSHOT_ARRAYS: dict[str, type[Record]] = {
     "modules": LoadedModule,
     "errors": CaptureError,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame. The snapshot shares records with those of other frames: it is to be read, not changed."""
-
-    index: int
-    """From 0, over all segments."""
-    seconds: float
-    """Since the recording began, by the clock the kernel ran on: the time a guest was stopped does not count."""
-    segment: int
-    """Which boot: from 0, one more after each reboot or kexec."""
-    snapshot: Snapshot | None
-    """``None`` where the kernel could not be read."""
-    why: str | None = None
-    """Why it could not be read; ``None`` where it could."""

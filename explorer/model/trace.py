@@ -1,4 +1,5 @@
-"""Path lookups as they happened, seen by the kernel's own tracing: what a snapshot is always too late for.
+"""Path lookups as they happened, seen by the kernel's own tracing: what a snapshot is always too late for. And a frame
+of a recording: a snapshot, with the lookups before it.
 
 A trace is a header, lookups in the order in which they ended, and an end that says what was lost. Each lookup is one
 ``struct nameidata`` of fs/namei.c, from ``path_init()`` to its result; a walk that the kernel began again (in RCU
@@ -7,6 +8,7 @@ mode it may fail with ECHILD, or end in ESTALE) is the same lookup.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -14,12 +16,13 @@ from pydantic import Field
 from .activity import LoadedModule
 from .base import Address, HexInt, KernelInt, KernelText, Record
 from .fs import Placement
-from .snapshot import Generation
+from .snapshot import Generation, Snapshot
 from .task import TaskKind
 
 __all__ = (
     "TRACE_FORMAT",
     "TRACE_VERSION",
+    "Frame",
     "Lookup",
     "LookupPlace",
     "LookupSource",
@@ -138,3 +141,23 @@ class Trace(Record):
     """In the order in which they ended: what had not ended comes last."""
     end: TraceEnd | None
     """``None``: it was cut off, or goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame. The snapshot shares records with those of other frames: it is to be read, not changed."""
+
+    index: int
+    """From 0, over all segments."""
+    seconds: float
+    """Since the recording began, by the clock the kernel ran on: the time a guest was stopped does not count."""
+    segment: int
+    """Which boot: from 0, one more after each reboot or kexec."""
+    snapshot: Snapshot | None
+    """``None`` where the kernel could not be read."""
+    why: str | None = None
+    """Why it could not be read; ``None`` where it could."""
+    lookups: tuple[Lookup, ...] = ()
+    """Path lookups that ended between the frame before and this one, if they were traced."""
+    lookups_lost: int = 0
+    """Those that there was no room for."""

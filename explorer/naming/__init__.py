@@ -5,6 +5,7 @@ from .labels import fs_label, name_label, path_label, pwd_label, runs_label, sho
 from .placements import PWD_PLACEMENTS, pwd_placement
 from .words import (
     MOST_NAMES,
+    container_words,
     count,
     frame_words,
     join_first,
@@ -20,6 +21,7 @@ from .words import (
 __all__ = (
     "MOST_NAMES",
     "PWD_PLACEMENTS",
+    "container_words",
     "count",
     "count_kinds",
     "counted_kind",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from explorer.model import Capture, KernelText, PathRef, Snapshot, Task, known, task_name
+from explorer.model import Capture, Container, KernelText, PathRef, Snapshot, Task, known, task_name
 
 __all__ = (
     "MOST_NAMES",
+    "container_words",
     "count",
     "frame_words",
     "join_first",
@@ -105,3 +106,8 @@ def _moment(iso: str) -> str:
     day, _, time = iso.partition("T")
     utc = time.endswith("+00:00") and len(time) >= 14
     return f"{day} {time[:8]} UTC" if utc else iso
+
+
+def container_words(container: Container | None) -> KernelText:
+    """``docker 3f2a…``, in full; ``none``."""
+    return "none" if container is None else f"{container.runtime.value} {container.id}"

@@ -32,6 +32,7 @@ from .sarif import sarif_log as sarif_log
 from .table import Table as Table
 from .table import TableColumn as TableColumn
 from .table import fit as fit
+from .table import fit_middle as fit_middle
 from .table import render_table as render_table
 from .table import wrap_lines as wrap_lines
 from .tasks import render_summary as render_summary

@@ -189,7 +189,7 @@ def render_plugin_rules(rules: list[PluginRule], width: int) -> list[str]:
     lines = []
     for rule in rules:
         worst = next((each.value for each in Severity if each.value in rule.severities), "")
-        lines += _wrap(rule.says, width, f"{worst.ljust(_INDENT)}{rule.id}  ", _RULE_INDENT)
+        lines += _wrap(rule.says, width, f"{worst.ljust(_INDENT)}{escape_text(rule.id)}  ", _RULE_INDENT)
     return lines
 
 
@@ -197,7 +197,7 @@ def render_plugin_rule(rule: PluginRule, width: int) -> list[str]:
     """One of them in full. ``…`` stands for what a case fills in."""
     severities = " or ".join(each for each in Severity if each.value in rule.severities) or "by the case"
     return [
-        f"{rule.id}: {severities}",
+        f"{escape_text(rule.id)}: {severities}",
         *_wrap(rule.says, width, indent=0),
         "",
         *_wrap(rule.means, width, indent=0),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .declare import rule_prefix
-from .loading import PluginSet
+from .loading import PluginSet, parse_source
 
 __all__ = ("PluginRule", "explain_rules")
 
@@ -51,10 +51,7 @@ class _Source:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            self._tree = ast.parse(path.read_bytes())
-        except (OSError, SyntaxError, ValueError):
-            self._tree = ast.parse("")
+        self._tree = parse_source(path) or ast.Module([], [])
         self._functions = {node.name: node for node in self._tree.body if isinstance(node, ast.FunctionDef)}
         self._imported = {
             alias.asname or alias.name: module

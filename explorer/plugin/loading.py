@@ -191,13 +191,18 @@ def _source_of(point: EntryPoint) -> Path | None:
     return Path(spec.origin) if spec is not None and spec.origin else None
 
 
+def parse_source(path: Path) -> ast.Module | None:
+    """The source of a file, which may be anything; ``None`` if it cannot be read, or is no Python."""
+    try:
+        return ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deeply
+        return None
+
+
 def _list_source(name: str, origin: str, path: Path | None) -> PluginListing:
     """Read the literals of ``PLUGIN = Plugin(...)``."""
-    if path is None:
-        return PluginListing(name, origin, None)
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
+    tree = None if path is None else parse_source(path)
+    if tree is None:
         return PluginListing(name, origin, None)
     values: dict[str, Any] = {}
     for node in tree.body:
@@ -208,16 +213,25 @@ def _list_source(name: str, origin: str, path: Path | None) -> PluginListing:
                 if keyword.arg in (*_LISTED, "name"):
                     values[keyword.arg] = _literal(keyword.value)
     return PluginListing(
-        name=values.get("name") or name,
+        name=_word(values.get("name")) or name,
         origin=origin,
-        title=values.get("title"),
-        needs_modules=tuple(values.get("needs_modules") or ()),
-        needs_symbols=tuple(values.get("needs_symbols") or ()),
+        title=_word(values.get("title")),
+        needs_modules=_words(values.get("needs_modules")),
+        needs_symbols=_words(values.get("needs_symbols")),
     )
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _words(value: object) -> tuple[str, ...]:
+    """A source may say anything: what is no list of words is none."""
+    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, tuple | list) else ()
 
 
 def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError, MemoryError):
         return None

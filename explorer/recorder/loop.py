@@ -14,7 +14,7 @@ from typing import Protocol
 import drgn
 
 from explorer.capture import CaptureRequest, capture_snapshot
-from explorer.model import Snapshot
+from explorer.model import Lookup, Snapshot
 from explorer.plugin import Plugin
 from explorer.recording import RecordingWriter
 from explorer.targets import OpenKernel, TargetError
@@ -76,6 +76,8 @@ class RecordRequest:
     plugins: Sequence[Plugin] = ()
     proof_s: float | None = None
     """The machine may not run its kernel at all: end if nothing is readable within so long, or before a reset."""
+    lookups: Callable[[], tuple[Sequence[Lookup], int]] | None = None
+    """Path lookups that have ended since this was last asked, and how many more were lost; ``None``: not traced."""
     report: Callable[[str, int, int | None], None] = lambda what, done, total: None
 
 
@@ -92,6 +94,8 @@ class RecordSummary:
     """By the recording's clock."""
     capture_s: list[float] = field(default_factory=list)
     """What each readable frame cost the recorder: capturing and writing."""
+    lookups: int = 0
+    """Path lookups, where these were traced."""
     errors: int = 0
     """Values that could not be read, in all frames."""
 
@@ -152,6 +156,7 @@ class Recorder:
 
     def _end(self, code: str, reason: str) -> None:
         self.summary.code, self.summary.reason = code, reason
+        self._add_lookups()
         self._writer.end(self._seconds, code, reason)
 
     def _record(self) -> None:
@@ -191,6 +196,7 @@ class Recorder:
 
     def _frame(self) -> Snapshot | None:
         """Capture and append one frame; ``None`` for one without a snapshot."""
+        self._add_lookups()
         if self._kernel is not None:
             successor = self._successor(self._kernel)
             if successor is not None:
@@ -206,6 +212,13 @@ class Recorder:
         self.summary.capture_s.append(time.perf_counter() - started)
         self.summary.errors += len(snapshot.errors)
         return snapshot
+
+    def _add_lookups(self) -> None:
+        if self._request.lookups is not None:
+            lookups, lost = self._request.lookups()
+            if lookups or lost:
+                self._writer.add_lookups(self._seconds, lookups, lost)
+                self.summary.lookups += len(lookups)
 
     def _open(self) -> None:
         kernel = self._machine.open_kernel()

@@ -14,6 +14,7 @@ from .format import RecordingError, decode_json
 __all__ = (
     "EndRecord",
     "KernelRecord",
+    "LookupsRecord",
     "RecordModel",
     "RecordingEnd",
     "RecordingHeader",
@@ -67,6 +68,15 @@ class UnreadableRecord(RecordModel):
     """A frame without a snapshot."""
 
     why: _Text = "it is not said why"
+
+
+class LookupsRecord(RecordModel):
+    """Path lookups."""
+
+    lookups: list[dict[str, Any]] = Field(default_factory=list)
+    """Each as a trace has it."""
+    lost: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    """Beside them, those that there was no room for."""
 
 
 class EndRecord(RecordModel):

@@ -30,6 +30,7 @@ __all__ = (
     "KEY_INTERVAL",
     "MAGIC",
     "MAX_PLAIN",
+    "MOST_LOOKUPS",
     "PREAMBLE",
     "RECORD_HEAD",
     "SMALL_TYPES",
@@ -62,6 +63,8 @@ TRAILER = struct.Struct("<Q8s")
 MAX_PLAIN = 128 << 20
 #: Of a record that is no frame with a snapshot: a few words, or the notes of one kernel.
 _MAX_SMALL = 1 << 20
+#: Path lookups of one frame: those of a second in which eight kernel threads do nothing else.
+MOST_LOOKUPS = 20_000
 #: What one record's JSON may be, however small it is packed; beyond it, at most so many times what it is packed in.
 #: Key frames of real kernels are packed to a ninth, 100,000 tasks that are all alike to a ninetieth. The free part of
 #: a frame is for a delta that says "all clocks went on alike": a byte for each of 250,000 tasks, packed to nearly none.
@@ -93,6 +96,8 @@ class RecordType(IntEnum):
     """A frame: a whole snapshot."""
     DELTA = ord("D")
     """A frame: what differs from the frame before it."""
+    LOOKUPS = ord("L")
+    """Path lookups that ended between the frame before and the next; there may be several of these."""
     UNREADABLE = ord("U")
     """A frame in which the kernel could not be read, and why."""
     END = ord("E")
@@ -103,7 +108,14 @@ class RecordType(IntEnum):
 
 FRAME_TYPES = frozenset({RecordType.KEY, RecordType.DELTA, RecordType.UNREADABLE})
 SMALL_TYPES = frozenset(
-    {RecordType.HEADER, RecordType.SEGMENT, RecordType.KERNEL, RecordType.UNREADABLE, RecordType.END}
+    {
+        RecordType.HEADER,
+        RecordType.SEGMENT,
+        RecordType.KERNEL,
+        RecordType.LOOKUPS,
+        RecordType.UNREADABLE,
+        RecordType.END,
+    }
 )
 
 
@@ -118,7 +130,7 @@ class RecordHead:
     plain: int
     """Bytes of JSON in it."""
     time_ns: int
-    """Since the recording began, as :attr:`explorer.model.snapshot.Frame.seconds`."""
+    """Since the recording began, as :attr:`explorer.model.trace.Frame.seconds`."""
     crc: int
 
 

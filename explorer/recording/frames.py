@@ -11,7 +11,7 @@ __all__ = ("NO_KEY", "TOO_FAR", "FrameTable")
 
 #: What a frame builds on, where that is no other frame.
 _WHOLE, NO_KEY, TOO_FAR = -1, -2, -3
-_READ_AT_OPENING = SMALL_TYPES - {RecordType.UNREADABLE}
+_READ_AT_OPENING = SMALL_TYPES - {RecordType.UNREADABLE, RecordType.LOOKUPS}
 
 
 class FrameTable:
@@ -31,10 +31,14 @@ class FrameTable:
         """The key frame behind which it is; -1 where there is none."""
         self.others: list[tuple[int, RecordHead, int]] = []
         """Records that say something of the recording, and are no frames: which, their heads, frames before them."""
+        self.lookups: dict[int, list[int]] = {}
+        """By frame, the records of path lookups before it; of those behind the last, by the number of frames."""
         self._last, self._key, self._depth = NO_KEY, -1, 0
         for record, head in enumerate(heads):
             if head.type in FRAME_TYPES:
                 self._add(record, head)
+            elif head.type == RecordType.LOOKUPS:
+                self.lookups.setdefault(len(self.records), []).append(record)
             elif head.type in _READ_AT_OPENING:
                 self.others.append((record, head, len(self.records)))
                 if head.type == RecordType.SEGMENT:

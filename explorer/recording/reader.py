@@ -14,11 +14,12 @@ import zstandard
 from pydantic import ValidationError
 
 from explorer.files import NotRegularError, open_regular
-from explorer.model import CaptureError, Frame, Snapshot
+from explorer.model import CaptureError, Frame, Lookup, Snapshot
 
 from .about import (
     EndRecord,
     KernelRecord,
+    LookupsRecord,
     RecordingEnd,
     RecordingHeader,
     RecordingSegment,
@@ -56,6 +57,8 @@ _CACHED_BYTES = 48 << 20
 #: Of all the small records together that are read when a recording is opened, bytes of JSON, and how many: a thousand
 #: boots, with two KiB of notes each, are 2 MiB in two thousand records.
 _MAX_OPENING, _MAX_OPENING_RECORDS = 16 << 20, 1 << 16
+#: Of all path lookups of one frame, bytes of JSON.
+_MAX_LOOKUPS = 128 << 20
 #: Of an error, in the message about it.
 _MOST_WORDS = 300
 #: Seconds: times are shown with three digits, and may be given back rounded up.
@@ -257,16 +260,41 @@ class Recording:
         """The frame and, as its weight, the bytes of JSON that were read for it."""
         record = self._table.records[index]
         where = (index, self.times[index], self.segment_numbers[index])
+        lookups, lost, read = self._lookups(index)
         if self.unreadable[index]:
-            return Frame(*where, None, self._parsed(UnreadableRecord, record).why), 1
+            why = self._parsed(UnreadableRecord, record).why
+            return Frame(*where, None, why, lookups, lost), 1 + read
         with self._named():
             document, weight = self._document(index)
         try:
-            return Frame(*where, self._builder.build(document)), weight
+            return Frame(*where, self._builder.build(document), None, lookups, lost), weight + read
         except (ValidationError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise RecordingError(
                 f"{self.name}: frame #{index} is no valid snapshot: {reason_of(error)}"
             ) from error
+
+    def _lookups(self, index: int) -> tuple[tuple[Lookup, ...], int, int]:
+        """The path lookups before a frame (behind the last: too), how many were lost, and the bytes of JSON of them."""
+        records = list(self._table.lookups.get(index, ()))
+        if index == len(self) - 1:
+            records += self._table.lookups.get(len(self), ())
+        size = sum(self._records.heads[record].plain for record in records)
+        if size > _MAX_LOOKUPS:
+            raise RecordingError(
+                f"{self.name}: frame #{index} has {size >> 20} MiB of path lookups: no recorder makes that"
+            )
+        found: list[Lookup] = []
+        lost = 0
+        for record in records:
+            parsed = self._parsed(LookupsRecord, record)
+            lost += parsed.lost
+            try:
+                found += map(Lookup.model_validate, parsed.lookups)
+            except ValidationError as error:
+                raise RecordingError(
+                    f"{self.name}: frame #{index} has no valid path lookup: {reason_of(error)}"
+                ) from error
+        return tuple(found), lost, size
 
     def _document(self, index: int) -> tuple[dict[str, Any], int]:
         """The JSON of a frame, that of its key frame and what changed from frame to frame since; and its weight."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -14,13 +14,14 @@ import zstandard
 
 from explorer import __version__
 from explorer.caller import follow_links
-from explorer.model import SCHEMA_VERSION, Snapshot
+from explorer.model import SCHEMA_VERSION, Lookup, Snapshot
 
 from .delta import TABLES, make_delta
 from .format import (
     FORMAT_VERSION,
     KEY_INTERVAL,
     MAGIC,
+    MOST_LOOKUPS,
     PREAMBLE,
     TRAILER,
     RecordingError,
@@ -33,6 +34,8 @@ from .format import (
 __all__ = ("KEY_INTERVAL", "RecordingWriter", "WriteError")
 
 _T = TypeVar("_T")
+#: In a record: beyond this, the next begins. The longest lookup has some 70 KiB.
+_LOOKUPS_BYTES = 256 << 10
 
 
 class WriteError(RecordingError):
@@ -126,6 +129,18 @@ class RecordingWriter:
         self.frames += 1
         self.readable += 1
 
+    def add_lookups(self, seconds: float, lookups: Sequence[Lookup], lost: int) -> None:
+        """Path lookups that have ended since the last frame, before the next. :param lost: how many more there were"""
+        lost += max(len(lookups) - MOST_LOOKUPS, 0)
+        chunk: list[bytes] = []
+        for lookup in lookups[:MOST_LOOKUPS]:
+            chunk.append(encode_json(lookup.model_dump(mode="json")))
+            if sum(map(len, chunk)) >= _LOOKUPS_BYTES:
+                self._append(RecordType.LOOKUPS, seconds, _lookups(chunk, 0))
+                chunk = []
+        if chunk or lost:
+            self._append(RecordType.LOOKUPS, seconds, _lookups(chunk, lost))
+
     def end(self, seconds: float, code: str, reason: str) -> None:
         """The last record: why the recording ends, as a word for programs and as a sentence."""
         self._append(RecordType.END, seconds, encode_json({"code": code, "reason": reason}))
@@ -162,6 +177,10 @@ def to_document(snapshot: Snapshot) -> dict[str, Any]:
     document = snapshot.model_dump(mode="json")
     tables = {name: document.pop(name) for name in TABLES}
     return document | tables
+
+
+def _lookups(chunk: list[bytes], lost: int) -> bytes:
+    return b'{"lookups":[' + b",".join(chunk) + b'],"lost":%d}' % lost
 
 
 def _refusals(path: Path, act: Callable[[], _T]) -> _T:

@@ -63,6 +63,7 @@ class Tracer:
         self._sequence = 0
         self._written = 0
         self._lost = 0
+        self._told = 0
         self._stopped = False
         self.notes: list[str] = []
         """What was found and removed, and what could not be."""
@@ -117,6 +118,13 @@ class Tracer:
         """What has ended since the last call, in the order in which it ended."""
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - _CLOCKS_NS
         return self._take(now, now - _LATE_NS)
+
+    def poll_with_lost(self) -> tuple[list[Lookup], int]:
+        """As :meth:`poll`; with the events, or lookups of which only the end came, that were lost since."""
+        found = self.poll()
+        lost = self.lost() + self._joiner.orphans
+        before, self._told = self._told, lost
+        return found, lost - before
 
     def lookups(self) -> Iterator[Lookup | None]:
         """Lookups as they end, and ``None`` after each look at the buffers, until :meth:`stop`; then what is left."""

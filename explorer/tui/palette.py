@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from textual.app import App, SystemCommand
+from textual.binding import ActiveBinding, Binding
 from textual.screen import Screen
 
 from explorer.model import escape_text
@@ -14,11 +15,16 @@ from explorer.tui.screens import TableScreen
 from explorer.tui.session import INTERVALS
 
 from .settings import SavedView
+from .shell import shell_of
 
 __all__ = ("palette_commands", "view_commands")
 
-#: Keys that move about: no commands.
-_MOVES = ("table.", "text.", "door.", "filter.", "prompt.")
+#: Keys that move about, and those for which the palette has one command a choice: no commands.
+_NO_COMMANDS = (
+    *("table.", "text.", "door.", "filter.", "prompt.", "overview.down", "overview.up"),
+    *("rows.sort-left", "rows.sort-right", "app.interval"),
+    "app.copy",  # what ctrl+c does depends on what is selected, and the palette selects nothing
+)
 
 
 def palette_commands(
@@ -27,28 +33,45 @@ def palette_commands(
     """What applies now. :param shows: there is a view; :param running: of a kernel that runs"""
     yield from _key_commands(app, screen)
     yield from _sort_commands(screen)
-    if shows:
-        if running:
-            yield from _interval_commands(app)
-        ask = "compare_with_another"
+    if shows and running:
+        yield from _interval_commands(app)
+    # Where there is no comparison, and on its own screen, its key asks for a second target.
+    if shows and shell_of(screen).other is not None and app.current_mode != "compare":
         yield SystemCommand(
-            "Compare with another target", "A second kernel", lambda: app.run_worker(app.run_action(ask))
+            "Ask for another target to compare with",
+            "In place of the second one",
+            lambda: app.run_worker(app.run_action("compare_with_another")),
         )
-    yield SystemCommand("Theme", "Choose from all themes", app.action_change_theme)
+    yield SystemCommand("Choose a theme from all", "It is remembered", app.action_change_theme)
 
 
 def _key_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]:
-    """Every key that works here, once."""
+    """Every action that a key does here, once, however many keys do it; to where one is, none leads."""
+    here = f"go.{app.current_mode}"
+    actives: dict[str, list[ActiveBinding]] = {}
     for active in screen.active_bindings.values():
-        binding = active.binding
-        if binding.id and not binding.system and not binding.id.startswith(_MOVES):
-            key = app.get_key_display(binding)
-            title, action = binding.description, binding.action
-            yield SystemCommand(
-                f"{title}  ({key})",
-                binding.tooltip,
-                lambda action=action, node=active.node: app.run_worker(app.run_action(action, node)),
-            )
+        id = active.binding.id
+        if (
+            id
+            and not active.binding.system
+            and not id.startswith(_NO_COMMANDS)
+            and (id != here or id == "go.compare")
+        ):
+            actives.setdefault(id, []).append(active)
+    for same in actives.values():
+        binding, node = same[0].binding, same[0].node
+        keys = " or ".join(dict.fromkeys(app.get_key_display(active.binding) for active in same))
+        yield SystemCommand(
+            _title(binding),
+            f"Key: {keys}",
+            lambda action=binding.action, node=node: app.run_worker(app.run_action(action, node)),
+        )
+
+
+def _title(binding: Binding) -> str:
+    """What an action does: its sentence, behind the word in the footer where it has not that in it."""
+    word, sentence = binding.description, binding.tooltip
+    return sentence if word.casefold() in sentence.casefold() else f"{word}: {sentence}"
 
 
 def _sort_commands(screen: Screen[Any]) -> Iterator[SystemCommand]:

@@ -144,6 +144,12 @@ class Bases:
         return path, path.read_bytes()
 
     @functools.cache  # noqa: B019
+    def snapshot_path(self, name: str) -> Path:
+        path = self.path / f"{name}.json"
+        path.write_bytes(self.snapshot_json(name))
+        return path
+
+    @functools.cache  # noqa: B019
     def recording(self) -> bytes:
         """A short recording of a kernel that changes from frame to frame."""
         path = self.path / "base.nxrec"

@@ -31,7 +31,7 @@ _PATIENCE_S = 120.0
 _PAUSES = (0.0, 0.0, 0.0, 0.005, 0.02, 0.15)
 _BURSTS = 60
 #: Those that do something, more often than chance would have it; q, which ends a session, is left to chance.
-_KEYS = b"tfmsSnoLvdeEicyYCxKTRrXM?!=<>{}[].,+-jkhlgGNabBwzpJF123 \r\t\x7f\x03\x04\x15"
+_KEYS = b"tfmsSnoLvdeEicyYCxKTRrXM?!=<>{}[].,+-jkhlgGNabBwzpJF123/AUHVKJZ()*@# \r\t\x7f\x03\x04\x15"
 _ENDS = ("quit", "quit", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "hang up")
 
 

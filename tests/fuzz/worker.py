@@ -24,6 +24,7 @@ from explorer.targets.kernel import OpenKernel, OpenOptions
 from explorer.targets.spec import Progress, TargetSpec
 from tests.holes import differences
 
+from .baselines import AUDITED, BASELINE_MUTATORS, BASELINE_SUFFIX
 from .bases import SMALLEST, Bases, WarmKernel
 from .crafted import CRAFTED_MUTATORS
 from .crafted_files import CRAFTED_FILE_MUTATORS
@@ -45,8 +46,9 @@ _WALL_S = 60.0
 MEMORY = 1 << 30
 _PRINTED = 64 << 20
 _END_TO_END = 0.02
-#: Fault, or wrong usage: neither is an answer to damage.
+#: Fault, or wrong usage: neither is an answer to damage, but for an option's file.
 _CODES = {0: "whole", 1: "whole", 3: "refused", 4: "honest errors"}
+_OPTION_REFUSED = 2
 _COMMANDS: tuple[tuple[str, ...], ...] = (
     ("snapshot", "--format", "json"),
     ("snapshot", "--format", "json"),
@@ -85,6 +87,7 @@ FILE_MUTATORS = (
     | RECORDING_MUTATORS
     | CRAFTED_FILE_MUTATORS
     | FOREIGN_MUTATORS
+    | BASELINE_MUTATORS
     | TRACE_MUTATORS
 )
 MUTATORS: tuple[str, ...] = (*MEMORY_MUTATORS, *FILE_MUTATORS, *STREAM_MUTATORS, PAGE_MUTATOR)
@@ -182,6 +185,8 @@ class Worker:
         path = self._write(case)
         if case.suffix == ".ko":
             return ["ko", str(path), *case.options], lambda: None
+        if case.suffix == BASELINE_SUFFIX:
+            return self._audit_with(path, rng), lambda: None
         if case.suffix == TRACE_SUFFIX:
             return [*rng.choice(TRACE_COMMANDS), str(path)], lambda: None
         command = [*rng.choice(_COMMANDS), str(path)]
@@ -196,6 +201,13 @@ class Worker:
             info.write_bytes(case.vmcoreinfo)
             command += ["--vmcoreinfo", str(info)]
         return command, lambda: None
+
+    def _audit_with(self, baseline: Path, rng: random.Random) -> list[str]:
+        """``audit`` of a sound snapshot; what is written over the damaged file is a baseline again."""
+        command = ["audit", str(self._bases.snapshot_path(AUDITED)), "--baseline", str(baseline)]
+        written = ("--write-baseline", str(self._bases.path / "written.json"))
+        options = ((), ("--all",), ("--format", "json"), ("--format", "sarif"), written)
+        return [*command, *rng.choice(options)]
 
     def _rarely(self, mutator: str, number: int, target: str) -> list[str]:
         """One of the rare commands on a target, or mostly none."""
@@ -334,6 +346,9 @@ class _Ended:
             return f"a crash: {text.strip()[-500:]}", "signal"
         if "Traceback" in text or "a fault of this program" in text:
             return f"a fault: {text.strip()[-3000:]}", "fault"
+        if code == _OPTION_REFUSED and "--baseline" in self._command:
+            sound = len(text.splitlines()) == 1 and not self.out and "--baseline: " in text
+            return (None if sound else f"exit code 2: {text.strip()[-500:]}"), "refused"
         if code not in _CODES:
             return f"exit code {code}: {text.strip()[-500:]}", "exit code"
         return self._judge_output(code, text)

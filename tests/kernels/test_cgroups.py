@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import drgn
 import pytest
 
 from explorer.analysis.query import TaskIndex, count_facets, parse_query, selected
@@ -18,10 +19,12 @@ from explorer.model import Container, ContainerRuntime, Snapshot, Task, kernel_b
 from explorer.slicing.cut import record
 from explorer.slicing.redact import redact_slice
 from explorer.targets.detect import detect_target
-from explorer.targets.kernel import OpenOptions, open_kernel
+from explorer.targets.kernel import OpenKernel, OpenOptions, open_kernel
+from tests.holes import PAGE, differences
 from tests.kernels.conftest import ENDS, kernel_or_skip
 from tests.kernels.lab import Guest
 from tests.kernels.subsystems import run_steps, wait_until
+from tests.unit.capture.test_holes import Holes
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(900)]
 
@@ -224,3 +227,40 @@ def test_a_dump_and_its_redacted_slice_tell_the_same_containers(scene: Scene, tm
 
     assert runtimes(redacted) == runtimes(scene.snapshot)
     assert not {task.container.id for task in redacted.tasks if task.container} & {ID, OTHER, "my-box", "web"}
+
+
+def group_pages(kernel: OpenKernel, snapshot: Snapshot) -> set[int]:
+    """Where css_sets, their groups, and what kernfs knows of those lie; of the deep one some."""
+    prog, found = kernel.prog, set[int]()
+    for task in snapshot.tasks:
+        css_set = drgn.Object(prog, "struct task_struct *", task.address).cgroups
+        group = css_set.dfl_cgrp
+        found |= {css_set.value_(), group.value_()}
+        node = group.kn
+        for _ in range(5):
+            if not node:
+                break
+            found |= {node.value_(), node.name.value_()}
+            node = node.member_("__parent" if node.type_.type.has_member("__parent") else "parent")
+            node = drgn.Object(prog, "struct kernfs_node *", node.value_())
+    return {address & -PAGE for address in found}
+
+
+def test_a_hole_in_what_groups_lie_on_makes_groups_missing_and_never_other_ones(scene: Scene) -> None:
+    with open_kernel(detect_target(str(scene.dump))) as kernel:
+        holes = Holes(kernel)
+        whole = holes.capture()
+        assert whole.errors == []
+        missing = 0
+        for page in sorted(group_pages(kernel, whole)):
+            if not holes.is_there(page):
+                continue
+            with holes.hole(page):
+                holed = holes.capture()
+            assert differences(whole, holed) == []
+            groups = {task.address: task.cgroup for task in whole.tasks}
+            lost = [task for task in holed.tasks if task.cgroup is None and groups[task.address] is not None]
+            assert all(task.container is None for task in lost)
+            assert not lost or holed.errors
+            missing += len(lost)
+        assert missing > len(GROUPS)

@@ -1,4 +1,4 @@
-"""A guest in which the kernel itself looks paths up when it is told to (``lab/modules/walker``), and says what it did."""
+"""A guest whose kernel looks paths up when it is told to (``lab/modules/walker``), and says what it did."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from tests.kernels.lab import Guest
 from tests.kernels.subsystems import run_steps
 
-__all__ = ("HOSTILE", "LOOKERS", "Order", "Storm", "Walk", "load_walker", "walk", "walks")
+__all__ = ("HOSTILE", "LOOKERS", "Order", "Storm", "Walk", "load_walker", "start_storm", "walk", "walks")
 
-#: Who can be told to look a path up -> the function of the module that asks, and the module's own comm or its beginning.
+#: Who can be told to look a path up -> the function of the module that asks, and how the task's comm begins.
 LOOKERS = {
     "kworker": ("walker_work", "kworker/"),
     "workqueue": ("walker_work", "kworker/u"),
@@ -88,6 +88,11 @@ def walk(guest: Guest, *orders: Order) -> list[Walk]:
     return made
 
 
+def start_storm(guest: Guest, threads: int, rate: int, seconds: int, path: bytes) -> None:
+    """Threads that each look up so many paths a second, all below this one."""
+    run_steps(guest, f"printf 'storm {threads} {rate} {seconds}\\n{path.decode()}\\0' >/proc/walker")
+
+
 def walks(guest: Guest) -> tuple[list[Walk], Storm | None]:
     """All that the module has done so far."""
     rows: list[dict[str, Any]] = [
@@ -97,6 +102,7 @@ def walks(guest: Guest) -> tuple[list[Walk], Storm | None]:
     made = [Walk(**{**row, "path": bytes.fromhex(row["path"])}) for row in rows if "storm" not in row]
     if storm is None:
         return made, None
-    threads = storm["storm"]
-    counts = ({thread["pid"]: thread[what] for thread in threads} for what in ("made", "failed"))
-    return made, Storm(*counts, over=storm["over"])
+    made_by, failed_by = (
+        {thread["pid"]: thread[what] for thread in storm["storm"]} for what in ("made", "failed")
+    )
+    return made, Storm(made_by, failed_by, storm["over"])

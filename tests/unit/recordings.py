@@ -6,8 +6,7 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from explorer.model import Snapshot
-from explorer.model.snapshot import Frame
+from explorer.model import Frame, Snapshot
 from explorer.recording.format import (
     FORMAT_VERSION,
     MAGIC,

@@ -39,6 +39,7 @@ class EventKind(StrEnum):
     MOVED_FS = "moved fs"
     ROOT = "root changed"
     PWD = "pwd changed"
+    CGROUP = "cgroup changed"
     BORROW_BEGINS = "borrow begins"
     BORROW_ENDS = "borrow ends"
     EXITS = "task exits"
@@ -117,7 +118,13 @@ def _verdict(both: Contrast) -> Iterator[HappenedEvent]:
 # Tasks
 
 
-_OF_TASK = {Fact.ROOT: EventKind.ROOT, Fact.PWD: EventKind.PWD, Fact.FS_STRUCT: EventKind.MOVED_FS}
+_OF_TASK = {
+    Fact.ROOT: EventKind.ROOT,
+    Fact.PWD: EventKind.PWD,
+    Fact.FS_STRUCT: EventKind.MOVED_FS,
+    Fact.CGROUP: EventKind.CGROUP,
+    Fact.CONTAINER: EventKind.CGROUP,
+}
 
 
 def _tasks(both: Contrast, found: Changes) -> None:

@@ -20,9 +20,10 @@ from explorer.model import (
     TaskLabel,
     WorkerGroup,
     hex_address,
+    lasting_cgroup,
     task_name,
 )
-from explorer.naming import moment_words
+from explorer.naming import container_words, moment_words
 
 from .matching import are_of_one_boot, worker_group
 from .mounts import diff_mounts, diff_namespaces
@@ -118,6 +119,18 @@ def _task_changes(pair: SideBySide, old: Task, new: Task) -> Iterator[Change]:
                 (Fact.FS_STRUCT, pair.fs_name(old_fs.address, pair.a), pair.fs_name(new_fs.address, pair.b))
             )
     yield from pair.reference_change(Fact.MNT_NS, old.mnt_ns, new.mnt_ns)
+    yield from _group_changes(pair, old, new)
+
+
+def _group_changes(pair: SideBySide, old: Task, new: Task) -> Iterator[Change]:
+    """The control group, and the container that it is of; across boots without what each makes anew."""
+    if old.cgroup is None or new.cgroup is None:
+        return
+    if pair.same_boot or lasting_cgroup(old.cgroup) != lasting_cgroup(new.cgroup):
+        yield from changed_values(
+            (Fact.CGROUP, old.cgroup, new.cgroup),
+            (Fact.CONTAINER, container_words(old.container), container_words(new.container)),
+        )
 
 
 def _workers(pair: SideBySide) -> list[WorkerGroup]:

@@ -7,6 +7,7 @@ from .columns import task_rows as task_rows
 from .columns import told_columns as told_columns
 from .completion import Completion as Completion
 from .completion import complete_query as complete_query
+from .completion import put_right as put_right
 from .condition import Condition as Condition
 from .condition import parse_condition as parse_condition
 from .facets import Facet as Facet

@@ -11,8 +11,9 @@ from itertools import islice
 
 from .ast import Comparison
 from .facts import FieldType, QueryField, find_field
+from .parse import QueryError, parse_query
 
-__all__ = ("Completion", "complete_query")
+__all__ = ("Completion", "complete_query", "put_right")
 
 #: Values of a field that are looked through, and that are offered.
 _MOST_READ = 200_000
@@ -21,6 +22,7 @@ _VALUE = re.compile(
     r"""(?:^|[\s(])(?P<field>[A-Za-z_][\w.]*)[ \t]*(?P<sign>:|~|!=|<=|>=|==|=|<|>)[ \t]*"""
     r"""(?P<part>"[^"]*|'[^']*|[^\s()"':~!<>=][^\s()"']*|)$"""
 )
+_SIGNS = (":", "~", "=", "<", ">")
 _WORD = re.compile(r"""(?:^|[\s(])(?P<part>[^\s()"':~!<>=]*)$""")
 
 
@@ -61,6 +63,20 @@ def complete_query(
         if name.startswith(part)
     ]
     return Completion(match.start("part"), tuple(names))
+
+
+def put_right(text: str, fields: Mapping[str, QueryField]) -> Completion:
+    """What the word that is wrong in ``text`` may have been meant to be, if that is its last word."""
+    try:
+        parse_query(text, fields)
+    except QueryError as error:
+        wrong = text[error.position :]
+        if not re.search(r"""[\s()"']""", wrong):
+            # Where a field's name is wrong, its value stays.
+            named = re.match(r"[\w.]+([:~!<>=].*)", wrong)
+            rest = "" if named is None or text[: error.position].endswith(_SIGNS) else named[1]
+            return Completion(error.position, tuple(f"{word}{rest}" for word in error.suggestions))
+    return Completion(len(text), ())
 
 
 def _values(field: QueryField, part: str, values: Callable[[str], Iterable[str]]) -> Iterator[str]:

@@ -30,7 +30,7 @@ A task without the value asked for (it has exited, or it could not be read) equa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -67,6 +67,9 @@ class QueryError(Exception):
     ``str()`` is one line with the column; :meth:`render` points at the place. ``position`` counts characters of
     ``query`` from 0, up to its length; ``suggestions`` are what may have been meant.
     """
+
+    is_begun = False
+    """It is about the last word, which is the beginning of one that would do: who still types is not wrong yet."""
 
     def __init__(self, query: str, position: int, message: str, suggestions: tuple[str, ...] = ()) -> None:
         self.query, self.position, self.suggestions = query, position, suggestions
@@ -213,9 +216,8 @@ class _Builder:
             return Flag(word.lower()), 0
         near = nearly(word.lower(), self._flags)
         if near:
-            self._fail(
-                parts[0].start_pos or 0, f'there is no flag {word}; as text it goes in quotes, "{word}"', near
-            )
+            message = f'there is no flag {word}; as text it goes in quotes, "{word}"'
+            self._fail(parts[0].start_pos or 0, message, near, (word, self._flags))
         return Text(word), 0
 
     def _quoted(self, parts: list[lark.Token]) -> _Nested:
@@ -249,13 +251,13 @@ class _Builder:
         if field.type not in TEXTUAL and sign == "~":
             self._fail(sign_at, f"~ is for text, and {field.name} is none; say {field.name}:… instead")
         if field.type is FieldType.FLAG and value.lower() not in YES | NO:
-            self._fail(value_at, f"{field.name} is yes or no")
+            self._fail(value_at, f"{field.name} is yes or no", (), (value, YES | NO))
         if field.type in NUMERIC and parse_number(field.type, value) is None:
             self._check_name(field, sign, value, value_at)
         if field.type is FieldType.CHOICE and not chosen(field, sign, value):
             words = (*field.choices, *groups_of(field))
             message = f"{field.name} is one of {', '.join(words)}"
-            self._fail(value_at, message, _near_words(value, field, words))
+            self._fail(value_at, message, _near_words(value, field, words), (value, (*words, *field.also)))
 
     def _check_name(self, field: QueryField, sign: str, value: str, value_at: int) -> None:
         """Of some addresses there is a name, which one is, and the end is enough; neither has an order."""
@@ -265,9 +267,20 @@ class _Builder:
         if field.choices:
             message += f"; {' and '.join(field.choices)} go by their names"
         near = tuple(get_close_matches(value.lower(), field.choices, 3)) if sign in (":", "!=") else ()
-        self._fail(value_at, message, near)
+        self._fail(value_at, message, near, (value, field.choices))
 
-    def _fail(self, position: int, message: str, suggestions: tuple[str, ...] | None = ()) -> NoReturn:
+    def _fail(
+        self,
+        position: int,
+        message: str,
+        suggestions: tuple[str, ...] | None = (),
+        begun: tuple[str, Iterable[str]] = ("", ()),
+    ) -> NoReturn:
+        """:param begun: the word that is wrong, and those that would not be"""
         if suggestions is None:
             message += f"; there are {', '.join(self._fields)}"
-        raise QueryError(self._text, position, message, suggestions or ())
+        error = QueryError(self._text, position, message, suggestions or ())
+        word, known = begun
+        if self._text[position:].lstrip("\"'") == word:  # nothing follows it, not even a blank or a quote
+            error.is_begun = any(other.lower().startswith(word.lower()) for other in known)
+        raise error

@@ -6,11 +6,16 @@ from explorer.analysis.rule import Rule
 
 from . import borrowing, holders, kthreads, namespaces, pid1, reading, references, roots, sharing, walks
 from .borrowing import merge_borrowers
+from .hanging import HangingTask, find_hanging, hanging_words, others_words
 
 __all__ = (
     "RULES",
+    "HangingTask",
+    "find_hanging",
     "find_rule",
+    "hanging_words",
     "merge_borrowers",
+    "others_words",
 )
 
 RULES: tuple[Rule, ...] = (

@@ -35,6 +35,7 @@ from explorer.model import (
 )
 from explorer.naming import count, name_tasks, place
 
+from .cgroups import find_moves
 from .phases import root_mount, unpacker
 
 __all__ = ("Event", "EventKind", "events_between", "first_events")
@@ -64,10 +65,14 @@ class EventKind(StrEnum):
     UNSHARE = "unshare"
     CHROOT = "chroot"
     NAMESPACE = "namespace made"
+    CGROUP = "cgroup changed"
     HELPER = "usermodehelper"
+    LOOKUP = "lookup in nullfs"
     MOUNT = "mount"
     OVERMOUNT = "overmount"
     UMOUNT = "umount"
+    HANG_BEGIN = "hang begins"
+    HANG_END = "hang ends"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +167,8 @@ def events_between(before: Frame, after: Frame) -> Iterator[Event]:
     namespaces = match_namespaces(a, b, same_boot=True)
     yield from _namespaces(make, namespaces.added, b)
     yield from _moves(make, tasks, a, b)
+    for move in find_moves(tasks.both):
+        yield make.task(EventKind.CGROUP, move.text, move.tasks[0])
     yield from _abandonment(make, a, b)
     yield from _helpers(make, a, b)
 

@@ -10,6 +10,8 @@ from explorer.model import Frame, KernelText, Snapshot, Task, comm_and_pid, task
 from explorer.naming import seconds
 
 from .events import Event, EventKind, events_between, first_events
+from .hangs import Hangs
+from .lookups import lookup_events
 from .phases import Phase, PhaseSpan, find_phase, runs, spans_of
 
 __all__ = ("BorrowSpan", "Timeline", "build_timeline")
@@ -99,6 +101,7 @@ class _Builder:
         self._before: Frame | None = None
         """The last readable frame of this boot."""
         self._open: dict[tuple[int, int | None, KernelText | None], BorrowSpan] = {}
+        self._hangs = Hangs()
 
     def add(self, frame: Frame) -> None:
         timeline = self.timeline
@@ -110,6 +113,7 @@ class _Builder:
         timeline.phases.append(find_phase(frame.snapshot))
         self._frames.append(_without_snapshot(frame))  # a recording of an hour must not be held in memory
         self._count(frame)
+        timeline.events.extend(lookup_events(frame))
         if frame.snapshot is None:
             return
         if self._before is None:
@@ -117,6 +121,7 @@ class _Builder:
         else:
             timeline.events.extend(events_between(self._before, frame))
         self._borrowing(frame, frame.snapshot)
+        self._hanging(frame, frame.snapshot)
         self._before = frame
 
     def finish(self, end: tuple[float, str] | None) -> Timeline:
@@ -156,6 +161,16 @@ class _Builder:
                 span.last, span.end_s = frame.index, frame.seconds
                 span.path = span.path if span.path is not None else path
 
+    def _hanging(self, frame: Frame, snapshot: Snapshot) -> None:
+        """What hung in the first readable frame of a boot began before it."""
+        for change in self._hangs.changes(snapshot):
+            kind = EventKind.HANG_BEGIN if change.begins else EventKind.HANG_END
+            kind = EventKind.INITIAL if self._before is None else kind
+            where = (frame.index, frame.seconds, frame.segment)
+            self.timeline.events.append(
+                Event(*where, kind, change.text, change.task.address, change.task.pid)
+            )
+
     def _begin(
         self,
         frame: Frame,
@@ -189,3 +204,4 @@ class _Builder:
     def _close_all(self, frame: Frame) -> None:
         """A boot has ended, and with it whoever borrowed in it: nobody saw them stop."""
         self._open.clear()
+        self._hangs = Hangs()

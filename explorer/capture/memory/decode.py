@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 import drgn
 
 __all__ = (
+    "NOT_READ",
     "Decoder",
     "LayoutError",
     "Member",
@@ -181,6 +182,8 @@ class Decoder:
 #: A field wanted: spellings in order of preference; a leading "?" marks one that a kernel may lack, a trailing "[]" an
 #: array, of which the bytes are given.
 Wanted = str | tuple[str, ...]
+#: A member that is not to be read, whether the kernel has it or not: its value is ``None``.
+NOT_READ: tuple[str, ...] = ()
 
 
 def make_decoder(
@@ -196,6 +199,9 @@ def make_decoder(
     found: list[Member | None] = []
     for spelling in wanted:
         designators = (spelling,) if isinstance(spelling, str) else spelling
+        if not designators:
+            found.append(None)
+            continue
         optional = designators[0].startswith("?")
         is_array = designators[0].endswith("[]")
         member = find_member(type_, *(d.removeprefix("?").removesuffix("[]") for d in designators))
@@ -205,7 +211,7 @@ def make_decoder(
             what = member.type.type_name()
             raise LayoutError(f"this kernel's struct {type_name} has {what} for {designators[0]}")
         found.append(member)
-    names = (spelling if isinstance(spelling, str) else spelling[0] for spelling in wanted)
+    names = (spelling if isinstance(spelling, str) else next(iter(spelling), "") for spelling in wanted)
     return Decoder(type_, found, fields or [name.removeprefix("?").removesuffix("[]") for name in names])
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import drgn
 
 from .decode import (
+    NOT_READ,
     Decoder,
     LayoutError,
     Member,
@@ -112,7 +113,7 @@ def _namespace_decoder(prog: drgn.Program, *, has_tree: bool, flagged: bool) -> 
         "ns.inum",
         "root",
         # Before the tree, "mounts" was a count.
-        "?mounts.rb_node" if has_tree else "?no_such_member",
+        "?mounts.rb_node" if has_tree else NOT_READ,
         "?list.next",
         "is_anon" if flagged else tuple(f"?{member}" for member in _NAMESPACE_ID),
     )

@@ -14,7 +14,7 @@ import drgn
 
 from explorer.model import task_at
 
-from .decode import Decoder, make_decoder
+from .decode import NOT_READ, Decoder, make_decoder
 
 __all__ = (
     "INLINE_NAME",
@@ -197,7 +197,7 @@ def decoder_of(prog: drgn.Program, structure: type[Any], of_slice: bool = False)
         if get_origin(hints[field]) is Annotated
     }
     for field in _NEWER.get(structure, ()) if of_slice else ():
-        spelled[field] = ("?no_such_member",)
+        spelled[field] = NOT_READ
     return make_decoder(prog, _NAMES[structure], *spelled.values(), fields=tuple(spelled))
 
 

@@ -21,7 +21,13 @@ from explorer.cli.accepting import (
 )
 from explorer.cli.formats import format_option
 from explorer.cli.process import ExitCode
-from explorer.cli.targets import TargetArguments, escape_lines, read_named_snapshot, target_options
+from explorer.cli.targets import (
+    TargetArguments,
+    escape_lines,
+    plugin_option,
+    read_named_snapshot,
+    target_options,
+)
 from explorer.cli.where import where_option
 from explorer.wire import PROGRAM
 
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from explorer.analysis import Acceptance, AuditReport
     from explorer.analysis.query import Query
     from explorer.model import Snapshot
+    from explorer.plugin import PluginSet
 
 __all__ = ("audit_command", "explain_command")
 
@@ -102,7 +109,7 @@ def audit_command(
 
     With --where, only findings about tasks that match.
     """
-    from explorer.analysis import accept_findings, audit_with
+    from explorer.analysis import FoundObjects, accept_findings, audit_with
     from explorer.model import Severity
 
     asked = _Accepting(**accepting)
@@ -115,13 +122,14 @@ def audit_command(
         check_baseline_name(asked.write_baseline)
     snapshot, name = read_named_snapshot(arguments, output=asked.write_baseline, plugins=plugins)
     report = audit_with(plugins, snapshot, only)  # imports them: by now root's rights have been given up
-    acceptance = make_acceptance(baseline, asked.baseline, asked.ignore, snapshot)
+    found = FoundObjects(report.findings, snapshot)
+    acceptance = make_acceptance(found, baseline, asked.baseline, asked.ignore, snapshot)
     if acceptance is not None:
         accept_findings(report, snapshot, acceptance, only)
     if where is not None:
         _select(report, snapshot, where)
     if asked.write_baseline is not None:
-        save_baseline(asked.write_baseline, report, baseline, Severity(fail_on))
+        save_baseline(asked.write_baseline, report, found, baseline, Severity(fail_on))
     code = _exit_code(snapshot, report, fail_on)
     if format_ == "markdown":
         _print_markdown(snapshot, report, name)
@@ -178,7 +186,8 @@ def _print_markdown(snapshot: Snapshot, report: AuditReport, name: str) -> None:
 
 @click.command("explain")
 @click.argument("rule", required=False)
-def explain_command(rule: str | None) -> None:
+@plugin_option("Rules of this plugin, too: a Python file, which is read and not run.")
+def explain_command(rule: str | None, plugins: tuple[Path, ...]) -> None:
     """Say what RULE means and what to do about it; without RULE, list all rules.
 
     Those of plugins are read from their sources: their ids begin with NX- and the plugin's name.
@@ -187,22 +196,37 @@ def explain_command(rule: str | None) -> None:
     from explorer.output import render_plugin_rules, render_rule, render_rules
     from explorer.plugin import PluginSet, explain_rules
 
+    known = PluginSet(plugins)
+    _check_has_rules(plugins)
     if rule is None:
-        lines = [*render_rules(RULES, _width()), *render_plugin_rules(explain_rules(PluginSet()), _width())]
+        lines = [*render_rules(RULES, _width()), *render_plugin_rules(explain_rules(known), _width())]
     else:
         try:
             lines = render_rule(find_rule(rule), _width())
         except KeyError:
-            lines = _explain_plugins(rule)
+            lines = _explain_plugins(rule, known)
     click.echo("\n".join(lines))
 
 
-def _explain_plugins(rule: str) -> list[str]:
-    """:raises click.BadParameter: if no plugin has that rule"""
-    from explorer.output import render_plugin_rule
+def _check_has_rules(files: tuple[Path, ...]) -> None:
+    """:raises click.BadParameter: for a file in which there is no rule to explain"""
+    from explorer.model import escape_text
     from explorer.plugin import PluginSet, explain_rules
 
-    plugins = PluginSet()
+    ours = {rule.id for rule in explain_rules(PluginSet())}
+    for path in files:
+        if all(rule.id in ours for rule in explain_rules(PluginSet([path]))):
+            raise click.BadParameter(
+                f"{escape_text(str(path))} cannot be read, or its source has no finding: there is no rule to explain",
+                param_hint="--plugin",
+            )
+
+
+def _explain_plugins(rule: str, plugins: PluginSet) -> list[str]:
+    """:raises click.BadParameter: if no plugin has that rule"""
+    from explorer.output import render_plugin_rule
+    from explorer.plugin import explain_rules
+
     found = next((each for each in explain_rules(plugins) if each.id == rule.upper()), None)
     if found is not None:
         return render_plugin_rule(found, _width())

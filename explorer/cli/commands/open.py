@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from explorer.cli.accepting import check_baseline_name, load_accepted
+from explorer.cli.accepting import check_kept_baseline, kept_baseline_option
 from explorer.cli.targets import TargetArguments, target_options
 
 if TYPE_CHECKING:
@@ -28,12 +28,7 @@ __all__ = ("in_browser", "open_command", "reader_words", "refuse_pipe")
     help="Read a kernel that runs again so often; R in the app changes it.",
 )
 @click.option("--against", metavar="OTHER", help="Compare with a second target or snapshot.")
-@click.option(
-    "--baseline",
-    type=click.Path(path_type=Path, readable=False),
-    metavar="FILE",
-    help="Accepted findings, as audit has them: the app reads them here, and adds what you accept.",
-)
+@kept_baseline_option
 def open_command(
     arguments: TargetArguments, interval: float | None, against: str | None, baseline: Path | None
 ) -> int:
@@ -47,10 +42,7 @@ def open_command(
     spec = None if guess else _named(arguments)
     if against is not None:
         _named(replace(arguments, target=against, core=None, kernel=False, qemu=None))
-    if baseline is not None and os.path.lexists(baseline):
-        load_accepted(baseline)
-    elif baseline is not None:
-        check_baseline_name(baseline, "--baseline")  # it is made when a finding is accepted
+    check_kept_baseline(baseline)
     running = spec is None or spec.kind in ("live", "qemu")
     if interval is not None and not running:
         raise click.UsageError(

@@ -16,6 +16,7 @@ from explorer.cli.process import ExitCode
 from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import say_broken
 from explorer.cli.units import ConditionType, Duration, MemorySize
+from explorer.wire import PROGRAM
 
 if TYPE_CHECKING:
     from explorer.analysis.query import Condition
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from explorer.recorder import Machine, Recorder, RecordRequest, RecordSummary
     from explorer.targets import OpenOptions
     from explorer.targets.qemu import StartedGuest
+    from explorer.tracing import Tracer
 
 __all__ = ("record_command",)
 
@@ -60,6 +62,7 @@ class RecordArguments:
     types: Literal["btf", "dwarf"] | None
     cache: bool
     all_plugins: bool
+    trace: bool
     debug: bool
 
     def mode(self) -> str:
@@ -67,6 +70,10 @@ class RecordArguments:
         named = [name for name in (self.target, self.qemu, self.boot) if name is not None]
         if len(named) != 1 or (self.target is not None and self.target != "live"):
             raise click.UsageError("Say what to record: live, --qemu SOCKET, or --boot KERNEL; one of them.")
+        if self.trace and self.target is None:
+            raise click.UsageError(
+                "--trace is for live: another kernel's tracing cannot be set up from here."
+            )
         if self.boot is not None:
             if self.control is not None or self.free_running:
                 raise click.UsageError(
@@ -168,6 +175,9 @@ class RecordArguments:
 @click.option(
     "--plugins", "all_plugins", is_flag=True, help="Run all plugins in every frame: slower, larger."
 )
+@click.option(
+    "--trace", is_flag=True, help="live: with every path lookup of a kernel thread between two frames."
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def record_command(**values: Any) -> int:
     """Record a machine: a running guest in steps, a boot from its first moment, or this machine (live).
@@ -209,10 +219,12 @@ def _record(
     accelerated = guest is not None and guest.accelerator == "kvm"
     on_trial = accelerated and arguments.accel == "auto"
     try:
-        machine, target = _open_machine(arguments, mode, stack, guest)
-        summary = _record_machine(
-            arguments, machine, stack, (mode, target), _request(arguments, mode, accelerated, progress)
-        )
+        machine, target, tracer = _open_machine(arguments, mode, stack, guest)
+        request = _request(arguments, mode, accelerated, progress)
+        if tracer is not None:
+            tracer.begin()
+            request = replace(request, lookups=tracer.poll_with_lost)
+        summary = _record_machine(arguments, machine, stack, (mode, target), request)
     except TargetError as error:
         if on_trial:
             raise _AccelerationError(str(error)) from error
@@ -305,18 +317,20 @@ def _say_emulated(error: _AccelerationError) -> None:
 
 def _open_machine(
     arguments: RecordArguments, mode: str, stack: ExitStack, guest: StartedGuest | None
-) -> tuple[Machine, str]:
-    """The machine, which can be read, and what to call it. One that cannot costs no file that is there already."""
+) -> tuple[Machine, str, Tracer | None]:
+    """The machine, which can be read, what to call it, and what traces it. One that cannot costs no file that is there
+    already."""
     from explorer.recorder import LiveMachine, QemuMachine
 
     options = arguments.open_options()
     if mode == "live":
         from explorer.targets import Needs, give_up_rights
 
+        tracer = _attach_tracer(stack, options) if arguments.trace else None
         live = stack.enter_context(LiveMachine(options))
         live.attach()
         give_up_rights(Needs(writes=(arguments.output,)))
-        return live, "live"
+        return live, "live", tracer
     if guest is not None:
         machine = QemuMachine(guest.memory, guest.control, stopping=True, options=options)
         name = f"boot:{arguments.boot}"
@@ -326,7 +340,22 @@ def _open_machine(
         machine = QemuMachine(arguments.qemu, arguments.control, stopping=stopping, options=options)
         name = f"qemu:{arguments.qemu}"
     stack.enter_context(machine).attach()
-    return machine, name
+    return machine, name, None
+
+
+def _attach_tracer(stack: ExitStack, options: OpenOptions) -> Tracer:
+    from explorer.model import escape_text
+    from explorer.tracing import TraceOptions, Tracer
+
+    def say() -> None:
+        for note in tracer.notes:
+            click.echo(f"{PROGRAM}: {escape_text(note)}", err=True)
+
+    tracer = Tracer(TraceOptions(open_options=options))
+    stack.callback(say)
+    stack.enter_context(tracer)
+    tracer.attach()
+    return tracer
 
 
 def _end_on_signals(recorder: Recorder, stack: ExitStack) -> None:
@@ -340,9 +369,10 @@ def _say(summary: RecordSummary, output: Path) -> int:
     from explorer.model import escape_text
 
     frames = f"{summary.frames} frames" if summary.frames != 1 else "1 frame"
+    lookups = f", {summary.lookups} path lookups" if summary.lookups else ""
     click.echo(
-        f"{escape_text(str(output))}: {frames}, {summary.readable} of them readable, in {summary.seconds:.3f} s; "
-        f"ended: {escape_text(summary.reason)}",
+        f"{escape_text(str(output))}: {frames}, {summary.readable} of them readable{lookups}, "
+        f"in {summary.seconds:.3f} s; ended: {escape_text(summary.reason)}",
         err=True,
     )
     if summary.code not in _AS_ASKED or not summary.readable:

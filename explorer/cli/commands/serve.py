@@ -6,9 +6,11 @@ import ipaddress
 import shlex
 import socket
 import sys
+from pathlib import Path
 
 import click
 
+from explorer.cli.accepting import check_kept_baseline, kept_baseline_option
 from explorer.cli.targets import TargetArguments, target_options
 
 from .open import reader_words, refuse_pipe
@@ -32,7 +34,8 @@ class Refused(click.ClickException):
     help="TCP port; 0 takes any that is free.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on: loopback only.")
-def serve_command(arguments: TargetArguments, port: int, host: str) -> int:
+@kept_baseline_option
+def serve_command(arguments: TargetArguments, port: int, host: str, baseline: Path | None) -> int:
     """Browse TARGET in a web browser on this machine; without one, the running kernel.
 
     Prints the address to open. It has a key in it, made anew each time: there is no other log-in, and so nothing but
@@ -43,6 +46,7 @@ def serve_command(arguments: TargetArguments, port: int, host: str) -> int:
         # A name that is wrong is one line here, not a screen there.
         arguments.name()
         refuse_pipe(arguments.spec())
+    check_kept_baseline(baseline)
     try:
         from explorer.tui.web import serve_app
     except ModuleNotFoundError as error:
@@ -51,6 +55,8 @@ def serve_command(arguments: TargetArguments, port: int, host: str) -> int:
             "pip install 'nullfs-explorer[web]'"
         ) from error
     words = [sys.executable, "-P", "-m", "explorer", "open", *reader_words(arguments)]
+    if baseline is not None:
+        words.append(f"--baseline={baseline}")
     return serve_app(words, sockets, _announce)
 
 

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.widgets import Input
 
-from explorer.analysis.query import Completion, QueryError, complete_query, parse_query
+from explorer.analysis.query import Completion, QueryError, complete_query, parse_query, put_right
 from explorer.model import Reference, escape_text
 from explorer.tui.keys import hidden, key_of, shown
 from explorer.tui.screens.dialogs import ColumnsScreen, NamePrompt
@@ -76,6 +76,8 @@ class ArrangingScreen(BrowserScreen):
         """The query that the rows are of: the last one that was right."""
         self.picked: set[Hashable] = set()
         """The keys of the rows that are marked."""
+        self._is_begun = False
+        """The filter ends with the beginning of a word: what it says is not known yet, and the rows wait for it."""
         self._sort: tuple[str | None, bool] = (None, False)
 
     def compose_filter(self) -> ComposeResult:
@@ -84,6 +86,7 @@ class ArrangingScreen(BrowserScreen):
 
     def on_mount(self) -> None:
         self.bar.box.completer = self._complete
+        self.watch(self.bar.box, "selection", self._cursor_went, init=False)
         self.table.more_key = key_of(self, "rows.columns")
         super().on_mount()
 
@@ -109,6 +112,10 @@ class ArrangingScreen(BrowserScreen):
         row = self.table.row
         reference: Reference | None = self.source().reference_at(row) if self.has_row(row) else None
         return reference
+
+    def crumbs(self) -> list[str]:
+        first, *inside = super().crumbs()
+        return [first, *(" ".join(filter(None, (mode, escape_text(self.matched)))) for mode in inside)]
 
     def filtered(self) -> None:
         """The filter lets other rows through now."""
@@ -152,14 +159,21 @@ class ArrangingScreen(BrowserScreen):
         selected = self.selected()
         self._apply(source, query)
         row = None if selected is None else source.find(selected)
-        self.table.changed(row or 0)
+        self.table.changed(source.first_match if row is None else row)
         self.filtered()
 
     def _apply(self, source: ArrangedSource, query: str) -> None:
         """Filter; a query that is not finished yet, or wrong, leaves the rows as they are and says why."""
+        self._is_begun = False
         try:
             source.set_filter(parse_query(query, source.fields) if query.strip() else None)
         except QueryError as error:
+            self._is_begun = error.is_begun and self.bar.box.is_at_end
+            if self._is_begun:
+                self.bar.complain("")
+                self.bar.say("…")
+                self.table.empty = self.NO_MATCH
+                return
             kept = f"of the filter {escape_text(self.matched)}" if self.matched else "without a filter"
             below = f"; rows below: {kept}" if source.matching else ""
             self.bar.complain(escape_text(str(error)) + below)
@@ -171,6 +185,17 @@ class ArrangingScreen(BrowserScreen):
             self.table.empty = self.NO_MATCH if self.matched else self.EMPTY
             self.say_counts(source)
         self.bar.show_or_hide(bool(source.picked))
+        self.show_header()
+
+    def _cursor_went(self) -> None:
+        """A word is no longer being typed when the cursor leaves its end, or the filter is left."""
+        source = self.source()
+        if self._is_begun and source is not None and not self.bar.box.is_at_end:
+            self._apply(source, self.query_text)
+
+    @on(Input.Blurred, "#filter")
+    def _filter_left(self) -> None:
+        self._cursor_went()
 
     def say_counts(self, source: ArrangedSource) -> None:
         """Beside the filter: how many rows there are, and how many are marked."""
@@ -178,8 +203,11 @@ class ArrangingScreen(BrowserScreen):
         self.bar.say(source.counts() + marked)
 
     def _complete(self, text: str) -> Completion:
+        """What the last word may become; where it is the beginning of nothing, what it may have been meant to be."""
         source = self.source()
-        return complete_query(text, {} if source is None else source.fields, source.values_of)
+        fields = {} if source is None else source.fields
+        found = complete_query(text, fields, source.values_of)
+        return found if found.words else put_right(text, fields)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """In the filter a slash is a slash."""
@@ -320,8 +348,7 @@ class ArrangingScreen(BrowserScreen):
         source = self.source()
         if source is None:
             return
-        source.keep_picked(picked)
-        self.picked = source.picked
+        source.picked = self.picked = picked  # its own keys: which of them are still there need not be asked
         self.say_counts(source)
         self.bar.show_or_hide(bool(picked))
         self.table.redraw()

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from explorer.model import display_width
 from explorer.tui.faults import Guarded
 from explorer.tui.session import View
 from explorer.tui.shell import Shell, shell_of
-from explorer.tui.views import fit_header
-from explorer.tui.widgets import TimelineBar
+from explorer.tui.views import first_line
+from explorer.tui.widgets import KeyLine, TimelineBar
 
 __all__ = ("BrowserScreen",)
+
+#: The mode of the screen that the others are reached from.
+HOME = "overview"
 
 
 class BrowserScreen(Guarded, Screen[None]):
@@ -25,7 +28,7 @@ class BrowserScreen(Guarded, Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._shown: View | None = None
-        self._header_texts = ("", "")
+        self._header_texts = ("", "", "")
 
     @property
     def shell(self) -> Shell:
@@ -33,12 +36,13 @@ class BrowserScreen(Guarded, Screen[None]):
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="headerbar"):
+            yield Static(id="crumbs", markup=False)
             yield Static(id="header", markup=False)
             yield Static(id="status", markup=False)
         with Vertical(id="body"):
             yield from self.compose_body()
         yield TimelineBar(id="timeline")
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyLine()
 
     @property
     def is_there(self) -> bool:
@@ -81,19 +85,36 @@ class BrowserScreen(Guarded, Screen[None]):
         """As :meth:`header`, of what is shown; ``None``: nothing is."""
         return None if self.shell.view is None else self.header(self.shell.view)
 
+    def crumbs(self) -> list[str]:
+        """Where one is, the outermost first: every screen is reached from the overview. Escaped."""
+        mode = self.app.current_mode
+        return [HOME] if mode == HOME else [HOME, mode]
+
+    @on(events.DescendantFocus)
+    @on(events.DescendantBlur)
+    def _went(self) -> None:
+        """Into a part of the screen, or out of it."""
+        self.show_header()
+
     def show_status(self) -> None:
-        """The header: it says what is going on, and how old what is shown is."""
+        """What is going on, and how old what is shown is."""
+        self.show_header()
+
+    def show_header(self) -> None:
+        """The first line: where one is, what is looked at or going on, how old that is."""
         text = self.header_text()
         if text is None or not self.is_there:
             return
         activity, status = self.shell.source.activity, self.shell.status
         state = f" {status} " if status else ""
-        header = activity or fit_header(text, self.size.width - 1 - display_width(state))
-        texts = (f" {header}", state)
+        crumbs, header = first_line(
+            self.crumbs(), activity or text, self.size.width - 2 - display_width(state)
+        )
+        texts = (f" {crumbs}", f"   {header}", state)
         if texts != self._header_texts:  # asked twice a second: what says the same is not laid out again
             self._header_texts = texts
-            self.query_one("#header", Static).update(Content(texts[0]))
-            self.query_one("#status", Static).update(Content(texts[1]))
+            for part, shown in zip(("#crumbs", "#header", "#status"), texts, strict=True):
+                self.query_one(part, Static).update(Content(shown))
 
     def show_moment(self) -> None:
         """The bar of a recording: where in it this is."""

@@ -35,7 +35,9 @@ class FindingsScreen(TableScreen):
 
     def make_source(self, view: View) -> RecordTable[Any]:
         room = self.table.scrollable_content_region.width
-        return findings_table(view.audit.findings, self.shell.accepted.by, self._opened, room or None)
+        return findings_table(
+            view.audit.findings, self.shell.accepted.judge(view), self._opened, room or None
+        )
 
     def detail_of(self, row: int) -> Detail | None:
         found = self.row_at(row)
@@ -66,11 +68,11 @@ class FindingsScreen(TableScreen):
 
     def action_accept(self) -> None:
         """All of a row: several of one rule, too."""
-        found = self.row_at(self.table.row)
-        if found is None:
+        found, view = self.row_at(self.table.row), self.shell.view
+        if found is None or view is None:
             self.shell.say("There is no finding to accept.")
             return
-        self.shell.say(self.shell.accepted.toggle(found.findings))
+        self.shell.say(self.shell.accepted.toggle(found.findings, view))
         self._rebuild(self.table.row)
 
     def show_finding(self, number: int) -> None:
@@ -96,7 +98,7 @@ class FindingsScreen(TableScreen):
         rows = super().row_set(view)
         if rows is None:
             return None
-        by = self.shell.accepted.by
+        by = self.shell.accepted.judge(view)
         chosen: list[FindingRow] = self.source().picked_records() or self.source().records
         once = {id(each): each for row in chosen for each in row.findings}
         findings = [each.model_copy(update={"accepted": by(each)}) for each in once.values()]

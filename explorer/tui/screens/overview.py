@@ -13,6 +13,8 @@ from textual.geometry import Region
 from textual.widget import Widget
 from textual.widgets import Static
 
+from explorer.model import display_width
+from explorer.output import fit_middle
 from explorer.tui.keys import hidden, shown
 from explorer.tui.session import View, in_background
 from explorer.tui.views.details import FindingRow, RecordTable, findings_line, findings_table
@@ -24,18 +26,27 @@ __all__ = ("OverviewScreen",)
 
 _TONES = ("good", "warn", "bad")
 _MOST_OTHERS = 9
+#: The boxes that have a key each: from the left to the right, the two worlds and the bridge first.
+_NTH = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+#: Lines of the verdict's sentence; terminal columns beside it and its word.
+_MOST_LINES, _WORD_FRAME = 4, 6
+#: Terminal columns and lines from which on there is more below the findings.
+_ROOMY = (150, 40)
+#: The boxes below the findings.
+_MORE = ("borrowers", "shared", "kernel")
 
 
 class FindingsList(VirtualTable):
-    """Up from its first row leads out of it, to the boxes above."""
+    """Up from its first row leads out of it, to the boxes above; down from its last to those below."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         hidden("space", "choose", "finding.open", "Open the finding, as enter does"),
     ]
 
     def action_move(self, step: int) -> None:
-        if step < 0 and self.row == 0 and isinstance(self.screen, OverviewScreen):
-            self.screen.action_go_row(-1)
+        is_edge = self.row == 0 if step < 0 else self.row + 1 >= self._count()
+        if is_edge and isinstance(self.screen, OverviewScreen):
+            self.screen.action_go_row(step)
         else:
             super().action_move(step)
 
@@ -49,6 +60,10 @@ class OverviewScreen(BrowserScreen):
         hidden("down,j", "go_row(1)", "overview.down", "To the boxes below, then the findings"),
         hidden("up,k", "go_row(-1)", "overview.up", "To the boxes above"),
         hidden("b", "app.inside('borrowing')", "overview.borrowers", "Who borrows now"),
+        *(
+            hidden(str(number), f"open_door({number})", f"overview.door-{number}", f"Into the {nth} box")
+            for number, nth in enumerate(_NTH, 1)
+        ),
     ]
 
     _accepted = 0
@@ -73,6 +88,9 @@ class OverviewScreen(BrowserScreen):
         yield Static(id="lookupsline", markup=False)
         yield Static(id="findingshead", markup=False)
         yield FindingsList(id="findings", empty="no findings")
+        with Horizontal(id="more"):
+            for name in _MORE:
+                yield DoorBox(id=name, classes="more")
 
     def show_view(self, view: View) -> None:
         overview = view.overview
@@ -81,7 +99,7 @@ class OverviewScreen(BrowserScreen):
         word.update(Content(f" {verdict.word} "))
         for tone in _TONES:
             word.set_class(tone == verdict.tone, tone)
-        self.query_one("#sentence", Static).update(Content(verdict.sentence))
+        self._show_sentence(view)
         self.query_one("#normal", Static).update(Content(verdict.normal))
         self.query_one("#root", Static).update(Content(overview.root))
         self._show_doors(view)
@@ -97,22 +115,29 @@ class OverviewScreen(BrowserScreen):
     def _audit(self, view: View) -> None:
         """Rules over very many tasks take a second or two: not on the screen's time."""
         with in_background():
-            _ = view.audit
+            _ = view.found
         self.app.call_from_thread(self._show_findings, view)
 
     def _show_findings(self, view: View) -> None:
         if view is not self._shown or not self.is_there:
             return
-        findings, accepted = view.audit.findings, self.shell.accepted
-        self._accepted = accepted.number
-        head = findings_line(findings, accepted.by)
+        findings, by = view.audit.findings, self.shell.accepted.judge(view)
+        self._accepted = self.shell.accepted.number
+        head = findings_line(findings, by)
         if view.audit.errors:
             head += f"   {len(view.audit.errors)} audits failed (! says which)"
         self.query_one("#findingshead", Static).update(Content(head))
         table = self.query_one("#findings", VirtualTable)
         table.display = bool(findings)
         room = self.size.width - self.styles.gutter.width - 2
-        table.show(findings_table(findings, accepted.by, room=room), table.row)
+        table.show(findings_table(findings, by, room=room), table.row)
+
+    def _show_sentence(self, view: View) -> None:
+        """What is in its middle is a name: an absurdly long one does not push the rest away."""
+        verdict = view.overview.verdict
+        line = max(1, self.size.width - display_width(verdict.word) - _WORD_FRAME)
+        sentence = fit_middle(verdict.sentence, _MOST_LINES * line)
+        self.query_one("#sentence", Static).update(Content(sentence))
 
     def _show_doors(self, view: View) -> None:
         overview = view.overview
@@ -124,6 +149,10 @@ class OverviewScreen(BrowserScreen):
         for number in range(_MOST_OTHERS):
             door = overview.others[number] if number < len(overview.others) else None
             self.query_one(f"#other{number}", DoorBox).show_door(door, folded)
+        roomy = self.size.width >= _ROOMY[0] and self.size.height >= _ROOMY[1]
+        self.set_class(roomy, "-roomy")
+        for name in _MORE:
+            self.query_one(f"#{name}", DoorBox).show_door(getattr(view.more, name) if roomy else None, False)
 
     def catch_up(self) -> None:
         """Also after findings were accepted elsewhere."""
@@ -145,6 +174,7 @@ class OverviewScreen(BrowserScreen):
 
     def on_resize(self, event: events.Resize) -> None:
         if self._shown is not None:
+            self._show_sentence(self._shown)
             self._show_doors(self._shown)
             if self._shown.is_audited:
                 self._show_findings(self._shown)
@@ -152,8 +182,8 @@ class OverviewScreen(BrowserScreen):
     def _rows_of_doors(self) -> list[list[Widget]]:
         """What the keyboard can go to, from top to bottom."""
         rows: list[list[Widget]] = []
-        for group in ("#worlds DoorBox", "#others DoorBox", "#findings"):
-            found = [widget for widget in self.query(group) if widget.display]
+        for group in ("#worlds DoorBox", "#others DoorBox", "#findings", "#more DoorBox"):
+            found = [widget for widget in self.query(group) if widget.display and widget.can_focus]
             if found:
                 rows.append(found)
         return rows
@@ -167,6 +197,14 @@ class OverviewScreen(BrowserScreen):
         elif 0 <= at + step < len(rows):
             middle = focused.region.x + focused.region.width // 2
             self.set_focus(min(rows[at + step], key=lambda door: _distance(door.region, middle)))
+
+    def action_open_door(self, number: int) -> None:
+        """Into the box of a number, from the left to the right and from the top."""
+        doors = [door for door in self.query(DoorBox) if door.display]
+        if number <= len(doors):
+            doors[number - 1].action_enter()
+        else:
+            self.shell.say(f"There are {len(doors)} boxes.")
 
     @on(DoorBox.Entered)
     def _entered(self, event: DoorBox.Entered) -> None:

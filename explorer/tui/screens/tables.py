@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.widgets import Input
 
-from explorer.model import Record, Reference, escape_text
+from explorer.model import Record, Reference, escape_text, namespace_reference
 from explorer.output import RowSet
 from explorer.tui.keys import hidden
 from explorer.tui.screens.dialogs import ExportScreen
@@ -22,7 +22,6 @@ from explorer.tui.views.details import (
     detail_text,
     drgn_expression,
     fs_table,
-    namespace_reference,
     row_text,
 )
 from explorer.tui.widgets import DetailPane, SearchBar, Split, VirtualTable
@@ -43,6 +42,9 @@ class TableScreen(ArrangingScreen):
         hidden("C", "copy_drgn", "copy.drgn", "Copy the drgn expression"),
         hidden("x", "export", "copy.export", "Export the marked rows, or all these: JSON, CSV, Markdown"),
         hidden("w", "where", "detail.where", "Show the detail's object in its own screen"),
+        hidden(
+            "D", "deeper", "detail.deeper", "From a task to its fs_struct, its root's mount, its namespace"
+        ),
     ]
 
     def compose_body(self) -> ComposeResult:
@@ -57,6 +59,14 @@ class TableScreen(ArrangingScreen):
     @property
     def pane(self) -> DetailPane:
         return self.query_one("#detail", DetailPane)
+
+    def crumbs(self) -> list[str]:
+        """In the detail also what was followed on the way to it."""
+        return [*super().crumbs(), *(self.pane.trail if self.is_there and self.pane.has_focus else ())]
+
+    @on(VirtualTable.Moved, "#detail")
+    def _detail_moved(self) -> None:
+        self.show_header()
 
     def make_source(self, view: View) -> RecordTable[Any]:
         """The table of a view."""
@@ -217,6 +227,19 @@ class TableScreen(ArrangingScreen):
             self.shell.say("There is no drgn expression for this.")
         else:
             self.shell.copy_text(expression)
+
+    def action_deeper(self) -> None:
+        """A step on the road from a task to the namespace it lives in; ``b`` is the way back."""
+        detail = self.pane.detail
+        if detail is None:
+            return
+        further = detail.further()
+        if further is None:
+            self.shell.say(f"From here it goes no further: {escape_text(detail.reference.label)}.")
+            return
+        self.pane.display = True
+        self.pane.focus()
+        self.pane.follow(further)
 
     def action_where(self) -> None:
         detail = self.pane.detail

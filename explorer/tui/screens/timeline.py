@@ -24,6 +24,8 @@ _TONES = {
     EventKind.INITIAL: "muted",
     EventKind.BORROW_BEGIN: "warn",
     EventKind.BORROW_END: "warn",
+    EventKind.HANG_BEGIN: "bad",
+    EventKind.HANG_END: "warn",
     EventKind.SEGMENT: "group",
     EventKind.SWITCH_ROOT: "group",
     EventKind.PIVOT_ROOT: "group",

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from explorer.analysis import AuditReport, Worlds, audit_with, find_worlds
+from explorer.analysis import AuditReport, FoundObjects, Worlds, audit_with, find_worlds
 from explorer.analysis.diff import Changes
 from explorer.model import Snapshot
 from explorer.plugin import PluginSet
-from explorer.tui.views import Overview, header_line, make_overview
+from explorer.tui.views import MoreOverview, Overview, header_line, make_more, make_overview
 
 from .background import give_way
 from .garbage_collection import MANY_TASKS, settle_heap
@@ -96,6 +96,11 @@ class View:
     def overview(self) -> Overview:
         return make_overview(self.snapshot, self.worlds)
 
+    @cached_property
+    def more(self) -> MoreOverview:
+        """For the overview of a large terminal."""
+        return make_more(self.snapshot, self.worlds)
+
     @property
     def is_audited(self) -> bool:
         """Whether :attr:`audit` is there without waiting."""
@@ -106,3 +111,8 @@ class View:
         if len(self.snapshot.tasks) > MANY_TASKS:
             return audit_with(self.plugins, self.snapshot, between=give_way)
         return audit_with(self.plugins, self.snapshot)
+
+    @cached_property
+    def found(self) -> FoundObjects:
+        """What the findings are about: what of it is accepted is counted."""
+        return FoundObjects(self.audit.findings, self.snapshot)

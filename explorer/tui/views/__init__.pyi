@@ -9,6 +9,7 @@ from .comparison import describe_difference as describe_difference
 from .comparison import matched_line as matched_line
 from .comparison import select_differences as select_differences
 from .comparison import side_line as side_line
+from .crumbs import first_line as first_line
 from .events import LogEntry as LogEntry
 from .events import describe_entry as describe_entry
 from .events import events_table as events_table
@@ -25,6 +26,8 @@ from .lookups import group_lookups as group_lookups
 from .lookups import groups_table as groups_table
 from .lookups import lookups_table as lookups_table
 from .lookups import row_maker as row_maker
+from .more import MoreOverview as MoreOverview
+from .more import make_more as make_more
 from .mounts import mounts_table as mounts_table
 from .namespaces import namespaces_table as namespaces_table
 from .overview import Door as Door

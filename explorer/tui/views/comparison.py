@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from explorer.analysis import VerdictKind
 from explorer.analysis.diff import KINDS, Comparison, Difference, DifferenceKind, Sign
 from explorer.model import KERNEL, Reference, Snapshot, escape_text
+from explorer.output import fit_middle
 from explorer.tui.views.details import Detail, Fact, RecordTable
 from explorer.tui.views.tasks import longest_common
 
@@ -25,6 +26,8 @@ __all__ = (
 
 SIDES = ("A", "B")
 _LONG = 20
+#: Terminal columns of a target's name.
+_MOST_OF_A_TARGET = 60
 _TONES = {Sign.ONLY_B: "good", Sign.ONLY_A: "bad", Sign.UNLIKE: "warn"}
 _PLURALS = {
     DifferenceKind.KERNEL: "kernel",
@@ -64,7 +67,7 @@ def compared(a: Snapshot, b: Snapshot) -> str:
 
 
 def _target(target: str) -> str:
-    return escape_text(target.rpartition("/")[2] or target)
+    return fit_middle(escape_text(target.rpartition("/")[2] or target), _MOST_OF_A_TARGET)
 
 
 def matched_line(comparison: Comparison) -> str:

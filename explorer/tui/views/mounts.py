@@ -12,8 +12,9 @@ from explorer.model import (
     known,
     mount_name,
     mount_reference,
+    namespace_reference,
 )
-from explorer.tui.views.details import ColumnValue, RecordTable, namespace_reference
+from explorer.tui.views.details import ColumnValue, RecordTable
 
 from .table import Cell, ViewColumn
 
@@ -28,6 +29,7 @@ _COLUMNS = (
     ViewColumn("options", "OPTIONS", 12, 1, rank=4),
     ViewColumn("propagation", "PROPAGATION", 11, rank=5),
     ViewColumn("root", "BIND ROOT", 10, 1, rank=6),
+    ViewColumn("attachment", "ATTACHMENT", 10, rank=7),
 )
 
 
@@ -51,6 +53,7 @@ def mounts_table(snapshot: Snapshot, only: MountNamespace | None = None) -> Reco
             Cell(known(option_words(mount)), "muted"),
             Cell(known(propagation_words(mount)), "muted"),
             Cell(escape_text(known(mount.root)), "muted" if mount.root == "/" else ""),
+            Cell(known(mount.attachment), "muted"),
         ]
 
     def reference(row: MountRow) -> Reference | None:

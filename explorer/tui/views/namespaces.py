@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from explorer.analysis.mounts import NamespaceFacts, list_namespaces
-from explorer.model import Reference, Snapshot, escape_text, known, mount_name
-from explorer.tui.views.details import RecordTable, namespace_reference
+from explorer.analysis.query import FieldType
+from explorer.model import Reference, Snapshot, escape_text, known, mount_name, namespace_reference
+from explorer.tui.views.details import ColumnValue, RecordTable
 
 from .table import Cell, ViewColumn
 
@@ -38,4 +39,8 @@ def namespaces_table(snapshot: Snapshot) -> RecordTable[NamespaceFacts]:
     def reference(facts: NamespaceFacts) -> Reference:
         return namespace_reference(facts.namespace)
 
-    return RecordTable(_COLUMNS, list_namespaces(snapshot), cells, reference)
+    values = {
+        "mounts": ColumnValue(FieldType.NUMBER, lambda facts: facts.namespace.nr_mounts),
+        "depth": ColumnValue(FieldType.NUMBER, lambda facts: facts.depth),
+    }
+    return RecordTable(_COLUMNS, list_namespaces(snapshot), cells, reference, values)

@@ -29,12 +29,17 @@ from explorer.model import (
     mount_name,
 )
 from explorer.naming import kind_plural, moments, name_label, path_label, place_mount
+from explorer.output import fit_middle
 
 from .verdict import ShownVerdict, show_verdict
 
 __all__ = ("Door", "Overview", "fit_header", "header_line", "make_overview")
 
 _BAR_WIDTH = 16
+#: Terminal columns of a release or a target in the header: an absurd one does not push the other away.
+_MOST_OF_A_NAME = 60
+#: Of a mount among those on ``/``, of which the last is the one that matters.
+_MOST_OF_A_MOUNT = 24
 _TITLES = {
     WorldKey.INIT_ROOT: ("own fs", "init's root, own fs_struct"),
     WorldKey.CHROOT: ("chroot", "chroot"),
@@ -93,8 +98,11 @@ def header_line(snapshot: Snapshot, name: str | None = None) -> str:
     """Kernel, target, types, tasks: who is being looked at, on every screen."""
     capture = snapshot.capture
     parts = [
-        f"Linux {escape_text(snapshot.kernel.release)}",
-        name or escape_text(capture.source.target.rpartition("/")[2] or capture.source.target),
+        f"Linux {fit_middle(escape_text(snapshot.kernel.release), _MOST_OF_A_NAME)}",
+        fit_middle(
+            name or escape_text(capture.source.target.rpartition("/")[2] or capture.source.target),
+            _MOST_OF_A_NAME,
+        ),
     ]
     # A narrow terminal cuts the end off: what is wrong comes before it.
     if snapshot.errors:
@@ -240,7 +248,7 @@ def _root_line(snapshot: Snapshot) -> str:
     stack = overmount_stack(snapshot)
     if not stack:
         return "what lies on / could not be read"
-    names = [escape_text(mount_name(mount)) for mount in stack]
+    names = [fit_middle(escape_text(mount_name(mount)), _MOST_OF_A_MOUNT) for mount in stack]
     return f"/ is  {' → '.join(names)} (visible)"
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import translate
 from typing import Any
 
 from explorer.analysis import AuditReport
@@ -18,6 +20,8 @@ from .table import Cell, ViewColumn
 __all__ = ("Subsystem", "describe_subsystem", "find_subsystems", "subsystems_table")
 
 _STATE_ORDER = ("borrowing now", "fault", "active", "loaded", "built in", "not loaded", "not captured")
+#: Findings in the detail of one.
+_MOST_FINDINGS = 100
 _STATE_TONES = {
     "borrowing now": "warn",
     "fault": "bad",
@@ -54,6 +58,8 @@ class Subsystem:
     """Others that borrow for it, by its findings: user tasks that dump core."""
     findings: list[Finding] | None = None
     """``None``: not audited yet."""
+    seen: Cell | None = None
+    """Where its tasks are, once somebody has asked."""
     problem: str = ""
     """Why there is nothing to say; not escaped."""
 
@@ -138,25 +144,39 @@ def _visitors(subsystem: Subsystem, snapshot: Snapshot) -> list[Task]:
     evidence = [reference for finding in subsystem.findings or () for reference in finding.evidence]
     found = {reference.address for reference in evidence if reference.kind == "task"}
     found -= {task.address for task in subsystem.tasks}
+    if not found:
+        return []
     return [task for task in snapshot.tasks if task.borrowing and task.address in found]
 
 
 def _spoken_for(snapshot: Snapshot, plugins: Sequence[Plugin]) -> dict[str, list[Task]]:
-    """Tasks by plugin. Tasks that look alike are asked about once: there may be very many."""
+    """Tasks by plugin. Tasks that look alike are asked about once: there may be very many.
+
+    A name that no plugin has a pattern for tells nothing, and most tasks of a busy machine have such names.
+    """
+    is_spoken_of = _any_of([speaks.comm for plugin in plugins for speaks in plugin.speaks_for])
     alike: dict[Any, list[Task]] = defaultdict(list)
     for task in snapshot.tasks:
         kthread = task.kthread
-        if kthread is not None:
-            key = (task.comm, kthread.full_name, kthread.threadfn, kthread.current_func, kthread.workqueue)
-            alike[key].append(task)
-        else:
-            alike[task.comm].append(task)
+        names = (task.comm, None if kthread is None else kthread.full_name)
+        key = names if any(name is not None and is_spoken_of(name) for name in names) else None
+        alike[
+            key,
+            None if kthread is None else (kthread.threadfn, kthread.current_func, kthread.workqueue),
+        ].append(task)
     found: dict[str, list[Task]] = defaultdict(list)
     for plugin in plugins:
         for same in alike.values():
             if any(speaks.matches(same[0]) for speaks in plugin.speaks_for):
                 found[plugin.name] += same
     return found
+
+
+def _any_of(patterns: Iterable[str | None]) -> Callable[[str], bool]:
+    """Whether one of the patterns may match a name, as :class:`Speaks` matches them."""
+    known = [translate(pattern) for pattern in patterns if pattern is not None]
+    one_of = re.compile("|".join(known)) if known else None
+    return lambda name: one_of is not None and one_of.match(name.partition(" [")[0]) is not None
 
 
 def _term(speaks: Speaks) -> str:
@@ -206,7 +226,13 @@ def _is_expected(task: Task, expectation: Expectation | None, snapshot: Snapshot
 
 
 def _seen(subsystem: Subsystem, snapshot: Snapshot) -> Cell:
-    """Where its tasks are, against where they belong."""
+    """Where its tasks are, against where they belong. Drawn at every move of the cursor, counted once."""
+    if subsystem.seen is None:
+        subsystem.seen = _look(subsystem, snapshot)
+    return subsystem.seen
+
+
+def _look(subsystem: Subsystem, snapshot: Snapshot) -> Cell:
     if not subsystem.is_here:
         return Cell("")
     if subsystem.state == "fault":
@@ -297,10 +323,12 @@ def describe_subsystem(subsystem: Subsystem, snapshot: Snapshot) -> Detail:
     count = len(subsystem.findings or ())
     cell = _findings_cell(subsystem)
     detail.add("findings", cell.text + ("   N: the first of them among all" if count else ""), tone=cell.tone)
-    for finding in subsystem.findings or ():
+    for finding in (subsystem.findings or ())[:_MOST_FINDINGS]:
         first = finding.evidence[0] if finding.evidence else None
         text = f"{finding.severity.value}  {finding.title}"
         detail.add("", text, first, SEVERITY_TONES[finding.severity.value])
+    if count > _MOST_FINDINGS:
+        detail.add("", f"and {count - _MOST_FINDINGS} more", tone="muted")
     tasks = [*subsystem.visitors, *subsystem.tasks]
     if tasks:
         detail.add("tasks", f"{len(tasks)}   a: them in the task table")

@@ -97,6 +97,10 @@ class ArrangedSource(TableSource, PickedSource, Protocol):
     def matching(self) -> int:
         """Rows that the filter lets through."""
 
+    @property
+    def first_match(self) -> int:
+        """The row of the first object that the filter lets through, not one that is there for what hangs on it."""
+
     def set_filter(self, query: Query | None) -> None:
         """Show only the rows that match; ``None``: all."""
 

@@ -6,6 +6,7 @@ from .filter_bar import FilterBar as FilterBar
 from .filter_bar import SearchBar as SearchBar
 from .filter_box import NO_CONTROL as NO_CONTROL
 from .filter_box import FilterBox as FilterBox
+from .key_line import KeyLine as KeyLine
 from .searching import Searching as Searching
 from .split import Split as Split
 from .text_view import TextView as TextView

@@ -67,6 +67,11 @@ class DetailPane(Searching, VirtualTable):
         trail = "".join(f"{fit(past.title, _TRAIL)} ▸ " for past in self._past[-1:])
         return DetailTable(self.detail, self.size.width - 1, f"{trail}{title}", self._unfolded)
 
+    @property
+    def trail(self) -> list[str]:
+        """The titles of what was followed up to here, and of this; escaped."""
+        return [detail.title for detail in (*self._past, self.detail) if detail is not None]
+
     def header_text(self) -> str:
         return self.source.heading if isinstance(self.source, DetailTable) else "detail"
 

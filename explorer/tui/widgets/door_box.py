@@ -56,10 +56,11 @@ class DoorBox(Static, can_focus=True):
             width = display_width(door.title) + _TITLE_FRAME - _FRAME
             lines[0] += "" if folded else " " * max(0, width - display_width(lines[0]))
             self.update(Content("\n".join(lines)))
-            self.tooltip = Content(f"{door.title}: enter for its tasks")
+            self.can_focus = bool(door.query or door.count)
+            self.tooltip = Content(f"{door.title}: enter for its tasks") if self.can_focus else None
 
     def action_enter(self) -> None:
-        if self._door is not None:
+        if self._door is not None and self.can_focus:
             self.post_message(self.Entered(self._door))
 
     def on_click(self) -> None:

@@ -73,6 +73,11 @@ class FilterBox(Input):
         self.made = ""
         """What completion has made of the text: whatever else is there was typed."""
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether somebody types on at the end of what is in it."""
+        return self.has_focus and self.cursor_position == len(self.value)
+
     def remember(self) -> None:
         """Put what is in it among the filters that were used."""
         text = self.value.strip()

@@ -71,6 +71,8 @@ class TextView(Searching, Vertical):
 
     def _bring_in(self) -> None:
         """Where the match is not on the screen: a third down, so that what is above it is read, too."""
+        if not self.query(f"#{self._body}"):
+            return  # it was closed in the meantime
         body, place = self.body, self._place_of(self.row)
         top, height = round(body.scroll_y), max(1, body.size.height)
         if not top <= place < top + height:

@@ -22,6 +22,7 @@ TABLES = {
     "tasks": (("t", "v"), "kthreadd", "kind:kthread"),
     "fs_structs": (("f",), "init_fs", "users>1"),
     "mounts": (("m",), "tmpfs", "mount:tmpfs*"),
+    "mount_namespaces": (("M",), "rootfs", "mounts>2"),
     "subsystems": (("s",), "core", "subsystem:*core*"),
     "findings": (("n",), "detached", "severity:high"),
     "differences": (("equals_sign",), "plain-a", "name:plain-a*"),
@@ -60,47 +61,51 @@ def test_every_key_of_rows_works_on_every_table(table: str, saved: Snapshot) -> 
     app = app_with_findings(saved)
 
     async def steps(pilot: Pilots) -> None:
-        screen = await reach(app, pilot, table, saved)
-        mode, everything = app.current_mode, len(screen.source())
-        assert everything > 1
-        # What is typed at once is text, whatever it would do as a key: q ends nothing, tab leads nowhere.
-        type_ahead(pilot, "/", *"qnmtx", "tab", "q")
-        await settle(pilot)
-        await press(pilot)
-        assert screen.bar.box.has_focus and app.current_mode == mode and screen.query_text == "qnmtxq"
-        assert len(screen.source()) == 0 and "no " in screen.table.empty and "matches" in screen.table.empty
-        await press(pilot, "escape")
-        assert screen.table.has_focus and len(screen.source()) == everything and screen.query_text == ""
-        assert screen.bar.display is screen.FILTER_ALWAYS
-        for query in TABLES[table][1:]:
-            await press(pilot, "slash", *as_typed(query), "enter")
-            assert screen.table.has_focus and screen.matched == query
-            shown = len(screen.source())
-            assert 0 < shown <= everything and screen.bar.display
-            assert f"{screen.source().matching} of " in screen_text(app)
-            await press(pilot, "escape")
-            assert len(screen.source()) == everything
-        await press(pilot, "u")
-        assert screen.query_text == TABLES[table][2] and len(screen.source()) == shown
-        await press(pilot, "u")
-        assert screen.query_text == TABLES[table][1]
-        await press(pilot, "slash", "up")
-        assert screen.query_text == TABLES[table][2]
-        await press(pilot, "up", "up", "down")
-        assert screen.query_text in TABLES[table][1:] or screen.query_text == "qnmtxq"
-        await press(pilot, "escape", "escape")
-
-        # A query that is wrong leaves the rows, and says what there is.
-        screen.filter_by("nothing.such:1")
-        await press(pilot)
-        assert len(screen.source()) == everything
-        assert "there is no field nothing.such" in screen_text(app).replace("\n", " ")
-        await press(pilot, "escape")
-
-        await orders(app, pilot, screen)
-        await marks(app, pilot, screen)
+        await rows_obey(app, pilot, await reach(app, pilot, table, saved), TABLES[table][1:])
 
     drive(app, steps, width=120)
+
+
+async def rows_obey(app: ExplorerApp, pilot: Pilots, screen: TableScreen, queries: tuple[str, ...]) -> None:
+    """Filter, history, order and marks do here what they do on every table. :param queries: a word, and a query"""
+    mode, everything = app.current_mode, len(screen.source())
+    assert everything > 1
+    # What is typed at once is text, whatever it would do as a key: q ends nothing, tab leads nowhere.
+    type_ahead(pilot, "/", *"qnmtx", "tab", "q")
+    await settle(pilot)
+    await press(pilot)
+    assert screen.bar.box.has_focus and app.current_mode == mode and screen.query_text == "qnmtxq"
+    assert len(screen.source()) == 0 and "no " in screen.table.empty and "matches" in screen.table.empty
+    await press(pilot, "escape")
+    assert screen.table.has_focus and len(screen.source()) == everything and screen.query_text == ""
+    assert screen.bar.display is screen.FILTER_ALWAYS
+    for query in queries:
+        await press(pilot, "slash", *as_typed(query), "enter")
+        assert screen.table.has_focus and screen.matched == query
+        shown = len(screen.source())
+        assert 0 < shown <= everything and screen.bar.display
+        assert f"{screen.source().matching} of " in screen_text(app)
+        await press(pilot, "escape")
+        assert len(screen.source()) == everything
+    await press(pilot, "u")
+    assert screen.query_text == queries[1] and len(screen.source()) == shown
+    await press(pilot, "u")
+    assert screen.query_text == queries[0]
+    await press(pilot, "slash", "up")
+    assert screen.query_text == queries[1]
+    await press(pilot, "up", "up", "down")
+    assert screen.query_text in queries or screen.query_text == "qnmtxq"
+    await press(pilot, "escape", "escape")
+
+    # A query that is wrong leaves the rows, and says what there is.
+    screen.filter_by("nothing.such:1")
+    await press(pilot)
+    assert len(screen.source()) == everything
+    assert "there is no field nothing.such" in screen_text(app).replace("\n", " ")
+    await press(pilot, "escape")
+
+    await orders(app, pilot, screen)
+    await marks(app, pilot, screen)
 
 
 async def orders(app: ExplorerApp, pilot: Pilots, screen: TableScreen) -> None:
@@ -306,11 +311,12 @@ def test_a_search_in_the_detail_goes_from_match_to_match_and_n_means_findings_ag
     drive(app, steps)
 
 
-def test_columns_are_hidden_and_come_back_and_one_is_always_left(saved: Snapshot) -> None:
+@pytest.mark.parametrize("table", ["fs_structs", "mount_namespaces"])
+def test_columns_are_hidden_and_come_back_and_one_is_always_left(table: str, saved: Snapshot) -> None:
     app = ExplorerApp(snapshot=saved)
 
     async def steps(pilot: Pilots) -> None:
-        screen = await reach(app, pilot, "fs_structs", saved)
+        screen = await reach(app, pilot, table, saved)
         columns = screen.source().columns
         assert columns[0].title in screen_text(app)
         await press(pilot, "H")

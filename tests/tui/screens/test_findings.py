@@ -119,6 +119,35 @@ def test_a_row_of_several_is_accepted_as_a_whole(
     drive(app, steps)
 
 
+def test_findings_that_no_reboot_leaves_apart_are_accepted_together_and_one_more_counts_again(
+    saved: Snapshot, tmp_path: Path
+) -> None:
+    twins = [
+        _finding("NX-ROOT-DETACHED", Severity.HIGH, "twin (5) is on tmpfs", saved.tasks[0]).model_copy(
+            update={"evidence": [Reference(kind="task", address=address, label=f"twin ({address})")]}
+        )
+        for address in (1, 2, 3)
+    ]
+    path = tmp_path / "known.json"
+    app = _app(saved, twins[:2], path)
+
+    async def accept(pilot: Pilots) -> None:
+        await press(pilot, "n", "a")
+        assert any(note.message.startswith("2 findings accepted, in ") for note in app._notifications)
+        (entry,) = load_baseline(path).accepted
+        assert entry.objects == {"task twin (#)": 2}
+        assert [row.accepted for row in _rows(app)] == ["known.json"]
+
+    drive(app, accept)
+    third = _app(saved, twins, path)
+
+    async def look(pilot: Pilots) -> None:
+        await press(pilot, "n")
+        assert [row.accepted for row in _rows(third)] == [None] * 3
+
+    drive(third, look)
+
+
 def test_what_is_accepted_here_is_accepted_when_the_app_is_started_again(
     saved: Snapshot, found: list[Finding], own_settings: Path
 ) -> None:

@@ -75,7 +75,7 @@ def test_enter_on_a_namespace_goes_to_its_mounts_and_v_shows_all_again(
         own = {mount.address for mount in captured.mounts if mount.mnt_ns == address}
         assert shown_mounts(held) == own
         inum = captured.namespace_by_address[address].inum
-        assert f"only mnt_ns {inum}: v shows all mounts" in screen_text(held)
+        assert f"only mnt:[{inum}]: v shows all mounts" in screen_text(held)
         await press(pilot, "v")
         assert shown_mounts(held) == {mount.address for mount in captured.mounts}
         assert "v shows all mounts" not in screen_text(held)
@@ -145,7 +145,7 @@ def test_a_namespace_that_is_gone_in_the_next_reading_takes_the_filter_with_it(
         await press(pilot)
         assert shown_mounts(held) == {mount.address for mount in later.mounts}
         inum = captured.namespace_by_address[address].inum
-        assert said(held) == [f"mnt_ns {inum} is gone: all mounts are shown."]
+        assert said(held) == [f"mnt:[{inum}] is gone: all mounts are shown."]
 
     drive(held, steps)
 

@@ -176,3 +176,22 @@ def test_a_fault_is_searched(saved: Snapshot, faulty: None) -> None:
         assert app.current_mode != "fault"
 
     drive(app, steps)
+
+
+def test_what_comes_after_help_was_closed_is_nothing(saved: Snapshot) -> None:
+    app = ExplorerApp(snapshot=saved)
+
+    async def steps(pilot: Pilots) -> None:
+        await keys(pilot, "?", "/", *"namespace", "enter")
+        screen = app.screen
+        assert isinstance(screen, HelpScreen)
+        view = view_of(app)
+        await keys(pilot, "escape", "escape")
+        assert app.screen is not screen and not screen.query("#textbody")
+        # As where the app ends between a key and the paint after it.
+        screen._show()
+        screen.action_page(1)
+        screen.action_scroll(1)
+        view._bring_in()
+
+    drive(app, steps)

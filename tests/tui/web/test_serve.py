@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 
 from explorer.cli.commands.serve import is_loopback
+from explorer.codec import load_baseline
 from explorer.tui.web.server import AppServer, is_ours
 from tests.conftest import Run
 from tests.tui.browser import Browser, open_browser
@@ -276,6 +277,34 @@ def test_a_hostile_target_is_an_argument_and_no_command(tmp_path: Path) -> None:
     finally:
         server.end(signal.SIGTERM)
     assert not list(ROOT.glob("owned*")) and not (tmp_path / "owned").exists()
+
+
+def test_what_is_accepted_in_a_browser_goes_into_the_file_that_was_named(tmp_path: Path) -> None:
+    path = tmp_path / "--known; by 'all'.json"
+    server = Served(tmp_path / "home", str(SAVED), "--baseline", str(path))
+
+    async def accept() -> None:
+        async with connect(server.url) as socket:
+            async for message in socket:
+                if b"ISOLATED" in bytes(message.data):
+                    break
+            await socket.send_json(["stdin", "n"])
+            while not path.exists():  # the findings may not be there yet
+                await socket.send_json(["stdin", "a"])
+                await asyncio.sleep(0.5)
+
+    try:
+        asyncio.run(asyncio.wait_for(accept(), PATIENCE_S))
+    finally:
+        server.end(signal.SIGTERM)
+    assert load_baseline(path).format == "nullfs-explorer baseline"
+
+
+def test_a_file_that_is_no_baseline_is_refused_before_anything_is_served(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.json").write_text("somebody's notes")
+    result = run("serve", SAVED, "--port", "0", "--baseline", "notes.json")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "notes.json is not JSON" in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_what_counts_as_this_machine() -> None:

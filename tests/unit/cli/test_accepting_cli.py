@@ -40,7 +40,9 @@ def test_what_is_accepted_does_not_count_and_is_never_left_unsaid(run: Run, base
 def test_a_baseline_says_what_it_is_and_only_its_owner_can_read_it(run: Run, baseline: Path) -> None:
     document = json.loads(baseline.read_text())
     assert (document["format"], document["version"]) == ("nullfs-explorer baseline", 1)
-    assert all(set(entry) == {"rule", "subject", "severity", "title"} for entry in document["accepted"])
+    assert all(
+        set(entry) == {"rule", "subject", "severity", "title", "objects"} for entry in document["accepted"]
+    )
     assert stat.S_IMODE(baseline.stat().st_mode) == 0o600
 
 

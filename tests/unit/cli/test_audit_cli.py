@@ -250,3 +250,42 @@ def test_every_rule_can_be_explained(run: Run) -> None:
     unknown = run("explain", "NX-KSMBD-SHARE")
     assert unknown.returncode == 2
     assert "plugin ksmbd" in unknown.stderr
+
+
+STRANGE = """
+from explorer.plugin import Plugin, Severity
+PLUGIN = Plugin(name="swap\\x1b[31m", title=7, needs_modules=5)
+
+def audit(snapshot):
+    yield PLUGIN.finding("GONE", Severity.HIGH, f"{snapshot} \\x1b[2J is gone", means="It is.", do="Look.")
+
+raise SystemExit("a source that is explained is not run")
+"""
+
+
+def test_the_rule_of_a_plugin_file_is_explained_from_its_source_whatever_that_says(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "swap.py").write_text(STRANGE)
+    listed = run("explain", "--plugin", "swap.py")
+    assert listed.returncode == 0
+    assert "NX-SWAP\\e[31M-GONE" in listed.stdout
+    assert "NX-COREDUMP-BORROWER" in listed.stdout
+    one = run("explain", "--plugin", "swap.py", "nx-swap\x1b[31m-gone")
+    assert one.stdout.startswith("NX-SWAP\\e[31M-GONE: high\n… \\e[2J is gone\n")
+    assert "What to do: Look." in one.stdout
+    assert (listed.stdout + one.stdout).replace("\n", "").isprintable()
+    assert run("explain", "nx-swap\x1b[31m-gone").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "source", ["", "x =", "\0", f"x = {'-' * 100_000}1", f"x = {'(' * 3000}{')' * 3000}"]
+)
+def test_a_file_without_a_rule_to_explain_is_refused_in_one_line(
+    run: Run, tmp_path: Path, source: str
+) -> None:
+    (tmp_path / "none.py").write_text(source)
+    refused = run("explain", "--plugin", "none.py")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "none.py cannot be read, or its source has no finding" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1

@@ -120,6 +120,8 @@ class HelpScreen(TextScreen):
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:
+        if not self.is_there:
+            return
         pages = self._pages()
         title, lines = pages[self._page]
         self._text = "\n".join(lines)
@@ -151,6 +153,8 @@ class HelpScreen(TextScreen):
         return page is not None
 
     def action_page(self, step: int) -> None:
+        if not self.is_there:
+            return
         self._page = (self._page + step) % len(self._pages())
         self._show()
         self.query_one(_Pages).say_found()

@@ -41,6 +41,11 @@ class TextScreen(ModalScreen[None]):
             yield self.make_view()
         yield Footer(show_command_palette=False, compact=True)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it can be asked for its text: not while it is taken down, and the last keys still come."""
+        return bool(self.query("#textbody"))
+
     def make_view(self) -> TextView:
         """What the text is read in."""
         return TextView(self._text, body="textbody")
@@ -52,4 +57,5 @@ class TextScreen(ModalScreen[None]):
         shell_of(self).copy_text(self._text)
 
     def action_scroll(self, step: int) -> None:
-        self.query_one("#textbody").scroll_relative(y=step, animate=False)
+        if self.is_there:
+            self.query_one("#textbody").scroll_relative(y=step, animate=False)

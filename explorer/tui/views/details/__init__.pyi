@@ -1,4 +1,5 @@
 from .expressions import drgn_expression as drgn_expression
+from .facts import FOUND_WORDS as FOUND_WORDS
 from .facts import Detail as Detail
 from .facts import DetailTable as DetailTable
 from .facts import Fact as Fact
@@ -10,7 +11,6 @@ from .findings import describe_row as describe_row
 from .findings import findings_line as findings_line
 from .findings import findings_table as findings_table
 from .pane import describe as describe
-from .pane import namespace_reference as namespace_reference
 from .pane import row_text as row_text
 from .record_table import ColumnValue as ColumnValue
 from .record_table import RecordTable as RecordTable

@@ -23,6 +23,7 @@ from explorer.model import (
     task_reference,
 )
 from explorer.naming import fs_label, path_label
+from explorer.output import fit_middle
 from explorer.tui.views.table import Cell, ViewColumn
 
 from .expressions import drgn_object
@@ -41,6 +42,8 @@ __all__ = (
 #: An object with more holders than this is better asked for with a filter.
 MAX_LINKS = 200
 _NAME_WIDTH = 14
+#: Of a title: one of many pages does not push the facts away.
+_HEADING_LINES = 5
 #: Of a setting's path, looked up from the kernel's root: what ``KernelSetting.found`` says, in words.
 FOUND_WORDS = {
     "yes": "exists",
@@ -49,6 +52,8 @@ FOUND_WORDS = {
     "not a path": "not a path",
     "unknown": "not known whether it exists",
 }
+#: What an object of a kind stands in: of its paths the root comes first.
+_ROAD = {"task": "fs_struct", "fs_struct": "mount", "mount": "mount_namespace"}
 #: Names of nested facts are indented.
 _WIDEST_NAME = 24
 
@@ -78,6 +83,11 @@ class Detail:
     found: bool = True
     """The snapshot holds it."""
     _dentries: list[Fact] = field(default_factory=list)
+
+    def further(self) -> Reference | None:
+        """A step on the road from a task to where it lives: to its ``fs_struct``, its root's mount, the namespace."""
+        kind = _ROAD.get(self.reference.kind)
+        return next((fact.target for fact in self.facts if fact.target and fact.target.kind == kind), None)
 
     def add(self, name: str, value: Any, target: Reference | None = None, tone: str = "") -> None:
         """A fact; ``None`` is left out. Strings are kernel text and are escaped here; so is the name."""
@@ -217,7 +227,7 @@ class DetailTable:
         """:param heading: what stands above the facts: the first line is not one of the table's, the others are
         :param unfolded: the names of facts of which all lines are shown"""
         self.detail = detail
-        self.heading, *more = wrap_text(heading, width)
+        self.heading, *more = wrap_text(fit_middle(heading, _HEADING_LINES * max(1, width)), width)
         widest = max((display_width(fact.name) for fact in detail.facts), default=0) if detail else 0
         names = max(_NAME_WIDTH, min(widest, _WIDEST_NAME, width // 3))
         self.columns = (ViewColumn("name", "", names), ViewColumn("value", "", 10, 1))

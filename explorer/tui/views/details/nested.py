@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from explorer.model import PathRef, Reference, Snapshot, escape_text
@@ -26,7 +26,7 @@ _SETTING_MAY_HAVE = _SETTING_KEYS | {"init_found", "init_target"}
 class _Writer:
     """Knows where addresses lead."""
 
-    def __init__(self, snapshot: Snapshot, known: Mapping[int, Reference]) -> None:
+    def __init__(self, snapshot: Snapshot, known: Callable[[int], Reference | None]) -> None:
         self._snapshot = snapshot
         self._known = known
 
@@ -62,7 +62,7 @@ class _Writer:
             words = [str(each) for each in value] if all(_is_word(each) for each in value) else []
             return (escape_text(", ".join(words)), None) if words and len(", ".join(words)) <= 60 else None
         if isinstance(value, str) and _ADDRESS.fullmatch(value):
-            target = self._known.get(int(value, 16))
+            target = self._known(int(value, 16))
             return (f"{value}  {escape_text(target.label)}" if target else value), target
         return (escape_text(str(value)) or '""'), None
 
@@ -75,7 +75,7 @@ class _Writer:
             path = PathRef.model_validate(value)
             words = place_words(path, self._snapshot)
             where = f"  ({words})" if words else ""
-            return path_label(path, self._snapshot) + where, self._known.get(path.mount)
+            return path_label(path, self._snapshot) + where, self._known(path.mount)
         if keys == _REFERENCE_KEYS:
             reference = Reference.model_validate(value)
             return escape_text(f"{reference.kind} {reference.label}"), reference
@@ -100,7 +100,9 @@ def _is_word(value: Any) -> bool:
     return isinstance(value, str) and not _ADDRESS.fullmatch(value)
 
 
-def nested_facts(facts: Any, snapshot: Snapshot, known: Mapping[int, Reference], most: int) -> list[Fact]:
+def nested_facts(
+    facts: Any, snapshot: Snapshot, known: Callable[[int], Reference | None], most: int
+) -> list[Fact]:
     """The lines of a plugin's facts, at most ``most``. A snapshot may hold any JSON here: nothing is assumed."""
     writer = _Writer(snapshot, known)
     lines: list[Fact] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from explorer.analysis import expected_users, lost_tasks, task_count
@@ -24,6 +25,7 @@ from explorer.model import (
     known,
     mount_name,
     mount_reference,
+    namespace_reference,
     task_reference,
 )
 from explorer.naming import count, moments, runs_label
@@ -35,7 +37,7 @@ from .holders import add_books, add_holders
 from .namespaces import add_namespace
 from .nested import nested_facts
 
-__all__ = ("describe", "namespace_reference", "row_text")
+__all__ = ("describe", "row_text")
 
 _STATES = {
     "R": "running",
@@ -49,13 +51,6 @@ _STATES = {
     "I": "idle",
 }
 _MAX_FACTS = 2000
-
-
-def namespace_reference(namespace: MountNamespace) -> Reference:
-    """By the name that a task has for it."""
-    return Reference(
-        kind="mount_namespace", address=namespace.address, label=f"mnt_ns {known(namespace.inum)}"
-    )
 
 
 def describe(reference: Reference, snapshot: Snapshot) -> Detail:
@@ -297,20 +292,22 @@ def _plugin(detail: Detail, facts: Any, snapshot: Snapshot) -> None:
 
 
 def _flat(detail: Detail, facts: Any, snapshot: Snapshot) -> None:
-    detail.facts += nested_facts(facts, snapshot, _known_addresses(snapshot), _MAX_FACTS)
+    detail.facts += nested_facts(facts, snapshot, partial(_object_at, snapshot), _MAX_FACTS)
 
 
-def _known_addresses(snapshot: Snapshot) -> dict[int, Reference]:
-    known: dict[int, Reference] = {}
-    for namespace in snapshot.mount_namespaces:
-        known[namespace.address] = namespace_reference(namespace)
-    for mount in snapshot.mounts:
-        known[mount.address] = mount_reference(mount)
-    for fs in snapshot.fs_structs:
-        known[fs.address] = group_reference(fs, snapshot)
-    for task in snapshot.tasks:
-        known[task.address] = task_reference(task)
-    return known
+def _object_at(snapshot: Snapshot, address: int) -> Reference | None:
+    """What has its address, of all that there is a way to. Asked at every move of a cursor: nothing is made for it."""
+    task = snapshot.task_by_address.get(address)
+    if task is not None:
+        return task_reference(task)
+    fs = snapshot.fs_by_address.get(address)
+    if fs is not None:
+        return group_reference(fs, snapshot)
+    mount = snapshot.mount_by_address.get(address)
+    if mount is not None:
+        return mount_reference(mount)
+    namespace = snapshot.namespace_by_address.get(address)
+    return None if namespace is None else namespace_reference(namespace)
 
 
 def _kernel(detail: Detail, kernel: Any, snapshot: Snapshot) -> None:

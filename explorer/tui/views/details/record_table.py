@@ -16,6 +16,8 @@ from explorer.tui.views.table import Cell, ViewColumn
 __all__ = ("ColumnValue", "RecordTable")
 
 T = TypeVar("T")
+#: Records of which the keys are made at once, where it is done in the background.
+_CHUNK = 500
 _NO_WORD = re.compile(r"\W+", re.ASCII)
 
 
@@ -64,6 +66,7 @@ class RecordTable(Generic[T]):
         self._query: Query | None = None
         self._places: Sequence[int] = range(len(records))
         self._matching = len(records)
+        self.first_match = 0
 
     # -- rows ------------------------------------------------------------------------------------------------
 
@@ -84,14 +87,20 @@ class RecordTable(Generic[T]):
         return self._reference(self.records[index])
 
     def find(self, reference: Reference) -> int | None:
-        """The row of an object, by kind and address."""
-        for index, record in enumerate(self.records):
-            own = self._reference(record)
-            if own is None or (own.kind, own.address) != (reference.kind, reference.address):
-                continue
-            if own.address is not None or own.label == reference.label:
-                return index
-        return None
+        """The row of an object, by kind and address; of one without address, by its label. Asked at every key."""
+        places = self._places_of.get((reference.kind, reference.address), [])
+        if reference.address is None:
+            labels = ((place, self._reference(self._all[place])) for place in places)
+            places = [place for place, own in labels if own is not None and own.label == reference.label]
+        rows = (self._row_of(place) for place in places)
+        return min((row for row in rows if row is not None), default=None)
+
+    def _row_of(self, place: int) -> int | None:
+        """Where a record is shown."""
+        try:
+            return self._places.index(place)
+        except ValueError:
+            return None
 
     # -- filter and order ------------------------------------------------------------------------------------
 
@@ -121,6 +130,13 @@ class RecordTable(Generic[T]):
 
     def warm_up(self, between: Callable[[], None]) -> None:
         self.index.warm_up(between)
+        if "_objects" not in self.__dict__:
+            self.__dict__.setdefault("_objects", self._make_objects(between))
+        between()
+        _ = self._places_of
+        between()
+        if "_keys" not in self.__dict__:
+            self.__dict__.setdefault("_keys", self._make_keys(between))
 
     def values_of(self, name: str) -> Iterable[str]:
         column = next(column for column in self.columns if self._names[column.name] == name)
@@ -156,6 +172,11 @@ class RecordTable(Generic[T]):
             self._places = range(len(self._all))
         else:
             self._places = self._with_above(selected(mask))
+        self.first_match = 0
+        if mask is not None and self._depths is not None:
+            matches = (row for row, place in enumerate(self._places) if mask[place])
+            objects = (row for row in matches if self._reference(self._all[self._places[row]]) is not None)
+            self.first_match = next(objects, 0)
         everything = isinstance(self._places, range)
         self.records = self._all if everything else [self._all[place] for place in self._places]
 
@@ -187,10 +208,35 @@ class RecordTable(Generic[T]):
     # -- marks of the user -----------------------------------------------------------------------------------
 
     @cached_property
+    def _objects(self) -> list[tuple[str, int | None] | None]:
+        """Kind and address of what each record is about."""
+        return self._make_objects(lambda: None)
+
+    def _make_objects(self, between: Callable[[], None]) -> list[tuple[str, int | None] | None]:
+        objects: list[tuple[str, int | None] | None] = []
+        for start in range(0, len(self._all), _CHUNK):
+            between()
+            references = map(self._reference, self._all[start : start + _CHUNK])
+            objects += [None if own is None else (own.kind, own.address) for own in references]
+        return objects
+
+    @cached_property
+    def _places_of(self) -> dict[tuple[str, int | None], list[int]]:
+        """The records about an object."""
+        places: dict[tuple[str, int | None], list[int]] = {}
+        for place, own in enumerate(self._objects):
+            if own is not None:
+                places.setdefault(own, []).append(place)
+        return places
+
+    @cached_property
     def _keys(self) -> list[Hashable]:
         """Each record by its object; where several are about one object, by their text too."""
-        references = [self._reference(record) for record in self._all]
-        objects = [None if own is None else (own.kind, own.address) for own in references]
+        return self._make_keys(lambda: None)
+
+    def _make_keys(self, between: Callable[[], None]) -> list[Hashable]:
+        objects = self._objects
+        between()
         counts = Counter(objects)
         return [
             own

@@ -95,6 +95,10 @@ class TaskTable:
         return len(self._visible)
 
     @property
+    def first_match(self) -> int:
+        return 0
+
+    @property
     def matching(self) -> int:
         """Tasks that the filter lets through."""
         return self.mask.count(1)

@@ -1,4 +1,4 @@
-"""Runs in the guest: trace its live kernel until the file ``/tmp/end`` is there (``/img/tmp/end`` for the guest's shell).
+"""Runs in the guest: trace its live kernel until the file ``/tmp/end`` is there.
 
 ``trace_walks.py all`` prints every line of the trace; ``trace_walks.py storm PATH`` only counts the lookups below PATH,
 so that writing them out is no part of what is measured, and prints ``SAID`` and what came of it as JSON.

@@ -12,7 +12,17 @@ from explorer.analysis.diff.comparison import Sign, compare_snapshots
 from explorer.analysis.diff.matching import is_same_boot, worker_group
 from explorer.analysis.diff.snapshots import diff_snapshots
 from explorer.codec.snapshots import write_json
-from explorer.model import CaptureError, Owner, Placement, Snapshot, Task, TaskKind
+from explorer.model import (
+    CaptureError,
+    Container,
+    ContainerRuntime,
+    Owner,
+    Placement,
+    Snapshot,
+    Task,
+    TaskKind,
+    task_name,
+)
 from explorer.model.diff import SnapshotDiff
 from explorer.output.diff import diff_json, render_diff
 from tests.conftest import Run
@@ -136,6 +146,42 @@ def test_each_fact_of_a_task_that_changes_is_told(before: Snapshot, after: Snaps
     text = "\n".join(render_diff(diff, "a", "b"))
     assert "umask: 0022 → 0777" in text
     assert "borrowing: no → yes" in text
+
+
+def test_a_task_that_went_into_a_container_is_told_and_one_whose_group_was_not_read_is_not(
+    before: Snapshot, after: Snapshot
+) -> None:
+    old, new = user(before), user(after)
+    old.cgroup, new.cgroup = "/system.slice/a.service", "/docker/web"
+    new.container = Container(runtime=ContainerRuntime.DOCKER, id="web")
+    (changed,) = diff_snapshots(before, after).changed
+    assert [(change.what, change.before, change.after) for change in changed.changes] == [
+        ("cgroup", "/system.slice/a.service", "/docker/web"),
+        ("container", "none", "docker web"),
+    ]
+    events = find_changes(before, after).events
+    assert [(event.kind, event.text) for event in events] == [
+        ("cgroup changed", f"{task_name(new)}: cgroup: /system.slice/a.service → /docker/web"),
+        ("cgroup changed", f"{task_name(new)}: container: none → docker web"),
+    ]
+    new.cgroup = new.container = None
+    assert not diff_snapshots(before, after).differs
+
+
+def test_across_boots_a_session_and_a_container_made_anew_are_no_other_group(before: Snapshot) -> None:
+    after = other_boot(before)
+    groups = ("/user.slice/session-1.scope", "/system.slice/docker-0123456789ab.scope")
+    later = ("/user.slice/session-7.scope", "/system.slice/docker-ba9876543210.scope")
+    for old, new in zip(groups, later, strict=True):
+        for task in before.tasks:
+            task.cgroup = old
+        for task in after.tasks:
+            task.cgroup = new
+        assert not diff_snapshots(before, after).changed
+    user(after).cgroup = "/elsewhere"
+    assert [
+        change.what for changed in diff_snapshots(before, after).changed for change in changed.changes
+    ] == ["cgroup"]
 
 
 def test_who_joined_and_who_left_an_fs_struct_is_told(before: Snapshot, after: Snapshot) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,20 @@ from explorer.analysis.timeline.events import Event, EventKind
 from explorer.analysis.timeline.follow import Timeline, build_timeline
 from explorer.analysis.timeline.phases import Phase
 from explorer.analysis.worlds import WorldKey
-from explorer.model import Owner, Placement, Snapshot, Task, TaskKind, UserModeHelper, Walk
-from explorer.model.snapshot import Frame
+from explorer.model import (
+    STUCK_S,
+    Container,
+    ContainerRuntime,
+    Frame,
+    Owner,
+    Placement,
+    Snapshot,
+    Task,
+    TaskKind,
+    UserModeHelper,
+    Walk,
+    task_name,
+)
 from explorer.recording.reader import Recording
 from tests.conftest import DATA
 from tests.unit.recordings import copy_of, frames_of
@@ -271,6 +284,109 @@ def test_a_helper_whose_setting_was_changed_is_told_by_what_it_runs_or_said_to_b
 
     (event,) = events_of(quiet, run, lambda now: None)
     assert event.text == f"the kernel runs {words}"
+
+
+def test_tasks_that_go_into_a_container_together_are_one_event_and_a_group_not_read_is_none(
+    quiet: Snapshot,
+) -> None:
+    pids = [each.pid for each in quiet.tasks if each.kind is TaskKind.USER and each.pid == each.tgid][:2]
+    for each in quiet.tasks:
+        each.cgroup = "/"
+
+    def enter(now: Snapshot) -> None:
+        for pid in pids:
+            moved = task(now, pid)
+            moved.cgroup = "/docker/web"
+            moved.container = Container(runtime=ContainerRuntime.DOCKER, id="web")
+
+    def unread(now: Snapshot) -> None:
+        for pid in pids:
+            task(now, pid).cgroup = task(now, pid).container = None
+
+    def elsewhere(now: Snapshot) -> None:
+        task(now, 1).cgroup = "/init.scope"
+
+    names = " and ".join(task_name(task(quiet, pid)) for pid in pids)
+    assert [
+        (event.frame, event.kind, event.text) for event in events_of(quiet, enter, unread, elsewhere)
+    ] == [
+        (1, EventKind.CGROUP, f"{names} move from no container to docker web, cgroup / → /docker/web"),
+        (3, EventKind.CGROUP, "nx-init (1) moves cgroup / → /init.scope"),
+    ]
+
+
+def hang(now: Snapshot, waiting_s: float, *pids: int, state: str = "D") -> None:
+    for pid in pids:
+        one = task(now, pid)
+        one.walk, one.state, one.waiting_s = (
+            Walk(path="/mnt/file", root=None, start=None, in_init=False),
+            state,
+            waiting_s,
+        )
+
+
+def wake(now: Snapshot, *pids: int) -> None:
+    for pid in pids:
+        one = task(now, pid)
+        one.walk, one.state, one.waiting_s = None, "R", None
+
+
+def test_a_hang_begins_when_it_has_lasted_long_enough_and_ends_when_it_is_seen_to(quiet: Snapshot) -> None:
+    pid = next(each.pid for each in quiet.tasks if each.kind is TaskKind.USER)
+    name = task_name(task(quiet, pid))
+
+    def unread(now: Snapshot) -> None:
+        task(now, pid).waiting_s = None
+
+    events = events_of(
+        quiet,
+        lambda now: hang(now, STUCK_S / 2, pid),
+        lambda now: hang(now, STUCK_S + 1, pid),
+        lambda now: hang(now, STUCK_S + 3, pid),
+        unread,
+        lambda now: hang(now, STUCK_S + 4, pid),
+        lambda now: wake(now, pid),
+    )
+    assert [(event.frame, event.kind, event.text, event.pid) for event in events] == [
+        (2, EventKind.HANG_BEGIN, f"{name} has looked up /mnt/file for 11 s, in D state", pid),
+        (
+            6,
+            EventKind.HANG_END,
+            f"{name} no longer hangs in the lookup of /mnt/file, after at least 14 s",
+            pid,
+        ),
+    ]
+
+
+def test_a_task_that_hung_and_is_gone_is_said_to_be_and_one_in_a_lookup_that_waits_for_a_user_never_hung(
+    quiet: Snapshot,
+) -> None:
+    first_pid, second_pid = [each.pid for each in quiet.tasks if each.kind is TaskKind.USER][:2]
+    name = task_name(task(quiet, first_pid))
+
+    def die(now: Snapshot) -> None:
+        now.tasks = [each for each in now.tasks if each.pid != first_pid]
+
+    def begin(now: Snapshot) -> None:
+        hang(now, STUCK_S, first_pid)
+        hang(now, STUCK_S, second_pid, state="S")
+
+    events = events_of(quiet, begin, die)
+    assert [event.kind for event in events] == [EventKind.HANG_BEGIN, EventKind.HANG_END]
+    assert events[1].text.endswith(f"; gone: {name}")
+
+
+def test_what_hangs_in_the_first_frame_was_there_before_and_is_told_again_after_a_reboot(
+    quiet: Snapshot,
+) -> None:
+    pid = next(each.pid for each in quiet.tasks if each.kind is TaskKind.USER)
+    hang(quiet, STUCK_S + 1, pid)
+    frames = frames_of([quiet, quiet])
+    events = build_timeline([frames[0], frames[1], replace(frames[1], index=2, segment=1)]).events
+    assert [(event.frame, event.kind) for event in events if "/mnt/file" in event.text] == [
+        (0, EventKind.INITIAL),
+        (2, EventKind.INITIAL),
+    ]
 
 
 def test_a_new_boot_begins_anew(quiet: Snapshot) -> None:

@@ -1,0 +1,85 @@
+"""Tracing a guest under load, and killed: what is not caught is counted, and what is left is removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.kernels.conftest import kernel_or_skip
+from tests.kernels.lab import Guest, boot_until
+from tests.kernels.lab.liveimage import boot_live
+from tests.kernels.subsystems import run_steps, wait_until
+from tests.kernels.trace_guest import Storm, load_walker, start_storm, walks
+from tests.kernels.traced import ours_in
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(1200)]
+
+THREADS, RATE, SECONDS = 8, 1250, 30
+KILLS = 20
+_BEGIN_S = 240.0
+
+
+def _said(printed: str) -> dict[str, Any]:
+    [row] = [row for row in printed.splitlines() if row.startswith("SAID ")]
+    said: dict[str, Any] = json.loads(row.removeprefix("SAID "))
+    return said
+
+
+class Limits:
+    """A guest after a storm of lookups, and after traces that were killed."""
+
+    def __init__(self, guest: Guest) -> None:
+        load_walker(guest)
+        run_steps(guest, "rm -f /img/tmp/end")
+        start = guest.start_tool("@script", "/app/trace_walks.py", "storm", "/storm")
+        guest.line.read_until(rb'"nullfs-explorer trace"', _BEGIN_S, start)
+        start_storm(guest, THREADS, RATE, SECONDS, b"/storm")
+        wait_until(guest, "grep -q '\"over\": true' /proc/walker", 10 * SECONDS)
+        run_steps(guest, "touch /img/tmp/end")
+        code, printed = guest.end_tool(start, 600)
+        assert code == 0, printed[-3000:]
+        self.storm: Storm | None = walks(guest)[1]
+        self.said = _said(printed)
+        code, printed = guest.run_tool("@script", "/app/trace_kills.py", str(KILLS), "18", timeout_s=900)
+        assert code == 0, printed[-3000:]
+        self.kills = _said(printed)
+        self.left = ours_in(guest)
+
+
+@pytest.fixture(
+    scope="module",
+    params=["7.3", *(pytest.param(line, marks=pytest.mark.repetition) for line in ("6.12", "6.1"))],
+)
+def limits(request: pytest.FixtureRequest) -> Iterator[Limits]:
+    kernel = kernel_or_skip(request.param)
+    guest, made = boot_until(lambda: boot_live(kernel, "walked"), Limits, f"{request.param} storm")
+    with guest:
+        yield made
+
+
+def test_ten_thousand_lookups_a_second_are_caught_or_counted_to_the_last_one(limits: Limits) -> None:
+    storm, said = limits.storm, limits.said
+    assert storm is not None and len(storm.made) == THREADS
+    made = sum(storm.made.values())
+    assert made > THREADS * RATE * SECONDS // 4
+    assert storm.failed == storm.made
+    # Each lookup has a walk, with a stack if there was room for it, a path and an end. What has a stack, what has an
+    # end, and what was lost add up, whichever of them was lost; of lost paths only the number of all is known.
+    assert said["seen"] and said["twice"] == 0 and said["wrong"] == {}
+    caught = said["stacks"] + said["results"] + said["orphans"]
+    assert 2 * (made + said["others"]) <= caught + said["lost"] <= 3 * (made + said["others"]), (made, said)
+    if not said["lost"]:
+        assert (said["seen"], said["stacks"]) == (made, made + said["others"])
+
+
+def test_a_trace_that_is_killed_at_any_moment_leaves_nothing_that_the_next_start_does_not_remove(
+    limits: Limits,
+) -> None:
+    kills = limits.kills["kills"]
+    assert len(kills) == KILLS
+    assert [kill for kill in kills if kill["still"] or kill["there"]] == []
+    assert any(kill["left"] for kill in kills), "no kill came while there was anything"
+    assert limits.left == []
