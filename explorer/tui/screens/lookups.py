@@ -107,6 +107,11 @@ class LookupsScreen(TableScreen):
             return "the kernel is asked to tell of its lookups …"
         return "no lookup by a kernel thread so far" if tracing.is_running else "no lookup was seen"
 
+    def crumbs(self) -> list[str]:
+        """A saved trace has no overview to come from."""
+        crumbs = super().crumbs()
+        return crumbs if self.shell.view is not None else crumbs[1:]
+
     def header_text(self) -> str | None:
         tracing = self.shell.tracing
         header = tracing.header
