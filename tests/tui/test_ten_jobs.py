@@ -162,8 +162,15 @@ def test_rows_are_written_as_csv(
     monkeypatch.chdir(tmp_path)
 
     async def job(user: Stranger) -> None:
-        await user.press("t", "x", "2", "enter")
-        await user.sees("112 tasks in ")
+        await user.press("t", "x", "2")
+        await user.sees("export 112 tasks", "▸ 2 CSV", "nullfs-explorer-tasks-", ".csv")
+        await user.press("enter")
+        # What says so then is gone after some seconds: the file stays.
+        for _ in range(int(_PATIENCE_S / 0.05)):
+            if "export 112 tasks" not in screen_text(user.app) and list(tmp_path.glob("*.csv")):
+                return
+            await user.pilot.pause(0.05)
+        raise AssertionError(f"no file was written:\n{screen_text(user.app)}")
 
     do(job, saved, size)
     (path,) = tmp_path.glob("*.csv")
