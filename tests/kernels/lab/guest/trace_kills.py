@@ -77,7 +77,7 @@ def main() -> int:
         remove_stale(_TRACEFS)
         assert not ours()
         pid, read = start_one()
-        after = chance.uniform(0, 1.2 * takes)
+        after = chance.uniform(0, 2 * takes)
         time.sleep(after)
         kill_all(pid)
         os.close(read)
