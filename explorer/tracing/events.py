@@ -25,6 +25,8 @@ WALK_EVENT = "walk"
 #: fits a page of 4,096; 6.12 takes no longer one even where its pages are. The walk has the beginning of it.
 PATH_EVENT = "path"
 _HEAD_WORDS = 32
+#: Returns that a kretprobe waits for at once: those of lookups that hang are among them.
+_RETURNS = 256
 #: The events that end a lookup: whose return they are, by preference.
 _ENDS = {
     "look": ("path_lookupat",),
@@ -116,7 +118,7 @@ def _add_walk(descriptor: int, group: str, probe: str, walk: str, path: str) -> 
 def _add_end(descriptor: int, source: LookupSource, name: str, function: str) -> bool:
     if source == "kprobe":
         # At the return, the function's frame is gone: nd lies above it, in the caller's.
-        return _add(descriptor, f"r:{name} {function} result=$retval:u64 stack=$stack:u64")
+        return _add(descriptor, f"r{_RETURNS}:{name} {function} result=$retval:u64 stack=$stack:u64")
     return _add(descriptor, f"f:{name} {function}%return result=$retval:u64 nd=nd:u64") or _add(
         descriptor, f"f:{name} {function}%return result=$retval:u64"
     )
