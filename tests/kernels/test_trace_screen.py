@@ -55,7 +55,7 @@ def look(guest: Guest) -> Seen:
     return Seen(made, begun, lookups, overview, ended, screen.received, code, ours_in(guest))
 
 
-@pytest.fixture(scope="module", params=["7.3", "6.12"])
+@pytest.fixture(scope="module", params=["7.3", pytest.param("6.12", marks=pytest.mark.repetition)])
 def seen(request: pytest.FixtureRequest) -> Iterator[tuple[str, Seen]]:
     """A guest that QEMU's emulation lets die is booted again, and it is said."""
     kernel = kernel_or_skip(request.param)

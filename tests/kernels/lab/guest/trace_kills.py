@@ -18,6 +18,7 @@ from explorer.tracing import Tracer, remove_stale
 
 _TRACEFS = Path("/sys/kernel/tracing")
 _OURS = "nullfs_explorer_"
+_CLEANS_S = 60.0
 
 
 def ours() -> list[str]:
@@ -64,6 +65,20 @@ def kill_all(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
+def kill_alone() -> list[str]:
+    """What is there some time after the tracing process alone was killed: the one that cleans up lives."""
+    pid, read = start_one()
+    os.read(read, 1)
+    assert ours()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(read)
+    deadline = time.monotonic() + _CLEANS_S
+    while ours() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return ours()
+
+
 def main() -> int:
     count, chance = int(sys.argv[1]), random.Random(int(sys.argv[2]))
     began = time.monotonic()
@@ -73,18 +88,21 @@ def main() -> int:
     kill_all(pid)
     os.close(read)
     said = []
-    for _ in range(count):
+    for number in range(count):
         remove_stale(_TRACEFS)
         assert not ours()
         pid, read = start_one()
         after = chance.uniform(0, 2 * takes)
-        time.sleep(after)
+        if number:
+            time.sleep(after)
+        else:
+            os.read(read, 1)  # there is something for certain
         kill_all(pid)
         os.close(read)
         left = ours()
         removed, still = remove_stale(_TRACEFS)
         said.append({"after_s": after, "left": left, "removed": removed, "still": still, "there": ours()})
-    print("SAID " + json.dumps({"takes_s": takes, "kills": said}), flush=True)
+    print("SAID " + json.dumps({"takes_s": takes, "kills": said, "alone": kill_alone()}), flush=True)
     return 0
 
 
