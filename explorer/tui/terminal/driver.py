@@ -44,6 +44,8 @@ _AGAIN: Final = "\x1b[?1049h\x1b[?25l\x1b[?1004h\x1b[?7l"
 #: No terminal that is looked at is larger; one that says so would have the app draw for ever.
 _MOST_COLUMNS, _MOST_ROWS = 1000, 500
 _READ = 1 << 12
+#: Within this, the loop has heard of signals that have come.
+_HEARD_S: Final = 0.02
 #: How many of the terminal's events may wait for the app. There are more when somebody pastes into a terminal that
 #: does not say so, or leans on a key; they wait in the terminal then.
 _MOST_WAITING = 200
@@ -100,7 +102,9 @@ class TerminalDriver(LinuxDriver):
         self._endings = Endings(self._close_app, self._restore_at_once)
         self._endings.watch()
         # Textual stops and starts from within the handler, where it may wait for a lock that is held below it.
-        self._loop.add_signal_handler(signal.SIGTSTP, self._sigtstp_application)
+        self._stopping: asyncio.TimerHandle | None = None
+        """SIGTSTP came, and nothing since that takes it back: what comes next."""
+        self._loop.add_signal_handler(signal.SIGTSTP, self._stop_soon)
         self._loop.add_signal_handler(signal.SIGCONT, self._continued)
         # Signals that come faster than they are handled (a terminal that has many a ctrl+c for us, as it is given
         # back) are nothing to complain of on it: of each kind one is enough.
@@ -122,8 +126,31 @@ class TerminalDriver(LinuxDriver):
             self.write(_FORGOTTEN)
             self._is_on = False
 
+    def _stop_soon(self) -> None:
+        """SIGTSTP. What came with it, or comes while the terminal is given back, is heard before the process stops: one
+        that stopped after its SIGCONT, or after a signal that ends it, would stand still for ever."""
+        self._stop_not()
+        self._stopping = self._loop.call_later(_HEARD_S, self._give_back)
+
+    def _stop_not(self) -> None:
+        if self._stopping is not None:
+            self._stopping.cancel()
+            self._stopping = None
+
+    def _give_back(self) -> None:
+        if self._endings.number is None and self._auto_restart and self._is_on:
+            self.suspend_application_mode()
+            self._must_signal_resume = True
+        self._stopping = self._loop.call_later(_HEARD_S, self._stop)
+
+    def _stop(self) -> None:
+        self._stopping = None
+        if self._endings.number is None:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
     def _continued(self) -> None:
-        """SIGCONT: after a SIGTSTP, or a SIGSTOP, of which nobody is told."""
+        """SIGCONT: after a SIGTSTP, or a SIGSTOP, of which nobody is told; or before the process has stopped."""
+        self._stop_not()
         if self._auto_restart and not self._is_on:
             self.resume_application_mode()
         elif self._auto_restart and self._own_attributes is not None:

@@ -154,6 +154,19 @@ def test_frozen_and_thawed_without_a_word_it_still_knows_how_the_terminal_was_fo
     assert_as_found(terminal)
 
 
+def test_a_stop_that_is_taken_back_before_it_was_made_does_not_leave_it_standing(start: Start) -> None:
+    terminal = start()
+    for _ in range(20):
+        terminal.process.send_signal(signal.SIGTSTP)
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.read(0.01)
+    terminal.send(b"t")
+    terminal.until(b"FS_STRUCT")
+    terminal.send(b"q")
+    assert terminal.ended() == 0
+    assert_as_found(terminal)
+
+
 def test_many_signals_at_once_end_it_once(start: Start) -> None:
     terminal = start()
     for number in (
