@@ -91,7 +91,7 @@ def live(request: pytest.FixtureRequest) -> Iterator[Live]:
 
 def test_the_overview_names_the_running_release_and_gives_the_verdict_of_its_line(live: Live) -> None:
     for overview in live.driven.overviews:
-        assert overview.startswith(f" Linux {live.release}   live   ")
+        assert overview.startswith(f" overview   Linux {live.release}   live   ")
         assert live.verdict in overview
 
 
