@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.events import Key
@@ -21,6 +23,8 @@ DATA = Path(__file__).parent / "data"
 SAVED = DATA / "lively.json.zst"
 #: Set it to anything to write the goldens anew.
 REGENERATE = "NULLFS_EXPLORER_GOLDENS"
+#: For a state that is waited for.
+PATIENCE_S = 30.0
 
 Golden = Callable[[str, str], None]
 Pilots = Pilot[None]
@@ -100,6 +104,17 @@ async def settle(pilot: Pilots) -> None:
     """Wait until the app has dealt with all that was typed ahead."""
     for _ in range(3):
         await pilot._wait_for_screen()
+
+
+async def until(pilot: Pilots, get: Callable[[], Any], wanted: Any = True) -> Any:
+    """Wait for a state: what ``get`` gives is of the type that is wanted, or equal to it."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        found = get()
+        if isinstance(found, wanted) if isinstance(wanted, type) else found == wanted:
+            return found
+        assert time.monotonic() < end, found
+        await pilot.pause(0.02)
 
 
 def drive(app: ExplorerApp, steps: Callable[[Pilots], Awaitable[None]], width: int = 100) -> None:

@@ -18,7 +18,7 @@ from explorer.tui.screens import LookupsScreen, OverviewScreen, TasksScreen
 from explorer.tui.screens.dialogs import FaultScreen
 from explorer.tui.session import child as child_module
 from explorer.tui.session.state import Session
-from tests.tui.conftest import Golden, Pilots, drive, press, screen_text
+from tests.tui.conftest import Golden, Pilots, drive, press, screen_text, until
 from tests.unit.traces import (
     DEVTMPFS,
     END,
@@ -34,7 +34,6 @@ from tests.unit.traces import (
 
 SIZES = ((80, 24), (120, 36), (200, 50))
 BTRFS = tuple("btrfs_scan_one_device [btrfs]" if "badfn" in name else name for name in STACK)
-PATIENCE_S = 30.0
 LOOKUPS = [
     lookup(time_s=3600.25),
     lookup("/dev/vda", ROOTFS, BTRFS, result=0, time_s=3601.5, pid=8),
@@ -54,17 +53,6 @@ async def opened(pilot: Pilots) -> LookupsScreen:
     assert isinstance(screen, LookupsScreen)
     await pilot.pause()
     return screen
-
-
-async def until(pilot: Pilots, get: Any, wanted: Any = True) -> Any:
-    """Wait for a state."""
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        found = get()
-        if isinstance(found, wanted) if isinstance(wanted, type) else found == wanted:
-            return found
-        assert time.monotonic() < end, found
-        await pilot.pause(0.02)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

@@ -13,7 +13,7 @@ from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.dialogs.help import HelpScreen
 from explorer.tui.screens.dialogs.info import TextScreen
 from explorer.tui.widgets.text_view import TextView
-from tests.tui.conftest import Pilots, drive, screen_text, settle, type_ahead
+from tests.tui.conftest import Pilots, drive, screen_text, settle, type_ahead, until
 from tests.tui.test_goldens import SIZES
 
 
@@ -73,9 +73,8 @@ def test_help_is_searched_and_n_goes_on_over_its_pages(saved: Snapshot, size: tu
         while not seen or (app.screen._page, view.row) != seen[0]:
             line = view.text.split("\n")[view.row]
             assert "namespace" in line.casefold()
-            assert [each.casefold() for each in marked(app)] == ["namespace"] * line.casefold().count(
-                "namespace"
-            )
+            found = ["namespace"] * line.casefold().count("namespace")
+            await until(pilot, lambda: [each.casefold() for each in marked(app)], found)
             seen.append((app.screen._page, view.row))
             await keys(pilot, "n")
         every = [
@@ -108,10 +107,12 @@ def test_what_only_another_page_has_is_said_and_n_goes_there(saved: Snapshot) ->
         assert isinstance(app.screen, HelpScreen)
         assert "0 lines, 1 on other pages: n" in screen_text(app)
         await keys(pilot, "enter", "n")
-        assert app.screen._page == 1 and marked(app) == ["free text"]
+        await until(pilot, lambda: marked(app), ["free text"])
+        assert app.screen._page == 1
         assert "1 line " in screen_text(app)
         await keys(pilot, "n")
-        assert app.screen._page == 1 and marked(app) == ["free text"]
+        await until(pilot, lambda: marked(app), ["free text"])
+        assert app.screen._page == 1
 
     drive(app, steps)
 
@@ -124,7 +125,8 @@ def test_every_text_over_the_screens_is_searched(saved: Snapshot, key: str, want
         await keys(pilot, {"!": "exclamation_mark"}.get(key, key))
         assert isinstance(app.screen, TextScreen)
         await keys(pilot, "/", *wanted, "enter")
-        assert wanted in view_of(app).text.split("\n")[view_of(app).row] and wanted in marked(app)
+        assert wanted in view_of(app).text.split("\n")[view_of(app).row]
+        await until(pilot, lambda: wanted in marked(app))
         mode = app.current_mode
         await keys(pilot, "n", "N")
         assert app.current_mode == mode and isinstance(app.screen, TextScreen)
@@ -146,13 +148,13 @@ def test_a_match_at_the_end_of_a_line_of_four_kilobytes_is_on_the_screen(
         app.push_screen(TextScreen("a path", lines))
         await settle(pilot)
         await keys(pilot, "/", *"LAST-of", "enter")
-        assert marked(app) == ["last-of"]
+        await until(pilot, lambda: marked(app), ["last-of"])
         await keys(pilot, "/", "ctrl+u", *"line 98", "enter")
-        assert marked(app) == ["line 98"]
+        await until(pilot, lambda: marked(app), ["line 98"])
         await keys(pilot, "/", "ctrl+u", *"[red]", "enter")
-        assert marked(app) == ["[red]"]
+        await until(pilot, lambda: marked(app), ["[red]"])
         await keys(pilot, "/", "ctrl+u", *"directory000", "enter")
-        assert marked(app) == ["directory000"]
+        await until(pilot, lambda: marked(app), ["directory000"])
 
     by_size(app, size, steps)
 
@@ -169,7 +171,8 @@ def test_a_fault_is_searched(saved: Snapshot, faulty: None) -> None:
             await pilot.pause(0.05)
         await settle(pilot)
         await keys(pilot, "/", *"in fail", "enter")
-        assert marked(app) == ["in fail"] and app.current_mode == "fault"
+        await until(pilot, lambda: marked(app), ["in fail"])
+        assert app.current_mode == "fault"
         await keys(pilot, "escape")
         assert app.current_mode == "fault" and not view_of(app).wanted
         await keys(pilot, "escape")
