@@ -30,6 +30,7 @@ from .holders import unexplained_words as unexplained_words
 from .holders import use_words as use_words
 from .isolation import find_abandonment as find_abandonment
 from .isolation import find_pid1 as find_pid1
+from .isolation import is_kernel_thread as is_kernel_thread
 from .ko import CAVEAT as CAVEAT
 from .ko import judge_module as judge_module
 from .location import Located as Located

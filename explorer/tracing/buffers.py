@@ -15,6 +15,7 @@ from explorer.targets import TargetError
 from .decode import Formats
 from .events import WALK_EVENT
 from .formats import FormatError, parse_event_format, parse_page_header
+from .instances import open_control, write_control
 from .pages import DamagedPageError, Page, read_page
 
 __all__ = ("CpuBuffer", "Instance")
@@ -141,13 +142,9 @@ class Instance:
         return (self._directory / name).read_text()
 
     def _write(self, name: str, text: str) -> None:
-        descriptor = os.open(self._directory / name, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, text.encode() + b"\n")
-        finally:
-            os.close(descriptor)
+        write_control(self._directory / name, text)
 
     def _open(self, name: str) -> int:
-        descriptor = os.open(self._directory / name, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        descriptor = open_control(self._directory / name)
         self._descriptors.append(descriptor)
         return descriptor

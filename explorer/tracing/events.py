@@ -10,13 +10,14 @@ of the three functions that call both, and where the compiler made one of them p
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from explorer.capture import NameidataOffsets
 from explorer.model import LookupSource
 from explorer.targets import TargetError
+
+from .instances import open_control
 
 __all__ = ("END_EVENTS", "PATH_EVENT", "WALK_EVENT", "DefinedEvents", "define_events", "result_of")
 
@@ -56,26 +57,21 @@ class DefinedEvents:
     problems: list[str] = field(default_factory=list)
 
 
-def define_events(tracefs: Path, group: str, offsets: Callable[[], NameidataOffsets]) -> DefinedEvents:
+def define_events(tracefs: Path, group: str, at: NameidataOffsets) -> DefinedEvents:
     """Define them, in a group of their own.
 
-    :param offsets: asked for if this kernel has no fprobe events that could do it
+    :param at: for a kernel that has no fprobe events that could do it
     :raises TargetError: if the walk of a lookup cannot be seen at all
     """
-    descriptor = _open(tracefs / "dynamic_events")
+    path = tracefs / "dynamic_events"
     try:
-        return _define(descriptor, group, offsets)
-    finally:
-        os.close(descriptor)
-
-
-def _open(path: Path) -> int:
-    try:
-        return os.open(
-            path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
-        )  # truncating it would delete everybody's
+        descriptor = open_control(path)
     except OSError as error:
         raise TargetError(f"{path}: {error.strerror}{_hint(error)}") from error
+    try:
+        return _define(descriptor, group, at)
+    finally:
+        os.close(descriptor)
 
 
 def _hint(error: OSError) -> str:
@@ -83,11 +79,10 @@ def _hint(error: OSError) -> str:
     return f" ({hint})" if hint else ""
 
 
-def _define(descriptor: int, group: str, offsets: Callable[[], NameidataOffsets]) -> DefinedEvents:
+def _define(descriptor: int, group: str, at: NameidataOffsets) -> DefinedEvents:
     if _add_walk(descriptor, group, "f", _FPROBE_WALK, _FPROBE_PATH):
         source: LookupSource = "fprobe"
     else:
-        at = offsets()
         path = f"+0(+{at.filename_name}(+{at.name}(%di)))"
         walk = (
             f"terminate_walk head={path}:x64[{_HEAD_WORDS}] root=+{at.root_mnt}(%di):u64 "

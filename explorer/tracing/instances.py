@@ -15,7 +15,15 @@ from pathlib import Path
 
 from explorer.targets import TargetError
 
-__all__ = ("Owner", "find_tracefs", "remove_stale", "remove_tracing", "stale_names")
+__all__ = (
+    "Owner",
+    "find_tracefs",
+    "open_control",
+    "remove_stale",
+    "remove_tracing",
+    "stale_names",
+    "write_control",
+)
 
 _PREFIX = "nullfs_explorer"
 _NAME = re.compile(rf"{_PREFIX}_(\d+)_(\d+)_(\d+)")
@@ -100,7 +108,7 @@ def remove_tracing(tracefs: Path, name: str, patience_s: float = _REMOVE_S) -> l
         left.append(f"{instance}: {why}")
     for event in _events(tracefs, name):
         try:
-            _put_strictly(tracefs / "dynamic_events", f"-:{name}/{event}")
+            write_control(tracefs / "dynamic_events", f"-:{name}/{event}")
         except OSError as error:
             left.append(f"event {name}/{event}: {error.strerror}")
     return left
@@ -153,11 +161,20 @@ def _remove_instance(instance: Path) -> str:
 
 def _put(path: Path, text: str) -> None:
     with suppress(FileNotFoundError):
-        _put_strictly(path, text)
+        write_control(path, text)
 
 
-def _put_strictly(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+def open_control(path: Path) -> int:
+    """A file by which tracing is set. What is in it stays: truncating ``dynamic_events`` would delete everybody's.
+
+    :raises OSError: if it cannot be opened
+    """
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+
+def write_control(path: Path, text: str) -> None:
+    """Set something. :raises OSError: if the kernel refuses"""
+    descriptor = open_control(path)
     try:
         os.write(descriptor, text.encode() + b"\n")
     finally:

@@ -97,15 +97,14 @@ class Joiner:
 
     def flush(self, before: int | None) -> Iterator[JoinedLookup]:
         """What has ended before a time and was not begun again by now; with ``None`` all, also what has not ended."""
-        for pid in list(self._open):
-            stack = self._open[pid]
-            keep = [
-                lookup
-                for lookup in stack
-                if before is not None and (lookup.ended is None or lookup.ended >= before)
-            ]
-            yield from (lookup for lookup in stack if lookup not in keep)
-            self._count -= len(stack) - len(keep)
+        for pid, stack in list(self._open.items()):
+            over: list[JoinedLookup] = []
+            keep: list[JoinedLookup] = []
+            for lookup in stack:
+                waits = before is not None and (lookup.ended is None or lookup.ended >= before)
+                (keep if waits else over).append(lookup)
+            yield from over
+            self._count -= len(over)
             if keep:
                 self._open[pid] = keep
             else:

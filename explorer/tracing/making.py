@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from explorer import __version__
+from explorer.analysis import find_pid1, is_kernel_thread
 from explorer.capture import NameidataOffsets
 from explorer.model import (
+    FsStruct,
     Lookup,
     LookupPlace,
     LookupSource,
     Snapshot,
     Task,
-    TaskKind,
     TraceHeader,
     kernel_text,
 )
@@ -32,7 +33,6 @@ __all__ = ("LookupMaker", "chosen_tasks", "make_header", "utc_text")
 
 _NS = 1_000_000_000
 _KTHREADD = 2
-_KERNEL_KINDS = (TaskKind.KTHREAD, TaskKind.KWORKER, TaskKind.RESCUER, TaskKind.IDLE)
 
 
 class LookupMaker:
@@ -50,7 +50,7 @@ class LookupMaker:
         self._mounts = MountPlaces(snapshot, offsets.mount_mnt)
         self._stacks = StackNames(symbols)
         self.kernel_pids = frozenset(
-            task.pid for task in snapshot.tasks if task.kind in _KERNEL_KINDS and task.pid
+            task.pid for task in snapshot.tasks if is_kernel_thread(task) and task.pid
         )
         """Of the kernel's threads."""
 
@@ -64,7 +64,9 @@ class LookupMaker:
         in_kernel = walk.pid in self.kernel_pids if stack is None else of_kernel is not None
         if not in_kernel and walk.pid not in self._users:
             return None
-        root = self._mounts.find(walk.root)
+        root, start = (self._mounts.find(vfsmount) for vfsmount in (walk.root, walk.start))
+        if walk.start is None:
+            start = self._guess_start(task, walk.path, root)
         return Lookup(
             time_s=walk.time / _NS,
             cpu=walk.cpu,
@@ -75,9 +77,7 @@ class LookupMaker:
             path=None if walk.path is None else kernel_text(walk.path),
             path_cut=walk.path_cut,
             flags=walk.flags,
-            start=self._guess_start(task, walk.path, root)
-            if walk.start is None
-            else self._mounts.find(walk.start),
+            start=start,
             root=root,
             result=joined.result,
             tries=joined.tries,
@@ -94,19 +94,22 @@ class LookupMaker:
         absolute = path.startswith(b"/")
         if absolute and root is not None:
             return root
-        owner = task or self._tasks.get(_KTHREADD)
-        fs = None if owner is None or owner.fs is None else self._snapshot.fs_by_address.get(owner.fs)
+        fs = _fs_of(task or self._tasks.get(_KTHREADD), self._snapshot)
         if fs is None:
             return None
         place = fs.root if absolute else fs.pwd
         return None if place is None else self._mounts.at(place.mount)
 
 
+def _fs_of(task: Task | None, snapshot: Snapshot) -> FsStruct | None:
+    """What a task looks paths up with."""
+    return None if task is None or task.fs is None else snapshot.fs_by_address.get(task.fs)
+
+
 def make_header(snapshot: Snapshot, source: LookupSource, with_users: bool) -> TraceHeader:
     """Of a trace that begins now."""
     now, up = datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME)
-    pid1 = next((task for task in snapshot.tasks if task.pid == 1), None)
-    fs = None if pid1 is None or pid1.fs is None else snapshot.fs_by_address.get(pid1.fs)
+    fs = _fs_of(find_pid1(snapshot), snapshot)
     return TraceHeader(
         tool=__version__,
         release=snapshot.kernel.release,
@@ -132,8 +135,7 @@ def chosen_tasks(snapshot: Snapshot, names: Sequence[str]) -> frozenset[int]:
         those = {
             task.pid
             for task in snapshot.tasks
-            if task.kind not in _KERNEL_KINDS
-            and (name in (str(task.pid), str(task.tgid)) or task.name == name)
+            if not is_kernel_thread(task) and (name in (str(task.pid), str(task.tgid)) or task.name == name)
         }
         if not those:
             raise TargetError(f"there is no user task {name!r}: give a pid, or a name as ps -o comm shows it")

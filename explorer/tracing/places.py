@@ -47,15 +47,12 @@ class MountPlaces:
 
     def find(self, vfsmount: int | None) -> LookupPlace | None:
         """Of 0, which is none, ``None``."""
-        if not vfsmount:
-            return None
-        address = vfsmount - self._offset
-        unknown = LookupPlace(mount=address, id=None, fstype=None, placement=None)
-        return self._known.get(address, unknown)
+        return self.at(vfsmount - self._offset) if vfsmount else None
 
-    def at(self, mount: int | None) -> LookupPlace | None:
+    def at(self, mount: int) -> LookupPlace:
         """By the address of the ``struct mount``."""
-        return None if mount is None else self.find(mount + self._offset)
+        known = self._known.get(mount)
+        return known or LookupPlace(mount=mount, id=None, fstype=None, placement=None)
 
 
 def _placements(snapshot: Snapshot) -> dict[int, Placement]:

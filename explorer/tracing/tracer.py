@@ -62,7 +62,6 @@ class Tracer:
         self._pending: list[tuple[int, int, WalkEvent | EndEvent]] = []
         self._sequence = 0
         self._written = 0
-        self._lost = 0
         self._told = 0
         self._stopped = False
         self.notes: list[str] = []
@@ -93,11 +92,11 @@ class Tracer:
             raise TargetError(f"/proc/kallsyms: {error}") from error
         kernel = self._kernel = open_kernel(TargetSpec("live", "live"), self._options.open_options)
         try:
-            offsets = self._offsets = nameidata_offsets(kernel.prog)
+            self._offsets = nameidata_offsets(kernel.prog)
         except LookupError as error:
             raise TargetError(f"this kernel's types do not describe a lookup: {error}") from error
         self._instance = Instance(tracefs, name)
-        self._defined = define_events(tracefs, name, lambda: offsets)
+        self._defined = define_events(tracefs, name, self._offsets)
         self._instance.set_up(self._defined.names)
         formats = self._instance.formats
         self._decoders = [CpuDecoder(formats, cpu.cpu) for cpu in self._instance.cpus]
@@ -147,9 +146,7 @@ class Tracer:
 
     def lost(self) -> int:
         """Events that the kernel had no room for, so far."""
-        if self._instance is not None and self._instance.cpus:
-            self._lost = self._instance.lost()
-        return self._lost
+        return 0 if self._instance is None else self._instance.lost()
 
     def end(self, reason: Literal["done", "until", "interrupted", "broken"]) -> TraceEnd:
         """What is known when it has ended."""
@@ -171,7 +168,6 @@ class Tracer:
     def close(self) -> None:
         """Let go of everything, and have the instance and its events removed."""
         if self._instance is not None:
-            self.lost()
             self._instance.close()
         if self._symbols is not None:
             self._symbols.close()
