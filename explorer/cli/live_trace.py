@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,9 @@ from .process import ExitCode
 
 if TYPE_CHECKING:
     from explorer.model import Lookup, TraceEnd, TraceHeader
-    from explorer.tracing import Tracer
+    from explorer.tracing import TraceOptions, Tracer
 
-__all__ = ("LiveTrace", "clean_up", "live_trace", "write_lines")
+__all__ = ("LiveTrace", "attached_tracer", "clean_up", "live_trace", "write_lines")
 
 
 @dataclass(slots=True)
@@ -57,22 +57,33 @@ class LiveTrace:
 
 
 @contextmanager
-def live_trace(
-    users: Sequence[str], seconds: float | None, output: Path | None, *, said: Callable[[str], None]
-) -> Iterator[LiveTrace]:
-    """Begin a trace; whatever ends the block, nothing of it is left in the kernel.
+def attached_tracer(options: TraceOptions | None = None) -> Iterator[Tracer]:
+    """A tracer that has all open; whatever ends the block, nothing of it is left in the kernel. What was found of an
+    earlier trace, and what could not be removed, is said at the end, on stderr.
 
-    :param said: told, in a line each, what was found of an earlier trace, and what could not be removed
     :raises TargetError: if this machine cannot be traced, with what to do about it
     """
+    from explorer.model import escape_text
+    from explorer.tracing import Tracer
+
+    tracer = Tracer(options)
+    try:
+        with tracer:
+            tracer.attach()
+            yield tracer
+    finally:
+        for note in tracer.notes:
+            click.echo(f"{PROGRAM}: {escape_text(note)}", err=True)
+
+
+@contextmanager
+def live_trace(users: Sequence[str], seconds: float | None, output: Path | None) -> Iterator[LiveTrace]:
+    """Begin a trace, and give up rights. :raises TargetError: as :func:`attached_tracer` does"""
     from explorer.targets import Needs, give_up_rights
-    from explorer.tracing import TraceOptions, Tracer
+    from explorer.tracing import TraceOptions
 
     with ExitStack() as stack:
-        tracer = Tracer(TraceOptions(users=tuple(users)))
-        stack.callback(_say_notes, tracer, said)
-        stack.enter_context(tracer)
-        tracer.attach()
+        tracer = stack.enter_context(attached_tracer(TraceOptions(users=tuple(users))))
         give_up_rights(Needs(writes=() if output is None else (output,)))
         header = tracer.begin()
         trace = LiveTrace(header, tracer, None if seconds is None else time.monotonic() + seconds)
@@ -80,11 +91,6 @@ def live_trace(
             before = signal.signal(number, lambda *_: trace.interrupt())
             stack.callback(signal.signal, number, before)
         yield trace
-
-
-def _say_notes(tracer: Tracer, said: Callable[[str], None]) -> None:
-    for note in tracer.notes:
-        said(note)
 
 
 def write_lines(tracer: Tracer, out: BinaryIO) -> None:

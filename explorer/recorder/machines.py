@@ -135,11 +135,14 @@ def _connect(control: str) -> GuestControl:
 
 
 class LiveMachine:
-    """The running kernel: it cannot be stopped, reset or replaced while this program runs."""
+    """The running kernel: it cannot be stopped, reset or replaced while this program runs.
 
-    def __init__(self, options: OpenOptions | None = None) -> None:
+    :param opened: it, if it has been opened already
+    """
+
+    def __init__(self, options: OpenOptions | None = None, opened: OpenKernel | None = None) -> None:
         self._options = options or OpenOptions()
-        self._opened: OpenKernel | None = None
+        self._opened = opened
 
     def __enter__(self) -> Self:
         return self
@@ -150,7 +153,7 @@ class LiveMachine:
 
     def attach(self) -> None:
         """Open the kernel: from then on this process needs no rights. :raises TargetError: if it cannot be opened"""
-        self._opened = open_kernel(TargetSpec("live", "live"), self._options)
+        self._opened = self._opened or open_kernel(TargetSpec("live", "live"), self._options)
 
     def advance(self, seconds: float) -> float:
         begin = time.monotonic()

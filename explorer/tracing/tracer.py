@@ -53,7 +53,8 @@ class Tracer:
         self._options = options or TraceOptions()
         self._guardian: Guardian | None = None
         self._instance: Instance | None = None
-        self._kernel: OpenKernel | None = None
+        self.kernel: OpenKernel | None = None
+        """The running kernel, once it is open; closed with the trace."""
         self._symbols: Kallsyms | None = None
         self._offsets: NameidataOffsets
         self._defined: DefinedEvents
@@ -90,7 +91,7 @@ class Tracer:
             self._symbols = Kallsyms()
         except (OSError, ValueError) as error:
             raise TargetError(f"/proc/kallsyms: {error}") from error
-        kernel = self._kernel = open_kernel(TargetSpec("live", "live"), self._options.open_options)
+        kernel = self.kernel = open_kernel(TargetSpec("live", "live"), self._options.open_options)
         try:
             self._offsets = nameidata_offsets(kernel.prog)
         except LookupError as error:
@@ -103,10 +104,10 @@ class Tracer:
 
     def begin(self) -> TraceHeader:
         """Read which tasks and mounts there are, and start."""
-        assert self._kernel is not None
+        assert self.kernel is not None
         assert self._instance is not None
         assert self._symbols is not None
-        snapshot = capture_snapshot(CaptureRequest.from_kernel(self._kernel))
+        snapshot = capture_snapshot(CaptureRequest.from_kernel(self.kernel))
         users = chosen_tasks(snapshot, self._options.users)
         maker = self._maker = LookupMaker(snapshot, self._offsets, self._symbols, users)
         self._instance.watch(sorted(maker.kernel_pids | users))
@@ -171,8 +172,8 @@ class Tracer:
             self._instance.close()
         if self._symbols is not None:
             self._symbols.close()
-        if self._kernel is not None:
-            self._kernel.close()
+        if self.kernel is not None:
+            self.kernel.close()
         guardian, self._guardian = self._guardian, None
         if guardian is not None:
             self.notes += [f"could not be removed: {what}" for what in guardian.clean()]

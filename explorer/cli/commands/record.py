@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from explorer.cli.formats import OutputFile
+from explorer.cli.live_trace import attached_tracer
 from explorer.cli.process import ExitCode
 from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import say_broken
 from explorer.cli.units import ConditionType, Duration, MemorySize
-from explorer.wire import PROGRAM
 
 if TYPE_CHECKING:
     from explorer.analysis.query import Condition
@@ -326,8 +326,12 @@ def _open_machine(
     if mode == "live":
         from explorer.targets import Needs, give_up_rights
 
-        tracer = _attach_tracer(stack, options) if arguments.trace else None
-        live = stack.enter_context(LiveMachine(options))
+        tracer = None
+        if arguments.trace:
+            from explorer.tracing import TraceOptions
+
+            tracer = stack.enter_context(attached_tracer(TraceOptions(open_options=options)))
+        live = stack.enter_context(LiveMachine(options, None if tracer is None else tracer.kernel))
         live.attach()
         give_up_rights(Needs(writes=(arguments.output,)))
         return live, "live", tracer
@@ -341,21 +345,6 @@ def _open_machine(
         name = f"qemu:{arguments.qemu}"
     stack.enter_context(machine).attach()
     return machine, name, None
-
-
-def _attach_tracer(stack: ExitStack, options: OpenOptions) -> Tracer:
-    from explorer.model import escape_text
-    from explorer.tracing import TraceOptions, Tracer
-
-    def say() -> None:
-        for note in tracer.notes:
-            click.echo(f"{PROGRAM}: {escape_text(note)}", err=True)
-
-    tracer = Tracer(TraceOptions(open_options=options))
-    stack.callback(say)
-    stack.enter_context(tracer)
-    tracer.attach()
-    return tracer
 
 
 def _end_on_signals(recorder: Recorder, stack: ExitStack) -> None:

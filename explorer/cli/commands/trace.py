@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from explorer.cli.formats import terminal_width, trace_output_options, width_option
-from explorer.cli.live_trace import clean_up, live_trace, write_lines
+from explorer.cli.live_trace import attached_tracer, clean_up, live_trace, write_lines
 from explorer.cli.process import ExitCode, give_up_rights_but_for
+from explorer.cli.targets import say_broken
 from explorer.cli.units import Duration
 from explorer.cli.where import LookupQueryType
 from explorer.wire import PROGRAM
@@ -151,18 +152,13 @@ def _show_file(target: str, asked: Asked, plugins: PluginSet) -> int:
 def _trace_live(
     asked: Asked, plugins: PluginSet, seconds: float | None, until_first: bool, users: tuple[str, ...]
 ) -> int:
-    from explorer.model import escape_text
-
-    def say(what: str) -> None:
-        click.echo(f"{PROGRAM}: {escape_text(what)}", err=True)
-
     def is_enough(judged: Judged) -> bool:
         if judged.meaning.is_bad:
             trace.stop()
         return judged.meaning.is_bad
 
-    assert plugins.loaded is not None  # before rights are given up: their files may be root's alone
-    with live_trace(users, seconds, asked.output, said=say) as trace:
+    _ = plugins.loaded  # before rights are given up: their files may be root's alone
+    with live_trace(users, seconds, asked.output) as trace:
         traced = Traced(trace.header, "live", trace.lookups(), trace.end, is_live=True)
         return show_lookups(traced, asked, plugins, is_enough if until_first else None)
 
@@ -172,10 +168,8 @@ def trace_lines_command() -> int:
     """Write a trace to standard output until SIGTERM comes, or nobody reads it any more."""
     from explorer.cli.targets import give_up_rights
     from explorer.targets import TargetSpec
-    from explorer.tracing import Tracer
 
-    with Tracer() as tracer:
-        tracer.attach()
+    with attached_tracer() as tracer:
         give_up_rights(TargetSpec("live", "live"), None)
         write_lines(tracer, sys.stdout.buffer)
     return ExitCode.OK
@@ -189,6 +183,7 @@ def show_lookups(
     :param stop_at: the lookup after which no more are asked for
     """
     from explorer.analysis.lookups import Judge, Summary, lookup_matches, lost_words
+    from explorer.model import escape_text
     from explorer.output import open_growing, open_output
     from explorer.output.lookups import Written, lookup_form_of_name, lookup_writer
 
@@ -211,7 +206,9 @@ def show_lookups(
         modules = None if files is None else _readiness(traced.header, summary, files, asked.installed)
         code = _exit_code(summary, end, bool(plugins.loaded.errors))
         writer.finish(summary, end, modules, code)
-    _warn(traced.name, plugins, [] if form == "table" and asked.output is None else lost_words(end))
+    say_broken(plugins.loaded)
+    for words in () if form == "table" and asked.output is None else lost_words(end):
+        click.echo(f"{PROGRAM}: {escape_text(f'{traced.name}: {words}')}", err=True)
     return code
 
 
@@ -222,16 +219,6 @@ def _exit_code(summary: Summary, end: TraceEnd | None, is_missing_a_plugin: bool
     if summary.bad:
         return ExitCode.FOUND
     return ExitCode.ERRORS if lost_words(end) or summary.untold or is_missing_a_plugin else ExitCode.OK
-
-
-def _warn(name: str, plugins: PluginSet, lost: list[str]) -> None:
-    """On stderr, what the output does not say, or not to people."""
-    from explorer.model import escape_text
-
-    for broken in plugins.loaded.errors:
-        click.echo(f"{PROGRAM}: {escape_text(f'plugin {broken.name}: load: {broken.why}')}", err=True)
-    for words in lost:
-        click.echo(f"{PROGRAM}: {escape_text(f'{name}: {words}')}", err=True)
 
 
 def _module_files(header: TraceHeader, directory: Path | None) -> dict[str, Path]:
