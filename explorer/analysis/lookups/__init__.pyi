@@ -1,10 +1,12 @@
 from .asking import Asker as Asker
 from .asking import Runs as Runs
 from .asking import asker_of as asker_of
+from .asking import frame_label as frame_label
 from .asking import runs_of as runs_of
 from .fields import LOOKUP_FIELDS as LOOKUP_FIELDS
 from .fields import lookup_matches as lookup_matches
 from .fields import parse_lookup_query as parse_lookup_query
+from .fields import path_words as path_words
 from .fields import place_words as place_words
 from .meaning import BAD as BAD
 from .meaning import Judge as Judge

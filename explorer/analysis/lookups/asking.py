@@ -10,10 +10,22 @@ from explorer.model import KernelText, Lookup, TraceFrame, hex_address
 
 from .vfs import bare_name, is_trampoline, is_vfs
 
-__all__ = ("Asker", "Runs", "asker_of", "find_function", "frames_of", "runs_of")
+__all__ = ("Asker", "Runs", "asker_of", "find_function", "frame_label", "frames_of", "runs_of")
 
 #: A kernel stack has 16 KiB: more frames than this are no stack.
 _MOST_FRAMES = 1024
+
+
+def function_label(function: KernelText, module: KernelText | None) -> KernelText:
+    """``badfn [bad]``; of the kernel itself, ``badfn``."""
+    return function if module is None else f"{function} [{module}]"
+
+
+def frame_label(frame: TraceFrame) -> KernelText:
+    """As :func:`function_label`, of a frame: an address where no symbol is near. Not escaped."""
+    return function_label(
+        hex_address(frame.address) if frame.function is None else frame.function, frame.module
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,7 @@ class Asker:
     @property
     def label(self) -> KernelText:
         """``badfn [bad]``."""
-        return self.function if self.module is None else f"{self.function} [{self.module}]"
+        return function_label(self.function, self.module)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from explorer.analysis.query import FIELDS, FieldType, Query, RowField, Value, parse_query, row_predicate
-from explorer.model import LookupPlace, Placement, escape_text
+from explorer.model import KernelText, Lookup, LookupPlace, Placement, escape_text
 
 from .meaning import Judged, LookupMeaning
 from .results import result_name
 
-__all__ = ("LOOKUP_FIELDS", "lookup_matches", "parse_lookup_query", "place_words")
+__all__ = ("LOOKUP_FIELDS", "lookup_matches", "parse_lookup_query", "path_words", "place_words")
+
+
+_EMPTY = '""'
+
+
+def path_words(lookup: Lookup) -> KernelText:
+    """The path as it is shown: ``?`` if it is not known, ``""`` if it is empty, ``…`` behind one that goes on. Not
+    escaped."""
+    if lookup.path is None:
+        return "?"
+    return f"{lookup.path or _EMPTY}{'…' if lookup.path_cut else ''}"
 
 
 def place_words(place: LookupPlace | None) -> str:

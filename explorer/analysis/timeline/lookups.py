@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from explorer.analysis.lookups import asker_of, result_name
+from explorer.analysis.lookups import asker_of, path_words, result_name
 from explorer.model import Frame, KernelText, Lookup, Placement, comm_and_pid
 from explorer.naming import count
 
@@ -44,12 +44,10 @@ def _failed_in_nullfs(lookup: Lookup) -> bool:
 
 def _words(lookup: Lookup) -> KernelText:
     asker = asker_of(lookup, {})
-    asked = "" if asker is None else f", asked for by {asker.function}"
-    module = "" if asker is None or asker.module is None else f" [{asker.module}]"
-    path = "?" if lookup.path is None else lookup.path + ("…" if lookup.path_cut else "")
+    asked = "" if asker is None else f", asked for by {asker.label}"
     return (
-        f"{comm_and_pid(lookup.comm, lookup.pid)} looked up {path} in nullfs: {result_name(lookup.result)}"
-        f"{asked}{module}"
+        f"{comm_and_pid(lookup.comm, lookup.pid)} looked up {path_words(lookup)} in nullfs: "
+        f"{result_name(lookup.result)}{asked}"
     )
 
 

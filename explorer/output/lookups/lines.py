@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from explorer.analysis.lookups import Asker, Judged, place_words, result_name
-from explorer.model import comm_and_pid, display_width, escape_text, hex_address
+from explorer.analysis.lookups import Asker, Judged, frame_label, path_words, place_words, result_name
+from explorer.model import comm_and_pid, display_width, escape_text
 from explorer.output.table import RowLines, TableColumn, fit_middle
 
 __all__ = ("asker_words", "lookup_cells", "lookup_lines", "lookup_titles", "stack_lines")
@@ -37,11 +37,10 @@ def lookup_titles() -> list[str]:
 def lookup_cells(judged: Judged) -> list[str]:
     """TIME, WHO, PATH, START, RESULT, ASKED BY and MEANS of a lookup, escaped."""
     lookup = judged.lookup
-    path = "?" if lookup.path is None else escape_text(lookup.path) or '""'
     return [
         f"{lookup.time_s:.3f}",
         escape_text(comm_and_pid(lookup.comm, lookup.pid)),
-        f"{path}…" if lookup.path_cut else path,
+        escape_text(path_words(lookup)),
         escape_text(place_words(lookup.start)),
         result_name(lookup.result),
         asker_words(judged.asker),
@@ -53,12 +52,7 @@ def stack_lines(judged: Judged) -> list[str]:
     """The whole stack, a frame a line, innermost first; escaped."""
     if not judged.lookup.stack:
         return [f"{_INDENT}(its stack was lost)"]
-    lines = []
-    for frame in judged.lookup.stack:
-        name = hex_address(frame.address) if frame.function is None else escape_text(frame.function)
-        module = "" if frame.module is None else f" [{escape_text(frame.module)}]"
-        lines.append(f"{_INDENT}{name}{module}")
-    return lines
+    return [f"{_INDENT}{escape_text(frame_label(frame))}" for frame in judged.lookup.stack]
 
 
 def lookup_lines(width: int | None) -> RowLines:

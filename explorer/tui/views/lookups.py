@@ -10,14 +10,21 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from explorer.analysis.lookups import LOOKUP_FIELDS, Judged, LookupMeaning, place_words, result_name
+from explorer.analysis.lookups import (
+    LOOKUP_FIELDS,
+    Judged,
+    LookupMeaning,
+    frame_label,
+    path_words,
+    place_words,
+    result_name,
+)
 from explorer.analysis.query import FieldType, RowField, RowIndex
 from explorer.model import (
     Lookup,
     LookupPlace,
     Reference,
     Snapshot,
-    TraceFrame,
     TraceHeader,
     comm_and_pid,
     escape_text,
@@ -111,9 +118,7 @@ def who(lookup: Lookup) -> str:
 
 def path_text(lookup: Lookup) -> str:
     """Escaped; what was cut off is said."""
-    if lookup.path is None:
-        return "?"
-    return (escape_text(lookup.path) or '""') + ("…" if lookup.path_cut else "")
+    return escape_text(path_words(lookup))
 
 
 class LookupTable(RecordTable[LookupRow]):
@@ -327,7 +332,7 @@ def describe_lookup(row: LookupRow, snapshot: Snapshot | None) -> Detail:
     if lookup.stack is None:
         detail.add("stack", "lost", tone="warn")
     for frame in (lookup.stack or ())[:_MOST_FRAMES]:
-        detail.add("stack", frame_text(frame))
+        detail.add("stack", frame_label(frame))
     return detail
 
 
@@ -384,12 +389,6 @@ def _add_place(detail: Detail, name: str, place: LookupPlace | None, snapshot: S
     label = escape_text(place_words(place))
     words = "" if label in words else words
     detail.facts.append(Fact(name, f"{label}{words}  {hex_address(place.mount)}", target))
-
-
-def frame_text(frame: TraceFrame) -> str:
-    """``badfn [bad]``; not escaped."""
-    name = hex_address(frame.address) if frame.function is None else frame.function
-    return name if frame.module is None else f"{name} [{frame.module}]"
 
 
 def describe_lookups(group: LookupGroup, snapshot: Snapshot | None) -> Detail:
