@@ -1,6 +1,7 @@
 from .baselines import BaselineError as BaselineError
 from .baselines import load_baseline as load_baseline
 from .baselines import write_baseline as write_baseline
+from .encode import encode_value as encode_value
 from .facts import check_facts as check_facts
 from .snapshots import SnapshotError as SnapshotError
 from .snapshots import load_snapshot as load_snapshot
@@ -15,3 +16,4 @@ from .traces import is_trace as is_trace
 from .traces import load_trace as load_trace
 from .traces import read_trace as read_trace
 from .version import check_version as check_version
+from .version import validation_words as validation_words

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from explorer.files import NotRegularError, open_regular
 from explorer.model import BASELINE_FORMAT, BASELINE_VERSION, Baseline
 
+from .version import validation_words
+
 __all__ = ("BaselineError", "load_baseline", "write_baseline")
 
 #: An entry has some hundred bytes, and a kernel some dozen findings.
@@ -57,6 +59,4 @@ def _parse(data: bytes, path: Path) -> Baseline:
     try:
         return Baseline.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(f"{part!s:.40}" for part in first["loc"][:6])
-        raise BaselineError(f"{path} is no valid baseline: {where}: {first['msg']:.200}") from error
+        raise BaselineError(f"{path} is no valid baseline: {validation_words(error)}") from error

@@ -21,7 +21,7 @@ from explorer.model import SNAPSHOT_ARRAYS, Snapshot
 from .encode import RecordEncoder, encode_value
 from .facts import check_facts
 from .lines import parse_lines
-from .version import NoVersionError, VersionError, check_version
+from .version import NoVersionError, VersionError, check_version, validation_words
 
 __all__ = (
     "SnapshotError",
@@ -176,10 +176,8 @@ def _parse_whole(data: bytes, name: str) -> Snapshot:
     except VersionError as error:
         raise SnapshotError(f"{name} has {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(f"{part!s:.40}" for part in first["loc"][:6])
         raise SnapshotError(
-            f"{name} is no valid snapshot: {where}: {first['msg']:.200} ({error.error_count()} errors in all)"
+            f"{name} is no valid snapshot: {validation_words(error)} ({error.error_count()} errors in all)"
         ) from error
 
 

@@ -16,6 +16,9 @@ from pydantic import ValidationError
 from explorer.files import NotRegularError, open_regular
 from explorer.model import TRACE_FORMAT, TRACE_VERSION, Lookup, Record, Trace, TraceEnd, TraceHeader
 
+from .encode import encode_value
+from .version import validation_words
+
 __all__ = ("TraceError", "decode_trace_line", "encode_trace_line", "is_trace", "load_trace", "read_trace")
 
 #: A path of 4,096 bytes, all of them escaped, and a stack of some hundred frames.
@@ -35,7 +38,7 @@ class TraceError(Exception):
 def encode_trace_line(record: TraceHeader | Lookup | TraceEnd) -> bytes:
     """One line, ASCII only, with its newline."""
     document = {_MEMBERS[type(record)]: record.model_dump(mode="json")}
-    return json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+    return encode_value(document).encode() + b"\n"
 
 
 def decode_trace_line(line: bytes, where: str) -> TraceHeader | Lookup | TraceEnd:
@@ -122,6 +125,4 @@ def _validated(record: type[_RecordT], document: object, where: str) -> _RecordT
     try:
         return record.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(f"{part!s:.40}" for part in first["loc"][:6])
-        raise TraceError(f"{where}: {place}: {first['msg']:.200}") from error
+        raise TraceError(f"{where}: {validation_words(error)}") from error

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from explorer.codec import check_version
+from explorer.codec import check_version, validation_words
 
 from .format import RecordingError, decode_json
 
@@ -139,9 +139,7 @@ def _check_version(document: dict[str, Any]) -> None:
 def reason_of(error: Exception) -> str:
     """Why a document was refused, in a few words, whatever is in it."""
     if isinstance(error, ValidationError):
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(f"{part!s:.40}" for part in first["loc"][:6])
-        return f"{where}: {first['msg']:.200}"
+        return validation_words(error)
     if isinstance(error, KeyError):
         return f"it lacks {error!s:.80}"
     return f"{error!s:.200}"

@@ -24,6 +24,8 @@ from typing import Any
 
 import zstandard
 
+from explorer.codec import encode_value
+
 __all__ = (
     "FORMAT_VERSION",
     "FRAME_TYPES",
@@ -143,7 +145,7 @@ def dictionary_of(key_json: bytes) -> zstandard.ZstdCompressionDict:
 
 def encode_json(document: Any) -> bytes:
     """JSON in ASCII: text that is not UTF-8 is in it as lone surrogates, as in a snapshot's export."""
-    return json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode()
+    return encode_value(document).encode()
 
 
 def pack_record(

@@ -185,7 +185,7 @@ def show_lookups(
     from explorer.analysis.lookups import Judge, Summary, lookup_matches, lost_words
     from explorer.model import escape_text
     from explorer.output import open_growing, open_output
-    from explorer.output.lookups import Written, lookup_form_of_name, lookup_writer
+    from explorer.output.lookups import Told, Written, lookup_form_of_name, lookup_writer
 
     form = asked.format_ or lookup_form_of_name(asked.output)
     width = terminal_width(asked.width) if asked.output is None else asked.width
@@ -205,7 +205,7 @@ def show_lookups(
         end = traced.end()
         modules = None if files is None else _readiness(traced.header, summary, files, asked.installed)
         code = _exit_code(summary, end, bool(plugins.loaded.errors))
-        writer.finish(summary, end, modules, code)
+        writer.finish(Told(summary, end, modules, code))
     say_broken(plugins.loaded)
     for words in () if form == "table" and asked.output is None else lost_words(end):
         click.echo(f"{PROGRAM}: {escape_text(f'{traced.name}: {words}')}", err=True)

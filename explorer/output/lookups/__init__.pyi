@@ -6,6 +6,7 @@ from .words import summary_lines as summary_lines
 from .writers import LOOKUP_FORMS as LOOKUP_FORMS
 from .writers import LookupForm as LookupForm
 from .writers import LookupWriter as LookupWriter
+from .writers import Told as Told
 from .writers import Written as Written
 from .writers import lookup_form_of_name as lookup_form_of_name
 from .writers import lookup_writer as lookup_writer

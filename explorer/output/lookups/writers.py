@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
 from explorer.analysis.lookups import Judged, ModuleReadiness, Summary
+from explorer.codec import encode_value
 from explorer.compression import method_of_name
 from explorer.model import Lookup, TraceEnd, TraceHeader
 
@@ -19,7 +20,15 @@ from .documents import judged_members, readiness_members, summary_members, trace
 from .lines import lookup_cells, lookup_lines, stack_lines
 from .words import heading_lines, readiness_lines, summary_lines
 
-__all__ = ("LOOKUP_FORMS", "LookupForm", "LookupWriter", "Written", "lookup_form_of_name", "lookup_writer")
+__all__ = (
+    "LOOKUP_FORMS",
+    "LookupForm",
+    "LookupWriter",
+    "Told",
+    "Written",
+    "lookup_form_of_name",
+    "lookup_writer",
+)
 
 LookupForm = Literal["table", "json", "jsonl", "sarif"]
 LOOKUP_FORMS: tuple[LookupForm, ...] = ("table", "json", "jsonl", "sarif")
@@ -38,19 +47,24 @@ class Written:
     """In a table, the stack of each lookup too."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is said of all lookups together."""
+
+    summary: Summary
+    end: TraceEnd | None
+    modules: Sequence[ModuleReadiness] | None
+    """A readiness report, where one was asked for."""
+    exit_code: int
+
+
 class LookupWriter(Protocol):
     """Called in this order: :meth:`lookup` for each, then :meth:`finish`."""
 
     def lookup(self, judged: Judged) -> None: ...
 
-    def finish(
-        self,
-        summary: Summary,
-        end: TraceEnd | None,
-        modules: Sequence[ModuleReadiness] | None,
-        exit_code: int,
-    ) -> None:
-        """``modules``: a readiness report, where one was asked for."""
+    def finish(self, told: Told) -> None:
+        """There are no more."""
 
 
 def lookup_form_of_name(path: Path | None) -> LookupForm:
@@ -75,7 +89,7 @@ def lookup_writer(form: LookupForm, written: Written, out: BinaryIO) -> LookupWr
 
 
 def _dump(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
+    return encode_value(value).encode()
 
 
 class _Table:
@@ -101,18 +115,12 @@ class _Table:
             ]
         )
 
-    def finish(
-        self,
-        summary: Summary,
-        end: TraceEnd | None,
-        modules: Sequence[ModuleReadiness] | None,
-        exit_code: int,
-    ) -> None:
+    def finish(self, told: Told) -> None:
         width = self._written.width
         notes = self._lines.notes if self._any else []
-        self._write([*notes, "", *summary_lines(summary, end, width)])
-        if modules is not None:
-            self._write(readiness_lines(modules, width))
+        self._write([*notes, "", *summary_lines(told.summary, told.end, width)])
+        if told.modules is not None:
+            self._write(readiness_lines(told.modules, width))
 
 
 class _Json:
@@ -129,17 +137,11 @@ class _Json:
         self._out.write((b",\n" if self._any else b"\n") + _dump(document))
         self._any = True
 
-    def finish(
-        self,
-        summary: Summary,
-        end: TraceEnd | None,
-        modules: Sequence[ModuleReadiness] | None,
-        exit_code: int,
-    ) -> None:
+    def finish(self, told: Told) -> None:
         tail = {
-            "end": None if end is None else end.model_dump(mode="json"),
-            "summary": summary_members(summary, end),
-            "modules": None if modules is None else readiness_members(modules),
+            "end": None if told.end is None else told.end.model_dump(mode="json"),
+            "summary": summary_members(told.summary, told.end),
+            "modules": None if told.modules is None else readiness_members(told.modules),
         }
         self._out.write(b"\n]," + _dump(tail)[1:] + b"\n")
 
@@ -159,21 +161,14 @@ class _JsonLines:
         lookup: Lookup = judged.lookup
         self._line({"lookup": lookup.model_dump(mode="json"), "judged": judged_members(judged)})
 
-    def finish(
-        self,
-        summary: Summary,
-        end: TraceEnd | None,
-        modules: Sequence[ModuleReadiness] | None,
-        exit_code: int,
-    ) -> None:
+    def finish(self, told: Told) -> None:
         """A trace without an end stays one."""
-        if end is None:
+        if told.end is None:
             return
-        found: dict[str, Any] = {
-            "end": end.model_copy(update={"lookups": summary.lookups}).model_dump(mode="json")
-        }
-        if modules is not None:
-            found["modules"] = readiness_members(modules)
+        end = told.end.model_copy(update={"lookups": told.summary.lookups})
+        found: dict[str, Any] = {"end": end.model_dump(mode="json")}
+        if told.modules is not None:
+            found["modules"] = readiness_members(told.modules)
         self._line(found)
 
 
@@ -184,12 +179,6 @@ class _Sarif:
     def lookup(self, judged: Judged) -> None:
         """Results stand for all lookups of one who asked."""
 
-    def finish(
-        self,
-        summary: Summary,
-        end: TraceEnd | None,
-        modules: Sequence[ModuleReadiness] | None,
-        exit_code: int,
-    ) -> None:
-        log = trace_sarif(self._written.header, self._written.name, summary, end, exit_code)
+    def finish(self, told: Told) -> None:
+        log = trace_sarif(self._written.header, self._written.name, told.summary, told.end, told.exit_code)
         self._out.write(json.dumps(log, ensure_ascii=True, indent=2).encode() + b"\n")
