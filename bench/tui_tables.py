@@ -18,9 +18,9 @@ from textual.widgets import Input
 
 from bench.tui_app import SIZE, Driver, Moment, Watched
 from explorer.model import Snapshot
-from explorer.recording import RecordingWriter
 from explorer.tui.screens.arranging import ArrangingScreen
 from explorer.tui.session import Session, View
+from tests.unit.recordings import write_recording
 
 __all__ = ("MEASURED", "TABLES", "measure_tables")
 
@@ -244,24 +244,14 @@ async def _measure(snapshot: Snapshot, later: Snapshot, names: Collection[str], 
     if _PLAYED.name not in names:
         return
     with tempfile.TemporaryDirectory(prefix="nullfs-explorer-bench-") as directory:
-        path = _record(Path(directory) / "scaled.nxrec", [snapshot, later])
+        path = Path(directory) / "scaled.nxrec"
+        write_recording(path, [snapshot, later])
 
         async def played(driver: Driver) -> None:
             run, opened = await _open(driver, _PLAYED)
             keep(_PLAYED.name, {"first paint": [opened], **await run.all()})
 
         await _drive(Watched(Session((str(path),), recording=path)), played)
-
-
-def _record(path: Path, snapshots: list[Snapshot]) -> Path:
-    with RecordingWriter(
-        path, mode="live", target="live", step_s=1.0, started_at="2026-01-01T00:00:00Z"
-    ) as out:
-        out.begin_segment(0.0, "start")
-        for number, snapshot in enumerate(snapshots):
-            out.add_snapshot(float(number), snapshot)
-        out.end(float(len(snapshots)), "done", "enough")
-    return path
 
 
 def measure_tables(snapshot: Snapshot, later: Snapshot, names: Collection[str], keep: Keep) -> None:

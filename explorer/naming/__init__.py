@@ -16,6 +16,7 @@ from .words import (
     place,
     place_mount,
     seconds,
+    utc_of,
 )
 
 __all__ = (
@@ -42,4 +43,5 @@ __all__ = (
     "runs_label",
     "seconds",
     "short_address",
+    "utc_of",
 )

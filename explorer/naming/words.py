@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from explorer.model import Capture, Container, KernelText, PathRef, Snapshot, Task, known, task_name
 
@@ -19,6 +20,7 @@ __all__ = (
     "place",
     "place_mount",
     "seconds",
+    "utc_of",
 )
 
 #: Names in a title before "and N more".
@@ -106,6 +108,15 @@ def _moment(iso: str) -> str:
     day, _, time = iso.partition("T")
     utc = time.endswith("+00:00") and len(time) >= 14
     return f"{day} {time[:8]} UTC" if utc else iso
+
+
+def utc_of(iso: str) -> datetime | None:
+    """A moment that a file tells, in UTC, of which it is where it names no zone; ``None``: it is none."""
+    try:
+        moment = datetime.fromisoformat(iso)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def container_words(container: Container | None) -> KernelText:

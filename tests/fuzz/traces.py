@@ -69,7 +69,8 @@ def feed_pages(files: dict[str, bytes], folder: Path) -> None:
     from explorer.codec import encode_trace_line
     from explorer.model import kernel_text
     from explorer.tracing.formats import FormatError
-    from tests.unit.traced_pages import BASE_HEADER, joined_pages, made_lookup
+    from tests.unit.traced_pages import joined_pages, made_lookup
+    from tests.unit.traces import header
 
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -79,7 +80,7 @@ def feed_pages(files: dict[str, bytes], folder: Path) -> None:
         sys.stderr.write(f"nullfs-explorer: {str(error)[:300]!a}\n")
         sys.exit(3)
     out = sys.stdout.buffer
-    out.write(encode_trace_line(BASE_HEADER))
+    out.write(encode_trace_line(header()))
     for lookup in lookups:
         made = made_lookup(lookup, names)
         assert made.path is None or kernel_text(made.path.encode("utf-8", "surrogateescape")) == made.path

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from explorer.model import Generation, Lookup, TraceHeader, kernel_text
+from explorer.model import Lookup, kernel_text
 from explorer.tracing.decode import CpuDecoder, EndEvent, Formats, WalkEvent
 from explorer.tracing.formats import parse_event_format, parse_page_header
 from explorer.tracing.joining import JoinedLookup, Joiner
@@ -14,20 +14,7 @@ from explorer.tracing.kallsyms import Kallsyms
 from explorer.tracing.pages import DamagedPageError, read_page
 from explorer.tracing.places import StackNames, kernel_kind
 
-__all__ = ("BASE_HEADER", "joined_pages", "made_lookup")
-
-BASE_HEADER = TraceHeader(
-    tool="0",
-    release="?",
-    generation=Generation.LEGACY,
-    nodename="guest",
-    began="2026-11-27T00:00:00Z",
-    boot_at="2026-11-26T00:00:00Z",
-    source="fprobe",
-    watched="kernel threads",
-    isolation_mount=None,
-    init_root_mount=None,
-)
+__all__ = ("joined_pages", "made_lookup")
 
 
 def joined_pages(folder: Path) -> tuple[list[JoinedLookup], StackNames, tuple[Joiner, int]]:
@@ -67,13 +54,14 @@ def made_lookup(joined: JoinedLookup, names: StackNames) -> Lookup:
     """As it is written, without where it started: that takes a snapshot."""
     walk = joined.walk
     stack = None if walk.stack is None else names.frames(walk.stack)
+    kind = None if stack is None else kernel_kind(stack)
     return Lookup(
         time_s=walk.time / 1e9,
         cpu=walk.cpu,
         pid=walk.pid,
         comm=kernel_text(walk.comm),
-        kind=None if stack is None else kernel_kind(stack),
-        in_kernel=True,
+        kind=kind,
+        in_kernel=kind is not None,
         path=None if walk.path is None else kernel_text(walk.path),
         path_cut=walk.path_cut,
         flags=walk.flags,

@@ -10,13 +10,12 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from explorer.analysis.lookups import Judge, lost_words
 from explorer.codec import SnapshotError, TraceError, decode_trace_line, load_trace
 from explorer.model import Lookup, TraceEnd, TraceFrame, TraceHeader, escape_text
-from explorer.naming import count
+from explorer.naming import count, utc_of
 from explorer.tui.views import LookupRow, row_maker
 from explorer.wire import ExitCode, signal_of, trace_arguments
 
@@ -251,9 +250,5 @@ class Tracing:
 
 def _minute(began: str) -> str:
     """``since 01:42 UTC``, of ISO 8601; what is none is left out."""
-    try:
-        when = datetime.fromisoformat(began)
-    except ValueError:
-        return ""
-    when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-    return f" since {when:%H:%M} UTC"
+    when = utc_of(began)
+    return "" if when is None else f" since {when:%H:%M} UTC"

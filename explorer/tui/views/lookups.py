@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -32,7 +32,7 @@ from explorer.model import (
     mount_reference,
     task_reference,
 )
-from explorer.naming import count
+from explorer.naming import count, utc_of
 from explorer.tui.views.details import ColumnValue, Detail, Fact, RecordTable
 
 from .table import Cell, ViewColumn
@@ -97,10 +97,7 @@ class LookupRow:
 
 def row_maker(header: TraceHeader) -> Callable[[int, Judged, int], LookupRow]:
     """Makes the rows of one trace: of a number, a lookup that was judged, and the length of its line."""
-    boot: datetime | None = None
-    with suppress(ValueError, OverflowError):  # a stranger's file may say anything
-        boot = datetime.fromisoformat(header.boot_at)
-        boot = boot.replace(tzinfo=UTC) if boot.tzinfo is None else boot.astimezone(UTC)
+    boot = utc_of(header.boot_at)  # a stranger's file may say anything
 
     def make(number: int, judged: Judged, size: int = 0) -> LookupRow:
         began = None

@@ -9,46 +9,11 @@ from pathlib import Path
 import pytest
 
 from explorer.codec import TraceError, encode_trace_line, is_trace, load_trace, read_trace
-from explorer.model import (
-    Generation,
-    Lookup,
-    LookupPlace,
-    Placement,
-    Trace,
-    TraceEnd,
-    TraceFrame,
-    TraceHeader,
-)
+from explorer.model import Trace
+from tests.unit.traces import END, header, lookup
 
-HEADER = TraceHeader(
-    tool="0",
-    release="7.3.4",
-    generation=Generation.ISOLATED,
-    nodename="guest",
-    began="2026-11-27T00:00:00Z",
-    boot_at="2026-11-26T00:00:00Z",
-    source="fprobe",
-    watched="kernel threads",
-    isolation_mount=0xFFFF888000000000,
-    init_root_mount=0xFFFF888000000100,
-)
-LOOKUP = Lookup(
-    time_s=9.5,
-    cpu=0,
-    pid=7,
-    comm="kworker/0:1",
-    kind=None,
-    in_kernel=True,
-    path="/a\n\x1b[2J\udcff" + "x" * 4000,
-    path_cut=False,
-    flags=0x51,
-    start=LookupPlace(mount=0xFFFF888000000000, id=3, fstype="nullfs", placement=Placement.NULLFS),
-    root=None,
-    result=-2,
-    tries=2,
-    stack=[TraceFrame(address=0xFFFFFFFF81000000, function="badfn", module="bad")],
-)
-END = TraceEnd(ended="2026-11-27T00:01:00Z", reason="done", lookups=1, events_lost=0, lookups_lost=0)
+HEADER = header()
+LOOKUP = lookup("/a\n\x1b[2J\udcff" + "x" * 4000, root=None, tries=2)
 WHOLE = encode_trace_line(HEADER) + encode_trace_line(LOOKUP) + encode_trace_line(END)
 
 

@@ -7,41 +7,17 @@ from pathlib import Path
 import pytest
 
 from explorer.analysis.timeline import EventKind, build_timeline
-from explorer.model import Lookup, LookupPlace, Placement, Snapshot, TraceFrame
+from explorer.model import Lookup, Snapshot
 from explorer.recording import Recording, RecordingError, RecordingWriter
 from explorer.recording.format import MOST_LOOKUPS, RecordType
 from tests.unit.recording.test_format import HEADER
 from tests.unit.recordings import hand_made
+from tests.unit.traces import ROOTFS, lookup
 
 
 @pytest.fixture
 def snapshot(fixture_snapshots: dict[str, Snapshot]) -> Snapshot:
     return fixture_snapshots["isolated"]
-
-
-def lookup(
-    path: str, result: int | None = -2, placement: Placement | None = Placement.NULLFS, pid: int = 7
-) -> Lookup:
-    """Asked for by ``badfn`` of ``bad``."""
-    return Lookup(
-        time_s=1.5,
-        cpu=0,
-        pid=pid,
-        comm="kworker/0:1",
-        kind=None,
-        in_kernel=True,
-        path=path,
-        path_cut=False,
-        flags=0x101,
-        start=LookupPlace(mount=0xFFFF888000000000, id=3, fstype="nullfs", placement=placement),
-        root=None,
-        result=result,
-        tries=1,
-        stack=[
-            TraceFrame(address=1 << 63, function="path_lookupat", module=None),
-            TraceFrame(address=1 << 63, function="badfn", module="bad"),
-        ],
-    )
 
 
 def record(
@@ -70,7 +46,7 @@ def test_each_lookup_is_in_the_frame_that_comes_next_and_the_last_ones_in_the_la
         None,
         ([hostile], 0),
         None,
-        ([lookup("/b"), lookup("/c", 0)], 3),
+        ([lookup("/b"), lookup("/c", result=0)], 3),
         rest=[lookup("/d")],
     )
     with Recording.open(path) as recording:
@@ -100,9 +76,9 @@ def test_the_timeline_tells_of_lookups_that_failed_in_nullfs_and_of_no_others(
         lookup("/etc/x"),
         lookup("/etc/x"),
         lookup("/etc/x", pid=8),
-        lookup("/there", 0),
-        lookup("/elsewhere", -2, Placement.INIT_ROOT),
-        lookup("/unknown", None),
+        lookup("/there", result=0),
+        lookup("/elsewhere", ROOTFS),
+        lookup("/unknown", result=None),
     ]
     path = record(tmp_path / "r.nxrec", snapshot, None, (found, 4))
     with Recording.open(path) as recording:

@@ -17,12 +17,11 @@ from explorer.model import (
     Placement,
     TaskKind,
     TraceHeader,
-    kernel_text,
 )
 from explorer.plugin import PluginSet
 from explorer.tracing.joining import JoinedLookup
-from explorer.tracing.places import StackNames, kernel_kind
-from tests.unit.traced_pages import joined_pages
+from explorer.tracing.places import StackNames
+from tests.unit.traced_pages import joined_pages, made_lookup
 from tests.unit.traces import END, header, write_trace
 from tests.unit.tracing.test_real_pages import DATA, KERNELS, looked_up
 
@@ -48,10 +47,6 @@ def _header(kernel: str) -> TraceHeader:
 
 
 def _lookup(found: JoinedLookup, names: StackNames, head: TraceHeader, offset: int) -> Lookup:
-    walk = found.walk
-    stack = None if walk.stack is None else names.frames(walk.stack)
-    kind = None if stack is None else kernel_kind(stack)
-
     def place(vfsmount: int | None) -> LookupPlace | None:
         if not vfsmount:
             return None
@@ -61,12 +56,8 @@ def _lookup(found: JoinedLookup, names: StackNames, head: TraceHeader, offset: i
             mount=mount, id=None, fstype="nullfs" if where is Placement.NULLFS else None, placement=where
         )
 
-    return Lookup(
-        time_s=walk.time / 1e9, cpu=walk.cpu, pid=walk.pid, comm=kernel_text(walk.comm), kind=kind,
-        in_kernel=kind is not None, path=None if walk.path is None else kernel_text(walk.path), path_cut=walk.path_cut,
-        flags=walk.flags, start=place(walk.start), root=place(walk.root), result=found.result, tries=found.tries,
-        stack=stack,
-    )  # fmt: skip
+    places = {"start": place(found.walk.start), "root": place(found.walk.root)}
+    return made_lookup(found, names).model_copy(update=places)
 
 
 def _judged(kernel: str) -> list[Judged]:
