@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -273,7 +273,11 @@ class Guest:
 
     def start_tool(self, *arguments: str, timeout_s: float = 300.0) -> int:
         """Start the tool inside the guest: where in the log of ``line`` that begins what it prints."""
-        return self._start_tool(arguments, timeout_s)
+        # The guest opens its end of the line when the scenario is made: what was sent before is lost.
+        self.line.read_until(rb"NX LINE", timeout_s)
+        start = len(self.line.log)
+        self.line.send(" ".join(arguments))
+        return start
 
     def end_tool(self, start: int, timeout_s: float = 300.0) -> tuple[int, str]:
         """Wait until what ``start_tool()`` started has ended; its exit code and what it printed."""
@@ -285,7 +289,7 @@ class Guest:
         self, *arguments: str, columns: int = 120, rows: int = 40, timeout_s: float = 300.0
     ) -> SerialScreen:
         """Start the tool inside the guest with a terminal, which is what this returns."""
-        self._start_tool(("@tty", f"{columns}x{rows}", *arguments), timeout_s)
+        self.start_tool("@tty", f"{columns}x{rows}", *arguments, timeout_s=timeout_s)
         return SerialScreen(self.line, columns, rows)
 
     def end_screen(self, screen: SerialScreen, timeout_s: float = 300.0) -> tuple[int, bool]:
@@ -295,14 +299,6 @@ class Guest:
         same = self.line.read_until(rb"NX TTY (as before|changed)", timeout_s, start)
         code = self.line.read_until(rb"NX EXIT (\d+)", timeout_s, start)
         return int(code[1]), same[1] == b"as before"
-
-    def _start_tool(self, arguments: Sequence[str], timeout_s: float) -> int:
-        """Where in the line's log that begins what it prints."""
-        # The guest opens its end of the line when the scenario is made: what was sent before is lost.
-        self.line.read_until(rb"NX LINE", timeout_s)
-        start = len(self.line.log)
-        self.line.send(" ".join(arguments))
-        return start
 
     def stop(self) -> None:
         """Stop the guest's CPUs: from then on nothing in it changes."""
