@@ -101,9 +101,9 @@ class TerminalDriver(LinuxDriver):
         self._sent: Future[Any] | None = None
         self._endings = Endings(self._close_app, self._restore_at_once)
         self._endings.watch()
-        # Textual stops and starts from within the handler, where it may wait for a lock that is held below it.
         self._stopping: asyncio.TimerHandle | None = None
         """SIGTSTP came, and nothing since that takes it back: what comes next."""
+        # Textual stops and starts from within the handler, where it may wait for a lock that is held below it.
         self._loop.add_signal_handler(signal.SIGTSTP, self._stop_soon)
         self._loop.add_signal_handler(signal.SIGCONT, self._continued)
         # Signals that come faster than they are handled (a terminal that has many a ctrl+c for us, as it is given
