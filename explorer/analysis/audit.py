@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from explorer.analysis.rule import AuditContext, NotJudged
 from explorer.analysis.rules import RULES, merge_borrowers
 from explorer.model import CaptureError, Finding, Severity, Snapshot, Task
-from explorer.plugin import Plugin, PluginSet
+from explorer.plugin import Plugin, PluginSet, error_words
 
 __all__ = ("AuditReport", "audit_with", "run_audit", "select_findings")
 
@@ -111,8 +111,15 @@ def _audit_plugin(plugin: Plugin, snapshot: Snapshot, report: AuditReport) -> It
     if not isinstance(raw, dict) or raw.get("state") != "loaded":
         return
     try:
-        yield from list(plugin.audit(snapshot, plugin.facts.model_validate(raw)))
-    except Exception as error:  # noqa: BLE001  # recorded, with its traceback
-        why = f"{type(error).__name__}: {error}"
-        report.errors.append(CaptureError(where=f"plugin {plugin.name}", what="audit", why=why))
+        found = list(plugin.audit(snapshot, plugin.facts.model_validate(raw)))
+        if not all(isinstance(each, Finding) for each in found):
+            raise TypeError("audit() gave something that is no Finding")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # sys.exit() too: recorded, with its traceback
+        report.errors.append(
+            CaptureError(where=f"plugin {plugin.name}", what="audit", why=error_words(error))
+        )
         report.tracebacks.append(traceback.format_exc())
+    else:
+        yield from found

@@ -12,7 +12,7 @@ import drgn
 from explorer.capture.memory import ErrorLog, ReadError
 from explorer.capture.paths import PathRefs
 from explorer.model import Generation, KernelSetting, PathRef, Reference, UserModeHelper, kernel_text
-from explorer.plugin import Facts, Plugin
+from explorer.plugin import Facts, Plugin, error_words
 from explorer.targets.symbols import KernelTypes, for_each_idr_entry
 
 __all__ = ("PluginContext", "PluginRun", "run_plugins")
@@ -154,8 +154,10 @@ def run_plugins(plugins: Sequence[Plugin], context: PluginContext, errors: Error
             run.facts[plugin.name] = facts.model_dump(mode="json")
         except (drgn.FaultError, ReadError) as error:
             _failed(run, plugin, errors, str(error))
-        except Exception as error:  # noqa: BLE001  # a stranger's code: recorded with its traceback
-            _failed(run, plugin, errors, f"{type(error).__name__}: {error}")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a stranger's code, sys.exit() too: recorded with its traceback
+            _failed(run, plugin, errors, error_words(error))
     return run
 
 

@@ -203,6 +203,8 @@ def main(args: list[str] | None = None) -> None:
     note_program(args is None)
     if args is None:
         _check_streams()
+        # Before pydantic is there: it runs whatever any installed package has registered as a plugin of its.
+        os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     debug = "--debug" in (sys.argv[1:] if args is None else args)
     from explorer.targets import harden_process
 

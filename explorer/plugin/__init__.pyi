@@ -9,6 +9,7 @@ from .auditing import incomplete as incomplete
 from .auditing import isolates as isolates
 from .auditing import spoken_for as spoken_for
 from .auditing import walkers as walkers
+from .checking import error_words as error_words
 from .collecting import BusyWorker as BusyWorker
 from .collecting import Reading as Reading
 from .collecting import array_text as array_text
@@ -29,14 +30,14 @@ from .declare import everywhere as everywhere
 from .declare import rule_prefix as rule_prefix
 from .explaining import PluginRule as PluginRule
 from .explaining import explain_rules as explain_rules
-from .loading import GROUP as GROUP
 from .loading import BrokenPlugin as BrokenPlugin
 from .loading import LoadedPlugins as LoadedPlugins
-from .loading import PluginListing as PluginListing
 from .loading import PluginSet as PluginSet
-from .loading import list_plugins as list_plugins
 from .loading import load_plugins as load_plugins
 from .networks import for_each_net_state as for_each_net_state
+from .sources import GROUP as GROUP
+from .sources import PluginListing as PluginListing
+from .sources import list_plugins as list_plugins
 from .superblocks import for_each_mount as for_each_mount
 from .superblocks import for_each_super_block as for_each_super_block
 from .superblocks import is_in_namespace as is_in_namespace

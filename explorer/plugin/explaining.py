@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .declare import rule_prefix
-from .loading import PluginSet, parse_source
+from .loading import PluginSet
+from .sources import UnreadableSourceError, parse_source
 
 __all__ = ("PluginRule", "explain_rules")
 
@@ -41,9 +42,21 @@ def explain_rules(plugins: PluginSet) -> list[PluginRule]:
     for name, path in plugins.sources():
         if path is None:
             continue
-        for rule in _Source(path).rules(name, None, set()):
+        try:
+            rules = list(_Source(path).rules(name, None, set()))
+        except RecursionError:  # functions that call each other a thousand deep: what they say is not told
+            continue
+        for rule in rules:
             found.setdefault(rule.id, rule)
     return [found[rule_id] for rule_id in sorted(found)]
+
+
+def _parsed(path: Path) -> ast.Module:
+    """A source that cannot be read has no rules: the listing says why."""
+    try:
+        return parse_source(path)
+    except UnreadableSourceError:
+        return ast.Module([], [])
 
 
 class _Source:
@@ -51,7 +64,7 @@ class _Source:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._tree = parse_source(path) or ast.Module([], [])
+        self._tree = _parsed(path)
         self._functions = {node.name: node for node in self._tree.body if isinstance(node, ast.FunctionDef)}
         self._imported = {
             alias.asname or alias.name: module

@@ -1,51 +1,32 @@
-"""How plugins are found, and imported: those that are installed, and files; what cannot be loaded costs only itself."""
+"""How plugins are imported: those that are installed, and files; what cannot be loaded costs only itself.
+
+A stranger's module is imported in a thread of its own, so that it can do nothing but declare: what it raises, be it
+``SystemExit`` or ``KeyboardInterrupt``, ends that thread alone, and one that does not come to an end is left behind.
+"""
 
 from __future__ import annotations
 
-import ast
+import ctypes
 import importlib.util
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.machinery import SourceFileLoader
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 from explorer.caller import strangers_allowed
 
+from .checking import checked, error_words
 from .declare import Plugin, rule_prefix
+from .sources import REFUSED, PluginListing, is_ours, list_plugins, plugin_points, plugin_sources, read_source
 
-__all__ = (
-    "GROUP",
-    "BrokenPlugin",
-    "LoadedPlugins",
-    "PluginListing",
-    "PluginSet",
-    "list_plugins",
-    "load_plugins",
-)
+__all__ = ("IMPORT_S", "BrokenPlugin", "LoadedPlugins", "PluginSet", "load_plugins")
 
-#: The entry-point group in which plugins are found; the built-in ones are registered in it like a stranger's.
-GROUP = "explorer.plugins"
-_DISTRIBUTION = "nullfs-explorer"
-_REFUSED = "not loaded as root for another user: say --allow-plugins-as-root, if you trust it"
-_LISTED = ("title", "needs_modules", "needs_symbols")
-
-
-@dataclass(frozen=True, slots=True)
-class PluginListing:
-    """A plugin as its source declares it, without running it."""
-
-    name: str
-    origin: str
-    """The module or file it is in."""
-    title: str | None
-    """``None`` where the source could not be read: it may still load."""
-    needs_modules: tuple[str, ...] = ()
-    needs_symbols: tuple[str, ...] = ()
+#: Seconds for the import of one plugin: an import of much else takes one or two.
+IMPORT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +76,8 @@ class PluginSet:
 
     def sources(self) -> Iterator[tuple[str, Path | None]]:
         """Each plugin's name and the file it is in, ``None`` where there is none; nothing is imported."""
-        for point in _entry_points():
-            path = _source_of(point)
-            yield _list_source(point.name, point.value, path).name, path
-        for path in self.files:
-            yield _list_source(path.stem, str(path), path).name, path
+        for listing, path in plugin_sources(self.files):
+            yield listing.name, path
 
     def name_of_rule(self, rule: str) -> str | None:
         """The plugin whose rule an id is, in whatever case; ``None``: of none of these."""
@@ -108,64 +86,94 @@ class PluginSet:
         )
 
 
-def list_plugins(files: Sequence[Path] = ()) -> list[PluginListing]:
-    """All plugins by name, read from their sources: nothing is imported, so a broken one is listed too."""
-    found = [_list_source(point.name, point.value, _source_of(point)) for point in _entry_points()]
-    found += [_list_source(path.stem, str(path), path) for path in files]
-    return sorted(found, key=lambda listing: listing.name)
-
-
-def load_plugins(files: Sequence[Path] = (), *, strangers: bool = True) -> LoadedPlugins:
-    """Import every installed plugin, and those in ``files``; one that raises costs only itself.
+def load_plugins(
+    files: Sequence[Path] = (), *, strangers: bool = True, limit_s: float = IMPORT_S
+) -> LoadedPlugins:
+    """Import every installed plugin, and those in ``files``; one that does anything but declare costs only itself.
 
     In a process that is root for somebody else those that did not come with this package are not loaded, whoever asks:
     each is an error entry. Only :func:`explorer.caller.allow_strangers` changes that.
 
     :param strangers: ``False``: not in any other process either
+    :param limit_s: seconds for the import of one
     """
     strangers = strangers and strangers_allowed()
     loaded = LoadedPlugins()
-    for point in _entry_points():
-        if strangers or _is_ours(point):
-            _load(loaded, point.name, lambda point=point: point.load())  # type: ignore[misc]
+    points, broken = plugin_points()
+    loaded.errors += [BrokenPlugin(name, why, "") for name, why in broken]
+    for point in points:
+        if is_ours(point):
+            _load(loaded, point.name, point.load)
+        elif strangers:
+            _load(loaded, point.name, _Apart(point.load, limit_s))
         else:
-            loaded.errors.append(BrokenPlugin(point.name, _REFUSED, ""))
+            loaded.errors.append(BrokenPlugin(point.name, REFUSED, ""))
     for path in files:
         if strangers:
-            _load(loaded, path.stem, lambda path=path: _import_file(path))  # type: ignore[misc]
+            _load(loaded, path.stem, _Apart(lambda path=path: _import_file(path), limit_s))  # type: ignore[misc]
         else:
-            loaded.errors.append(BrokenPlugin(path.stem, _REFUSED, ""))
+            loaded.errors.append(BrokenPlugin(path.stem, REFUSED, ""))
     loaded.plugins.sort(key=lambda plugin: plugin.name)
     return loaded
-
-
-def _is_ours(point: EntryPoint) -> bool:
-    """Whether it is in this package, and registered by the distribution that this package came in."""
-    registered = None if point.dist is None else point.dist.metadata["Name"]
-    return registered == _DISTRIBUTION and point.module.startswith("explorer.plugins.")
-
-
-def _entry_points() -> list[EntryPoint]:
-    return sorted(entry_points(group=GROUP), key=lambda point: point.name)
 
 
 def _load(loaded: LoadedPlugins, name: str, get: Callable[[], Any]) -> None:
     try:
         found = get()
-        plugin = found if isinstance(found, Plugin) else found.PLUGIN
-        if not isinstance(plugin, Plugin):
-            raise TypeError(f"PLUGIN is a {type(plugin).__name__}, not a Plugin")
+        plugin = checked(found if isinstance(found, Plugin) else found.PLUGIN)
         if any(plugin.name == known.name for known in loaded.plugins):
             raise ValueError(f"there is a plugin {plugin.name} already")
     except Exception as error:  # noqa: BLE001  # a stranger's code: recorded with its traceback
-        why = f"{type(error).__name__}: {error}"
+        why = str(error) if isinstance(error, _ImportError) else error_words(error)
         loaded.errors.append(BrokenPlugin(name, why, traceback.format_exc()))
     else:
         loaded.plugins.append(plugin)
 
 
+class _ImportError(Exception):
+    """What the import of a stranger's module came to, in words."""
+
+
+class _Apart:
+    """A call in a thread of its own, for a time.
+
+    :raises _ImportError: whatever the call raises, or if it takes longer
+    """
+
+    def __init__(self, call: Callable[[], Any], limit_s: float) -> None:
+        self._call, self._limit_s = call, limit_s
+        self._found: Any = None
+        self._raised: BaseException | None = None
+
+    def __call__(self) -> Any:
+        thread = Thread(target=self._run, name="import of a plugin", daemon=True)
+        thread.start()
+        thread.join(self._limit_s)
+        if thread.is_alive():
+            # It is in no call of C's for ever, if this ends it; else it is left to the end of the process.
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
+            )
+            raise _ImportError(f"its import had not ended after {self._limit_s:g} s")
+        if self._raised is not None:
+            raise _ImportError(error_words(self._raised)) from self._raised
+        return self._found
+
+    def _run(self) -> None:
+        try:
+            self._found = self._call()
+        except BaseException as error:  # noqa: BLE001  # a stranger's code: whatever it is, it is told by who waits
+            self._raised = error
+
+
 class _Loader(SourceFileLoader):
-    """Leaves no ``__pycache__`` beside somebody's file: whoever reads a live kernel may be root."""
+    """Reads a regular file alone, of a bounded size, and leaves no ``__pycache__`` beside it, nor reads one there:
+    whoever reads a live kernel may be root."""
+
+    def get_data(self, path: str) -> bytes:
+        if path != self.path:
+            raise FileNotFoundError(path)
+        return read_source(Path(path))
 
     def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
         pass
@@ -179,59 +187,3 @@ def _import_file(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def _source_of(point: EntryPoint) -> Path | None:
-    """The file an entry point's module is in, found without importing it or its package's other modules."""
-    spec = None
-    try:
-        spec = importlib.util.find_spec(point.module)
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec is not None and spec.origin else None
-
-
-def parse_source(path: Path) -> ast.Module | None:
-    """The source of a file, which may be anything; ``None`` if it cannot be read, or is no Python."""
-    try:
-        return ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deeply
-        return None
-
-
-def _list_source(name: str, origin: str, path: Path | None) -> PluginListing:
-    """Read the literals of ``PLUGIN = Plugin(...)``."""
-    tree = None if path is None else parse_source(path)
-    if tree is None:
-        return PluginListing(name, origin, None)
-    values: dict[str, Any] = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            if not any(isinstance(target, ast.Name) and target.id == "PLUGIN" for target in node.targets):
-                continue
-            for keyword in node.value.keywords:
-                if keyword.arg in (*_LISTED, "name"):
-                    values[keyword.arg] = _literal(keyword.value)
-    return PluginListing(
-        name=_word(values.get("name")) or name,
-        origin=origin,
-        title=_word(values.get("title")),
-        needs_modules=_words(values.get("needs_modules")),
-        needs_symbols=_words(values.get("needs_symbols")),
-    )
-
-
-def _word(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _words(value: object) -> tuple[str, ...]:
-    """A source may say anything: what is no list of words is none."""
-    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, tuple | list) else ()
-
-
-def _literal(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, RecursionError, MemoryError):
-        return None

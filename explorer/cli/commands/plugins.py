@@ -4,11 +4,17 @@ it; ``keys``: every key of the screen by id, for whoever wants other ones.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from explorer.cli.formats import format_option
+from explorer.cli.process import ExitCode
 from explorer.cli.targets import TargetArguments, read_named_snapshot, target_options
 from explorer.wire import PROGRAM
+
+if TYPE_CHECKING:
+    from explorer.plugin import PluginListing
 
 __all__ = ("keys_command", "plugins_command")
 
@@ -16,8 +22,10 @@ __all__ = ("keys_command", "plugins_command")
 @click.command("plugins")
 @target_options
 @format_option("markdown")
-def plugins_command(arguments: TargetArguments, format_: str) -> None:
-    """List the plugins and what they need; with a TARGET, also whether it is there. Imports none of them."""
+def plugins_command(arguments: TargetArguments, format_: str) -> int:
+    """List the plugins and what they need: reads their sources, and imports none of them. With a TARGET, also whether
+    what they need is there; a kernel is read by them, a saved snapshot is not.
+    """
     from explorer.model import escape_text
     from explorer.output import Table, TableColumn, print_markdown
 
@@ -30,7 +38,7 @@ def plugins_command(arguments: TargetArguments, format_: str) -> None:
     for listing in plugins.listings:
         modules = " or ".join(f"module {name}" for name in listing.needs_modules)
         needs = [part for part in (modules, *listing.needs_symbols) if part]
-        row = [listing.name, " and ".join(needs) or "-", listing.title or f"unreadable: {listing.origin}"]
+        row = [listing.name, " and ".join(needs) or "-", listing.title or _unreadable(listing)]
         if snapshot is not None:
             facts = snapshot.plugins.get(listing.name)
             row.insert(2, "not captured" if facts is None else str(facts.get("state")))
@@ -40,6 +48,11 @@ def plugins_command(arguments: TargetArguments, format_: str) -> None:
         print_markdown("Plugins", table)
     else:
         click.echo("\n".join(table.lines(None)))
+    return ExitCode.OK if all(listing.problem is None for listing in plugins.listings) else ExitCode.ERRORS
+
+
+def _unreadable(listing: PluginListing) -> str:
+    return f"unreadable: {listing.origin}: {listing.problem}"
 
 
 @click.command("keys")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
+from explorer.analysis import run_audit
 from explorer.capture.request import CaptureRequest, CaptureStats
 from explorer.capture.snapshot import capture_snapshot
 from explorer.plugin import list_plugins, load_plugins
@@ -32,6 +36,8 @@ PLUGIN = Plugin(name="good", title="A good one", facts=GoodFacts, collect=collec
 RAISES = GOOD.replace("return GoodFacts", "raise RuntimeError('boom') ; return GoodFacts").replace(
     '"good"', '"bad"'
 )
+HALVES = ("collect", "audit")
+OURS = {point.name for point in entry_points(group="explorer.plugins")}
 ABSENT = GOOD.replace("audit=audit", 'audit=audit, needs_modules=("no_such_module",)').replace(
     '"good"', '"absent"'
 )
@@ -105,3 +111,120 @@ def test_no_command_runs_a_plugin_before_the_kernel_is_open_and_rights_are_given
     )
     run(*command, SAMPLE, "--plugin", plugin)
     assert log.read_text().startswith("True")
+
+
+def refused(
+    directory: Path, sources: Mapping[str, bytes], limit_s: float = 30.0
+) -> tuple[list[str], list[str | None]]:
+    """Why each of some files is not loaded, and what the listing has for it. All others are loaded, and listed."""
+    files = [directory / f"f{number}.py" for number in range(len(sources))]
+    for path, source in zip(files, sources.values(), strict=True):
+        path.write_bytes(source)
+    loaded, listed = load_plugins(files, limit_s=limit_s), list_plugins(files)
+    assert {plugin.name for plugin in loaded.plugins} == OURS
+    assert len(listed) == len(OURS) + len(files)
+    problems = {each.origin: each.problem for each in listed}
+    assert [error.name for error in loaded.errors] == [path.stem for path in files]
+    return [error.why for error in loaded.errors], [problems[str(path)] for path in files]
+
+
+_ENDINGS = {
+    "sys.exit(0)": "SystemExit: 0",
+    "raise KeyboardInterrupt": "KeyboardInterrupt: ",
+    "raise GeneratorExit": "GeneratorExit: ",
+    "class Own(BaseException): pass\nraise Own('x')": "Own: x",
+    "class Own(Exception):\n def __str__(self): raise self\nraise Own": "Own: its text cannot be had (Own)",
+    "raise MemoryError": "MemoryError: ",
+}
+
+
+def test_whatever_a_plugin_file_raises_it_is_an_error_entry_and_all_others_are_loaded(tmp_path: Path) -> None:
+    why, _ = refused(tmp_path, {each: f"import sys\n{each}\n".encode() for each in _ENDINGS})
+    assert why == list(_ENDINGS.values())
+
+
+def test_the_import_of_a_plugin_has_a_time_limit(tmp_path: Path) -> None:
+    """The second stays behind in its thread, asleep."""
+    loops = ("while True: pass", "while True:\n try: time.sleep(3600)\n except BaseException: pass")
+    why, _ = refused(tmp_path, {each: f"import time\n{each}\n".encode() for each in loops}, limit_s=0.3)
+    assert why == ["its import had not ended after 0.3 s"] * 2
+
+
+_MALFORMED = {
+    b"-" * 200_000 + b"1": "nested too deeply",
+    b"PLUGIN = Plugin(title=" + b"-" * 200_000 + b"1)": "nested too deeply",
+    b"a" + b"()" * 100_000: "nested too deeply",
+    b"(" * 100_000: "too many nested parentheses",
+    b"PLUGIN = 1\0": "it is no Python",
+    b"# coding: none-such\nPLUGIN = 1\n": "it is no Python",
+    b"# coding: hex\nPLUGIN = 1\n": "it is no Python",
+    b"#" * ((1 << 20) + 1): "more than 1 MiB",
+    b"": "it has no PLUGIN",
+    b"PLUGIN = Plugin(title={[]: {}}, name=[], needs_modules=1, needs_symbols={})": "no literal",
+}
+
+
+def test_a_malformed_source_costs_only_its_own_line_of_the_listing(tmp_path: Path) -> None:
+    _, problems = refused(tmp_path, {str(at): source for at, source in enumerate(_MALFORMED)})
+    pairs = zip(problems, _MALFORMED.values(), strict=True)
+    assert [problem for problem, words in pairs if problem is None or words not in problem] == []
+
+
+_FIELDS = {
+    "name=5": "name is not of letters",
+    'name="two words"': "name is not of letters",
+    "title=None": "title is not a text",
+    "facts=GoodFacts(release='')": "facts is not a class of Facts",
+    "collect=None": "collect is not a function",
+    "needs_modules='nfs'": "needs_modules is not a tuple of texts",
+    "needs_symbols=(1,)": "needs_symbols is not a tuple of texts",
+    "built_in=3": "built_in is not a text",
+    "speaks_for=(1,)": "speaks_for is not a tuple of Speaks",
+    "speaks_for=(Speaks(comm=7),)": "speaks_for is not a tuple of Speaks",
+    "expected=[]": "expected is not a mapping",
+    "expected={1: 2}": "expected is not a mapping",
+    "borrows=(Borrows(1),)": "borrows is not a tuple of Borrows",
+}
+
+
+def test_a_plugin_with_a_field_of_another_kind_is_told_when_it_is_loaded_and_not_in_an_audit_of_others(
+    tmp_path: Path,
+) -> None:
+    source = GOOD.replace("import Facts, Plugin", "import Borrows, Facts, Plugin, Speaks")
+    ends = "\nimport dataclasses\nPLUGIN = dataclasses.replace(PLUGIN, {})\n"
+    why, _ = refused(tmp_path, {field: (source + ends.format(field)).encode() for field in _FIELDS})
+    assert [said for said, words in zip(why, _FIELDS.values(), strict=True) if words not in said] == []
+
+
+@pytest.mark.parametrize("command", ["plugins", "tasks"])
+def test_a_plugin_file_that_is_a_pipe_nobody_writes_to_is_an_error_and_never_waited_for(
+    run: Run, tmp_path: Path, command: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe.py")
+    target = [] if command == "plugins" else [SAMPLE]
+    ran = run(command, *target, "--plugin", "pipe.py")
+    assert ran.returncode == 4, ran
+    assert "pipe.py is a pipe" in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "btrfs" in ran.stdout or command != "plugins"
+
+
+def test_an_audit_in_ci_does_not_pass_because_a_plugin_file_says_exit_0(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "quiet.py").write_text("import sys\nsys.exit(0)\n")
+    ran = run("audit", SAMPLE, "--only", "NX-PID1-ABANDONED", "--plugin", "quiet.py")
+    assert ran.returncode == 4
+    assert "quiet" in ran.stdout + ran.stderr and "SystemExit" in ran.stdout + ran.stderr
+    assert ran.stdout.startswith("ISOLATED")
+
+
+def test_a_half_that_says_exit_0_is_an_error_entry_of_its_own(tmp_path: Path) -> None:
+    for half in HALVES:
+        source = GOOD.replace(f"def {half}(", f"def {half}(*_):\n    raise SystemExit(0)\ndef _{half}(")
+        (tmp_path / f"{half}.py").write_text(source.replace('"good"', f'"no-{half}"'))
+    loaded = load_plugins([tmp_path / f"{half}.py" for half in HALVES])
+    plugins = [plugin for plugin in loaded.plugins if plugin.name.startswith("no-")]
+    with open_kernel(detect_target(str(FIXTURES["rfc-v1"]))) as kernel:
+        snapshot = capture_snapshot(CaptureRequest.from_kernel(kernel, plugins))
+    assert [(error.where, error.why) for error in snapshot.errors] == [("plugin no-collect", "SystemExit: 0")]
+    report = run_audit(snapshot, plugins)
+    assert [(error.where, error.why) for error in report.errors] == [("plugin no-audit", "SystemExit: 0")]

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from explorer.plugin import load_plugins
+from explorer.plugin import GROUP, load_plugins
 from explorer.plugin import loading as plugin_module
+from explorer.plugin.sources import plugin_points
 from explorer.targets.privilege import runs_for_another_user
 from explorer.targets.symbols import typecache
 from explorer.tui.settings import Settings, load_settings, save_settings
@@ -92,10 +93,10 @@ def test_a_plugin_file_is_not_run_under_sudo_unless_asked(run: Run, tmp_path: Pa
 def test_entry_points_of_other_distributions_are_refused_and_ours_are_loaded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ours = plugin_module._entry_points()
-    stranger = EntryPoint("stranger", "stranger_plugin", plugin_module.GROUP)
-    posing = EntryPoint("posing", "explorer.plugins.audit", plugin_module.GROUP)
-    monkeypatch.setattr(plugin_module, "_entry_points", lambda: [*ours, stranger, posing])
+    ours, _ = plugin_points()
+    stranger = EntryPoint("stranger", "stranger_plugin", GROUP)
+    posing = EntryPoint("posing", "explorer.plugins.audit", GROUP)
+    monkeypatch.setattr(plugin_module, "plugin_points", lambda: ([*ours, stranger, posing], []))
     loaded = load_plugins(strangers=False)
     assert {broken.name for broken in loaded.errors} == {"stranger", "posing"}
     assert {plugin.name for plugin in loaded.plugins} == {point.name for point in ours}

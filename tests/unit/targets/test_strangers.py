@@ -74,6 +74,76 @@ def test_no_part_of_the_tool_imports_an_installed_stranger_under_sudo(
     assert (tmp_path / "ran").exists()
 
 
+def install(site: Path, name: str, entry: str, files: dict[str, str]) -> None:
+    """A distribution with a list of its files."""
+    about = {"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", "entry_points.txt": entry}
+    written = {**files, **{f"{name}-1.0.dist-info/{each}": text for each, text in about.items()}}
+    for path, text in written.items():
+        (site / path).parent.mkdir(parents=True, exist_ok=True)
+        (site / path).write_text(text)
+    record = "".join(f"{path},,\n" for path in written)
+    (site / f"{name}-1.0.dist-info" / "RECORD").write_text(record)
+
+
+_LIST = (
+    "import sys\nfrom explorer.plugin import PluginSet, explain_rules\nplugins = PluginSet()\n"
+    "print([(each.title, each.problem) for each in plugins.listings if each.name == 'nested'])\n"
+    "print('NX-NESTED-GONE' in {rule.id for rule in explain_rules(plugins)}, len(plugins.listings))\n"
+    "print([name for name in sys.modules if name.startswith(('nested', 'explorer.plugins'))])"
+)
+
+
+@as_root
+def test_listing_and_explaining_an_installed_plugin_imports_neither_it_nor_the_package_it_is_in(
+    tmp_path: Path, site: Path
+) -> None:
+    ran_file = f"open({str(tmp_path / 'ran')!r}, 'w').close()\n"
+    source = ran_file + (
+        'PLUGIN = Plugin(name="nested", title="A nested one")\n'
+        'def audit(snapshot, facts):\n    yield PLUGIN.finding("GONE", Severity.LOW, "gone", [], means="m", do="d")\n'
+    )
+    install(
+        site,
+        "nested",
+        "[explorer.plugins]\nnested = nested.plug\n",
+        {"nested/__init__.py": ran_file, "nested/plug.py": source},
+    )
+    ran = script(_LIST, site)
+    listed, explained, imported = ran.stdout.splitlines()
+    assert listed == "[('A nested one', None)]", ran.stderr
+    assert explained.startswith("True") and imported == "[]"
+    ran = script(_LIST, site, SUDO_UID="1000")
+    listed, explained, imported = ran.stdout.splitlines()
+    assert listed.startswith("[(None, 'not loaded as root for another user"), ran.stderr
+    assert explained.startswith("False") and imported == "[]"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_distribution_with_a_damaged_list_of_entry_points_costs_only_itself(site: Path) -> None:
+    install(site, "damaged", "[explorer.plugins]\nno sign of equality\n", {})
+    install(site, "odd", "[explorer.plugins]\nodd = : ../..[\n", {})
+    code = (
+        "from explorer.plugin import PluginSet\nplugins = PluginSet()\n"
+        "print([each.name for each in plugins.listings if each.title is None])\n"
+        "print(sorted(each.name for each in plugins.loaded.errors), len(plugins.plugins) > 10)"
+    )
+    ran = script(
+        code, site, PYDANTIC_DISABLE_PLUGINS="__all__"
+    )  # as the command has it: pydantic reads them, too
+    assert ran.stdout.splitlines() == [
+        "['damaged', 'evil', 'odd']",
+        "['damaged', 'evil', 'odd'] True",
+    ], ran.stderr
+
+
+def test_a_plugin_of_pydantics_is_no_way_into_the_command(tmp_path: Path, site: Path) -> None:
+    install(site, "hook", "[pydantic]\nhook = hook:plugin\n", {})
+    (site / "hook.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nplugin = None\n")
+    ran = script("import sys\nsys.argv[1:] = ['plugins']\nfrom explorer.cli import main\nmain()", site)
+    assert "btrfs" in ran.stdout, ran.stderr
+    assert not (tmp_path / "ran").exists()
+
+
 @as_root
 def test_a_stranger_stays_a_stranger_when_the_rights_of_root_are_gone(tmp_path: Path, site: Path) -> None:
     code = (
