@@ -6,7 +6,6 @@ caller's business, not root's; a directory that is the caller's is no place for 
 
 from __future__ import annotations
 
-import errno
 import os
 import pwd
 import stat
@@ -19,7 +18,6 @@ __all__ = (
     "Caller",
     "allow_strangers",
     "find_caller",
-    "follow_links",
     "is_foreign",
     "known_path",
     "runs_for_another_user",
@@ -144,21 +142,3 @@ def _check_owners(at: Path, below: list[str], links: int) -> None:
         if not below:
             return
         at = at / below.pop(0)
-
-
-def follow_links(path: Path) -> Path:
-    """What a file's name leads to, through symbolic links that are this user's or root's; it may not be there yet.
-
-    :raises OSError: if a link is another user's: in a directory that all may write to, it was put there
-    """
-    for _ in range(_MAX_LINKS):
-        try:
-            status = path.lstat()
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            return path
-        if not stat.S_ISLNK(status.st_mode):
-            return path
-        if is_foreign(status.st_uid):
-            raise PermissionError(errno.EPERM, "it is a symbolic link of another user", str(path))
-        path = path.parent / path.readlink()
-    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))

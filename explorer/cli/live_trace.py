@@ -15,6 +15,7 @@ import click
 
 from explorer.wire import PROGRAM
 
+from .ending import told_by_signals
 from .process import ExitCode
 
 if TYPE_CHECKING:
@@ -87,9 +88,7 @@ def live_trace(users: Sequence[str], seconds: float | None, output: Path | None)
         give_up_rights(Needs(writes=() if output is None else (output,)))
         header = tracer.begin()
         trace = LiveTrace(header, tracer, None if seconds is None else time.monotonic() + seconds)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            before = signal.signal(number, lambda *_: trace.interrupt())
-            stack.callback(signal.signal, number, before)
+        stack.enter_context(told_by_signals(trace.interrupt))
         yield trace
 
 

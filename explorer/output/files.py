@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from explorer.caller import follow_links
 from explorer.compression import COMPRESSIONS, method_of_name
+from explorer.places import Place, find_place
 
 __all__ = ("OutputError", "check_writable", "open_growing", "open_output")
 
@@ -39,32 +38,31 @@ class OutputError(Exception):
 
 def check_writable(path: Path) -> None:
     """Fail before the long work, not after it. :raises OutputError: if nothing can be written there"""
-    _followed(path)
     if path.suffix.lower() in _NOT_WRITTEN:
         known = ", ".join(method.suffix for method in COMPRESSIONS)
         raise OutputError(f"{path}: {path.suffix} is not written: end the name in one of {known}, or in none")
-    directory = path.parent
-    if path.is_dir():
-        raise OutputError(f"{path} is a directory: name a file in it")
-    if not directory.is_dir():
-        raise OutputError(f"{directory} is not a directory: make it first, or write somewhere else")
-    if _is_special(path):
-        return
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise OutputError(f"{directory} is not writable for you: write somewhere else")
+    with _place(path) as place:
+        if place.is_special:
+            return
+        if not os.access(f"/proc/self/fd/{place.directory}", os.W_OK | os.X_OK):
+            raise OutputError(f"{path.parent} is not writable for you: write somewhere else")
 
 
-def _followed(path: Path) -> Path:
-    """What is written: through a symbolic link the file it names is replaced, not the link."""
+def _place(path: Path) -> Place:
+    """Where it is written: through a symbolic link the file it names is replaced, not the link."""
     try:
-        return follow_links(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}: write somewhere else") from error
-
-
-def _is_special(path: Path) -> bool:
-    """A device, FIFO or the like: written to, never replaced."""
-    return path.exists() and not path.is_file()
+        place = find_place(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise OutputError(
+            f"{path.parent} is not a directory: make it first, or write somewhere else"
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write {path}: {why}: write somewhere else") from error
+    if place.is_directory:
+        with place:
+            raise OutputError(f"{path} is a directory: name a file in it")
+    return place
 
 
 @contextmanager
@@ -72,7 +70,7 @@ def open_output(path: Path | None) -> Iterator[BinaryIO]:
     """A binary stream to ``path``, or to standard output for ``None``; compressed as its name says.
 
     The file appears under its name, mode 0600, only when the block ends without an exception; until then the
-    bytes are in a temporary file beside it. Devices and FIFOs are written to directly.
+    bytes are in a file without a name beside it. Devices and FIFOs are written to directly.
 
     :raises OutputError: for anything the operating system refuses, a full disk included
     """
@@ -83,11 +81,9 @@ def open_output(path: Path | None) -> Iterator[BinaryIO]:
         return
     check_writable(path)
     try:
-        if _is_special(path):
-            with path.open("wb") as device, _compressed(device, path) as out:
-                yield out
-        else:
-            with _replacing(_followed(path)) as file, _compressed(file, path) as out:
+        with _place(path) as place:
+            opened = _special(place) if place.is_special else _replacing(place)
+            with opened as file, _compressed(file, path) as out:
                 yield out
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
@@ -100,19 +96,16 @@ def open_growing(path: Path | None) -> Iterator[BinaryIO]:
 
     :raises OutputError: for anything the operating system refuses
     """
-    if path is None or method_of_name(path.name) is not None or _is_special(path):
+    if path is None or method_of_name(path.name) is not None:
         with open_output(path) as out:
             yield out
         return
     check_writable(path)
     try:
-        final = _followed(path)
-        descriptor, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name[:100]}.", suffix=".part")
-        with os.fdopen(descriptor, "wb") as file:
-            Path(name).replace(final)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        with _place(path) as place:
+            opened = _special(place) if place.is_special else _replacing(place, at_once=True)
+            with opened as file:
+                yield file
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -128,17 +121,26 @@ def _compressed(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the name ``path`` when all of it is on the disk, and leaves nothing if it fails."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
-    temporary: Path | None = Path(name)  # mkstemp() makes it 0600
+def _special(place: Place) -> Iterator[BinaryIO]:
+    with os.fdopen(place.open_special(), "wb") as file:
+        yield file
+
+
+@contextmanager
+def _replacing(place: Place, *, at_once: bool = False) -> Iterator[BinaryIO]:
+    """A new file that takes the name when all of it is on the disk, and leaves nothing if it fails.
+
+    :param at_once: it takes the name now, and keeps it
+    """
+    new = place.create()
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(new.fd, "wb") as file:
+            if at_once:
+                new.publish()
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(path)
-        temporary = None
+            if not at_once:
+                new.publish()
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        new.discard()

@@ -6,8 +6,16 @@ import time
 from contextlib import ExitStack
 from typing import Self
 
+from explorer.keeper import Keeper
 from explorer.targets import OpenKernel, OpenOptions, OpenProgram, TargetError, TargetSpec, open_kernel
-from explorer.targets.qemu import GuestControl, GuestEndedError, GuestWatch, QmpConnection, query_guest
+from explorer.targets.qemu import (
+    GuestControl,
+    GuestEndedError,
+    GuestWatch,
+    QmpConnection,
+    let_run_on,
+    query_guest,
+)
 from explorer.targets.symbols import attach_types
 
 from .loop import NotReadableError
@@ -33,6 +41,7 @@ class QemuMachine:
         self._options = options or OpenOptions()
         self._stack = ExitStack()
         self._control: GuestControl | None = None
+        self._keeper: Keeper | None = None
         name = f"qemu:{address}"
         try:
             if control is None:
@@ -42,10 +51,13 @@ class QemuMachine:
                 self._control = guest = _connect(control)
                 self._stack.callback(guest.close)
                 if stopping:
+                    # Before it stands still: whatever ends this process, it does not stay so.
+                    self._keeper = Keeper(lambda: let_run_on(control))
                     guest.settle()
                 _, ram = query_guest(guest, name)
         except BaseException:
             self._stack.close()
+            self._let_go()
             raise
         self._watch = GuestWatch(address, ram, stopped=stopping)
         self._opened: OpenKernel | None = None
@@ -65,6 +77,13 @@ class QemuMachine:
         if self._control is not None and self._stopping:
             self._control.leave_running()
         self._stack.close()
+        if self._keeper is not None:
+            self._keeper.dismiss()
+
+    def _let_go(self) -> None:
+        """Of a guest that was stopped, and will not be recorded."""
+        if self._keeper is not None:
+            self._keeper.call()
 
     def __enter__(self) -> Self:
         return self

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,8 +12,8 @@ from typing import Any, TypeVar
 import zstandard
 
 from explorer import __version__
-from explorer.caller import follow_links
 from explorer.model import SCHEMA_VERSION, Lookup, Snapshot
+from explorer.places import find_place
 
 from .delta import TABLES, make_delta
 from .format import (
@@ -72,20 +71,20 @@ class RecordingWriter:
             "step_s": step_s,
             "started_at": started_at,
         }
-        path = follow_links(self._path)
-        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
-        try:
-            preamble = PREAMBLE.pack(MAGIC, FORMAT_VERSION, 0)
-            self._offsets.append(len(preamble))
-            data = preamble + pack_record(RecordType.HEADER, 0, 0, encode_json(header))
-            _write_all(fd, data)
-            self.bytes_written = len(data)
-            Path(name).replace(path)
-        except BaseException:
-            os.close(fd)
-            Path(name).unlink(missing_ok=True)
-            raise
-        return fd
+        with find_place(self._path) as place:
+            new = place.create()
+            try:
+                preamble = PREAMBLE.pack(MAGIC, FORMAT_VERSION, 0)
+                self._offsets.append(len(preamble))
+                data = preamble + pack_record(RecordType.HEADER, 0, 0, encode_json(header))
+                _write_all(new.fd, data)
+                self.bytes_written = len(data)
+                new.publish()
+            except BaseException:
+                os.close(new.fd)
+                new.discard()
+                raise
+        return new.fd
 
     def _append(self, kind: RecordType, seconds: float, plain: bytes, packed_with_key: bool = False) -> None:
         dictionary = self._dictionary if packed_with_key else None

@@ -87,10 +87,10 @@ def redact_slice(recorded: RecordedSlice, plugins: Sequence[Plugin]) -> Slice:
 
 def _capture_again(piece: Slice, plugins: Sequence[Plugin]) -> Snapshot:
     """What anybody will see who opens the slice."""
-    with tempfile.NamedTemporaryFile(prefix="nullfs-explorer-", suffix=".elf") as file:
+    with tempfile.TemporaryFile() as file:
         piece.write(cast("BinaryIO", file))
         file.flush()
-        spec = TargetSpec("vmcore", "the redacted slice", path=Path(file.name))
+        spec = TargetSpec("vmcore", "the redacted slice", path=Path(f"/proc/self/fd/{file.fileno()}"))
         with open_kernel(spec, OpenOptions(use_cache=False)) as kernel:
             return capture_snapshot(CaptureRequest.from_kernel(kernel, plugins))
 

@@ -14,14 +14,14 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-import stat
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from explorer.caller import Caller, find_caller, follow_links, runs_for_another_user
+from explorer.caller import Caller, find_caller, runs_for_another_user
+from explorer.places import find_place
 from explorer.targets.errors import TargetError
 
 __all__ = ("Needs", "drop_privileges", "give_up_rights", "harden_process", "runs_for_another_user")
@@ -139,18 +139,8 @@ def _can_do(needs: Needs) -> bool:
 
 def _can_replace(path: Path) -> bool:
     """Whether a file can get this name, or what is there and is no file be written to."""
-    path = follow_links(path)
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        status = None
-    if status is not None and not stat.S_ISREG(status.st_mode):
-        return os.access(path, os.W_OK)
-    directory = path.parent.stat()
-    owners = () if status is None else (status.st_uid, directory.st_uid)
-    if owners and directory.st_mode & stat.S_ISVTX and os.geteuid() not in owners:
-        return False
-    return os.access(path.parent, os.W_OK | os.X_OK)
+    with find_place(path) as place:
+        return place.can_be_written()
 
 
 def _drop(kept: int, who: Caller | None = None) -> None:

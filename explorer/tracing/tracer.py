@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from typing import Literal, Self
 
 from explorer.capture import CaptureRequest, NameidataOffsets, capture_snapshot, nameidata_offsets
+from explorer.keeper import Keeper
 from explorer.model import Lookup, TraceEnd, TraceHeader
 from explorer.targets import OpenKernel, OpenOptions, TargetError, TargetSpec, open_kernel
 
 from .buffers import Instance
 from .decode import CpuDecoder, EndEvent, WalkEvent
 from .events import DefinedEvents, define_events
-from .guardian import Guardian
-from .instances import Owner, find_tracefs, remove_stale
+from .instances import Owner, find_tracefs, remove_stale, remove_tracing
 from .joining import JoinedLookup, Joiner
 from .kallsyms import Kallsyms
 from .making import LookupMaker, chosen_tasks, make_header, utc_text
@@ -51,7 +51,7 @@ class Tracer:
 
     def __init__(self, options: TraceOptions | None = None) -> None:
         self._options = options or TraceOptions()
-        self._guardian: Guardian | None = None
+        self._keeper: Keeper | None = None
         self._instance: Instance | None = None
         self.kernel: OpenKernel | None = None
         """The running kernel, once it is open; closed with the trace."""
@@ -86,7 +86,8 @@ class Tracer:
         self.notes += [f"removed what a trace that was killed had left: {name}" for name in removed]
         self.notes += [f"left by a trace that was killed, and still there: {what}" for what in left]
         name = Owner.this().name
-        self._guardian = Guardian(tracefs, name)
+        # It keeps root's rights, which removing takes, and parses nothing.
+        self._keeper = Keeper(lambda: remove_tracing(tracefs, name))
         try:
             self._symbols = Kallsyms()
         except (OSError, ValueError) as error:
@@ -174,9 +175,9 @@ class Tracer:
             self._symbols.close()
         if self.kernel is not None:
             self.kernel.close()
-        guardian, self._guardian = self._guardian, None
-        if guardian is not None:
-            self.notes += [f"could not be removed: {what}" for what in guardian.clean()]
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            self.notes += [f"could not be removed: {what}; run trace --clean" for what in keeper.call()]
 
     def _take(self, until: int | None, late: int | None) -> list[Lookup]:
         """:param until: events from this time on may not all be there yet; ``None``: there will be none

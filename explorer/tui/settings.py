@@ -16,6 +16,7 @@ from typing import Any
 
 from explorer.caller import known_path
 from explorer.codec import write_json
+from explorer.files import NotRegularError, open_regular
 from explorer.model import Snapshot
 from explorer.output import OutputError, open_output
 
@@ -76,7 +77,7 @@ def load_settings() -> tuple[Settings, str | None]:
     path = config_directory() / "settings.json"
     try:
         _check_private(path.parent)
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             found = json.loads(file.read(_MAX_BYTES))
         theme, keymap = found.get("theme", Settings.theme), found.get("keymap", {})
         baseline = found.get("baseline", "")
@@ -89,6 +90,8 @@ def load_settings() -> tuple[Settings, str | None]:
         views = [_view(each) for each in found.get("views", [])]
     except FileNotFoundError:
         return Settings(), None
+    except NotRegularError as error:
+        return Settings(), f"{path} is not used: it is {error}"
     except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         return Settings(), f"{path} is not used: {error}"
     return Settings(theme, dict(keymap), baseline, mouse, views), None

@@ -228,6 +228,52 @@ def test_ctrl_c_ends_the_recording_and_lets_the_guest_go_on(boot: BootFunction, 
     guest.wait_ready()
 
 
+def runs_again(guest: Guest, within_s: float = 60.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        with contextlib.suppress(TargetError), QmpConnection(str(guest.control_socket)) as qmp:
+            if qmp.execute("query-status")["running"] is True:
+                return True
+        time.sleep(0.1)
+    return False
+
+
+def test_no_signal_leaves_the_guest_stopped_a_hang_up_and_a_kill_neither(
+    boot: BootFunction, tmp_path: Path
+) -> None:
+    guest = boot("7.3", "healthy", GuestOptions(paused=True))
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL):
+        path = tmp_path / f"{number}.nxrec"
+        with recorder(guest, path) as process:
+            wait_for_frames(path, 3, process)
+            process.send_signal(number)
+            _, said = process.communicate(timeout=60)
+        assert runs_again(guest), f"{number.name} left the guest stopped"
+        assert left_of(path) == []
+        with Recording.open(path) as recording:
+            assert len(recording) >= 3
+            ended = None if recording.end is None else recording.end.code
+        expected = (-number, None) if number is signal.SIGKILL else (0, "interrupted")
+        assert (process.returncode, ended) == expected, (number.name, said)
+
+
+def left_of(path: Path) -> list[str]:
+    """The processes that still name a recording; the keeper ends by itself."""
+    deadline = time.monotonic() + 10
+    while (left := [each.name for each in Path("/proc").glob("[0-9]*") if _names(each, path)]) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.1)
+    return left
+
+
+def _names(process: Path, path: Path) -> bool:
+    try:
+        return os.fsencode(path) in (process / "cmdline").read_bytes()
+    except OSError:
+        return False
+
+
 def test_a_reply_to_an_interrupted_command_is_not_taken_for_the_next_ones(boot: BootFunction) -> None:
     """A Ctrl-C while the guest is being stopped: to hang up on that reply would leave it stopped."""
     guest = boot("7.3", "healthy", GuestOptions(paused=True))

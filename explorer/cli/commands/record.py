@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from explorer.cli.ending import told_by_signals
 from explorer.cli.formats import OutputFile
 from explorer.cli.live_trace import attached_tracer
 from explorer.cli.process import ExitCode
@@ -21,7 +21,7 @@ from explorer.cli.units import ConditionType, Duration, MemorySize
 if TYPE_CHECKING:
     from explorer.analysis.query import Condition
     from explorer.plugin import Plugin
-    from explorer.recorder import Machine, Recorder, RecordRequest, RecordSummary
+    from explorer.recorder import Machine, RecordRequest, RecordSummary
     from explorer.targets import OpenOptions
     from explorer.targets.qemu import StartedGuest
     from explorer.tracing import Tracer
@@ -276,7 +276,8 @@ def _record_machine(
     if mode == "live":
         drop_privileges()  # the file is open: nothing is left that needs any
     recorder = Recorder(machine, writer, request)
-    _end_on_signals(recorder, stack)
+    # Between two frames, never within one.
+    stack.enter_context(told_by_signals(recorder.interrupt))
     try:
         return recorder.run()
     finally:
@@ -345,13 +346,6 @@ def _open_machine(
         name = f"qemu:{arguments.qemu}"
     stack.enter_context(machine).attach()
     return machine, name, None
-
-
-def _end_on_signals(recorder: Recorder, stack: ExitStack) -> None:
-    """Ctrl-C and SIGTERM end the recording between two frames, never within one."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before = signal.signal(number, lambda *_: recorder.interrupt())
-        stack.callback(signal.signal, number, before)
 
 
 def _say(summary: RecordSummary, output: Path) -> int:

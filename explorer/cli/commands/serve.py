@@ -12,6 +12,7 @@ import click
 
 from explorer.cli.accepting import check_kept_baseline, kept_baseline_option
 from explorer.cli.targets import TargetArguments, target_options
+from explorer.wire import PROGRAM
 
 from .open import reader_words, refuse_pipe
 
@@ -57,7 +58,7 @@ def serve_command(arguments: TargetArguments, port: int, host: str, baseline: Pa
     words = [sys.executable, "-P", "-m", "explorer", "open", *reader_words(arguments)]
     if baseline is not None:
         words.append(f"--baseline={baseline}")
-    return serve_app(words, sockets, _announce)
+    return serve_app(words, sockets, _announce, lambda line: click.echo(f"{PROGRAM}: {line}", err=True))
 
 
 def _announce(url: str) -> None:

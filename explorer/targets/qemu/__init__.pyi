@@ -2,6 +2,7 @@ from .attach import open_qemu as open_qemu
 from .attach import query_guest as query_guest
 from .control import GuestControl as GuestControl
 from .control import GuestEndedError as GuestEndedError
+from .control import let_run_on as let_run_on
 from .qmp import QmpConnection as QmpConnection
 from .start import BootOptions as BootOptions
 from .start import StartedGuest as StartedGuest

@@ -15,7 +15,7 @@ from explorer.targets.addresses import is_kernel_pointer
 from explorer.targets.errors import TargetError
 from explorer.targets.qemu.qmp import QmpConnection
 
-__all__ = ("GuestControl", "GuestEndedError")
+__all__ = ("GuestControl", "GuestEndedError", "let_run_on")
 
 _ENDING = {
     "guest-shutdown": ("shutdown", "the guest powered itself off"),
@@ -128,8 +128,7 @@ class GuestControl(QmpConnection):
         with contextlib.suppress(TargetError):
             self.execute("cont")
             return
-        with contextlib.suppress(TargetError), QmpConnection(self._address) as again:
-            again.execute("cont")
+        let_run_on(self._address)
 
     def _watch(self, deadline: float) -> None:
         """Wait, and look at every event at once: an end is not waited past."""
@@ -161,6 +160,16 @@ class GuestControl(QmpConnection):
                 if self._panicked:
                     code, reason = _ENDING["guest-panic"]
                 raise GuestEndedError(code, reason, max(ran, 0.0))
+
+
+def let_run_on(address: str) -> list[str]:
+    """Have a guest run whose client has gone, or was hung up on. :returns: why that was not possible, if it was not"""
+    try:
+        with QmpConnection(address) as again:
+            again.execute("cont")
+    except TargetError as error:
+        return [f"{address}: {error}"]
+    return []
 
 
 def _has_user_tables(registers: str) -> bool:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from explorer.keeper import Keeper
+from explorer.places import find_place
 from explorer.targets.errors import TargetError
 from explorer.targets.qemu.qmp import QmpConnection
 
@@ -45,7 +47,7 @@ class StartedGuest:
     """A running QEMU; ``memory`` and ``control`` are its QMP sockets. Use it in a ``with``: it ends with the block.
 
     Everything it needs lies in a directory of its own, mode 0700, which goes with it. If this process is killed, QEMU
-    is too.
+    is too, and the directory is removed.
 
     :raises TargetError: if QEMU is missing or does not start
     """
@@ -57,12 +59,15 @@ class StartedGuest:
         program = shutil.which(_QEMU)
         if program is None:
             raise TargetError(f"{_QEMU} is not on PATH: install QEMU (Debian: qemu-system-x86)")
-        self._directory = _make_directory()
+        directory = self._directory = _make_directory()
+        self._keeper = Keeper(lambda: _remove(directory))
         self.memory, self.control = (str(self._directory / name) for name in _NAMES)
         self.accelerator: Literal["kvm", "tcg"] = "tcg"
         self._why_emulated = "as asked"
         self._process: subprocess.Popen[bytes] | None = None
+        self._console: int | None = None
         try:
+            self._console = None if options.console is None else _open_console(options.console)
             self._start_somehow(program, options)
         except BaseException:
             self.close()
@@ -85,13 +90,13 @@ class StartedGuest:
         if options.accelerator != "tcg":
             self.accelerator = "kvm"
             try:
-                return self._start(_command(program, options, "kvm", self._directory))
+                return self._start(_command(program, options, "kvm", self._directory, self._console))
             except TargetError as error:
                 if options.accelerator == "kvm":
                     raise
                 self._end_process()
                 self.accelerator, self._why_emulated = "tcg", f"with KVM, {error}"
-        return self._start(_command(program, options, "tcg", self._directory))
+        return self._start(_command(program, options, "tcg", self._directory, self._console))
 
     def _start(self, command: list[str]) -> None:
         for name in _NAMES:
@@ -99,7 +104,12 @@ class StartedGuest:
         with (self._directory / "stderr").open("wb") as stderr:
             # A session of its own: Ctrl-C is for the recorder, which then ends QEMU in good order.
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                start_new_session=True,
+                pass_fds=() if self._console is None else (self._console,),
             )
         deadline = time.monotonic() + _START_S
         while not all((self._directory / name).exists() for name in _NAMES):
@@ -120,7 +130,10 @@ class StartedGuest:
     def close(self) -> None:
         """End QEMU, and remove its directory."""
         self._end_process()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        if self._console is not None:
+            os.close(self._console)
+            self._console = None
+        self._keeper.call()
 
     def _end_process(self) -> None:
         process, self._process = self._process, None
@@ -148,7 +161,33 @@ def _make_directory() -> Path:
     return Path(tempfile.mkdtemp(prefix="nxrec-", dir="/tmp"))
 
 
-def _command(program: str, options: BootOptions, accelerator: str, directory: Path) -> list[str]:
+def _remove(directory: Path) -> list[str]:
+    """QEMU, which the same end may have ended, makes nothing there any more once its name is gone."""
+    shutil.rmtree(directory, ignore_errors=True)
+    return [f"{directory} is left"] if directory.exists() else []
+
+
+def _open_console(path: Path) -> int:
+    """QEMU is given the file, not its name: it would open whatever another user has put there."""
+    try:
+        with find_place(path) as place:
+            if place.is_special:
+                return place.open_special()
+            new = place.create()
+            try:
+                new.publish()
+            except BaseException:
+                os.close(new.fd)
+                new.discard()
+                raise
+            return new.fd
+    except OSError as error:
+        raise TargetError(f"cannot write {path} (--console): {error.strerror or error}") from error
+
+
+def _command(
+    program: str, options: BootOptions, accelerator: str, directory: Path, console: int | None
+) -> list[str]:
     setpriv = shutil.which("setpriv")
     # Newer CPU models than Nehalem are more than QEMU's emulation can give some kernels.
     cpu = ("kvm", "host") if accelerator == "kvm" else ("tcg,thread=single", "Nehalem")
@@ -157,7 +196,8 @@ def _command(program: str, options: BootOptions, accelerator: str, directory: Pa
         *(program, "-nodefaults", "-nographic", "-S", "-M", "q35"),
         *("-accel", cpu[0], "-cpu", cpu[1], "-m", f"{options.memory}B"),
         *("-device", "vmcoreinfo", "-kernel", str(options.kernel)),
-        *("-serial", "null" if options.console is None else f"file:{_quoted(options.console)}"),
+        *(() if console is None else ("-add-fd", f"fd={console},set=1")),
+        *("-serial", "null" if console is None else "file:/dev/fdset/1"),
     ]
     for name in _NAMES:
         command += ["-qmp", f"unix:{_quoted(directory / name)},server=on,wait=off"]

@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from explorer.caller import known_path
+from explorer.places import NewFile, Place
 
 __all__ = ("cache_directory", "load", "store")
 
@@ -31,6 +32,8 @@ _HEADER = struct.Struct("<8sIIQI4x")
 _SECTION = struct.Struct("<16sQQ")
 _BUILD_ID = struct.Struct("<64s")
 _SUFFIX = ".nxcache"
+#: Of this version and of earlier ones.
+_UNFINISHED = (".part", ".tmp")
 _MAX_FILE = 256 << 20
 _MAX_SECTIONS = 64
 _KEEP_FILES = 16
@@ -166,20 +169,15 @@ def store(build_id: str, sections: Mapping[str, bytes | memoryview]) -> str | No
 
 
 def _write(directory: int, name: str, data: bytes) -> None:
-    """Under a name of its own first: a reader sees a whole file or none."""
-    temporary = f".{name}.{os.getpid()}.tmp"
-    with suppress(FileNotFoundError):
-        os.unlink(temporary, dir_fd=directory)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(temporary, flags, 0o600, dir_fd=directory)
+    """A reader sees a whole file or none."""
+    new = NewFile(Place(Path(name), directory, name, None))
     try:
-        with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+        with open(new.fd, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
             file.write(data)
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(temporary, dir_fd=directory)
-        raise
+            file.flush()
+            new.publish()
+    finally:
+        new.discard()
 
 
 def _prune(directory: int) -> None:
@@ -188,11 +186,11 @@ def _prune(directory: int) -> None:
     entries = []
     with os.scandir(directory) as found:
         for entry in found:
-            if entry.name.endswith((_SUFFIX, ".tmp")):
+            if entry.name.endswith((_SUFFIX, *_UNFINISHED)):
                 entries.append((entry.stat(follow_symlinks=False), entry.name))
     now = time.time()
     for status, name in sorted(entries, key=lambda entry: -entry[0].st_mtime):
-        if name.endswith(".tmp"):
+        if name.endswith(_UNFINISHED):
             remove = now - status.st_mtime > _STALE_S
         else:
             kept_files, kept_bytes = kept_files + 1, kept_bytes + status.st_size

@@ -27,6 +27,8 @@ from aiohttp import WSMsgType, web
 from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
+from .complaints import Complaints
+
 __all__ = ("AppServer", "serve_app")
 
 _STATIC = Path(textual_serve.__file__).parent / "static"
@@ -135,7 +137,7 @@ class AppServer:
         origin = request.headers.get("Origin")
         if not is_ours(host) or (origin is not None and origin != f"http://{host}"):
             raise web.HTTPForbidden(text="This is not the address that nullfs-explorer printed.\n")
-        key = request.path.split("/", 2)[1]
+        key = request.path.partition("/")[2].partition("/")[0]  # of "OPTIONS *" and CONNECT there is none
         if not hmac.compare_digest(key.encode("utf-8", "replace"), self.key.encode()):
             raise web.HTTPForbidden(
                 text="Open the whole address that nullfs-explorer printed: it has a key.\n"
@@ -199,22 +201,34 @@ def cells(value: Any, otherwise: int) -> int:
         return otherwise
 
 
-def serve_app(words: Sequence[str], sockets: Sequence[socket.socket], announce: Callable[[str], None]) -> int:
-    """Serve until SIGINT or SIGTERM; the exit code.
+def serve_app(
+    words: Sequence[str],
+    sockets: Sequence[socket.socket],
+    announce: Callable[[str], None],
+    say: Callable[[str], None],
+) -> int:
+    """Serve until a signal ends it; the exit code.
 
     :param words: the command line of the app
     :param sockets: bound and listening, on loopback
     :param announce: told the address to open, once it works
+    :param say: told, in a line, of what was refused
     """
+    complaints = Complaints(say)
 
     async def run() -> None:
         server = AppServer(words)
-        runner = web.AppRunner(server.make_app(), access_log=None, shutdown_timeout=_END_S)
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: complaints.add(type(context.get("exception")).__name__)
+        )
+        runner = web.AppRunner(
+            server.make_app(), access_log=None, logger=complaints.logger(), shutdown_timeout=_END_S
+        )
         await runner.setup()
         for bound in sockets:
             await web.SockSite(runner, bound).start()
         ended = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
         host, port = sockets[0].getsockname()[:2]
         announce(f"http://{f'[{host}]' if ':' in host else host}:{port}/{server.key}/")
@@ -225,4 +239,6 @@ def serve_app(words: Sequence[str], sockets: Sequence[socket.socket], announce: 
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
     asyncio.run(run())
+    if complaints.count > 1:
+        say(f"serve: {complaints.count} requests were refused")
     return 0

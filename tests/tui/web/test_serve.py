@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -319,3 +321,37 @@ def test_what_counts_as_this_machine() -> None:
 def test_two_servers_have_different_keys() -> None:
     keys = {AppServer(["true"]).key for _ in range(3)}
     assert len(keys) == 3 and min(map(len, keys)) > 20
+
+
+_BAD = {
+    "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "OPTIONS *": b"OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "CONNECT": b"CONNECT elsewhere:443 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "a path without an end": b"GET " + b"/" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
+    "a header that is none": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\x1b]0;x\x07\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nx",
+    "a length that is none": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+    "chunks that are none": b"POST / HTTP/1.1\r\nHost: [::1]\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "an absolute address": b"GET http://elsewhere/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "a key of another alphabet": b"GET /\xff\xe9/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "half a request": b"GET / HT",
+}
+
+
+def test_nobody_without_the_key_fills_the_operators_terminal(served: Served) -> None:
+    """Each twenty times over: some short lines, no traceback, nothing of what was sent."""
+    host, port = served.url.removeprefix("http://").split("/")[0].split(":")
+    for request in list(_BAD.values()) * 20:
+        with contextlib.suppress(ConnectionError), socket.create_connection((host, int(port)), 10) as client:
+            client.sendall(request)
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(1 << 16):
+                pass
+    assert served.end(signal.SIGTERM) == 0
+    assert served.process.stdout is not None
+    said = served.process.stdout.read().splitlines()
+    assert said.pop(0).startswith("Open it in a browser")
+    assert 2 <= len(said) <= 5, said
+    assert all(line.startswith("nullfs-explorer: serve: ") and len(line) < 100 for line in said), said
+    assert said[-1].endswith("requests were refused") and int(said[-1].split()[2]) >= 20
+    assert not [line for line in said if "\x1b" in line or "elsewhere" in line]

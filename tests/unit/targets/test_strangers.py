@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import shutil
+import signal
+import socket
+import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from explorer.cli.commands.open import reader_words
 from explorer.cli.targets import TargetArguments
-from explorer.output.files import OutputError, check_writable, open_output
+from explorer.output.files import OutputError, check_writable, open_growing, open_output
+from explorer.places import find_place
 from explorer.recording.writer import RecordingWriter, WriteError
 from explorer.targets.symbols import typecache
-from explorer.tui.settings import Settings, load_settings, save_settings
-from tests.conftest import SAMPLE, Run
+from explorer.tui.settings import Settings, keep_snapshot, load_settings, save_settings, write_fault
+from tests.conftest import SAMPLE, Run, capture_file
 
 ROOT = Path(__file__).parents[1].parent.parent
-STRANGER = 12345
+STRANGER, NOBODY = 12345, 65534
 as_root = pytest.mark.skipif(
     os.geteuid() != 0, reason="needs root: under sudo, or to give a file to another user"
 )
@@ -272,3 +282,160 @@ def test_an_output_through_a_link_of_ones_own_replaces_what_it_names(tmp_path: P
         out.write(b"x")
     assert (tmp_path / "c").read_bytes() == b"x"
     assert (tmp_path / "a").is_symlink()
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[None]:
+    """As another user than root, who is then the stranger."""
+    os.setresgid(-1, NOBODY, 0)
+    os.setresuid(-1, NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(-1, 0, 0)
+        os.setresgid(-1, 0, 0)
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A directory that all may write to, as /tmp is; but for the sticky bit, which the kernel's own rules are about."""
+    directory = Path(tempfile.mkdtemp(dir="/tmp"))
+    directory.chmod(0o777)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def refusal(path: Path) -> str:
+    """What each of those that write says of a path; all say the same."""
+    said = []
+    for write in (
+        lambda: check_writable(path),
+        lambda: open_output(path).__enter__(),
+        lambda: open_growing(path).__enter__(),
+        lambda: RecordingWriter(path, mode="live", target="live", step_s=1.0, started_at=""),
+    ):
+        with pytest.raises((OutputError, WriteError)) as raised:
+            write()
+        said.append(str(raised.value))
+    assert len({each.removesuffix(": write somewhere else") for each in said}) == 1, said
+    return said[0]
+
+
+@as_root
+def test_an_output_goes_neither_into_a_pipe_nor_a_socket_that_another_user_has_put_there(
+    shared: Path,
+) -> None:
+    with nobody():
+        os.mkfifo(shared / "out.json", 0o666)
+        (shared / "out.json").chmod(0o666)
+        reader = os.open(shared / "out.json", os.O_RDONLY | os.O_NONBLOCK)
+        (shared / "link.json").symlink_to("out.json")
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(shared / "socket.json"))
+    with listener:
+        assert "a pipe of another user" in refusal(shared / "out.json")
+        assert "a symbolic link of another user" in refusal(shared / "link.json")
+        assert "a socket of another user" in refusal(shared / "socket.json")
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+
+
+@as_root
+@pytest.mark.parametrize("absolute", [True, False], ids=["absolute", "relative"])
+def test_an_output_goes_through_no_directory_that_is_a_link_of_another_user(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absolute: bool
+) -> None:
+    (shared / "victim").mkdir()
+    (shared / "own").symlink_to("theirs")
+    with nobody():
+        (shared / "theirs").symlink_to(shared / "victim")
+    monkeypatch.chdir(shared)
+    for way in ("theirs", "own", "victim/../theirs", "own/../own"):
+        path = (shared if absolute else Path()) / way / "out.json"
+        assert "a symbolic link of another user" in refusal(path)
+    assert list((shared / "victim").iterdir()) == []
+
+
+@as_root
+def test_settings_faults_and_a_partial_snapshot_go_through_no_link_of_another_user_either(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shared / "victim").mkdir(mode=0o700)
+    with nobody():
+        (shared / "theirs").symlink_to("victim")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(shared / "theirs"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared / "theirs"))
+    told = [save_settings(Settings()), write_fault("x"), keep_snapshot(capture_file(SAMPLE), datetime.now())]
+    told.append(typecache.store("ab" * 20, {"btf": b"x"}))
+    assert [note for note in told if note is None or "another user" not in note] == []
+    assert list((shared / "victim").iterdir()) == []
+
+
+def test_a_pipe_of_ones_own_is_written_to_and_not_waited_for_for_ever(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with find_place(tmp_path / "pipe") as place, pytest.raises(OSError, match="nobody has read from"):
+        place.open_special(wait_s=0.1)
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with open_output(tmp_path / "pipe") as out:
+        out.write(b"x")
+    assert os.read(reader, 2) == b"x"
+    os.close(reader)
+
+
+def test_an_output_leaves_nothing_if_it_is_killed_and_has_no_name_before_it_is_whole(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom explorer.output.files import open_output\n"
+        "with open_output(Path(sys.argv[1])) as out:\n    out.write(b'x' * 100_000)\n    out.flush()\n"
+        "    print(os.listdir(Path(sys.argv[1]).parent))\n    sys.stdout.flush()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    for name in ("new", "there"):
+        (tmp_path / "there").write_bytes(b"old")
+        ran = subprocess.run(
+            [sys.executable, "-c", code, tmp_path / name],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+        assert ran.returncode == -signal.SIGKILL and ran.stdout == "['there']\n", ran
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert (tmp_path / "there").read_bytes() == b"old"
+
+
+def test_a_filesystem_that_has_no_files_without_a_name_leaves_nothing_of_what_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault: what O_TMPFILE says there."""
+    real = os.open
+
+    def refuse(path: str, flags: int, *rest: int, **more: int) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "not here")
+        return real(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with open_output(tmp_path / "a") as out:
+        out.write(b"x")
+    with pytest.raises(RuntimeError), open_output(tmp_path / "b") as out:
+        assert len(list(tmp_path.glob(".b.*.part"))) == 1
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
+
+
+def test_settings_that_are_a_pipe_are_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "nullfs-explorer").mkdir(mode=0o700)
+    os.mkfifo(tmp_path / "nullfs-explorer" / "settings.json")
+    settings, problem = load_settings()
+    assert settings == Settings() and problem is not None and "a pipe" in problem
+
+
+def test_an_output_to_a_stream_of_ones_own_is_written_where_that_stands(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("before\n")
+    with (tmp_path / "log").open("ab") as log:
+        code = "import sys\nfrom pathlib import Path\nfrom explorer.output.files import open_output\n"
+        code += "with open_output(Path('/dev/stdout')) as out:\n    out.write(b'after\\n')\n"
+        subprocess.run([sys.executable, "-c", code], stdout=log, check=True, cwd=ROOT)
+    assert (tmp_path / "log").read_text() == "before\nafter\n"
