@@ -123,31 +123,40 @@ class MemoryReader:
         except ReadError as error:
             return *self.recover_members(decoder, address, error), str(error)
 
+    def bulk_reader(self, decoder: Decoder) -> Callable[[int], bytes]:
+        """A function that reads what a structure is decoded from, by its address: a hundred thousand of them.
+
+        It raises :class:`ReadError` as :meth:`read` does; what it reads is not counted (:meth:`count`).
+        """
+        read, slowly, base, span = self._read, self.read, decoder.base, decoder.span
+        first, last = self._direct_start - base, self._direct_end - base
+
+        def read_structure(address: int) -> bytes:
+            if first <= address < last:
+                try:
+                    data: bytes = read(address - first, span, True)
+                    return data
+                except drgn.FaultError:
+                    pass  # read below, which says what is wrong
+            return slowly(address + base, span)
+
+        return read_structure
+
     def record_reader(
         self, decoder: Decoder, record: Callable[[tuple[Any, ...]], _T], tail: tuple[Any, ...] = ()
     ) -> Callable[[int], _T]:
-        """A function that reads and decodes one structure by address: :meth:`read` for a hundred thousand of them.
+        """A function that reads and decodes one structure by address, as :meth:`bulk_reader` does.
 
         :param record: makes a named tuple of (address, the decoder's values..., ``tail``...)
         """
-        read, base, span = self._read, decoder.base, decoder.span
-        first, last = self._direct_start - base, self._direct_end - base
+        read = self.bulk_reader(decoder)
         unpack, pick = decoder.parts(tail)
+        return lambda address: record(pick((*unpack(read(address)), None, address, *tail)))
 
-        def read_record(address: int) -> _T:
-            if first <= address < last:
-                try:
-                    data = read(address - first, span, True)
-                except drgn.FaultError:
-                    data = self.read(address + base, span)
-                else:
-                    self.reads += 1
-                    self.bytes_read += span
-            else:
-                data = self.read(address + base, span)
-            return record(pick((*unpack(data), None, address, *tail)))
-
-        return read_record
+    def count(self, reads: int, size: int) -> None:
+        """So many reads of ``size`` bytes were made in bulk."""
+        self.reads += reads
+        self.bytes_read += reads * size
 
     def direct_page(self, address: int) -> bytes | None:
         """The page at a page's address; ``None`` outside the direct map, and for one that is not there whole."""
