@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 
-from explorer import __version__
+from explorer.version import __version__
 from explorer.wire import PROGRAM
 
 from .process import ExitCode, note_program
 
-__all__ = ("main",)
+__all__ = ("cli", "known_error", "main")
 
 #: Subcommand -> module of this package that defines it, under the same name: imported when it is used.
 _COMMANDS = {
@@ -162,6 +162,11 @@ def _known_errors() -> dict[type[BaseException], int]:
         WriteError: ExitCode.USAGE,
         RecordingError: ExitCode.TARGET,
     }
+
+
+def known_error(error: BaseException) -> str | None:
+    """What an error says, if that is written for the user: one line, escaped."""
+    return _one_line(error) if isinstance(error, tuple(_known_errors())) else None
 
 
 #: What every program may expect to have, and what to say where it is missing.

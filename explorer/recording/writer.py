@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import zstandard
 
-from explorer import __version__
 from explorer.caller import follow_links
 from explorer.model import SCHEMA_VERSION, Lookup, Snapshot
+from explorer.version import __version__
 
 from .delta import TABLES, make_delta
 from .format import (
