@@ -9,7 +9,6 @@ import time
 from datetime import UTC, datetime
 from operator import itemgetter
 
-from explorer import __version__
 from explorer.capture.holders import HolderReader, count_tasks
 from explorer.capture.kernel import KernelActivity, read_log, read_modules, read_struct_sizes
 from explorer.capture.memory import (
@@ -40,6 +39,7 @@ from explorer.capture.tasks import (
 )
 from explorer.model import Capture, CaptureError, Kernel, Snapshot, kernel_text, no_garbage_collection
 from explorer.targets import TargetError
+from explorer.version import __version__
 
 from .generation import WellKnown, find_well_known, read_clocks_ns, read_cmdline
 from .ownership import RawKernel

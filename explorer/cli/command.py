@@ -13,13 +13,13 @@ from typing import Any, NoReturn
 
 import click
 
-from explorer import __version__
+from explorer.version import __version__
 from explorer.wire import PROGRAM
 
 from .process import ExitCode, note_program
 from .streams import abandon_stdout, check_streams, is_out_of_memory, say
 
-__all__ = ("main",)
+__all__ = ("cli", "known_error", "main")
 
 #: Subcommand -> module of this package that defines it, under the same name: imported when it is used.
 _COMMANDS = {
@@ -165,6 +165,11 @@ def _known_errors() -> dict[type[BaseException], int]:
         WriteError: ExitCode.USAGE,
         RecordingError: ExitCode.TARGET,
     }
+
+
+def known_error(error: BaseException) -> str | None:
+    """What an error says, if that is written for the user: one line, escaped."""
+    return _one_line(error) if isinstance(error, tuple(_known_errors())) else None
 
 
 def main(args: list[str] | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -25,7 +24,9 @@ if TYPE_CHECKING:
     from explorer.targets import CrashGuard, OpenKernel, OpenOptions, TargetSpec
 
 __all__ = (
+    "GIVEN",
     "TargetArguments",
+    "give_kernel",
     "give_up_rights",
     "plugin_option",
     "read_named_snapshot",
@@ -36,6 +37,9 @@ __all__ = (
 _F = TypeVar("_F", bound=Callable[..., Any])
 #: What cannot be read is said by whoever reads it, in the words for a target.
 _FILE = click.Path(path_type=Path, readable=False)
+#: What a target is called that somebody has open, and gave (:func:`give_kernel`).
+GIVEN = "the program that is open"
+_given: tuple[OpenKernel, list[Snapshot]] | None = None
 #: Of this process: it is forked off once, before drgn is there, whatever is read then.
 _guard: CrashGuard | None = None
 
@@ -200,6 +204,8 @@ def read_named_snapshot(
     :raises TargetError: if the target cannot be opened
     :raises SnapshotError: if it is a snapshot file that cannot be read
     """
+    if _given is not None and arguments.name() == GIVEN:
+        return _capture_given(*_given, plugins or arguments.plugin_set(), holders_of)
     spec = arguments.spec()
     if spec.kind in ("snapshot", "recording") and not keeps_rights:
         give_up_rights(spec, output)
@@ -207,7 +213,7 @@ def read_named_snapshot(
         return _load(spec)
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec, progress)
-    from explorer.capture import CaptureStats
+    from explorer.capture import CaptureStats, capture_kernel
     from explorer.targets import open_kernel
 
     stats = CaptureStats()
@@ -227,6 +233,30 @@ def read_named_snapshot(
     for trace in stats.tracebacks if arguments.debug else ():
         click.echo(escape_lines(trace), err=True)
     return snapshot, snapshot.capture.source.target
+
+
+@contextmanager
+def give_kernel(kernel: OpenKernel | None) -> Iterator[list[Snapshot]]:
+    """Within the block :data:`GIVEN` names this kernel, and what is captured of it is in the list."""
+    global _given
+    captured: list[Snapshot] = []
+    before, _given = _given, None if kernel is None else (kernel, captured)
+    try:
+        yield captured
+    finally:
+        _given = before
+
+
+def _capture_given(
+    kernel: OpenKernel,
+    captured: list[Snapshot],
+    plugins: PluginSet,
+    holders_of: Callable[[Snapshot], Collection[int]] | None,
+) -> tuple[Snapshot, str]:
+    from explorer.capture import capture_kernel
+
+    captured.append(capture_kernel(kernel, plugins.loaded, holders_of=holders_of))
+    return captured[-1], kernel.source.target
 
 
 def _load(spec: TargetSpec) -> tuple[Snapshot, str]:
@@ -305,45 +335,6 @@ def escape_lines(text: str) -> str:
     from explorer.model import escape_text
 
     return "\n".join(escape_text(line) for line in text.splitlines())
-
-
-@contextmanager
-def capture_errors(kernel: OpenKernel) -> Iterator[None]:
-    """What the kernel's types lack, or where they are damaged, as one line. :raises TargetError: for that"""
-    from explorer.targets import TargetError
-    from explorer.targets.symbols import BtfError
-
-    try:
-        yield
-    except LookupError as error:
-        raise TargetError(f"{kernel.source.target}: cannot be captured: {error.args[0]}") from error
-    except BtfError as error:
-        raise TargetError(
-            f"{kernel.source.target}: its BTF is damaged ({error}): give a vmlinux with -s"
-        ) from error
-
-
-def capture_kernel(
-    kernel: OpenKernel,
-    plugins: LoadedPlugins,
-    progress: ProgressLine,
-    stats: CaptureStats,
-    guard: CrashGuard,
-    holders_of: Callable[[Snapshot], Collection[int]] | None = None,
-) -> Snapshot:
-    """Capture an open kernel. :raises TargetError: if its types lack what a capture needs"""
-    from explorer.capture import CaptureRequest, capture_snapshot
-    from explorer.model import CaptureError
-
-    with capture_errors(kernel):
-        request = CaptureRequest.from_kernel(kernel, plugins.plugins, guard)
-        if holders_of is not None:
-            request = dataclasses.replace(request, holders_of=holders_of)
-        snapshot = capture_snapshot(request, progress, stats)
-    for broken in plugins.errors:
-        snapshot.errors.append(CaptureError(where=f"plugin {broken.name}", what="load", why=broken.why))
-        stats.tracebacks.append(broken.traceback)
-    return snapshot
 
 
 def _print_stats(stats: CaptureStats) -> None:

@@ -76,6 +76,8 @@ from .snapshot import (
     Kernel,
     Snapshot,
     Source,
+    Tables,
+    use_tables,
 )
 from .task import PF_NAMES, STUCK_S, Kthread, OnlyIn, Owner, Task, TaskFlag, TaskKind
 from .text import display_width, escape_text, kernel_bytes, kernel_text
@@ -159,6 +161,7 @@ __all__ = (
     "SnapshotDiff",
     "Source",
     "StackFrame",
+    "Tables",
     "Task",
     "TaskChange",
     "TaskFlag",
@@ -197,4 +200,5 @@ __all__ = (
     "task_at",
     "task_name",
     "task_reference",
+    "use_tables",
 )

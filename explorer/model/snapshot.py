@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -24,6 +24,8 @@ __all__ = (
     "Kernel",
     "Snapshot",
     "Source",
+    "Tables",
+    "use_tables",
 )
 
 SCHEMA_VERSION = 1
@@ -118,6 +120,31 @@ class CaptureError(Record):
         return self.where.startswith("plugin ")
 
 
+class Tables(Protocol):
+    """Makes tables of a snapshot: what a task is asked for is above this room, and comes down to it."""
+
+    def to_arrow(self, snapshot: Snapshot, /) -> Any: ...
+
+    def to_pandas(self, snapshot: Snapshot, /) -> Any: ...
+
+
+_tables: Tables | None = None
+
+
+def use_tables(tables: Tables) -> None:
+    """What :meth:`Snapshot.to_arrow` and :meth:`Snapshot.to_pandas` call: the library sets it, for its users."""
+    global _tables
+    _tables = tables
+
+
+def _tables_of_library() -> Tables:
+    if _tables is None:
+        raise RuntimeError(
+            "tables are the library's: begin with 'from explorer import load', or any name of it"
+        )
+    return _tables
+
+
 class Snapshot(Record):
     """One kernel at one time, normalised: every object once, pointed at by address.
 
@@ -177,6 +204,14 @@ class Snapshot(Record):
             if task.mnt_ns is not None:
                 inside.setdefault(task.mnt_ns, []).append(task)
         return inside
+
+    def to_arrow(self) -> Any:
+        """The tasks as a ``pyarrow.Table``. For users of the library, with the extra ``data``: docs/library.md."""
+        return _tables_of_library().to_arrow(self)
+
+    def to_pandas(self) -> Any:
+        """The same as a ``pandas.DataFrame``."""
+        return _tables_of_library().to_pandas(self)
 
     def fs_of(self, task: Task) -> FsStruct | None:
         """The ``fs_struct`` that a task owns; ``None`` if it has exited, or that could not be read."""

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from explorer import __version__
 from explorer.analysis import find_pid1, is_kernel_thread
 from explorer.capture import NameidataOffsets
 from explorer.model import (
@@ -24,6 +23,7 @@ from explorer.model import (
     kernel_text,
 )
 from explorer.targets import TargetError
+from explorer.version import __version__
 
 from .joining import JoinedLookup
 from .kallsyms import Kallsyms

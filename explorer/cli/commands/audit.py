@@ -74,7 +74,7 @@ class _Accepting:
     show_default=True,
     help="Exit with 1 for a finding as bad as this, or worse.",
 )
-@format_option("json", "sarif", "markdown")
+@format_option("json", "sarif", "junit", "markdown")
 @click.option(
     "--only", multiple=True, metavar="RULE", help="Only this rule (as explain lists them). Repeatable."
 )
@@ -99,7 +99,7 @@ class _Accepting:
 def audit_command(
     arguments: TargetArguments,
     fail_on: str,
-    format_: Literal["text", "json", "sarif", "markdown"],
+    format_: Literal["text", "json", "sarif", "junit", "markdown"],
     only: tuple[str, ...],
     where: Query | None,
     unfolded: bool,
@@ -133,6 +133,10 @@ def audit_command(
     code = _exit_code(snapshot, report, fail_on)
     if format_ == "markdown":
         _print_markdown(snapshot, report, name)
+    elif format_ == "junit":
+        from explorer.output.pipelines import junit_document
+
+        click.echo(junit_document(snapshot, report, Severity(fail_on), only))
     elif format_ == "text":
         from explorer.output import render_findings
 

@@ -1,4 +1,4 @@
-"""What is read in a short way is what drgn reads in the long one; and a reader that gives something else is found out."""
+"""What is read in a short way is what drgn reads in the long one; a reader that gives something else is found out."""
 
 from __future__ import annotations
 
