@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -28,6 +29,7 @@ _WITH_THE_ONE_BEFORE = {
 }
 #: Texts that few rows have in common are not looked for any more after so many rows.
 _ENOUGH_ROWS = 4096
+_SOME_ROWS = 64
 
 
 class Layout:
@@ -43,6 +45,7 @@ class Layout:
                 self.groups[-1].append(name)
             else:
                 self.groups.append([name])
+        self.place = {name: place for place, group in enumerate(self.groups) for name in group}
         patterns: list[bytes] = []
         self.patterns: list[bytes] = []
         for group in self.groups:
@@ -75,6 +78,7 @@ class TextTable:
         self._known: list[dict[bytes, bytes] | None] = [{} for _ in layout.groups]
         self.columns = _Columns(self)
         self.rows = 0
+        self._asked: Counter[str] = Counter()
 
     def add(self, found: list[tuple[bytes, ...]]) -> None:
         """Rows, as ``Layout.lines`` finds them."""
@@ -87,6 +91,18 @@ class TextTable:
             self.texts[place].extend(map(known.setdefault, texts, texts))
             if self.rows > _ENOUGH_ROWS and len(known) > self.rows // 2:
                 self._known[place] = None
+
+    def value(self, name: str, row: int) -> Any:
+        """Of one field, of one row. A column is decoded for whoever asks for some dozens of its values."""
+        column = self.columns.get(name)
+        if column is None:
+            self._asked[name] += 1
+            place = self.layout.place[name]
+            if self.is_various(place) and self._asked[name] < _SOME_ROWS:
+                given = _decoder(self.layout, place)(self.texts[place][row])
+                return given[self.layout.groups[place].index(name)]
+            column = self.columns[name]
+        return column[row]
 
     def values(self, row: int) -> dict[str, Any]:
         """Every field of one row."""
@@ -131,7 +147,7 @@ class _Columns(dict[str, list[Any]]):
 
     def __missing__(self, name: str) -> list[Any]:
         layout = self._table.layout
-        place = next(place for place, group in enumerate(layout.groups) if name in group)
+        place = layout.place[name]
         texts = self._table.texts[place]
         decode = _decoder(layout, place)
         group = layout.groups[place]

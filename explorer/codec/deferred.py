@@ -9,6 +9,8 @@ copy or write it) makes it the plain record that it stands for, and from then on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
+from operator import is_
 from typing import Any, Protocol
 
 from pydantic import BaseModel
@@ -24,6 +26,9 @@ class DeferredTable(Protocol):
     @property
     def columns(self) -> Mapping[str, Sequence[Any]]:
         """By field: the values of all rows."""
+
+    def value(self, name: str, row: int) -> Any:
+        """Of one field, of one row."""
 
     def values(self, row: int) -> dict[str, Any]:
         """Every field of one row: a new dictionary."""
@@ -91,6 +96,7 @@ def _deferred_class(record: type[Record]) -> type[Record]:
     for name, member in {
         "__eq__": equal,
         "__hash__": None,
+        "__fields_of__": staticmethod(lambda records, names: _columns(deferred, records, names)),
         "__getattr__": lambda self, name: getattr(made(self), name),
         "__deepcopy__": lambda self, memo=None: made(self).__deepcopy__(memo),
         "__copy__": lambda self: made(self).__copy__(),
@@ -102,6 +108,19 @@ def _deferred_class(record: type[Record]) -> type[Record]:
     return deferred
 
 
+def _columns(
+    deferred: type[Record], records: Sequence[Record], names: Sequence[str]
+) -> list[list[Any]] | None:
+    """Columns of records that are still as they were read, of one table, in any order; ``None`` if some are not."""
+    if set(map(type, records)) != {deferred}:
+        return None
+    table = _TABLE.__get__(records[0])
+    if not all(map(is_, map(_TABLE.__get__, records), repeat(table))):
+        return None
+    rows = list(map(_ROW.__get__, records))
+    return [list(map(table.columns[name].__getitem__, rows)) for name in names]
+
+
 def _column_getter(name: str) -> Callable[[Any], Any]:
     table_of, row_of = _TABLE.__get__, _ROW.__get__
-    return lambda self: table_of(self).columns[name][row_of(self)]
+    return lambda self: table_of(self).value(name, row_of(self))

@@ -27,6 +27,7 @@ from .version import NoVersionError, VersionError, check_version, validation_wor
 __all__ = (
     "SnapshotError",
     "line_type",
+    "load_quickly",
     "load_snapshot",
     "parse_snapshot",
     "snapshot_schema",
@@ -109,19 +110,9 @@ def load_snapshot(path: Path, name: str | None = None) -> Snapshot:
     name = str(path) if name is None else name
     try:
         with path.open("rb") as file:
-            method = sniff_method(file.read(_MAGIC_BYTES))
-
-            def content() -> Iterator[bytes]:
-                """From the beginning: a bomb is not unpacked further than to the limit."""
-                file.seek(0)
-                if method is None:
-                    return _bounded(_chunks(file), _MAX_JSON)
-                limit = max(_BOMB_SIZE, os.fstat(file.fileno()).st_size * _BOMB_RATIO)
-                return _bounded(plain_chunks(file, method), min(_MAX_JSON, limit))
-
-            snapshot = parse_lines(content())
+            snapshot = parse_lines(_content(file))
             if snapshot is None:
-                snapshot = _parse_whole(b"".join(content()), name)
+                snapshot = _parse_whole(b"".join(_content(file)), name)
     except OSError as error:
         raise SnapshotError(f"cannot read {name}: {error.strerror}") from error
     except Damaged as error:
@@ -133,6 +124,30 @@ def load_snapshot(path: Path, name: str | None = None) -> Snapshot:
     except _TooMuchError as error:
         raise SnapshotError(f"{name} holds more than a snapshot of its size can: it is none") from error
     return _checked(snapshot, name)
+
+
+def load_quickly(path: Path) -> Snapshot | None:
+    """The snapshot of a file that has the layout of ``write_json``, in bounded memory and time; ``None`` for any other
+    file: :func:`load_snapshot` says what is wrong with it, or takes its time."""
+    try:
+        with path.open("rb") as file:
+            snapshot = parse_lines(_content(file))
+            if snapshot is not None:
+                check_facts(snapshot.plugins)
+            return snapshot
+    except (OSError, Damaged, EOFError, MemoryError, _TooMuchError, ValueError):
+        return None
+
+
+def _content(file: BinaryIO) -> Iterator[bytes]:
+    """From the beginning of the file, decompressed: a bomb is not unpacked further than to the limit."""
+    file.seek(0)
+    method = sniff_method(file.read(_MAGIC_BYTES))
+    file.seek(0)
+    if method is None:
+        return _bounded(_chunks(file), _MAX_JSON)
+    limit = max(_BOMB_SIZE, os.fstat(file.fileno()).st_size * _BOMB_RATIO)
+    return _bounded(plain_chunks(file, method), min(_MAX_JSON, limit))
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

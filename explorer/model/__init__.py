@@ -8,6 +8,7 @@ from .base import (
     KernelInt,
     KernelText,
     Record,
+    fields_of,
     hex_address,
     no_garbage_collection,
 )
@@ -183,6 +184,7 @@ __all__ = (
     "container_of",
     "display_width",
     "escape_text",
+    "fields_of",
     "fs_name",
     "fs_reference",
     "global_fs",

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from pydantic import ConfigDict, Field, field_validator
 
 from .activity import KernelSetting, LoadedModule, UserModeHelper, Workqueue
-from .base import Address, KernelText, Record
+from .base import Address, KernelText, Record, fields_of
 from .fs import FsStruct
 from .mount import Mount, MountNamespace
 from .task import Task
@@ -172,11 +172,11 @@ class Snapshot(Record):
 
     @cached_property
     def fs_by_address(self) -> dict[int, FsStruct]:
-        return {fs.address: fs for fs in self.fs_structs}
+        return dict(zip(*fields_of(self.fs_structs, "address"), self.fs_structs, strict=True))
 
     @cached_property
     def task_by_address(self) -> dict[int, Task]:
-        return {task.address: task for task in self.tasks}
+        return dict(zip(*fields_of(self.tasks, "address"), self.tasks, strict=True))
 
     @cached_property
     def mount_by_address(self) -> dict[int, Mount]:
@@ -186,12 +186,19 @@ class Snapshot(Record):
     def namespace_by_address(self) -> dict[int, MountNamespace]:
         return {ns.address: ns for ns in self.mount_namespaces}
 
+    @property
+    def owned_by_task(self) -> list[int | None]:
+        """:attr:`Task.owned_fs` of every task, in the snapshot's order."""
+        return [
+            None if owner is None else fs if real is None else real
+            for owner, real, fs in zip(*fields_of(self.tasks, "owner", "real_fs", "fs"), strict=True)
+        ]
+
     @cached_property
     def sharers_by_fs(self) -> dict[int, list[Task]]:
         """Tasks by the ``fs_struct`` they own, in the snapshot's order."""
         sharers: dict[int, list[Task]] = {}
-        for task in self.tasks:
-            owned = task.owned_fs
+        for task, owned in zip(self.tasks, self.owned_by_task, strict=True):
             if owned is not None:
                 sharers.setdefault(owned, []).append(task)
         return sharers
@@ -200,9 +207,9 @@ class Snapshot(Record):
     def tasks_by_namespace(self) -> dict[int, list[Task]]:
         """Tasks by the mount namespace they are in, in the snapshot's order."""
         inside: dict[int, list[Task]] = {}
-        for task in self.tasks:
-            if task.mnt_ns is not None:
-                inside.setdefault(task.mnt_ns, []).append(task)
+        for task, mnt_ns in zip(self.tasks, *fields_of(self.tasks, "mnt_ns"), strict=True):
+            if mnt_ns is not None:
+                inside.setdefault(mnt_ns, []).append(task)
         return inside
 
     def to_arrow(self) -> Any:
