@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 JOBS   ?= auto
 
-.PHONY: demo test lint check-types check-imports unit kernels terminal-tools host-tools fixtures recording screenshots bench bench-tui clean
+.PHONY: demo test lint check-types check-imports unit kernels terminal-tools host-tools fixtures recording screenshots bench bench-tui scale clean
 
 demo: $(STAMP)
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/nullfs-explorer sample; else $(BIN)/nullfs-explorer tasks sample --width 132; fi
@@ -65,6 +65,10 @@ screenshots: $(STAMP) terminal-tools
 # How fast it is, and whether what the README promises of that holds here; BENCH=--quick for a shorter run.
 bench: $(STAMP) host-tools
 	$(BIN)/python -m bench $(BENCH)
+
+# Whether a task costs the same where there are ten times as many: SCALE=--full for 200,000 threads, in 16 GB.
+scale: $(STAMP) host-tools
+	$(BIN)/python -m bench.scale $(SCALE)
 
 # The screen on 100,000 tasks, with its bounds, and against DataTable. BENCH=--full measures that on all rows too.
 bench-tui: $(STAMP)

@@ -7,9 +7,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.capturing import measure_dump, measure_frame, measure_growth, measure_qmp
+from bench.capturing import measure_dump, measure_frame, measure_growth, measure_kdump, measure_qmp
 from bench.commands import measure_help, measure_load, measure_opening, measure_snapshot
-from bench.crash import measure_crash
+from bench.crash import measure_crash, measure_drgns_crash
 from bench.promises import ratios_of
 from bench.recording import measure_boot, measure_recording
 from bench.report import Row, as_json, as_table
@@ -53,6 +53,8 @@ def _measure(plan: _Plan, *, qmp: bool) -> list[Row]:
     dumps = {crowd: dump_of(crowd) for crowd in (plan.main, *plan.growth)}
     _say(f"capture, {plan.main.name}")
     rows += measure_dump(dumps[plan.main], plan.main.name, plan.rounds, loops=True)
+    _say(f"capture, {plan.main.name}, kdump-compressed")
+    rows += measure_kdump(dump_of(plan.main, "kdump-zlib"), plan.main.name, plan.rounds)
     _say("growth")
     rows += measure_growth({crowd.name: dump for crowd, dump in dumps.items()}, plan.rounds)
     if qmp:
@@ -74,6 +76,8 @@ def _measure(plan: _Plan, *, qmp: bool) -> list[Row]:
     _say("opening")
     rows += measure_opening(dwarf_of("7.3"), plan.rounds)
     rows += measure_help(plan.rounds)
+    _say("crash")
+    rows += measure_drgns_crash(dumps[plan.main], plan.main.name, plan.main.tasks)
     rows += measure_crash(plan.main.tasks, plan.main.memory_mb, plan.rounds)
     return rows
 

@@ -7,6 +7,7 @@ virtual address, by way of the kernel's page tables.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import drgn
 
@@ -15,6 +16,7 @@ from .reader import MemoryReader
 
 __all__ = ("CheckedReader",)
 
+_T = TypeVar("_T")
 _MOST_NAMED = 20
 
 
@@ -36,9 +38,16 @@ class CheckedReader(MemoryReader):
     def read(self, address: int, size: int) -> bytes:
         return self._compare(address, super().read(address, size))
 
-    def bulk_reader(self, decoder: Decoder) -> Callable[[int], bytes]:
-        read, base = super().bulk_reader(decoder), decoder.base
-        return lambda address: self._compare(address + base, read(address))
+    def record_reader(
+        self, decoder: Decoder, record: Callable[[tuple[Any, ...]], _T], tail: tuple[Any, ...] = ()
+    ) -> Callable[[int], _T]:
+        read = super().record_reader(decoder, record, tail)
+
+        def read_record(address: int) -> _T:
+            self.read(address + decoder.base, decoder.span)
+            return read(address)
+
+        return read_record
 
     def direct_page(self, address: int) -> bytes | None:
         page = super().direct_page(address)

@@ -123,35 +123,30 @@ class MemoryReader:
         except ReadError as error:
             return *self.recover_members(decoder, address, error), str(error)
 
-    def bulk_reader(self, decoder: Decoder) -> Callable[[int], bytes]:
-        """A function that reads what a structure is decoded from, by its address: a hundred thousand of them.
-
-        It raises :class:`ReadError` as :meth:`read` does; what it reads is not counted (:meth:`count`).
-        """
-        read, slowly, base, span = self._read, self.read, decoder.base, decoder.span
-        first, last = self._direct_start - base, self._direct_end - base
-
-        def read_structure(address: int) -> bytes:
-            if first <= address < last:
-                try:
-                    data: bytes = read(address - first, span, True)
-                    return data
-                except drgn.FaultError:
-                    pass  # read below, which says what is wrong
-            return slowly(address + base, span)
-
-        return read_structure
-
     def record_reader(
         self, decoder: Decoder, record: Callable[[tuple[Any, ...]], _T], tail: tuple[Any, ...] = ()
     ) -> Callable[[int], _T]:
-        """A function that reads and decodes one structure by address, as :meth:`bulk_reader` does.
+        """A function that reads and decodes one structure by address, a hundred thousand of them.
+
+        It raises :class:`ReadError` as :meth:`read` does; what it reads is not counted (:meth:`count`).
 
         :param record: makes a named tuple of (address, the decoder's values..., ``tail``...)
         """
-        read = self.bulk_reader(decoder)
+        read, slowly, base, span = self._read, self.read, decoder.base, decoder.span
+        first, last = self._direct_start - base, self._direct_end - base
         unpack, pick = decoder.parts(tail)
-        return lambda address: record(pick((*unpack(read(address)), None, address, *tail)))
+
+        def read_record(address: int) -> _T:
+            if first <= address < last:
+                try:
+                    data = read(address - first, span, True)
+                except drgn.FaultError:
+                    data = slowly(address + base, span)  # which says what is wrong
+            else:
+                data = slowly(address + base, span)
+            return record(pick(unpack(data) + (None, address, *tail)))  # noqa: RUF005 - twice as fast
+
+        return read_record
 
     def count(self, reads: int, size: int) -> None:
         """So many reads of ``size`` bytes were made in bulk."""
