@@ -62,8 +62,7 @@ def is_user_task(task: Task) -> bool:
 
 def find_pid1(snapshot: Snapshot) -> Task | None:
     """The leader of thread group 1."""
-    (pids,) = fields_of(snapshot.tasks, "pid")
-    return snapshot.tasks[pids.index(1)] if 1 in pids else None
+    return next((task for task in snapshot.tasks if task.pid == 1), None)
 
 
 def find_abandonment(snapshot: Snapshot) -> Abandonment | None:
