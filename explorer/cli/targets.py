@@ -307,13 +307,14 @@ def give_up_rights(spec: TargetSpec, output: Path | None) -> None:
     """
     from explorer.targets import Needs, give_up_rights
 
-    from .process import is_program
+    from .process import confine_reader, is_program
 
     if spec.kind != "live" and not is_program():
         return
     is_read_later = spec.kind in ("snapshot", "recording")
     reads = (spec.path,) if is_read_later and spec.path is not None else ()
     give_up_rights(Needs(reads, () if output is None else (output,), guest=spec.kind == "qemu"))
+    confine_reader(output, guest=spec.kind == "qemu")
 
 
 def say_broken(loaded: LoadedPlugins, snapshot: Snapshot | None = None) -> int:
