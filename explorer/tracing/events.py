@@ -26,7 +26,8 @@ WALK_EVENT = "walk"
 #: fits a page of 4,096; 6.12 takes no longer one even where its pages are. The walk has the beginning of it.
 PATH_EVENT = "path"
 _HEAD_WORDS = 32
-#: Returns that a kretprobe waits for at once: those of lookups that hang are among them.
+#: Returns that a probe waits for at once, of tasks that sleep in the function: those of lookups that hang are among
+#: them. By itself a kernel before 6.14 waits for two a CPU, and is silent about the others.
 _RETURNS = 256
 #: The events that end a lookup: whose return they are, by preference.
 _ENDS = {
@@ -35,6 +36,8 @@ _ENDS = {
     "parent": ("path_parentat", "__filename_parentat", "filename_parentat"),
 }
 END_EVENTS = tuple(_ENDS)
+#: With the number of returns, where the kernel takes one.
+_FPROBES = (f"f{_RETURNS}", "f")
 _FPROBE_WALK = (
     f"path_init%return head=+0(nd->name->name):x64[{_HEAD_WORDS}] start=nd->path.mnt:u64 root=nd->root.mnt:u64 "
     "flags=nd->flags:u32 nd=nd:u64 comm=$comm"
@@ -80,7 +83,7 @@ def _hint(error: OSError) -> str:
 
 
 def _define(descriptor: int, group: str, at: NameidataOffsets) -> DefinedEvents:
-    if _add_walk(descriptor, group, "f", _FPROBE_WALK, _FPROBE_PATH):
+    if any(_add_walk(descriptor, group, probe, _FPROBE_WALK, _FPROBE_PATH) for probe in _FPROBES):
         source: LookupSource = "fprobe"
     else:
         path = f"+0(+{at.filename_name}(+{at.name}(%di)))"
@@ -114,8 +117,10 @@ def _add_end(descriptor: int, source: LookupSource, name: str, function: str) ->
     if source == "kprobe":
         # At the return, the function's frame is gone: nd lies above it, in the caller's.
         return _add(descriptor, f"r{_RETURNS}:{name} {function} result=$retval:u64 stack=$stack:u64")
-    return _add(descriptor, f"f:{name} {function}%return result=$retval:u64 nd=nd:u64") or _add(
-        descriptor, f"f:{name} {function}%return result=$retval:u64"
+    return any(
+        _add(descriptor, f"{probe}:{name} {function}%return result=$retval:u64{nd}")
+        for nd in (" nd=nd:u64", "")
+        for probe in _FPROBES
     )
 
 

@@ -35,6 +35,8 @@ _CLOCKS_NS = 2_000_000
 #: A stack that has not come by then is lost; a lookup that was not begun again by then has ended.
 _LATE_NS = 500_000_000
 _PAGES_AT_ONCE = 512
+#: More than a buffer has: to empty one that takes no more.
+_ALL_PAGES = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +151,19 @@ class Tracer:
         """Events that the kernel had no room for, so far."""
         return 0 if self._instance is None else self._instance.lost()
 
+    def events(self) -> int:
+        """Events that were read, of all sorts, so far: with :meth:`lost` all that there was to record."""
+        return 0 if self._instance is None else self._instance.taken()
+
     def end(self, reason: Literal["done", "until", "interrupted", "broken"]) -> TraceEnd:
         """What is known when it has ended."""
         damaged = sum(decoder.damaged for decoder in self._decoders)
+        problems = list(self._defined.problems)
         if self._instance is not None:
             damaged += sum(cpu.damaged for cpu in self._instance.cpus)
-        problems = list(self._defined.problems)
+            taken, recorded = self._instance.taken(), self._instance.recorded()
+            if taken != recorded:
+                problems.append(f"of {recorded} events that the kernel recorded, {taken} were read")
         if damaged:
             problems.append(f"{damaged} events or pages of the ring buffer made no sense, and were left out")
         return TraceEnd(
@@ -183,7 +192,7 @@ class Tracer:
         :param late: what waits for something since before this, waits no more"""
         assert self._instance is not None
         for buffer, decoder in zip(self._instance.cpus, self._decoders, strict=True):
-            for number in range(_PAGES_AT_ONCE):
+            for number in range(_ALL_PAGES if until is None else _PAGES_AT_ONCE):
                 page = buffer.take()
                 if page is None:
                     break

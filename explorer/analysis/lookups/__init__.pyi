@@ -18,6 +18,8 @@ from .readiness import ModuleReadiness as ModuleReadiness
 from .readiness import Readiness as Readiness
 from .readiness import readiness_of as readiness_of
 from .results import result_name as result_name
+from .rules import LOOKUP_RULES as LOOKUP_RULES
+from .rules import LookupRule as LookupRule
 from .summary import Asked as Asked
 from .summary import Summary as Summary
 from .summary import lost_words as lost_words

@@ -18,7 +18,7 @@ from explorer.plugin import Borrows, Plugin
 from .asking import Asker, Runs, asker_of, find_function, frames_of, runs_of
 from .vfs import bare_name, is_anchored
 
-__all__ = ("BAD", "Judge", "Judged", "LookupMeaning", "Meaning")
+__all__ = ("BAD", "FIX", "Judge", "Judged", "LookupMeaning", "Meaning")
 
 
 class LookupMeaning(StrEnum):
@@ -49,7 +49,8 @@ class LookupMeaning(StrEnum):
 #: What an exit code is about.
 BAD = frozenset({LookupMeaning.FAILS, LookupMeaning.WOULD_FAIL})
 
-_FIX = (
+#: What to do about a lookup of a kernel thread.
+FIX = (
     "put scoped_with_init_fs() round the lookup, or move it to where a user asked: a system call, a write to sysfs or "
     "configfs"
 )
@@ -176,14 +177,14 @@ class Judge:
                 LookupMeaning.EMPTY,
                 "would find only nullfs",
                 "On 7.3 a kernel thread starts in nullfs: it would find that, and nothing in it.",
-                f"If it is init's root that is wanted, {_FIX}.",
+                f"If it is init's root that is wanted, {FIX}.",
             )
         return Meaning(
             LookupMeaning.WOULD_FAIL,
             "would fail",
             "A kernel thread asks, and no function that was converted upstream is on its stack: on 7.3 the lookup "
             "would start in nullfs, which is empty.",
-            f"{_FIX[0].upper()}{_FIX[1:]}.",
+            f"{FIX[0].upper()}{FIX[1:]}.",
         )
 
     def _converted(self, lookup: Lookup) -> tuple[Plugin, Borrows] | None:
@@ -268,7 +269,7 @@ def _in_nullfs(lookup: Lookup, converted: tuple[Plugin, Borrows] | None) -> Mean
             LookupMeaning.EMPTY,
             "found only nullfs",
             "It asks for no more than where it starts, which is nullfs: there is nothing in it.",
-            f"If it is init's root that is wanted, {_FIX}.",
+            f"If it is init's root that is wanted, {FIX}.",
         )
     if not lookup.in_kernel:
         explanation = "The program's own root is the kernel's nullfs, which is empty: it finds no path."
@@ -288,7 +289,7 @@ def _in_nullfs(lookup: Lookup, converted: tuple[Plugin, Borrows] | None) -> Mean
         LookupMeaning.FAILS,
         "fails in nullfs",
         "A kernel thread asks, and has not borrowed init's fs: it started in nullfs, which is empty.",
-        f"{_FIX[0].upper()}{_FIX[1:]}.",
+        f"{FIX[0].upper()}{FIX[1:]}.",
     )
 
 

@@ -115,6 +115,8 @@ def test_sarif_has_a_result_for_each_who_asked_for_what_fails_and_is_valid(run: 
     SarifLog.model_validate(document)
     (log,) = document["runs"]
     assert [result["ruleId"] for result in log["results"]] == ["NX-LOOKUP-FAILS"] * 2
+    described = [rule["id"] for rule in log["tool"]["driver"]["rules"]]
+    assert [described[result["ruleIndex"]] for result in log["results"]] == ["NX-LOOKUP-FAILS"] * 2
     assert log["results"][0]["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "bad/badfn"
     assert log["invocations"][0]["exitCode"] == 1
     assert len(log["invocations"][0]["toolExecutionNotifications"]) == 3

@@ -25,11 +25,12 @@ class Counted:
     def __init__(self, path: str) -> None:
         self._path = path + "/"
         self.seen: Counter[str] = Counter()
-        self.stacks = self.results = self.others = 0
+        self.stacks = self.results = self.others = self.again = 0
         self.wrong: Counter[str] = Counter()
 
     def add(self, lookup: Lookup) -> None:
         self.stacks += lookup.stack is not None
+        self.again += lookup.tries - 1
         self.results += lookup.result is not None
         if not (lookup.path or "").startswith(self._path):
             self.others += 1
@@ -65,7 +66,9 @@ def main() -> int:
     if counted is not None:
         said = {
             **vars(counted),
+            "events": tracer.events(),
             "lost": end.events_lost,
+            "problems": end.problems,
             "orphans": end.lookups_lost,
             "cpu_s": time.process_time(),
         }
