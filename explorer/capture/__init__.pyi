@@ -1,3 +1,5 @@
+from .mount_now import MountIdentity as MountIdentity
+from .mount_now import MountNow as MountNow
 from .request import CaptureProgress as CaptureProgress
 from .request import CaptureRequest as CaptureRequest
 from .request import CaptureStats as CaptureStats

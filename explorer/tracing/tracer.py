@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Self
 
-from explorer.capture import CaptureRequest, NameidataOffsets, capture_snapshot, nameidata_offsets
+from explorer.capture import (
+    CaptureRequest,
+    MountNow,
+    NameidataOffsets,
+    capture_snapshot,
+    nameidata_offsets,
+)
 from explorer.model import Lookup, TraceEnd, TraceHeader
 from explorer.targets import OpenKernel, OpenOptions, TargetError, TargetSpec, open_kernel
 
@@ -25,6 +31,7 @@ from .instances import Owner, find_tracefs, remove_stale
 from .joining import JoinedLookup, Joiner
 from .kallsyms import Kallsyms
 from .making import LookupMaker, chosen_tasks, make_header, utc_text
+from .places import MountPlaces
 
 __all__ = ("POLL_S", "TraceOptions", "Tracer")
 
@@ -109,9 +116,11 @@ class Tracer:
         assert self.kernel is not None
         assert self._instance is not None
         assert self._symbols is not None
-        snapshot = capture_snapshot(CaptureRequest.from_kernel(self.kernel))
+        request = CaptureRequest.from_kernel(self.kernel)
+        snapshot = capture_snapshot(request)
         users = chosen_tasks(snapshot, self._options.users)
-        maker = self._maker = LookupMaker(snapshot, self._offsets, self._symbols, users)
+        mounts = MountPlaces(snapshot, self._offsets.mount_mnt, MountNow(request).read)
+        maker = self._maker = LookupMaker(snapshot, mounts, self._symbols, users)
         self._instance.watch(sorted(maker.kernel_pids | users))
         self._instance.switch(True)
         return make_header(snapshot, self._defined.source, bool(users))
@@ -210,7 +219,7 @@ class Tracer:
         ready, self._pending = self._pending[:at], self._pending[at:]
         joined = [lookup for _, _, event in ready for lookup in self._join(event)]
         joined += self._joiner.flush(late)
-        made = [made for lookup in joined if (made := self._maker.make(lookup)) is not None]
+        made = list(self._maker.make_all(joined))
         self._written += len(made)
         return made
 

@@ -140,8 +140,7 @@ class Judge:
     def _elsewhere(self, lookup: Lookup, place: LookupPlace) -> Meaning:
         """Neither in nullfs nor at any root that one knows: a root of its own, if that is what it started at."""
         if place.placement is None:
-            which = "came after the trace began" if place.id is None else "is nobody's root"
-            return _unknown(f"it started on a mount that {which}")
+            return _unknown("it started on a mount that was nobody's root when the trace began")
         if not lookup.stack:
             return _unknown("its stack was lost, and it started neither in nullfs nor at init's root")
         if lookup.root is None and not (lookup.path or "").startswith("/"):

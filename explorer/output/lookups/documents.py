@@ -64,6 +64,7 @@ def readiness_members(modules: Sequence[ModuleReadiness]) -> list[dict[str, Any]
             "loaded": module.loaded,
             "readiness": module.readiness.value,
             "says": module.says,
+            "functions": list(module.functions),
             "seen": sum(asked.number for asked in module.seen),
             "report": None if module.report is None else module.report.model_dump(mode="json"),
             "why": module.why,
