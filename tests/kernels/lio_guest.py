@@ -11,7 +11,7 @@ LIO = "/sys/kernel/config/target"
 
 
 def make_disk(guest: Guest, size_mb: int, serial: str, directory: str = "/img") -> None:
-    """Of ``disk.img`` in a new tmpfs; where configfs is mounted. What initiators register with it is kept below ``/db``.
+    """Of ``disk.img`` in a new tmpfs; where configfs is mounted. What initiators register is kept below ``/db``.
 
     :param directory: where that is mounted
     """

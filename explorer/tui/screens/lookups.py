@@ -209,7 +209,7 @@ class LookupsScreen(TableScreen):
             self.shell.say("This is a lookup: v groups them by who asked.")
             return
         self.action_group()
-        self.filter_by(group.query)
+        self.filter_by(_query_of(group))
 
     async def action_end(self) -> None:
         tracing = self.shell.tracing
@@ -219,3 +219,14 @@ class LookupsScreen(TableScreen):
             self.shell.say("This is a saved trace: there is nothing to end.")
         else:
             tracing.begin()
+
+
+def _query_of(group: LookupGroup) -> str:
+    """What leaves its lookups, and no others."""
+    judged = group.last.judged
+    asker = None if judged.asker is None else judged.asker.function
+    values = {"asker": asker, "module": judged.module, "means": judged.meaning.says}
+    return " ".join(
+        f"not {name}:*" if value is None else f'{name}:"{escape_text(value)}"'
+        for name, value in values.items()
+    )

@@ -241,19 +241,6 @@ class LookupGroup:
         """The group keeps it while others come."""
         return Reference(kind="kernel", address=None, label=f"those who asked, {self.number}")
 
-    @property
-    def query(self) -> str:
-        """What of a filter's language leaves its lookups, and no others."""
-        judged = self.last.judged
-        asker, meaning = judged.asker, judged.meaning
-        module = "not module:*" if judged.module is None else f"module:{_quoted(judged.module)}"
-        who_asked = "not asker:*" if asker is None else f"asker:{_quoted(asker.function)}"
-        return f"{who_asked} {module} means:{_quoted(meaning.says)}"
-
-
-def _quoted(text: str) -> str:
-    return f'"{escape_text(text)}"'
-
 
 def group_lookups(rows: Iterable[LookupRow]) -> list[LookupGroup]:
     """By who asked and what it means: the worst first, then the most. :param rows: newest first"""
