@@ -37,7 +37,7 @@ PATH_EVENT = "path"
 _HEAD_WORDS = 32
 #: Returns that a probe waits for at once, of tasks that sleep in the function: those of lookups that hang are among
 #: them. By itself a kernel before 6.14 waits for two a CPU, and is silent about the others.
-_RETURNS = 256
+RETURNS = 256
 #: The events that end a lookup: whose return they are, by preference.
 _ENDS = {
     "look": ("path_lookupat",),
@@ -45,8 +45,6 @@ _ENDS = {
     "parent": ("path_parentat", "__filename_parentat", "filename_parentat"),
 }
 END_EVENTS = tuple(_ENDS)
-#: With the number of returns, where the kernel takes one.
-_FPROBES = (f"f{_RETURNS}", "f")
 _FPROBE_WALK = (
     f"path_init%return head=+0(nd->name->name):x64[{_HEAD_WORDS}] start=nd->path.mnt:u64 root=nd->root.mnt:u64 "
     "flags=nd->flags:u32 nd=nd:u64 comm=$comm"
@@ -94,7 +92,7 @@ def _hint(error: OSError) -> str:
 
 def define_with(take: Take, group: str, at: NameidataOffsets) -> DefinedEvents:
     """As :func:`define_events`. :param take: gives a definition to the kernel; says whether that took it"""
-    if any(_add_walk(take, group, probe, _FPROBE_WALK, _FPROBE_PATH) for probe in _FPROBES):
+    if any(_add_walk(take, group, probe, _FPROBE_WALK, _FPROBE_PATH) for probe in _fprobes()):
         source: LookupSource = "fprobe"
     else:
         path = f"+0(+{at.filename_name}(+{at.name}(%di)))"
@@ -114,6 +112,11 @@ def define_with(take: Take, group: str, at: NameidataOffsets) -> DefinedEvents:
     return defined
 
 
+def _fprobes() -> tuple[str, str]:
+    """With the number of returns, where the kernel takes one."""
+    return f"f{RETURNS}", "f"
+
+
 def _add_walk(take: Take, group: str, probe: str, walk: str, path: str) -> bool:
     """Both or neither."""
     if not take(f"{probe}:{group}/{WALK_EVENT} {walk}"):
@@ -127,11 +130,11 @@ def _add_walk(take: Take, group: str, probe: str, walk: str, path: str) -> bool:
 def _add_end(take: Take, source: LookupSource, name: str, function: str) -> bool:
     if source == "kprobe":
         # At the return, the function's frame is gone: nd lies above it, in the caller's.
-        return take(f"r{_RETURNS}:{name} {function} result=$retval:u64 stack=$stack:u64")
+        return take(f"r{RETURNS}:{name} {function} result=$retval:u64 stack=$stack:u64")
     return any(
         take(f"{probe}:{name} {function}%return result=$retval:u64{nd}")
         for nd in (" nd=nd:u64", "")
-        for probe in _FPROBES
+        for probe in _fprobes()
     )
 
 

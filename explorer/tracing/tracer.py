@@ -17,6 +17,8 @@ from explorer.capture import (
     CaptureRequest,
     MountNow,
     NameidataOffsets,
+    ProbeMisses,
+    ReadError,
     capture_snapshot,
     nameidata_offsets,
 )
@@ -74,6 +76,8 @@ class Tracer:
         self._written = 0
         self._told = 0
         self._stopped = False
+        self._name = ""
+        """Of the tracing instance, and of the group of its events."""
         self.notes: list[str] = []
         """What was found and removed, and what could not be."""
 
@@ -94,7 +98,7 @@ class Tracer:
         removed, left = remove_stale(tracefs)
         self.notes += [f"removed what a trace that was killed had left: {name}" for name in removed]
         self.notes += [f"left by a trace that was killed, and still there: {what}" for what in left]
-        name = Owner.this().name
+        name = self._name = Owner.this().name
         self._guardian = Guardian(tracefs, name)
         try:
             self._symbols = Kallsyms()
@@ -167,7 +171,7 @@ class Tracer:
     def end(self, reason: Literal["done", "until", "interrupted", "broken"]) -> TraceEnd:
         """What is known when it has ended."""
         damaged = sum(decoder.damaged for decoder in self._decoders)
-        problems = list(self._defined.problems)
+        problems = [*self._defined.problems, *self._missed_words()]
         if self._instance is not None:
             damaged += sum(cpu.damaged for cpu in self._instance.cpus)
             taken, recorded = self._instance.taken(), self._instance.recorded()
@@ -183,6 +187,19 @@ class Tracer:
             lookups_lost=self._joiner.orphans,
             problems=problems,
         )
+
+    def _missed_words(self) -> list[str]:
+        """What the probes did not see, which the buffers cannot know of."""
+        assert self.kernel is not None
+        try:
+            missed = ProbeMisses(self.kernel.prog, self.kernel.types, self._name).count()
+        except (LookupError, ReadError) as error:
+            return [f"whether the probes missed any lookup cannot be told: {error}"]
+        if not missed:
+            return []
+        return [
+            f"the probes missed {missed} calls, of whatever task: lookups or their results may be missing"
+        ]
 
     def close(self) -> None:
         """Let go of everything, and have the instance and its events removed."""

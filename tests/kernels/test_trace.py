@@ -187,7 +187,7 @@ def test_a_lookup_means_what_it_does_there(scene: Scene, traced: Traced) -> None
     assert traced.code == 1, traced.printed
 
 
-def test_the_same_lookups_by_user_tasks_do_not_appear(traced: Traced) -> None:
+def test_the_same_lookups_by_user_tasks_do_not_appear(scene: Scene, traced: Traced) -> None:
     users = [made for made in traced.made if made.who == "user"]
     assert len(users) == len(_USERS)
     assert [judged for made in users for judged in traced.of(made)] == []
@@ -217,7 +217,8 @@ def test_the_readiness_of_a_machine_says_of_that_subsystem_what_its_own_modules_
 ) -> None:
     trace = scene.roads["root"].trace
     path = tmp_path / "t.jsonl"
-    path.write_bytes(b"".join(map(encode_trace_line, (trace.header, *trace.lookups))))
+    lines = [encode_trace_line(trace.header), *map(encode_trace_line, trace.lookups)]
+    path.write_bytes(b"".join(lines))
     folder = kernel_or_skip(scene.line).directory / "modules"
     told = run("trace", path, "--readiness", "--modules", folder, "--where", "module:target_core_mod")
     [row] = [line for line in told.stdout.splitlines() if line.startswith("target_core_mod ")]

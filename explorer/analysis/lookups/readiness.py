@@ -105,9 +105,9 @@ def readiness_of(
             # Of what the kernel's own function does for a module, nothing follows for the module's others.
             converted.setdefault(name, []).extend(filter(None, [meaning.function]))
     taints: dict[str, str | None] = {module.name: module.taints for module in header.modules}
-    for name, functions in () if isolates else _known_to_borrow(plugins):
+    for name, known in () if isolates else _known_to_borrow(plugins):
         if not _NOT_THE_KERNELS & set(taints.get(name) or ""):
-            converted.setdefault(name, []).extend(functions)
+            converted.setdefault(name, []).extend(known)
     loaded = {*taints, VMLINUX}
     for name in (*seen, *reports, *unread):
         taints.setdefault(name, "" if name == VMLINUX else None)

@@ -120,7 +120,7 @@ SCENARIOS = {
         # ... and the tool to see them, and a subsystem that looks up some by itself: LIO
         Scenario(
             "walked",
-            modules=("virtio_pci", "virtio_blk", "squashfs", *_LIO_MODULES[1:-1]),
+            modules=("virtio_pci", "virtio_blk", "squashfs", *_LIO_MODULES[:-1]),
             built_modules=("walker",),
             packages=("busybox-static",),
             memory_mb=512,

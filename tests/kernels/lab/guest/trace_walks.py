@@ -1,7 +1,8 @@
 """Runs in the guest: trace its live kernel until the file ``/tmp/end`` is there.
 
 ``trace_walks.py all`` prints every line of the trace; ``trace_walks.py storm PATH`` only counts the lookups below PATH,
-so that writing them out is no part of what is measured, and prints ``SAID`` and what came of it as JSON.
+so that writing them out is no part of what is measured, and prints ``SAID`` and what came of it as JSON; ``few PATH``
+does so too, with probes that wait for two returns at once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from explorer.codec import encode_trace_line
 from explorer.model import Lookup
-from explorer.tracing import Tracer
+from explorer.tracing import Tracer, events
 
 _END = Path("/tmp/end")
 
@@ -43,13 +44,20 @@ class Counted:
             self.wrong[f"result {lookup.result}"] += 1
 
 
+def wait_for_two_returns() -> None:
+    """What a busy machine runs into with 256."""
+    events.RETURNS = 2
+
+
 def say(line: bytes) -> None:
     sys.stdout.buffer.write(line.rstrip(b"\n") + b"\n")
     sys.stdout.buffer.flush()
 
 
 def main() -> int:
-    counted = Counted(sys.argv[2]) if sys.argv[1] == "storm" else None
+    counted = None if sys.argv[1] == "all" else Counted(sys.argv[2])
+    if sys.argv[1] == "few":
+        wait_for_two_returns()
     _END.unlink(missing_ok=True)
     with Tracer() as tracer:
         tracer.attach()
