@@ -14,6 +14,7 @@ from bench.promises import ratios_of
 from bench.recording import measure_boot, measure_recording
 from bench.report import Row, as_json, as_table
 from bench.targets import Crowd, boot_crowd, boot_idle, dump_of, dwarf_of
+from bench.tracing import TRACED_LINES, measure_tracing, ratios_of_tracing
 from tests.kernels.lab.errors import LabError
 
 
@@ -78,6 +79,9 @@ def _measure(plan: _Plan, *, qmp: bool) -> list[Row]:
     rows += measure_help(plan.rounds)
     _say("crash")
     rows += measure_drgns_crash(dumps[plan.main], plan.main.name, plan.main.tasks)
+    for line in TRACED_LINES if qmp else TRACED_LINES[:1]:
+        _say(f"lookups in a guest that is traced, {line}")
+        rows += measure_tracing(line, plan.rounds)
     rows += measure_crash(plan.main.tasks, plan.main.memory_mb, plan.rounds)
     return rows
 
@@ -96,7 +100,7 @@ def main() -> int:
     except (LabError, RuntimeError) as error:
         _say(str(error))
         return 2
-    ratios = ratios_of(rows, plan.main, plan.growth)
+    ratios = [*ratios_of(rows, plan.main, plan.growth), *ratios_of_tracing(rows)]
     print(as_table(rows, ratios))
     if arguments.json:
         arguments.json.write_text(as_json(rows, ratios, quick=arguments.quick))

@@ -1,3 +1,7 @@
+from .kernel import ProbeMisses as ProbeMisses
+from .memory import ReadError as ReadError
+from .mount_now import MountIdentity as MountIdentity
+from .mount_now import MountNow as MountNow
 from .request import CaptureProgress as CaptureProgress
 from .request import CaptureRequest as CaptureRequest
 from .request import CaptureStats as CaptureStats

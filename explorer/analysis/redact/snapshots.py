@@ -87,6 +87,8 @@ _ARRAYS = tuple(name for name in SNAPSHOT_ARRAYS if name != "errors")
 _KEPT_IN = {
     "LoadedModule": {"name"},
     "StackFrame": {"source"},
+    "TraceHeader": {"tool", "began", "boot_at"},
+    "TraceEnd": {"ended"},
 }
 
 

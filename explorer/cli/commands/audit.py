@@ -194,16 +194,21 @@ def _print_markdown(snapshot: Snapshot, report: AuditReport, name: str) -> None:
 def explain_command(rule: str | None, plugins: tuple[Path, ...]) -> None:
     """Say what RULE means and what to do about it; without RULE, list all rules.
 
-    Those of plugins are read from their sources: their ids begin with NX- and the plugin's name.
+    Those of traces begin with NX-LOOKUP. Those of plugins are read from their sources: their ids begin with NX- and the
+    plugin's name.
     """
+    from explorer.analysis.lookups import LOOKUP_RULES
     from explorer.analysis.rules import RULES, find_rule
-    from explorer.output import render_plugin_rules, render_rule, render_rules
+    from explorer.output import render_lookup_rule, render_plugin_rules, render_rule, render_rules
     from explorer.plugin import PluginSet, explain_rules
 
     known = PluginSet(plugins)
     _check_has_rules(plugins)
     if rule is None:
-        lines = [*render_rules(RULES, _width()), *render_plugin_rules(explain_rules(known), _width())]
+        lines = [*render_rules(RULES, _width()), *render_rules(LOOKUP_RULES, _width())]
+        lines += render_plugin_rules(explain_rules(known), _width())
+    elif of_trace := [each for each in LOOKUP_RULES if each.id == rule.upper()]:
+        lines = render_lookup_rule(of_trace[0], _width())
     else:
         try:
             lines = render_rule(find_rule(rule), _width())

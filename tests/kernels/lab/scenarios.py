@@ -119,10 +119,10 @@ SCENARIOS = {
         ),
         # Lookups by the kernel itself, to order: insmod of /modules/walker.ko
         Scenario("walker", built_modules=("walker",), packages=("busybox-static",)),
-        # ... and the tool to see them
+        # ... and the tool to see them, and a subsystem that looks up some by itself: LIO
         Scenario(
             "walked",
-            modules=("virtio_pci", "virtio_blk", "squashfs"),
+            modules=("virtio_pci", "virtio_blk", "squashfs", *_LIO_MODULES[:-1]),
             built_modules=("walker",),
             packages=("busybox-static",),
             memory_mb=512,

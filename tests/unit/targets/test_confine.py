@@ -54,7 +54,7 @@ def test_a_confined_process_and_its_children_start_connect_and_write_nothing_els
     (tmp_path / "out").mkdir()
     (tmp_path / "keep").write_text("kept")
     environment = {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "out")}
-    command = [sys.executable, "-c", _TRY, tmp_path]
+    command = [sys.executable, "-c", _TRY, str(tmp_path)]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     calls, files, more, child = ran.stdout.splitlines()
     assert calls == "PermissionError PermissionError PermissionError", ran.stderr
