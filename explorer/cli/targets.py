@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from explorer.capture import CaptureStats
     from explorer.model import Snapshot
     from explorer.plugin import LoadedPlugins, PluginSet
-    from explorer.targets import CrashGuard, OpenKernel, OpenOptions, TargetSpec
+    from explorer.targets import CrashGuard, OpenOptions, TargetSpec
 
 __all__ = (
     "TargetArguments",
@@ -201,13 +199,16 @@ def read_named_snapshot(
     :raises SnapshotError: if it is a snapshot file that cannot be read
     """
     spec = arguments.spec()
-    if spec.kind in ("snapshot", "recording") and not keeps_rights:
-        give_up_rights(spec, output)
     if spec.kind in ("snapshot", "recording"):
-        return _load(spec)
+        if not keeps_rights:
+            give_up_rights(spec, output)
+        from explorer.reading import load_saved
+
+        return load_saved(spec)
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec, progress)
     from explorer.capture import CaptureStats
+    from explorer.reading import capture_kernel
     from explorer.targets import open_kernel
 
     stats = CaptureStats()
@@ -227,25 +228,6 @@ def read_named_snapshot(
     for trace in stats.tracebacks if arguments.debug else ():
         click.echo(escape_lines(trace), err=True)
     return snapshot, snapshot.capture.source.target
-
-
-def _load(spec: TargetSpec) -> tuple[Snapshot, str]:
-    """A saved snapshot, or a frame of a recording."""
-    assert spec.path is not None
-    if spec.kind == "snapshot":
-        from explorer.codec import load_snapshot
-        from explorer.naming import moment_words
-
-        snapshot = load_snapshot(spec.path, spec.file_name)
-        of = snapshot.capture
-        return snapshot, f"{spec.file_name} ({of.source.target}, {moment_words(of)})"
-    from explorer.naming import frame_words
-    from explorer.recording import Recording
-
-    with Recording.open(spec.path, spec.file_name) as recording:
-        snapshot, frame = recording.snapshot_at(spec.moment), recording.find(spec.moment)
-        at = f"{frame_words(frame, len(recording))} at {recording.times[frame]:.3f} s"
-        return snapshot, f"{spec.file_name}, {at} ({snapshot.capture.source.target})"
 
 
 def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
@@ -305,45 +287,6 @@ def escape_lines(text: str) -> str:
     from explorer.model import escape_text
 
     return "\n".join(escape_text(line) for line in text.splitlines())
-
-
-@contextmanager
-def capture_errors(kernel: OpenKernel) -> Iterator[None]:
-    """What the kernel's types lack, or where they are damaged, as one line. :raises TargetError: for that"""
-    from explorer.targets import TargetError
-    from explorer.targets.symbols import BtfError
-
-    try:
-        yield
-    except LookupError as error:
-        raise TargetError(f"{kernel.source.target}: cannot be captured: {error.args[0]}") from error
-    except BtfError as error:
-        raise TargetError(
-            f"{kernel.source.target}: its BTF is damaged ({error}): give a vmlinux with -s"
-        ) from error
-
-
-def capture_kernel(
-    kernel: OpenKernel,
-    plugins: LoadedPlugins,
-    progress: ProgressLine,
-    stats: CaptureStats,
-    guard: CrashGuard,
-    holders_of: Callable[[Snapshot], Collection[int]] | None = None,
-) -> Snapshot:
-    """Capture an open kernel. :raises TargetError: if its types lack what a capture needs"""
-    from explorer.capture import CaptureRequest, capture_snapshot
-    from explorer.model import CaptureError
-
-    with capture_errors(kernel):
-        request = CaptureRequest.from_kernel(kernel, plugins.plugins, guard)
-        if holders_of is not None:
-            request = dataclasses.replace(request, holders_of=holders_of)
-        snapshot = capture_snapshot(request, progress, stats)
-    for broken in plugins.errors:
-        snapshot.errors.append(CaptureError(where=f"plugin {broken.name}", what="load", why=broken.why))
-        stats.tracebacks.append(broken.traceback)
-    return snapshot
 
 
 def _print_stats(stats: CaptureStats) -> None:

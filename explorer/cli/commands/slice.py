@@ -10,7 +10,6 @@ from explorer.cli.formats import OutputFile, redact_option
 from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import (
     TargetArguments,
-    capture_errors,
     give_up_rights,
     guard_reader,
     say_broken,
@@ -46,6 +45,7 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
     spec = arguments.spec()
     progress = ProgressLine()
     guard_reader(spec, progress)
+    from explorer.reading import capture_errors
     from explorer.slicing import record_slice
     from explorer.targets import open_kernel
 
