@@ -2,6 +2,7 @@ from .addresses import HIGHEST_KERNEL_ADDRESS as HIGHEST_KERNEL_ADDRESS
 from .addresses import LOWEST_KERNEL_ADDRESS as LOWEST_KERNEL_ADDRESS
 from .addresses import is_kernel_pointer as is_kernel_pointer
 from .crash import CrashGuard as CrashGuard
+from .crash import ReaderCrashedError as ReaderCrashedError
 from .crash import fork_reader as fork_reader
 from .detect import detect_target as detect_target
 from .doctor import Check as Check
