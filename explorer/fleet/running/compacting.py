@@ -12,11 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from explorer.files import replacing
 from explorer.fleet.dataset import Dataset
 from explorer.fleet.needed import need
 from explorer.fleet.parts import JOURNAL, SUFFIX, list_parts, read_journal
 from explorer.fleet.tables import TABLES, arrow_schema
+
+from .files import whole_file
 
 __all__ = ("clean_up", "compact")
 
@@ -61,9 +62,9 @@ def _make_one(dataset: Dataset, old: Sequence[str]) -> None:
     fleet, name = dataset.path, f"{old[-1]}c"
     with ExitStack() as files:
         for table in TABLES:
-            file = files.enter_context(replacing(fleet / table / f"{name}{SUFFIX}"))
+            file = files.enter_context(whole_file(fleet / table / f"{name}{SUFFIX}"))
             _write(dataset, table, old, file)
-        with replacing(fleet / JOURNAL) as file:
+        with whole_file(fleet / JOURNAL) as file:
             file.write(json.dumps({"new": name, "old": list(old)}).encode())
 
 

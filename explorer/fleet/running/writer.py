@@ -18,7 +18,6 @@ from pathlib import Path
 from types import TracebackType
 
 from explorer import __version__
-from explorer.files import replacing
 from explorer.fleet.dataset import Dataset
 from explorer.fleet.errors import FleetError
 from explorer.fleet.manifest import MANIFEST, Manifest, load_manifest
@@ -27,6 +26,7 @@ from explorer.fleet.parts import SUFFIX, list_parts
 from explorer.fleet.tables import TABLES
 
 from .compacting import clean_up, compact
+from .files import whole_file
 from .requests import Result
 
 __all__ = ("FleetWriter",)
@@ -71,7 +71,7 @@ class FleetWriter:
         if key in self._known:
             return
         if result.snapshot is not None:
-            with _writing(self.path), replacing(self.path / "snapshots" / f"{result.key}.json.zst") as file:
+            with _writing(self.path), whole_file(self.path / "snapshots" / f"{result.key}.json.zst") as file:
                 file.write(result.snapshot)
             result.snapshot = None
         if not self._waiting:
@@ -94,7 +94,7 @@ class FleetWriter:
             # Left in the reverse order: the file of targets, entered first, gets its name last.
             for table in TABLES:
                 rows = pa.concat_tables([result.tables[table] for result in waiting]).combine_chunks()
-                file = files.enter_context(replacing(self.path / table / f"{name}{SUFFIX}"))
+                file = files.enter_context(whole_file(self.path / table / f"{name}{SUFFIX}"))
                 written = io.BytesIO()
                 pq.write_table(rows, written, compression="zstd")
                 file.write(written.getbuffer())
@@ -135,7 +135,7 @@ def _begin(fleet: Path) -> int:
         for name in (*TABLES, "snapshots"):
             (fleet / name).mkdir(mode=0o700, exist_ok=True)
         if not (fleet / MANIFEST).exists():
-            with replacing(fleet / MANIFEST) as file:
+            with whole_file(fleet / MANIFEST) as file:
                 file.write(Manifest(tool_version=__version__).text().encode())
         load_manifest(fleet)
     except BlockingIOError as error:
