@@ -40,7 +40,7 @@ from explorer.capture.tasks import (
 from explorer.model import Capture, CaptureError, Kernel, Snapshot, kernel_text, no_garbage_collection
 from explorer.targets import TargetError
 
-from .generation import WellKnown, find_well_known, read_clocks_ns, read_cmdline
+from .generation import WellKnown, find_well_known, read_clocks_ns, read_cmdline, read_nodename
 from .ownership import RawKernel
 from .plugins import PluginContext, run_plugins
 from .records import RecordBuilder
@@ -309,7 +309,7 @@ class _Capture:
         self, builder: RecordBuilder, known: WellKnown, init_ns: int | None, boot_ns: int | None
     ) -> Kernel:
         request = self.request
-        cmdline = read_cmdline(self.memory)
+        cmdline, nodename = read_cmdline(self.memory), read_nodename(self.memory)
         return Kernel(
             release=request.release,
             build_id=request.build_id,
@@ -321,6 +321,7 @@ class _Capture:
             boot_time=_iso(boot_ns),
             cmdline=None if cmdline is None else kernel_text(cmdline),
             struct_sizes=read_struct_sizes(self.memory),
+            nodename=None if nodename is None else kernel_text(nodename),
         )
 
     def _run_plugins(self, snapshot: Snapshot, builder: RecordBuilder, known: WellKnown) -> None:

@@ -26,9 +26,11 @@ from .requests import ReadingOptions, Request
 
 __all__ = ("serve_readings",)
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _COPY = 1 << 20
 _MAX_ANSWER = 1 << 31
+#: A process that waits for a disk ends when that answers.
+_REAP_S = 5.0
 
 
 def serve_readings() -> None:
@@ -37,6 +39,7 @@ def serve_readings() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):  # what a plugin prints is no answer
         os.dup2(nowhere, number)
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     _warm_up()
     while line := requests.readline():
         asked = json.loads(line)
@@ -70,6 +73,7 @@ def _answer(request: Request, requests: BinaryIO, answers: BinaryIO) -> None:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         _kill_group(pid)  # while nobody else can have its number: whoever of its group is left
         _, status, usage = os.wait4(pid, 0)
+        _reap()
         code = os.waitstatus_to_exitcode(status)
         sizes = [os.fstat(file.fileno()).st_size for file in (out, kept)]
         head: dict[str, Any] = {
@@ -137,6 +141,15 @@ def _kill_group(group: int) -> None:
     # Nobody is left, or all belong to the caller of sudo by now, and end with their parent.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
+
+
+def _reap() -> None:
+    """Wait for those whom a reader left, some time: they have been killed, and are this process's own now."""
+    deadline = time.monotonic() + _REAP_S
+    with contextlib.suppress(ChildProcessError):  # there is none
+        while time.monotonic() < deadline:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                time.sleep(0.001)
 
 
 def _copy(file: BinaryIO, size: int, out: BinaryIO) -> None:
