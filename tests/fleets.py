@@ -34,7 +34,7 @@ _NAME = b"kworker"
 
 def make_snapshots(directory: Path, number: int, bases: Mapping[str, Snapshot], seed: int = 1) -> list[Path]:
     """So many saved snapshots, ``host-00000.json.zst`` on, in turn of each base."""
-    documents = [json.loads(snapshot.model_dump_json()) for snapshot in bases.values()]
+    documents = [snapshot.model_dump(mode="json") for snapshot in bases.values()]
     packer = zstandard.ZstdCompressor(level=1)
     paths = []
     for index in range(number):

@@ -66,13 +66,18 @@ class Engine:
             if not os.access(path, os.R_OK):
                 raise FleetError(f"{path}: the file for TLS cannot be read")
         try:
-            security = distributed.Security(require_encryption=True, **given) if given else None
+            security = (
+                distributed.Security(require_encryption=True, **given) if given else distributed.Security()
+            )
+            has_certificate = security.get_connection_args("client").get("ssl_context") is not None
+        except (OSError, ValueError, TypeError) as error:
+            raise FleetError(f"the files for TLS are not what they should be: {_said(error)}") from error
+        if address.startswith("tls:") and not has_certificate:
+            raise FleetError(f"{address} asks for a certificate: give --tls-ca, --tls-cert and --tls-key")
+        try:
             return distributed.Client(address, security=security, set_as_default=False)
         except (OSError, ValueError, TypeError, RuntimeError) as error:
-            said = " ".join(str(error).split())
-            raise FleetError(
-                f"the scheduler {address} cannot be reached: {said or type(error).__name__}"
-            ) from error
+            raise FleetError(f"the scheduler {address} cannot be reached: {_said(error)}") from error
 
     @contextlib.contextmanager
     def _local(self, distributed: Any) -> Iterator[Any]:
@@ -104,6 +109,10 @@ class Engine:
                     distributed.Client(cluster, security=security, set_as_default=False)
                 )
             yield client
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextlib.contextmanager
