@@ -4,19 +4,24 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 JOBS   ?= auto
 
-.PHONY: demo test lint check-types check-imports unit kernels terminal-tools host-tools fixtures recording screenshots bench bench-tui bench-fleet clean
+.PHONY: demo test lint check-types check-imports unit kernels terminal-tools host-tools fixtures recording screenshots bench bench-tui bench-fleet scale clean
 
 demo: $(STAMP)
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/nullfs-explorer sample; else $(BIN)/nullfs-explorer tasks sample --width 132; fi
 
-$(STAMP): pyproject.toml
+# Tests run on what is locked; where the lock is for another Python, on what pip chooses, and that is said.
+$(STAMP): pyproject.toml requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "Python 3.11 or newer is needed; say make PYTHON=python3.12, for example"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || tests/host-tools.sh python3-venv
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@if head -1 requirements-dev.lock | grep -q "CPython $$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])') "; then \
+	    echo "pip install --require-hashes -r requirements-dev.lock"; \
+	    $(PIP) --require-hashes -r requirements-dev.lock && $(PIP) --no-deps -e .; \
+	else echo "NOT ON WHAT IS LOCKED: requirements-dev.lock is for another Python"; $(PIP) -e '.[dev]'; fi
 	@touch $@
 
 # Everything CI runs, in the order of what fails fastest.
@@ -66,6 +71,10 @@ screenshots: $(STAMP) terminal-tools
 bench: $(STAMP) host-tools
 	$(BIN)/python -m bench $(BENCH)
 
+# Whether a task costs the same where there are ten times as many: SCALE=--full for 200,000 threads, in 16 GB.
+scale: $(STAMP) host-tools
+	$(BIN)/python -m bench.scale $(SCALE)
+
 # The screen on 100,000 tasks, with its bounds, and against DataTable. BENCH=--full measures that on all rows too.
 bench-tui: $(STAMP)
 	$(BIN)/python -m bench.tui $(BENCH)
@@ -103,9 +112,13 @@ churn: $(STAMP) host-tools
 	$(BIN)/pytest -m repetition -n $(JOBS) --dist loadfile
 	$(BIN)/python -m tests.kernels.churn $(CHURN)
 
-# The versions and hashes of what an installation gets; then whether a vulnerability is known in any of it.
+# The versions and hashes of what an installation gets, alone and with each extra; what pip would choose now, beside them
+# (once a week); then whether a vulnerability is known in any of it.
 lock: $(STAMP)
 	$(BIN)/python -m tests.make_lock
+
+lock-check: $(STAMP)
+	$(BIN)/python -m tests.make_lock --check
 
 audit-deps: $(STAMP)
 	@$(BIN)/python -m tests.audit_deps --strict
@@ -113,4 +126,4 @@ audit-deps: $(STAMP)
 # Wheel and sdist, the same bytes every time: the date in them is that of the last commit.
 dist: $(STAMP)
 	$(BIN)/python -m tests.make_dist dist
-.PHONY: fuzz fuzz-terminal fuzz-coverage churn lock audit-deps known-vulnerabilities dist
+.PHONY: fuzz fuzz-terminal fuzz-coverage churn lock lock-check audit-deps known-vulnerabilities dist

@@ -7,13 +7,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.capturing import measure_dump, measure_frame, measure_growth, measure_qmp
+from bench.capturing import measure_dump, measure_frame, measure_growth, measure_kdump, measure_qmp
 from bench.commands import measure_help, measure_load, measure_opening, measure_snapshot
-from bench.crash import measure_crash
+from bench.crash import measure_crash, measure_drgns_crash
 from bench.promises import ratios_of
 from bench.recording import measure_boot, measure_recording
 from bench.report import Row, as_json, as_table
 from bench.targets import Crowd, boot_crowd, boot_idle, dump_of, dwarf_of
+from bench.tracing import TRACED_LINES, measure_tracing, ratios_of_tracing
 from tests.kernels.lab.errors import LabError
 
 
@@ -53,6 +54,8 @@ def _measure(plan: _Plan, *, qmp: bool) -> list[Row]:
     dumps = {crowd: dump_of(crowd) for crowd in (plan.main, *plan.growth)}
     _say(f"capture, {plan.main.name}")
     rows += measure_dump(dumps[plan.main], plan.main.name, plan.rounds, loops=True)
+    _say(f"capture, {plan.main.name}, kdump-compressed")
+    rows += measure_kdump(dump_of(plan.main, "kdump-zlib"), plan.main.name, plan.rounds)
     _say("growth")
     rows += measure_growth({crowd.name: dump for crowd, dump in dumps.items()}, plan.rounds)
     if qmp:
@@ -74,6 +77,11 @@ def _measure(plan: _Plan, *, qmp: bool) -> list[Row]:
     _say("opening")
     rows += measure_opening(dwarf_of("7.3"), plan.rounds)
     rows += measure_help(plan.rounds)
+    _say("crash")
+    rows += measure_drgns_crash(dumps[plan.main], plan.main.name, plan.main.tasks)
+    for line in TRACED_LINES if qmp else TRACED_LINES[:1]:
+        _say(f"lookups in a guest that is traced, {line}")
+        rows += measure_tracing(line, plan.rounds)
     rows += measure_crash(plan.main.tasks, plan.main.memory_mb, plan.rounds)
     return rows
 
@@ -92,7 +100,7 @@ def main() -> int:
     except (LabError, RuntimeError) as error:
         _say(str(error))
         return 2
-    ratios = ratios_of(rows, plan.main, plan.growth)
+    ratios = [*ratios_of(rows, plan.main, plan.growth), *ratios_of_tracing(rows)]
     print(as_table(rows, ratios))
     if arguments.json:
         arguments.json.write_text(as_json(rows, ratios, quick=arguments.quick))

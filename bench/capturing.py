@@ -21,7 +21,10 @@ from explorer.capture.memory import probe_layout
 from explorer.model import Snapshot
 from explorer.targets import OpenKernel, detect_target, open_kernel
 
-__all__ = ("measure_dump", "measure_frame", "measure_growth", "measure_qmp")
+__all__ = ("KDUMP", "QMP", "measure_dump", "measure_frame", "measure_growth", "measure_kdump", "measure_qmp")
+
+#: Behind the name of a guest: how it was read.
+QMP, KDUMP = ", over QMP", ", kdump-compressed"
 
 #: The loops take minutes over QMP; each of their tasks costs the same.
 _LOOP_LIMIT = 20_100
@@ -122,10 +125,16 @@ def measure_dump(path: Path, name: str, rounds: int, *, loops: bool = False) -> 
         return _measure(kernel, name, rounds, loops=loops)
 
 
+def measure_kdump(path: Path, name: str, rounds: int) -> list[Row]:
+    """From a kdump-compressed dump (zlib), by way of libkdumpfile."""
+    with _opened(str(path)) as kernel:
+        return _measure(kernel, f"{name}{KDUMP}", rounds, loops=False)
+
+
 def measure_qmp(socket: Path, name: str, rounds: int) -> list[Row]:
     """From a guest that is stopped, over QMP."""
     with _opened(f"qemu:{socket}") as kernel:
-        return _measure(kernel, f"{name}, over QMP", rounds, loops=False)
+        return _measure(kernel, f"{name}{QMP}", rounds, loops=False)
 
 
 def measure_frame(socket: Path, rounds: int) -> list[Row]:

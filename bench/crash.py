@@ -1,20 +1,29 @@
-"""crash(8) on the same question, where there is one: ``foreach files`` prints root and cwd of every task."""
+"""crash on the same question: ``foreach files`` prints root and cwd of every task. crash(8) where there is one, and the
+commands of that name that drgn has since 0.3."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import statistics
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from drgn.commands import run_command
+
 from bench.report import Row
 from bench.targets import Crowd, dump_of, dwarf_of
+from explorer.targets import detect_target, open_kernel
 from tests.kernels.lab.errors import LabError
 
-__all__ = ("measure_crash",)
+__all__ = ("DRGNS_CRASH", "measure_crash", "measure_drgns_crash")
+
+#: What drgn's own command is called in the table.
+DRGNS_CRASH = "drgn's crash foreach files"
 
 _TIMEOUT_S = 1800.0
 #: The newest line on which crash can answer. 7.3 is refused by 9.0.2 ("invalid structure member offset:
@@ -97,3 +106,22 @@ def measure_crash(tasks: int, memory_mb: int, rounds: int) -> list[Row]:
     each = statistics.median(answer.loop / answer.roots for answer in answers)
     note = f"{_version()}, and the open files with it; after {start:.1f} s to start"
     return [Row(what, each * 1e6, "µs/task", tasks=answers[0].roots, note=note)]
+
+
+def measure_drgns_crash(dump: Path, name: str, tasks: int) -> list[Row]:
+    """µs a task of drgn's ``crash foreach files``, once: a run takes half a minute. The open files are listed, too.
+
+    :param tasks: how many there are at least
+    :raises RuntimeError: if it prints fewer roots
+    """
+    with open_kernel(detect_target(str(dump))) as kernel, tempfile.TemporaryFile("w+") as out:
+        started = time.perf_counter()
+        with contextlib.redirect_stdout(out):
+            run_command(kernel.prog, "crash foreach files")
+        taken = time.perf_counter() - started
+        out.seek(0)
+        roots = len(_ROOT.findall(out.read()))
+    if roots < tasks:
+        raise RuntimeError(f"drgn's crash prints {roots} roots of at least {tasks}")
+    note = "without debug info, and the open files with it; once"
+    return [Row(f"{DRGNS_CRASH}: {name}", taken / roots * 1e6, "µs/task", tasks=roots, note=note)]

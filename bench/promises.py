@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bench.capturing import KDUMP, QMP
+from bench.crash import DRGNS_CRASH
 from bench.recording import (
     BOOT_FILE,
     BOOT_FRAME,
+    BOOT_SEARCH,
     BOOT_TOTAL,
     RECORDING_FILE,
     RECORDING_FRAME,
@@ -51,10 +54,22 @@ def _of_capture(value: _Values, main: Crowd, growth: Sequence[Crowd]) -> list[Ra
     short = value.get(f"straightforward, ten fields: {main.name}")
     largest, smallest = growth[-1], growth[0]
     slowest = value.get(f"growth: {largest.name}")
+    peer = value.get(f"{DRGNS_CRASH}: {main.name}")
     return [
         Ratio("capture / raw reads", _quotient(capture, value.get(f"raw reads alone: {main.name}")), 2.5),
         Ratio("straightforward (same fields) / capture", _quotient(full, capture), 10, True),
         Ratio("straightforward (ten fields) / capture", _quotient(short, capture), 10, True),
+        Ratio(f"{DRGNS_CRASH} / capture", _quotient(peer, capture), 40, True),
+        *(
+            Ratio(
+                f"capture / raw reads{how}",
+                _quotient(
+                    value.get(f"capture: {main.name}{how}"), value.get(f"raw reads alone: {main.name}{how}")
+                ),
+                bound,
+            )
+            for how, bound in ((QMP, 2), (KDUMP, 2))
+        ),
         Ratio(
             f"a task of {largest.tasks:,} / a task of {main.tasks:,}",
             _quotient(slowest, value.get(f"growth: {main.name}")),
@@ -97,5 +112,6 @@ def _of_recording(value: _Values) -> list[Ratio]:
     return [
         Ratio("recorder frame of an idle guest: ms", value.get("recorder frame: idle guest, over QMP"), 10),
         *(Ratio(f"{what}: ms", value.get(what), 20) for what in milliseconds),
+        Ratio(f"{BOOT_SEARCH}: ms", value.get(BOOT_SEARCH), 5),
         *(Ratio(f"{what}: KB", value.get(what), 5) for what in (RECORDING_FILE, BOOT_FILE)),
     ]

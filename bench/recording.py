@@ -18,6 +18,7 @@ from tests.kernels.recordings import boot_options
 __all__ = (
     "BOOT_FILE",
     "BOOT_FRAME",
+    "BOOT_SEARCH",
     "BOOT_TOTAL",
     "RECORDING_FILE",
     "RECORDING_FRAME",

@@ -27,6 +27,8 @@ class Crowd:
     tasks: int
     memory_mb: int
     line: str = "7.3"
+    more: str = ""
+    """On the kernel command line, too."""
 
     @property
     def name(self) -> str:
@@ -45,7 +47,9 @@ def boot_crowd(crowd: Crowd) -> Iterator[Guest]:
 
 def _boot_ready(crowd: Crowd) -> Guest:
     """The lab boots again what dies early, as 6.12 does, but waits less long than a crowd takes."""
-    options = GuestOptions(memory_mb=crowd.memory_mb, append=f"nx.tasks={crowd.tasks}", wait=False)
+    options = GuestOptions(
+        memory_mb=crowd.memory_mb, append=f"nx.tasks={crowd.tasks} {crowd.more}", wait=False
+    )
     guest, _ = boot_until(
         lambda: Guest.boot(crowd.line, crowd.scenario, options),
         lambda made: made.wait_ready(_READY_TIMEOUT_S),
@@ -63,21 +67,25 @@ def boot_idle(line: str = "7.3") -> Iterator[Guest]:
         yield guest
 
 
-def dump_of(crowd: Crowd) -> Path:
-    """An ELF dump of the guest, made once for its kernel and the program that makes its tasks."""
+def dump_of(crowd: Crowd, form: str = "elf") -> Path:
+    """A dump of the guest, made once for its kernel and the program that makes its tasks.
+
+    :param form: as QEMU calls it: ``elf``, ``kdump-zlib``, ...
+    """
     kernel = get_kernel(crowd.line)
     made_by = hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:8]
-    name = f"{kernel.release}-{crowd.scenario}-{crowd.tasks}-{crowd.memory_mb}-{made_by}.elf"
+    how = "".join(f"-{word.partition('=')[2]}" for word in crowd.more.split())
+    name = f"{kernel.release}-{crowd.scenario}-{crowd.tasks}{how}-{crowd.memory_mb}-{made_by}.{form}"
     directory = cache_dir() / "bench"
     directory.mkdir(exist_ok=True)
     path = directory / name
     with locked(f"bench-{name}"):
         if not path.exists():
-            for old in directory.glob(f"*-{crowd.scenario}-{crowd.tasks}-{crowd.memory_mb}-*.elf"):
+            for old in directory.glob(f"*-{crowd.scenario}-{crowd.tasks}{how}-{crowd.memory_mb}-*.{form}"):
                 if old.name.startswith(kernel.release):
                     old.unlink()  # several GB, of a program that is no more
             with boot_crowd(crowd) as guest:
-                guest.dump(path)
+                guest.dump(path, form)
     return path
 
 

@@ -1,21 +1,14 @@
-"""From what was named to a snapshot: a kernel that is open is captured, what was saved is loaded."""
+"""A target that was saved is loaded: a snapshot, or a frame of a recording."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-
-from explorer.capture import CaptureProgress, CaptureRequest, CaptureStats, capture_snapshot
 from explorer.codec import load_snapshot
-from explorer.model import CaptureError, Snapshot
+from explorer.model import Snapshot
 from explorer.naming import frame_words, moment_words
-from explorer.plugin import LoadedPlugins
 from explorer.recording import Recording
-from explorer.targets import CrashGuard, OpenKernel, TargetError, TargetSpec
-from explorer.targets.symbols import BtfError
+from explorer.targets import TargetSpec
 
-__all__ = ("SAVED", "capture_errors", "capture_kernel", "load_saved")
+__all__ = ("SAVED", "load_saved")
 
 #: The kinds of targets that are loaded, and not captured.
 SAVED = ("snapshot", "recording")
@@ -36,36 +29,3 @@ def load_saved(spec: TargetSpec) -> tuple[Snapshot, str]:
         snapshot, frame = recording.snapshot_at(spec.moment), recording.find(spec.moment)
         at = f"{frame_words(frame, len(recording))} at {recording.times[frame]:.3f} s"
         return snapshot, f"{spec.file_name}, {at} ({snapshot.capture.source.target})"
-
-
-@contextmanager
-def capture_errors(kernel: OpenKernel) -> Iterator[None]:
-    """What the kernel's types lack, or where they are damaged, as one line. :raises TargetError: for that"""
-    try:
-        yield
-    except LookupError as error:
-        raise TargetError(f"{kernel.source.target}: cannot be captured: {error.args[0]}") from error
-    except BtfError as error:
-        raise TargetError(
-            f"{kernel.source.target}: its BTF is damaged ({error}): give a vmlinux with -s"
-        ) from error
-
-
-def capture_kernel(
-    kernel: OpenKernel,
-    plugins: LoadedPlugins,
-    progress: CaptureProgress | None,
-    stats: CaptureStats,
-    guard: CrashGuard,
-    holders_of: Callable[[Snapshot], Collection[int]] | None = None,
-) -> Snapshot:
-    """Capture an open kernel. :raises TargetError: if its types lack what a capture needs"""
-    with capture_errors(kernel):
-        request = CaptureRequest.from_kernel(kernel, plugins.plugins, guard)
-        if holders_of is not None:
-            request = dataclasses.replace(request, holders_of=holders_of)
-        snapshot = capture_snapshot(request, progress, stats)
-    for broken in plugins.errors:
-        snapshot.errors.append(CaptureError(where=f"plugin {broken.name}", what="load", why=broken.why))
-        stats.tracebacks.append(broken.traceback)
-    return snapshot

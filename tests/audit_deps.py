@@ -1,4 +1,4 @@
-"""Whether a vulnerability is known in what ``requirements.lock`` names: ``python -m tests.audit_deps [--strict]``.
+"""Whether a vulnerability is known in what the locks name: ``python -m tests.audit_deps [--strict]``.
 
 pip-audit asks; it is kept beside the virtual environment's packages, not among them. Where it cannot be installed or
 its service does not answer for every package, that is said in one line, and is a failure only with ``--strict``: tests
@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.make_lock import LOCK
+from tests.make_lock import LOCK, lock_of
 
 __all__ = ("audit", "judge")
 
@@ -62,7 +62,9 @@ def audit() -> tuple[list[str], str]:
             if installed.returncode != 0:
                 why = (installed.stderr.strip().splitlines() or ["without a word"])[-1]
                 return [], f"pip-audit cannot be installed: {why}"
-        asked = _run("pip_audit", *_AUDIT, "-r", LOCK, path=_TOOL)
+        asked = _run(
+            "pip_audit", *_AUDIT, "-r", lock_of("dev"), path=_TOOL
+        )  # it has all that the others have
     except subprocess.TimeoutExpired:
         return [], f"there was no answer within {_LIMIT_S:g} s"
     return judge(asked.stdout, asked.stderr)

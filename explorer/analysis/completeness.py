@@ -6,7 +6,7 @@ A dump that lacks memory hides tasks, and a count tells of it: ``init_fs.users``
 from __future__ import annotations
 
 from explorer.analysis.accounting import expected_users
-from explorer.model import Snapshot, Task
+from explorer.model import Snapshot, Task, fields_of
 from explorer.naming import count, join_names
 
 __all__ = ("incompleteness", "lost_tasks", "task_count")
@@ -50,7 +50,7 @@ def _broken_list(snapshot: Snapshot) -> str | None:
 def _uncounted(snapshot: Snapshot) -> str | None:
     """Holders of ``init_fs`` that were not found: more than the one reference that is taken for a moment."""
     fs = snapshot.fs_by_address.get(snapshot.kernel.init_fs or 0)
-    unread = sum(task.owner is None for task in snapshot.tasks)
+    unread = fields_of(snapshot.tasks, "owner")[0].count(None)
     if not snapshot.capture.consistent or fs is None or fs.users is None:
         return None
     if fs.users - expected_users(fs, snapshot) <= 1 + unread:

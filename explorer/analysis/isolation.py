@@ -13,6 +13,7 @@ from explorer.model import (
     Snapshot,
     Task,
     TaskKind,
+    fields_of,
     is_isolating,
 )
 
@@ -100,7 +101,16 @@ def find_intruders(snapshot: Snapshot) -> dict[int, list[Task]]:
     if not is_isolating(snapshot.kernel.generation):
         return {}
     intruders = {}
+    (kinds,) = fields_of(snapshot.tasks, "kind")
+    # Of very many, each with an fs_struct of its own, only those are looked at that both are among.
+    owned = list(zip(snapshot.owned_by_task, kinds, strict=True))
+    crossed = {address for address, kind in owned if kind in KERNEL_KINDS}
+    crossed &= {address for address, kind in owned if kind is not None and kind not in KERNEL_KINDS} | {
+        snapshot.kernel.userspace_init_fs
+    }
     for address, sharers in snapshot.sharers_by_fs.items():
+        if address not in crossed:
+            continue
         kernel = [task for task in sharers if is_kernel_thread(task)]
         users = [task for task in sharers if is_user_task(task)]
         if address == snapshot.kernel.userspace_init_fs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from explorer.model import Generation, KernelText, Owner, Snapshot, is_isolating, task_name
+from explorer.model import Generation, KernelText, Owner, Snapshot, fields_of, is_isolating, task_name
 from explorer.naming import count, name_tasks, place
 
 from .completeness import incompleteness, lost_tasks
@@ -88,7 +88,8 @@ def _shared(snapshot: Snapshot) -> Verdict:
     pid1 = find_pid1(snapshot)
     if pid1 is None:
         return Verdict(VerdictKind.UNKNOWN, "UNKNOWN", "PID 1 could not be read.")
-    holders = [task for task in snapshot.tasks if task.owner is Owner.INIT_FS]
+    owners = zip(snapshot.tasks, *fields_of(snapshot.tasks, "owner"), strict=True)
+    holders = [task for task, owner in owners if owner is Owner.INIT_FS]
     kthreads = count(sum(map(is_kernel_thread, holders)), "kernel thread")
     if pid1.owner is Owner.INIT_FS:
         sentence = f"{task_name(pid1)} and {kthreads} share init_fs."

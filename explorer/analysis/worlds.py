@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from explorer.model import FsStruct, Owner, Placement, Snapshot, Task, TaskKind, is_isolating
+from explorer.model import FsStruct, Owner, Placement, Snapshot, Task, TaskKind, fields_of, is_isolating
 
 __all__ = ("WORLD_ORDER", "World", "WorldKey", "Worlds", "find_worlds", "world_of", "world_of_root")
 
@@ -49,7 +49,7 @@ class World:
 
     def kinds(self) -> list[tuple[TaskKind | None, int]]:
         """Tasks by kind, most first."""
-        return Counter(task.kind for task in self.tasks).most_common()
+        return Counter(*fields_of(self.tasks, "kind")).most_common()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +107,17 @@ def find_worlds(snapshot: Snapshot) -> Worlds:
         return worlds[key]
 
     home: dict[int, WorldKey] = {}
-    borrowers = []
-    for task in snapshot.tasks:
-        owned = task.owned_fs
+    (borrowing,) = fields_of(snapshot.tasks, "borrowing")
+    borrowers = [task for task, borrows in zip(snapshot.tasks, borrowing, strict=True) if borrows]
+    for task, owned in zip(snapshot.tasks, snapshot.owned_by_task, strict=True):
         key = None if owned is None else home.get(owned)
         if key is None:
             key = world_of(task, snapshot)
             if owned is not None:  # of those that own nothing, some have exited, and some could not be read
                 home[owned] = key
         world(key).tasks.append(task)
-        if task.borrowing:
-            borrowers.append(task)
-    for fs in snapshot.fs_structs:
-        world(home.get(fs.address) or _unheld(fs, snapshot, isolating)).fs_structs.append(fs)
+    for fs, address in zip(snapshot.fs_structs, *fields_of(snapshot.fs_structs, "address"), strict=True):
+        world(home.get(address) or _unheld(fs, snapshot, isolating)).fs_structs.append(fs)
     ordered = {key: worlds[key] for key in WORLD_ORDER if key in worlds}
     return Worlds(ordered, borrowers)
 

@@ -1,6 +1,13 @@
+from .kernel import ProbeMisses as ProbeMisses
+from .memory import ReadError as ReadError
+from .mount_now import MountIdentity as MountIdentity
+from .mount_now import MountNow as MountNow
 from .request import CaptureProgress as CaptureProgress
 from .request import CaptureRequest as CaptureRequest
 from .request import CaptureStats as CaptureStats
 from .snapshot import capture_snapshot as capture_snapshot
+from .target import capture_errors as capture_errors
+from .target import capture_kernel as capture_kernel
+from .target import capture_target as capture_target
 from .tasks import NameidataOffsets as NameidataOffsets
 from .tasks import nameidata_offsets as nameidata_offsets

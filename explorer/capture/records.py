@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from explorer.capture.memory import Memory, RawFs, is_kernel_pointer
 from explorer.capture.paths import MountRecords, MountTable, PathResolver
@@ -24,6 +25,7 @@ from .ownership import Ownership, RawKernel
 __all__ = ("RecordBuilder",)
 
 _FS_FIELDS = tuple(FsStruct.model_fields)
+_USERS, _SEQ = map(RawFs._fields.index, ("users", "seq"))  # behind them is what many have alike
 _build_fs = FsStruct.builder()
 
 
@@ -38,9 +40,9 @@ class RecordBuilder:
         self.ownership = Ownership(raw, memory.layout.has_real_fs)
         self.paths = PathResolver(memory, mounts)
         self._mount_records = MountRecords(memory, mounts, self.paths)
-        # A hundred thousand fs_structs have a few paths and umasks.
+        # A hundred thousand fs_structs have a few paths, and few have something of their own but addresses and counts.
         self._path_refs: dict[tuple[int | None, int | None], PathRef] = {}
-        self._umasks: dict[int | None, str] = {}
+        self._fs_templates: dict[tuple[object, ...], dict[str, Any]] = {}
         known = raw.known
         self.knullfs = None if known.knullfs is None else mounts.from_vfsmount(known.knullfs)
         isolation_mount, isolation_known = self._isolation_mount()
@@ -117,8 +119,8 @@ class RecordBuilder:
         return list(self._fs_structs(self._raw.fs_structs))
 
     def _fs_structs(self, raw_structs: Mapping[int, RawFs | None]) -> Iterator[FsStruct]:
-        # Most tasks of a large machine have one: what all of them need is looked up once.
-        sharers, umasks, refs = self.ownership.sharers, self._umasks, self._path_refs
+        # Most tasks of a large machine have one, and most of these are like another one in all but four values.
+        sharers, templates, refs = self.ownership.sharers, self._fs_templates, self._path_refs
         for address in sorted(raw_structs):
             raw = raw_structs[address]
             if raw is None:
@@ -126,35 +128,44 @@ class RecordBuilder:
                 unread |= {"address": address, "sharers": sharers[address], "unstable": False}
                 yield _build_fs(unread)
                 continue
-            _, users, seq, umask, in_exec, root_mnt, root_dentry, pwd_mnt, pwd_dentry, unstable = raw
-            if unstable:
-                where = f"fs_struct 0x{address:x}"
-                self._errors.add(where, "root and pwd", "it changed at every attempt to read it")
-            yield _build_fs(
-                {
-                    "address": address,
-                    "users": users,
-                    "sharers": sharers[address],
-                    "umask": umasks.get(umask) or self._umask(umask),
-                    "in_exec": in_exec,
-                    "seq": seq,
-                    "unstable": unstable,
-                    "root": refs.get((root_mnt, root_dentry))
-                    or self._fs_path(address, root_mnt, root_dentry),
-                    "pwd": refs.get((pwd_mnt, pwd_dentry)) or self._fs_path(address, pwd_mnt, pwd_dentry),
-                }
-            )
+            users, seq, kind = raw[_USERS], raw[_SEQ], raw[_SEQ + 1 :]
+            template = templates.get(kind)
+            if template is None:
+                values = self._fs_values(raw)
+                if (
+                    not raw.unstable
+                    and (raw.root_mnt, raw.root_dentry) in refs
+                    and (raw.pwd_mnt, raw.pwd_dentry) in refs
+                ):
+                    templates[kind] = values.copy()
+            else:
+                values = template.copy()
+                values["address"] = address
+                values["users"] = users
+                values["sharers"] = sharers[address]
+                values["seq"] = seq
+            yield _build_fs(values)
 
-    def _umask(self, umask: int | None) -> str | None:
-        if umask is None:
-            return None
-        octal = self._umasks[umask] = f"{umask:04o}"
-        return octal
+    def _fs_values(self, raw: RawFs) -> dict[str, Any]:
+        where = f"fs_struct 0x{raw.address:x}"
+        if raw.unstable:
+            self._errors.add(where, "root and pwd", "it changed at every attempt to read it")
+        return {
+            "address": raw.address,
+            "users": raw.users,
+            "sharers": self.ownership.sharers[raw.address],
+            "umask": None if raw.umask is None else f"{raw.umask:04o}",
+            "in_exec": raw.in_exec,
+            "seq": raw.seq,
+            "unstable": raw.unstable,
+            "root": self._fs_path(where, raw.root_mnt, raw.root_dentry),
+            "pwd": self._fs_path(where, raw.pwd_mnt, raw.pwd_dentry),
+        }
 
-    def _fs_path(self, address: int, vfsmount: int | None, dentry: int | None) -> PathRef | None:
+    def _fs_path(self, where: str, vfsmount: int | None, dentry: int | None) -> PathRef | None:
         if vfsmount is None or dentry is None:
             return None  # an entry of the fs_struct says so
-        return self.path_ref(f"fs_struct 0x{address:x}", vfsmount, dentry)
+        return self.path_ref(where, vfsmount, dentry)
 
     def path_ref(self, where: str, vfsmount: int, dentry: int) -> PathRef | None:
         """A ``struct path``; ``None`` and an error entry if its pointers cannot be pointers.

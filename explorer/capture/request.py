@@ -38,6 +38,8 @@ class CaptureRequest:
     direct: bool = True
     """Read the direct map as physical memory, and strings by pages; not for a slice, which has to hold the page tables
     too, and nothing that lies behind a string."""
+    checked: bool = False
+    """Read everything by way of the page tables, too, and compare."""
     is_slice: bool = False
     crash_time: int | None = None
     """When the kernel crashed by VMCOREINFO, in seconds since 1970."""
@@ -78,6 +80,10 @@ class CaptureStats:
     seconds: float = 0.0
     tracebacks: list[str] = field(default_factory=list)
     """Of plugins that raised; for ``--debug``."""
+    compared: int = 0
+    """Reads that were made in the long way too, if that was asked for."""
+    differing: list[str] = field(default_factory=list)
+    """Those among them that did not give the same."""
     phases: dict[str, float] = field(default_factory=dict)
     """What took how long, in seconds, in the order it was done."""
     _since: float = field(default_factory=time.perf_counter, repr=False)

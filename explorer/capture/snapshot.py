@@ -9,10 +9,10 @@ import time
 from datetime import UTC, datetime
 from operator import itemgetter
 
-from explorer import __version__
 from explorer.capture.holders import HolderReader, count_tasks
 from explorer.capture.kernel import KernelActivity, read_log, read_modules, read_struct_sizes
 from explorer.capture.memory import (
+    CheckedReader,
     ErrorLog,
     Memory,
     MemoryReader,
@@ -39,6 +39,7 @@ from explorer.capture.tasks import (
 )
 from explorer.model import Capture, CaptureError, Kernel, Snapshot, kernel_text, no_garbage_collection
 from explorer.targets import TargetError
+from explorer.version import __version__
 
 from .generation import WellKnown, find_well_known, read_clocks_ns, read_cmdline, read_nodename
 from .ownership import RawKernel
@@ -49,6 +50,11 @@ from .task_records import TaskRecords
 
 __all__ = ("capture_snapshot",)
 
+_fs_of, _real_fs_of, _nsproxy_of = (
+    itemgetter(TaskStruct._fields.index(name)) for name in ("fs", "real_fs", "nsproxy")
+)
+_address_of = itemgetter(RawFs._fields.index("address"))
+_root_and_pwd = itemgetter(*map(RawFs._fields.index, ("root_mnt", "pwd_mnt")))
 _SETTLE_ROUNDS = 3
 #: What is read after the tasks, and is lost if the reader crashes meanwhile.
 _LATER = "workqueues, usermodehelpers, settings, modules, log and plugins are missing, mounts may be"
@@ -88,7 +94,7 @@ class _Capture:
         self.errors = errors = ErrorLog(request.is_slice)
         if request.cut_off is not None:
             errors.add("target", "memory", request.cut_off)
-        self.reader = reader = MemoryReader(prog)
+        self.reader = reader = CheckedReader(prog) if request.checked else MemoryReader(prog)
         layout = probed(prog, "all that is read", probe_layout)
         if request.is_slice:
             layout = layout.of_slice()
@@ -128,15 +134,17 @@ class _Capture:
         snapshot = self._build(tasks, known, taken_at)
         stats.mark("snapshot")
         stats.reads, stats.bytes_read = self.reader.reads, self.reader.bytes_read
+        if isinstance(self.reader, CheckedReader):
+            stats.compared, stats.differing = self.reader.compared, self.reader.differing
         stats.tasks = len(tasks)
         stats.seconds = snapshot.capture.duration_s = round(time.perf_counter() - started, 6)
         return snapshot
 
     def _read_fs_structs(self, tasks: FoundTasks, known: WellKnown) -> None:
         """Every fs_struct that a task or a well-known pointer points at."""
-        held = set(map(itemgetter(TaskStruct._fields.index("fs")), tasks.whole.values()))
+        held = set(map(_fs_of, tasks.whole.values()))
         if self.memory.layout.has_real_fs:
-            held.update(map(itemgetter(TaskStruct._fields.index("real_fs")), tasks.whole.values()))
+            held.update(map(_real_fs_of, tasks.whole.values()))
         for task in tasks.partial.values():
             held |= {task.fs or 0, task.real_fs or 0}
         held |= {known.init_fs or 0, known.userspace_init_fs or 0}
@@ -190,17 +198,23 @@ class _Capture:
 
     def _read_namespaces(self, tasks: FoundTasks) -> None:
         """The mount namespaces of all tasks, and of every mount that a root or a pwd is on."""
-        for task in tasks.all():
-            if task.nsproxy and task.nsproxy not in self.namespace_of:
-                self.namespace_of[task.nsproxy] = None
-                with self.errors.guard(task.name, "nsproxy.mnt_ns"):
-                    namespace = self.reader.read_u64(task.nsproxy + self.memory.layout.nsproxy_mnt_ns)
-                    self.namespace_of[task.nsproxy] = namespace
+        everyone = list(tasks.all())
+        proxies = list(map(_nsproxy_of, everyone))
+        first_of = dict(zip(reversed(proxies), reversed(everyone), strict=True))
+        for nsproxy in dict.fromkeys(proxies):
+            if nsproxy:
+                self.namespace_of[nsproxy] = None
+                with self.errors.guard(first_of[nsproxy].name, "nsproxy.mnt_ns"):
+                    namespace = self.reader.read_u64(nsproxy + self.memory.layout.nsproxy_mnt_ns)
+                    self.namespace_of[nsproxy] = namespace
                     self.mounts.load_namespace(namespace)
+        there = [fs for fs in self.fs_structs.values() if fs is not None]
         holder_of: dict[int, int] = {}  # a handful of mounts, however many fs_structs
-        for fs in self.fs_structs.values():
-            if fs is not None:
-                holder_of[fs.root_mnt or 0] = holder_of[fs.pwd_mnt or 0] = fs.address
+        for places, address in dict(
+            zip(map(_root_and_pwd, there), map(_address_of, there), strict=True)
+        ).items():
+            for vfsmount in places:
+                holder_of[vfsmount or 0] = max(holder_of.get(vfsmount or 0, 0), address)
         holder_of.pop(0, None)  # not there
         for vfsmount, holder in holder_of.items():
             with self.errors.guard(f"fs_struct 0x{holder:x}", "mount"):

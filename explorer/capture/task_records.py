@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import attrgetter, itemgetter
+from typing import Any
 
 from explorer.capture.memory import AnyTask, Memory, PartialTask, RawTask, TaskStruct
 from explorer.capture.tasks import (
@@ -18,6 +19,7 @@ from explorer.capture.tasks import (
     PidNumberReader,
     RawWalk,
     TaskActivity,
+    in_seconds,
     state_letter,
 )
 from explorer.model import Generation, Kthread, Owner, StackFrame, Task, TaskKind, Walk, kernel_text
@@ -35,7 +37,7 @@ _pick = itemgetter(
         TaskStruct._fields.index,
         (
             "address", "flags", "pid", "tgid", "comm", "fs", "real_fs", "real_parent", "nsproxy", "state",
-            "exit_state", "start_time", "nameidata", "stack_base", "cgroups",
+            "exit_state", "start_time", "nameidata", "stack_base", "cgroups", "cpu", "on_cpu", "exec_start",
         ),
     )
 )  # fmt: skip
@@ -67,9 +69,10 @@ class TaskRecords:
         self._activity = activity
         self._cgroups = CgroupReader(memory)
         self._pids = PidNumberReader(memory)
-        # A hundred thousand tasks have a few names and states.
+        # A hundred thousand tasks have a few names and states, and few have something of their own but addresses.
         self._comms: dict[bytes, str] = {}
         self._states: dict[tuple[int, int], str] = {}
+        self._templates: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def build(self) -> list[Task]:
         """All tasks, by pid, then address."""
@@ -80,59 +83,96 @@ class TaskRecords:
         return tasks
 
     def _whole(self, raw_tasks: list[RawTask]) -> Iterator[Task]:
-        # Runs once for every task of a large machine: what most tasks do not need is not asked for, and what all of
-        # them need is looked up once.
-        found, comms, states = self._found.whole, self._comms, self._states
-        only_in, namespace_of, waiting_s = (
-            self._found.only_in.get,
-            self._namespace_of.get,
-            self._activity.clocks.waiting_s,
-        )
+        # Runs once for every task of a large machine, and most of these are like another one in all but eleven values.
+        found, templates, hidden = self._found.whole, self._templates, self._found.only_in
         plainly_private, owner = self._ownership.plainly_private, self._ownership.owner
-        sure = not self._known.init_unread
-        cgroup_of, read_cgroup = self._cgroups.known.get, self._cgroups.read_cgroup
-        initial_pids = self._pids.initial
+        waiting_s, clock = self._activity.clocks.waiting_s, self._activity.clocks.now_of
         for raw in raw_tasks:
             (
                 address, flags, pid, tgid, name, fs, real_fs, real_parent, nsproxy, state_bits, exit_state,
-                start_time, nameidata, stack_base, cgroups,
+                start_time, nameidata, stack_base, cgroups, cpu, on_cpu, exec_start,
             ) = _pick(raw)  # fmt: skip
-            parent = found.get(real_parent)
-            special = flags & _PF_SPECIAL or tgid <= 1 or parent is None or parent.flags & PF_KTHREAD
-            kind, kthread = self._kind(raw) if special else _USER
             owned = fs if real_fs is None else real_fs
-            private = owned in plainly_private
-            plain = fs == owned and not nameidata and sure
-            borrowing, walk, stack = _NEITHER if plain else self._lookup(raw)
-            cgroup = cgroup_of(cgroups) or read_cgroup(raw)
-            yield _build_task(
-                {
-                    "address": address,
-                    "pid": pid,
-                    "tgid": tgid,
-                    "ppid": parent.tgid if parent is not None else self._parent_tgid(raw),
-                    "comm": comms.get(name) or self._comm(name),
-                    "kind": kind,
-                    "state": states.get((state_bits, exit_state)) or self._state(state_bits, exit_state),
-                    "flags": flags,
-                    "fs": fs or None,
-                    "real_fs": real_fs or None,
-                    "borrowing": borrowing,
-                    "owner": Owner.PRIVATE if private else owner(owned),
-                    "mnt_ns": namespace_of(nsproxy),
-                    "user_ns": None if private else self._user_ns(raw, owned),
-                    "start_time": start_time,
-                    "kthread": kthread,
-                    "walk": walk,
-                    "waiting_s": waiting_s(raw),
-                    "stack": stack,
-                    "stack_base": stack_base or None,
-                    "only_in": only_in(address),
-                    "cgroup": cgroup.path,
-                    "container": cgroup.container,
-                    "pid_in_namespace": None if nsproxy in initial_pids else self._pids.read_number(raw),
-                }
-            )
+            parent = found.get(real_parent)
+            kind = flags, name, state_bits, exit_state, nsproxy, cgroups
+            template = templates.get(kind)
+            if (
+                template is None or nameidata or fs != owned or tgid <= 1 or address in hidden
+                or parent is None or parent.flags & PF_KTHREAD
+            ):  # fmt: skip
+                values = self._values(raw, owned, parent)
+                yield _build_task(values)
+                if self._is_plain(raw, owned, parent):
+                    templates[kind] = values.copy()
+                continue
+            values = template.copy()
+            values["address"] = address
+            values["pid"] = pid
+            values["tgid"] = tgid
+            values["ppid"] = parent.tgid
+            values["fs"] = fs or None
+            values["real_fs"] = real_fs or None
+            if owned in plainly_private:
+                values["owner"] = Owner.PRIVATE
+                values["user_ns"] = None
+            else:
+                values["owner"] = owner(owned)
+                values["user_ns"] = self._user_ns(raw, owned)
+            values["start_time"] = start_time
+            now = clock.get(cpu)
+            if now is None or on_cpu != 0 or not exec_start:
+                values["waiting_s"] = waiting_s(raw)
+            else:
+                values["waiting_s"] = in_seconds(now - exec_start)
+            values["stack_base"] = stack_base or None
+            yield _build_task(values)
+
+    def _is_plain(self, raw: RawTask, owned: int, parent: RawTask | None) -> bool:
+        """Whether all but what is a task's own is the same in those of its name, flags, state, namespaces and group."""
+        return (
+            not (raw.nameidata or raw.flags & _PF_SPECIAL or self._known.init_unread)
+            and raw.fs == owned
+            and raw.tgid > 1
+            and parent is not None
+            and not parent.flags & PF_KTHREAD
+            and raw.address not in self._found.only_in
+            and raw.nsproxy in self._pids.initial
+            and self._cgroups.is_known(raw.cgroups)
+        )
+
+    def _values(self, raw: RawTask, owned: int, parent: RawTask | None) -> dict[str, Any]:
+        special = raw.flags & _PF_SPECIAL or raw.tgid <= 1 or parent is None or parent.flags & PF_KTHREAD
+        kind, kthread = self._kind(raw) if special else _USER
+        private = owned in self._ownership.plainly_private
+        plain = raw.fs == owned and not raw.nameidata and not self._known.init_unread
+        borrowing, walk, stack = _NEITHER if plain else self._lookup(raw)
+        cgroup = self._cgroups.known.get(raw.cgroups) or self._cgroups.read_cgroup(raw)
+        return {
+            "address": raw.address,
+            "pid": raw.pid,
+            "tgid": raw.tgid,
+            "ppid": parent.tgid if parent is not None else self._parent_tgid(raw),
+            "comm": self._comm(raw.comm),
+            "kind": kind,
+            "state": self._state(raw.state, raw.exit_state),
+            "flags": raw.flags,
+            "fs": raw.fs or None,
+            "real_fs": raw.real_fs or None,
+            "borrowing": borrowing,
+            "owner": Owner.PRIVATE if private else self._ownership.owner(owned),
+            "mnt_ns": self._namespace_of.get(raw.nsproxy),
+            "user_ns": None if private else self._user_ns(raw, owned),
+            "start_time": raw.start_time,
+            "kthread": kthread,
+            "walk": walk,
+            "waiting_s": self._activity.clocks.waiting_s(raw),
+            "stack": stack,
+            "stack_base": raw.stack_base or None,
+            "only_in": self._found.only_in.get(raw.address),
+            "cgroup": cgroup.path,
+            "container": cgroup.container,
+            "pid_in_namespace": None if raw.nsproxy in self._pids.initial else self._pids.read_number(raw),
+        }
 
     def _lookup(self, raw: RawTask) -> tuple[bool | None, Walk | None, list[StackFrame] | None]:
         """Whether a task that has two fs_structs, or walks, borrows; its walk, and its stack if it does either."""
@@ -190,11 +230,15 @@ class TaskRecords:
         )
 
     def _comm(self, comm: bytes) -> str:
-        text = self._comms[comm] = kernel_text(comm.split(b"\0", 1)[0])
+        text = self._comms.get(comm)
+        if text is None:
+            text = self._comms[comm] = kernel_text(comm.split(b"\0", 1)[0])
         return text
 
     def _state(self, state: int, exit_state: int) -> str:
-        letter = self._states[state, exit_state] = state_letter(state, exit_state)
+        letter = self._states.get((state, exit_state))
+        if letter is None:
+            letter = self._states[state, exit_state] = state_letter(state, exit_state)
         return letter
 
     def _borrows(self, raw: PartialTask, in_init: bool | None) -> bool | None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import signal
 import sys
 import traceback
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import click
 
-from explorer import __version__
+from explorer.version import __version__
 from explorer.wire import PROGRAM
 
 from .process import ExitCode, note_program
+from .streams import abandon_stdout, check_streams, is_out_of_memory, say
 
-__all__ = ("main",)
+__all__ = ("cli", "known_error", "main")
 
 #: Subcommand -> module of this package that defines it, under the same name: imported when it is used.
 _COMMANDS = {
@@ -168,51 +171,22 @@ def _known_errors() -> dict[type[BaseException], int]:
     }
 
 
-#: What every program may expect to have, and what to say where it is missing.
-_STREAMS = (
-    ("stdout", "standard output", ">"),
-    ("stderr", "standard error", "2>"),
-)
-
-
-def _check_streams() -> None:
-    """End with exit code 2 where a daemon, or ``>&-``, closed stdout or stderr: the next file opened would be it.
-
-    A closed stdin is an empty one: few ask for it, and cron jobs and test runners have none.
-    """
-    if sys.stdin is None:
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        sys.stdin = open(0, closefd=False)  # noqa: SIM115  # it is the process's own until its end
-    closed = [words for name, *words in _STREAMS if getattr(sys, name) is None]
-    if not closed:
-        return
-    if sys.stderr is not None:
-        names = " and ".join(name for name, _ in closed)
-        hints = " ".join(f"{redirection}/dev/null" for _, redirection in closed)
-        verb = "is" if len(closed) == 1 else "are"
-        _say(f"{PROGRAM}: {names} {verb} closed: open what is missing, if only with {hints}")
-    os._exit(ExitCode.USAGE)  # nothing is buffered, and nothing may be opened in the stream's place
-
-
-def _say(text: str) -> None:
-    """A line on stderr. Where that cannot be written (a full disk), the exit code is all that is left to say it."""
-    try:
-        click.echo(text, err=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+def known_error(error: BaseException) -> str | None:
+    """What an error says, if that is written for the user: one line, escaped."""
+    return _one_line(error) if isinstance(error, tuple(_known_errors())) else None
 
 
 def main(args: list[str] | None = None) -> None:
     """Run the command and exit: one clear line on stderr for an error, never a traceback without --debug."""
     note_program(args is None)
     if args is None:
-        _check_streams()
+        check_streams()
         # Before pydantic is there: it runs whatever any installed package has registered as a plugin of its.
         os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     debug = "--debug" in (sys.argv[1:] if args is None else args)
-    from explorer.targets import harden_process
-
     try:
+        from explorer.targets import harden_process
+
         harden_process()
         result: Any = cli.main(args, prog_name=PROGRAM, standalone_mode=False)
         _flush()
@@ -222,19 +196,25 @@ def main(args: list[str] | None = None) -> None:
         vars(error)["message"] = escape_lines(error.message)
         context = getattr(error, "ctx", None)
         hint = "" if context is None else f" ({escape_lines(context.command_path)} --help says more)"
-        _say(f"{PROGRAM}: {error.format_message().rstrip('.')}{hint}")
+        say(f"{PROGRAM}: {error.format_message().rstrip('.')}{hint}")
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _say("Stopped.")
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one is enough
+        say("Stopped.")
         sys.exit(130)
     except (_OutputClosedError, BrokenPipeError):  # the latter: from the last flush
-        _abandon_stdout()
+        abandon_stdout()
         sys.exit(0)
-    except MemoryError:  # what holds the memory is still there: nothing is imported or made here
-        os.write(2, _OUT_OF_MEMORY)
-        sys.exit(ExitCode.TARGET)
     except Exception as error:  # noqa: BLE001  # the last line of defence: reported, never swallowed
-        sys.exit(_report(error, debug))
+        if is_out_of_memory(error):
+            _end_without_memory()
+        try:
+            code = _report(error, debug)
+        except Exception as another:
+            if is_out_of_memory(another):
+                _end_without_memory()
+            raise
+        sys.exit(code)
     gc.freeze()  # else the interpreter looks for cycles in all that was read before it ends
     sys.exit(result if isinstance(result, int) else ExitCode.OK)
 
@@ -244,24 +224,26 @@ def _flush() -> None:
     sys.stdout.flush()
 
 
-def _abandon_stdout() -> None:
-    """Let what is still buffered go nowhere, so that the interpreter does not complain at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _end_without_memory() -> NoReturn:
+    """What holds the memory is still there: nothing is imported or made here."""
+    with suppress(OSError):
+        os.write(2, _OUT_OF_MEMORY)
+    sys.exit(ExitCode.TARGET)
 
 
 def _report(error: Exception, debug: bool) -> int:
     if debug:
         from .targets import escape_lines
 
-        _say(escape_lines("".join(traceback.format_exception(error))))
+        say(escape_lines("".join(traceback.format_exception(error))))
     for kind, code in _known_errors().items():
         if isinstance(error, kind):
-            _say(f"{PROGRAM}: {_one_line(error)}")
+            say(f"{PROGRAM}: {_one_line(error)}")
             return code
     if isinstance(error, OSError):
-        _abandon_stdout()
-        _say(f"{PROGRAM}: cannot write the output: {_one_line(error)}")
+        abandon_stdout()
+        say(f"{PROGRAM}: cannot write the output: {_one_line(error)}")
         return ExitCode.USAGE
     hint = "" if debug else "; run again with --debug and report what it prints"
-    _say(f"{PROGRAM}: a fault of this program: {type(error).__name__}: {_one_line(error)}{hint}")
+    say(f"{PROGRAM}: a fault of this program: {type(error).__name__}: {_one_line(error)}{hint}")
     return ExitCode.TARGET

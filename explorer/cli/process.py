@@ -6,7 +6,7 @@ from pathlib import Path
 
 from explorer.wire import ExitCode
 
-__all__ = ("ExitCode", "give_up_rights_but_for", "is_program", "note_program")
+__all__ = ("ExitCode", "confine_reader", "give_up_rights_but_for", "is_program", "note_program")
 
 
 _program = False
@@ -29,3 +29,17 @@ def give_up_rights_but_for(file: Path, output: Path | None = None) -> None:
         from explorer.targets import Needs, give_up_rights
 
         give_up_rights(Needs((file,), () if output is None else (output,)))
+        confine_reader(output)
+
+
+def confine_reader(output: Path | None, *, guest: bool = False) -> None:
+    """Of the command, once its rights are given up: see :mod:`explorer.confine`. :param guest: QEMU's memory is read"""
+    if is_program():
+        from explorer.confine import confine
+        from explorer.places import find_place
+
+        writes = []
+        if output is not None:
+            with find_place(output) as place:
+                writes.append(Path(f"/proc/self/fd/{place.directory}").readlink())
+        confine(writes, guest=guest)

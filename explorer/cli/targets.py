@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from explorer.capture import CaptureStats
     from explorer.model import Snapshot
     from explorer.plugin import LoadedPlugins, PluginSet
-    from explorer.targets import CrashGuard, OpenOptions, TargetSpec
+    from explorer.targets import CrashGuard, OpenKernel, OpenOptions, TargetSpec
 
 __all__ = (
+    "GIVEN",
     "TargetArguments",
+    "give_kernel",
     "give_up_rights",
     "plugin_option",
     "read_named_snapshot",
@@ -34,6 +37,9 @@ __all__ = (
 _F = TypeVar("_F", bound=Callable[..., Any])
 #: What cannot be read is said by whoever reads it, in the words for a target.
 _FILE = click.Path(path_type=Path, readable=False)
+#: What a target is called that somebody has open, and gave (:func:`give_kernel`).
+GIVEN = "the program that is open"
+_given: tuple[OpenKernel, list[Snapshot]] | None = None
 #: Of this process: it is forked off once, before drgn is there, whatever is read then.
 _guard: CrashGuard | None = None
 
@@ -198,6 +204,8 @@ def read_named_snapshot(
     :raises TargetError: if the target cannot be opened
     :raises SnapshotError: if it is a snapshot file that cannot be read
     """
+    if _given is not None and arguments.name() == GIVEN:
+        return _capture_given(*_given, plugins or arguments.plugin_set(), holders_of)
     spec = arguments.spec()
     if spec.kind in ("snapshot", "recording"):
         if not keeps_rights:
@@ -207,8 +215,7 @@ def read_named_snapshot(
         return load_saved(spec)
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec, progress)
-    from explorer.capture import CaptureStats
-    from explorer.reading import capture_kernel
+    from explorer.capture import CaptureStats, capture_kernel
     from explorer.targets import open_kernel
 
     stats = CaptureStats()
@@ -228,6 +235,30 @@ def read_named_snapshot(
     for trace in stats.tracebacks if arguments.debug else ():
         click.echo(escape_lines(trace), err=True)
     return snapshot, snapshot.capture.source.target
+
+
+@contextmanager
+def give_kernel(kernel: OpenKernel | None) -> Iterator[list[Snapshot]]:
+    """Within the block :data:`GIVEN` names this kernel, and what is captured of it is in the list."""
+    global _given
+    captured: list[Snapshot] = []
+    before, _given = _given, None if kernel is None else (kernel, captured)
+    try:
+        yield captured
+    finally:
+        _given = before
+
+
+def _capture_given(
+    kernel: OpenKernel,
+    captured: list[Snapshot],
+    plugins: PluginSet,
+    holders_of: Callable[[Snapshot], Collection[int]] | None,
+) -> tuple[Snapshot, str]:
+    from explorer.capture import capture_kernel
+
+    captured.append(capture_kernel(kernel, plugins.loaded, holders_of=holders_of))
+    return captured[-1], kernel.source.target
 
 
 def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
@@ -259,13 +290,14 @@ def give_up_rights(spec: TargetSpec, output: Path | None) -> None:
     """
     from explorer.targets import Needs, give_up_rights
 
-    from .process import is_program
+    from .process import confine_reader, is_program
 
     if spec.kind != "live" and not is_program():
         return
     is_read_later = spec.kind in ("snapshot", "recording")
     reads = (spec.path,) if is_read_later and spec.path is not None else ()
     give_up_rights(Needs(reads, () if output is None else (output,), guest=spec.kind == "qemu"))
+    confine_reader(output, guest=spec.kind == "qemu")
 
 
 def say_broken(loaded: LoadedPlugins, snapshot: Snapshot | None = None) -> int:

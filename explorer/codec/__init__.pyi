@@ -4,6 +4,8 @@ from .baselines import write_baseline as write_baseline
 from .encode import encode_value as encode_value
 from .facts import check_facts as check_facts
 from .snapshots import SnapshotError as SnapshotError
+from .snapshots import line_type as line_type
+from .snapshots import load_quickly as load_quickly
 from .snapshots import load_snapshot as load_snapshot
 from .snapshots import snapshot_schema as snapshot_schema
 from .snapshots import write_json as write_json

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from explorer.compression import Damaged, plain_chunks, sniff_method
-from explorer.model import SNAPSHOT_ARRAYS, Snapshot
+from explorer.model import SNAPSHOT_ARRAYS, Record, Snapshot
 
+from .columns import texts_of
 from .encode import RecordEncoder, encode_value
 from .facts import check_facts
 from .lines import parse_lines
@@ -26,6 +27,7 @@ from .version import NoVersionError, VersionError, check_version, validation_wor
 __all__ = (
     "SnapshotError",
     "line_type",
+    "load_quickly",
     "load_snapshot",
     "parse_snapshot",
     "snapshot_schema",
@@ -62,11 +64,11 @@ def write_json(snapshot: Snapshot, out: BinaryIO) -> None:
     out.write(f',\n"plugins":{encode_value(snapshot.plugins)}\n}}\n'.encode())
 
 
-def _lines(records: Sequence[BaseModel], encoder: RecordEncoder) -> Iterator[list[str]]:
+def _lines(records: Sequence[Record], encoder: RecordEncoder) -> Iterator[list[str]]:
     """The records as text, some hundreds at a time: never all of it is held."""
-    encode = encoder.encoder_of(type(records[0])) if records else encoder.encode
     for start in range(0, len(records), _CHUNK):
-        yield [encode(record) for record in records[start : start + _CHUNK]]
+        some = records[start : start + _CHUNK]
+        yield texts_of(some) or [encoder.encode(record) for record in some]
 
 
 def line_type(array: str) -> str:
@@ -108,13 +110,9 @@ def load_snapshot(path: Path, name: str | None = None) -> Snapshot:
     name = str(path) if name is None else name
     try:
         with path.open("rb") as file:
-            method = sniff_method(file.read(_MAGIC_BYTES))
-            file.seek(0)
-            if method is None:
-                data = _read_all(_chunks(file), _MAX_JSON)
-            else:
-                limit = max(_BOMB_SIZE, os.fstat(file.fileno()).st_size * _BOMB_RATIO)
-                data = _read_all(plain_chunks(file, method), min(_MAX_JSON, limit))
+            snapshot = parse_lines(_content(file))
+            if snapshot is None:
+                snapshot = _parse_whole(b"".join(_content(file)), name)
     except OSError as error:
         raise SnapshotError(f"cannot read {name}: {error.strerror}") from error
     except Damaged as error:
@@ -123,9 +121,33 @@ def load_snapshot(path: Path, name: str | None = None) -> Snapshot:
         raise SnapshotError(f"{name} is cut off: copy it again") from error
     except MemoryError as error:
         raise SnapshotError(f"{name} is larger than the memory there is") from error
-    if data is None:
-        raise SnapshotError(f"{name} holds more than a snapshot of its size can: it is none")
-    return parse_snapshot(data, name)
+    except _TooMuchError as error:
+        raise SnapshotError(f"{name} holds more than a snapshot of its size can: it is none") from error
+    return _checked(snapshot, name)
+
+
+def load_quickly(path: Path) -> Snapshot | None:
+    """The snapshot of a file that has the layout of ``write_json``, in bounded memory and time; ``None`` for any other
+    file: :func:`load_snapshot` says what is wrong with it, or takes its time."""
+    try:
+        with path.open("rb") as file:
+            snapshot = parse_lines(_content(file))
+            if snapshot is not None:
+                check_facts(snapshot.plugins)
+            return snapshot
+    except (OSError, Damaged, EOFError, MemoryError, _TooMuchError, ValueError):
+        return None
+
+
+def _content(file: BinaryIO) -> Iterator[bytes]:
+    """From the beginning of the file, decompressed: a bomb is not unpacked further than to the limit."""
+    file.seek(0)
+    method = sniff_method(file.read(_MAGIC_BYTES))
+    file.seek(0)
+    if method is None:
+        return _bounded(_chunks(file), _MAX_JSON)
+    limit = max(_BOMB_SIZE, os.fstat(file.fileno()).st_size * _BOMB_RATIO)
+    return _bounded(plain_chunks(file, method), min(_MAX_JSON, limit))
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
@@ -133,15 +155,18 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
         yield chunk
 
 
-def _read_all(content: Iterable[bytes], limit: int) -> bytes | None:
-    """Everything, in pieces: a bomb is not unpacked further than to ``limit`` bytes. ``None`` if there is more."""
-    chunks, size = [], 0
+class _TooMuchError(Exception):
+    """A file holds more than it may."""
+
+
+def _bounded(content: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    """Everything. :raises _TooMuchError: if that is more than so many bytes"""
+    size = 0
     for chunk in content:
-        chunks.append(chunk)
         size += len(chunk)
         if size > limit:
-            return None
-    return b"".join(chunks)
+            raise _TooMuchError
+        yield chunk
 
 
 def parse_snapshot(data: bytes, name: str) -> Snapshot:
@@ -149,9 +174,11 @@ def parse_snapshot(data: bytes, name: str) -> Snapshot:
 
     :raises SnapshotError: if it is no snapshot, or one of a newer schema
     """
-    snapshot = parse_lines(data)
-    if snapshot is None:
-        snapshot = _parse_whole(data, name)
+    snapshot = parse_lines(data[at : at + _READ] for at in range(0, len(data), _READ))
+    return _checked(_parse_whole(data, name) if snapshot is None else snapshot, name)
+
+
+def _checked(snapshot: Snapshot, name: str) -> Snapshot:
     try:
         check_facts(snapshot.plugins)
     except ValueError as error:

@@ -1,18 +1,20 @@
 """Traces as JSON Lines, and back: the header, a line for each lookup as soon as it ended, and the end.
 
 Each line is an object of one member, which says what it is. A trace that was killed has no end, and no half line.
+A file may be compressed; one whose compression is cut off is a trace that was cut off.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from pydantic import ValidationError
 
+from explorer.compression import Damaged, Method, plain_chunks, sniff_method
 from explorer.files import NotRegularError, open_regular
 from explorer.model import TRACE_FORMAT, TRACE_VERSION, Lookup, Record, Trace, TraceEnd, TraceHeader
 
@@ -24,6 +26,11 @@ __all__ = ("TraceError", "decode_trace_line", "encode_trace_line", "is_trace", "
 #: A path of 4,096 bytes, all of them escaped, and a stack of some hundred frames.
 _MAX_LINE = 1 << 20
 _MAX_LOOKUPS = 10_000_000
+_READ = 1 << 20
+_MAGIC_BYTES = 16
+#: Lookups that are all alike compress by a hundred. Beyond so much, what holds more than so many times its own size is
+#: no trace.
+_BOMB_SIZE, _BOMB_RATIO = 64 << 20, 400
 _FIRST = b'{"header":'
 _MEMBERS: dict[type[Record], str] = {TraceHeader: "header", Lookup: "lookup", TraceEnd: "end"}
 
@@ -52,7 +59,7 @@ def is_trace(beginning: bytes) -> bool:
 
 
 def load_trace(path: Path) -> Trace:
-    """Read the file. :raises TraceError: if it cannot be read, or is no trace"""
+    """Read the file, compressed or not. :raises TraceError: if it cannot be read, or is no trace"""
     try:
         with os.fdopen(open_regular(path), "rb") as file:
             return read_trace(file, str(path))
@@ -65,9 +72,12 @@ def load_trace(path: Path) -> Trace:
 def read_trace(file: BinaryIO, name: str) -> Trace:
     """A trace, whole or cut off: a last line that is not whole is left out, as it was being written.
 
+    :param file: one that can be sought in
     :raises TraceError: if this is no trace, or one of its lines is damaged
     """
-    lines = _lines(file, name)
+    method = sniff_method(file.read(_MAGIC_BYTES))
+    file.seek(0)
+    lines = _lines(_chunks(file) if method is None else _unpacked(file, method, name), name)
     header = _header(next(lines, b""), name)
     lookups: list[Lookup] = []
     for number, line in enumerate(lines, 2):
@@ -80,12 +90,38 @@ def read_trace(file: BinaryIO, name: str) -> Trace:
     return Trace(header=header, lookups=lookups, end=None)
 
 
-def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
-    while line := file.readline(_MAX_LINE + 1):
-        if len(line) > _MAX_LINE:
-            raise TraceError(f"{name} has a line of more than {_MAX_LINE >> 20} MiB: it is no trace")
-        if line.endswith(b"\n"):
-            yield line
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(_READ):
+        yield chunk
+
+
+def _unpacked(file: BinaryIO, method: Method, name: str) -> Iterator[bytes]:
+    """What is in it, up to where it is cut off. :raises TraceError: if it is damaged, or a bomb"""
+    left = max(_BOMB_SIZE, os.fstat(file.fileno()).st_size * _BOMB_RATIO)
+    try:
+        for chunk in plain_chunks(file, method):
+            left -= len(chunk)
+            if left < 0:
+                raise TraceError(f"{name} holds more than a trace of its size can: it is none")
+            yield chunk
+    except EOFError:
+        return
+    except Damaged as error:
+        raise TraceError(f"{name} is damaged: {error}") from error
+    except MemoryError as error:
+        raise TraceError(f"{name}: {error}") from error
+
+
+def _lines(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """Those that are whole, with their ends."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in (*whole, rest):
+            if len(line) >= _MAX_LINE:
+                raise TraceError(f"{name} has a line of more than {_MAX_LINE >> 20} MiB: it is no trace")
+        for line in whole:
+            yield line + b"\n"
 
 
 def _header(line: bytes, name: str) -> TraceHeader:

@@ -8,6 +8,7 @@ from .base import (
     KernelInt,
     KernelText,
     Record,
+    fields_of,
     hex_address,
     no_garbage_collection,
 )
@@ -76,6 +77,8 @@ from .snapshot import (
     Kernel,
     Snapshot,
     Source,
+    Tables,
+    use_tables,
 )
 from .task import PF_NAMES, STUCK_S, Kthread, OnlyIn, Owner, Task, TaskFlag, TaskKind
 from .text import display_width, escape_text, kernel_bytes, kernel_text
@@ -159,6 +162,7 @@ __all__ = (
     "SnapshotDiff",
     "Source",
     "StackFrame",
+    "Tables",
     "Task",
     "TaskChange",
     "TaskFlag",
@@ -180,6 +184,7 @@ __all__ = (
     "container_of",
     "display_width",
     "escape_text",
+    "fields_of",
     "fs_name",
     "fs_reference",
     "global_fs",
@@ -197,4 +202,5 @@ __all__ = (
     "task_at",
     "task_name",
     "task_reference",
+    "use_tables",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Self, TypeVar
 
@@ -16,6 +16,7 @@ __all__ = (
     "KernelInt",
     "KernelText",
     "Record",
+    "fields_of",
     "hex_address",
     "no_garbage_collection",
 )
@@ -85,6 +86,15 @@ class Record(BaseModel):
         if known is None:
             known = _BUILDERS[cls] = _make_builder(cls)
         return known
+
+
+def fields_of(records: Sequence[Record], *names: str) -> list[list[Any]]:
+    """By field, that of every record: at once, where a table has it in a column (``__fields_of__`` of their type)."""
+    of_table = getattr(type(records[0]), "__fields_of__", None) if records else None
+    found: list[list[Any]] | None = None if of_table is None else of_table(records, names)
+    if found is None:
+        return [[getattr(record, name) for record in records] for name in names]
+    return found
 
 
 _RecordT = TypeVar("_RecordT", bound=Record)

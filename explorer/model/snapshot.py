@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import ConfigDict, Field, field_validator
 
 from .activity import KernelSetting, LoadedModule, UserModeHelper, Workqueue
-from .base import Address, KernelText, Record
+from .base import Address, KernelText, Record, fields_of
 from .fs import FsStruct
 from .mount import Mount, MountNamespace
 from .task import Task
@@ -24,6 +24,8 @@ __all__ = (
     "Kernel",
     "Snapshot",
     "Source",
+    "Tables",
+    "use_tables",
 )
 
 SCHEMA_VERSION = 1
@@ -120,6 +122,31 @@ class CaptureError(Record):
         return self.where.startswith("plugin ")
 
 
+class Tables(Protocol):
+    """Makes tables of a snapshot: what a task is asked for is above this room, and comes down to it."""
+
+    def to_arrow(self, snapshot: Snapshot, /) -> Any: ...
+
+    def to_pandas(self, snapshot: Snapshot, /) -> Any: ...
+
+
+_tables: Tables | None = None
+
+
+def use_tables(tables: Tables) -> None:
+    """What :meth:`Snapshot.to_arrow` and :meth:`Snapshot.to_pandas` call: the library sets it, for its users."""
+    global _tables
+    _tables = tables
+
+
+def _tables_of_library() -> Tables:
+    if _tables is None:
+        raise RuntimeError(
+            "tables are the library's: begin with 'from explorer import load', or any name of it"
+        )
+    return _tables
+
+
 class Snapshot(Record):
     """One kernel at one time, normalised: every object once, pointed at by address.
 
@@ -147,11 +174,11 @@ class Snapshot(Record):
 
     @cached_property
     def fs_by_address(self) -> dict[int, FsStruct]:
-        return {fs.address: fs for fs in self.fs_structs}
+        return dict(zip(*fields_of(self.fs_structs, "address"), self.fs_structs, strict=True))
 
     @cached_property
     def task_by_address(self) -> dict[int, Task]:
-        return {task.address: task for task in self.tasks}
+        return dict(zip(*fields_of(self.tasks, "address"), self.tasks, strict=True))
 
     @cached_property
     def mount_by_address(self) -> dict[int, Mount]:
@@ -161,12 +188,19 @@ class Snapshot(Record):
     def namespace_by_address(self) -> dict[int, MountNamespace]:
         return {ns.address: ns for ns in self.mount_namespaces}
 
+    @property
+    def owned_by_task(self) -> list[int | None]:
+        """:attr:`Task.owned_fs` of every task, in the snapshot's order."""
+        return [
+            None if owner is None else fs if real is None else real
+            for owner, real, fs in zip(*fields_of(self.tasks, "owner", "real_fs", "fs"), strict=True)
+        ]
+
     @cached_property
     def sharers_by_fs(self) -> dict[int, list[Task]]:
         """Tasks by the ``fs_struct`` they own, in the snapshot's order."""
         sharers: dict[int, list[Task]] = {}
-        for task in self.tasks:
-            owned = task.owned_fs
+        for task, owned in zip(self.tasks, self.owned_by_task, strict=True):
             if owned is not None:
                 sharers.setdefault(owned, []).append(task)
         return sharers
@@ -175,10 +209,18 @@ class Snapshot(Record):
     def tasks_by_namespace(self) -> dict[int, list[Task]]:
         """Tasks by the mount namespace they are in, in the snapshot's order."""
         inside: dict[int, list[Task]] = {}
-        for task in self.tasks:
-            if task.mnt_ns is not None:
-                inside.setdefault(task.mnt_ns, []).append(task)
+        for task, mnt_ns in zip(self.tasks, *fields_of(self.tasks, "mnt_ns"), strict=True):
+            if mnt_ns is not None:
+                inside.setdefault(mnt_ns, []).append(task)
         return inside
+
+    def to_arrow(self) -> Any:
+        """The tasks as a ``pyarrow.Table``. For users of the library, with the extra ``data``: docs/library.md."""
+        return _tables_of_library().to_arrow(self)
+
+    def to_pandas(self) -> Any:
+        """The same as a ``pandas.DataFrame``."""
+        return _tables_of_library().to_pandas(self)
 
     def fs_of(self, task: Task) -> FsStruct | None:
         """The ``fs_struct`` that a task owns; ``None`` if it has exited, or that could not be read."""

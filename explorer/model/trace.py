@@ -45,7 +45,7 @@ class LookupPlace(Record):
     mount: Address
     """``struct mount``."""
     id: KernelInt | None
-    """``mnt_id``; ``None``: a mount that came after the trace began, or in no namespace that was read."""
+    """``mnt_id``; ``None``: a mount that could not be read."""
     fstype: KernelText | None
     placement: Placement | None
     """Where the root of that mount is; ``None``: not known."""
@@ -82,7 +82,7 @@ class Lookup(Record):
     """``nd->flags``: the ``LOOKUP_*`` bits, which kernels number in their own ways."""
     start: LookupPlace | None
     """``nd->path.mnt`` as ``path_init()`` left it: root for an absolute path, else the working directory or one that is
-    given; ``None``: not known, or none, as it had failed by then."""
+    given; ``None``: none, as it had failed by then, or not known: also where another mount was when one looked."""
     root: LookupPlace | None
     """``nd->root.mnt``; ``None``: not set, as a relative path needs none before a ``..``."""
     result: KernelInt | None

@@ -8,6 +8,7 @@ from .findings import findings_document as findings_document
 from .findings import findings_heading as findings_heading
 from .findings import findings_table as findings_table
 from .findings import render_findings as render_findings
+from .findings import render_lookup_rule as render_lookup_rule
 from .findings import render_plugin_rule as render_plugin_rule
 from .findings import render_plugin_rules as render_plugin_rules
 from .findings import render_rule as render_rule

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -17,6 +18,7 @@ from explorer.analysis import (
     task_count,
     verdict,
 )
+from explorer.analysis.lookups import LookupRule
 from explorer.model import Finding, Generation, Severity, Snapshot, escape_text
 from explorer.naming import count
 from explorer.plugin import PluginRule
@@ -31,6 +33,7 @@ __all__ = (
     "findings_heading",
     "findings_table",
     "render_findings",
+    "render_lookup_rule",
     "render_plugin_rule",
     "render_plugin_rules",
     "render_rule",
@@ -175,7 +178,7 @@ def write_findings(document: dict[str, Any]) -> str:
     return json.dumps(document, ensure_ascii=True, indent=2)
 
 
-def render_rules(rules: tuple[Rule, ...], width: int) -> list[str]:
+def render_rules(rules: Sequence[Rule | LookupRule], width: int) -> list[str]:
     """All rules: severity, id and what each is about."""
     lines = []
     for rule in rules:
@@ -215,6 +218,15 @@ def render_rule(rule: Rule, width: int) -> list[str]:
         if rule.generations == ALL_GENERATIONS
         else ", ".join(generation for generation in Generation if generation in rule.generations)
     )
+    return [*_rule_in_full(rule, width), f"Kernel generations: {where}."]
+
+
+def render_lookup_rule(rule: LookupRule, width: int) -> list[str]:
+    """A rule of traces in full."""
+    return [*_rule_in_full(rule, width), *_wrap("A rule of traces: trace finds its cases.", width, indent=0)]
+
+
+def _rule_in_full(rule: Rule | LookupRule, width: int) -> list[str]:
     return [
         f"{rule.id}: {rule.severity}",
         *_wrap(rule.title, width, indent=0),
@@ -223,5 +235,4 @@ def render_rule(rule: Rule, width: int) -> list[str]:
         "",
         *_wrap(f"What to do: {rule.advice}", width, indent=0),
         "",
-        f"Kernel generations: {where}.",
     ]

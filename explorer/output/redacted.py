@@ -6,13 +6,18 @@ import io
 from collections.abc import Iterator, Sequence
 
 from explorer.analysis.redact import Redactor, redact_snapshot
-from explorer.model import Snapshot
+from explorer.codec import line_type
+from explorer.model import SNAPSHOT_ARRAYS, Snapshot
 from explorer.plugin import Plugin
 
 from .files import OutputError
 from .formats import SnapshotFormat, leaves_of
 
 __all__ = ("redact_and_encode",)
+
+
+#: What a line of JSON Lines has beside the fields of a record.
+_LINE_WORDS = ("snapshot", "log", "plugin", "type", "text", "name", "facts")
 
 
 def redact_and_encode(
@@ -25,6 +30,7 @@ def redact_and_encode(
     """
     names = Redactor([snapshot.kernel.release])
     redacted = redact_snapshot(snapshot, plugins, names)
+    names.vocabulary.update(_LINE_WORDS, map(line_type, SNAPSHOT_ARRAYS))
     out = io.BytesIO()
     form.write(redacted, out)
     content = out.getvalue()

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from typing import Any
 from urllib.parse import quote
 
-from explorer import __version__
 from explorer.analysis import Acceptance, AuditReport, NotJudged, finding_fingerprint, verdict
 from explorer.analysis.rules import RULES
 from explorer.model import CaptureError, Finding, Reference, Severity, Snapshot, escape_text, kernel_bytes
+from explorer.version import __version__
 
 __all__ = ("sarif_document", "sarif_level", "sarif_log", "sarif_message", "sarif_rule", "sarif_tool")
 

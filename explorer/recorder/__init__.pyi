@@ -1,4 +1,5 @@
 from .loop import Machine as Machine
+from .loop import NotReadableError as NotReadableError
 from .loop import Recorder as Recorder
 from .loop import RecordRequest as RecordRequest
 from .loop import RecordSummary as RecordSummary

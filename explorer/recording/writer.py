@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import zstandard
 
-from explorer import __version__
 from explorer.model import SCHEMA_VERSION, Lookup, Snapshot
 from explorer.places import find_place
+from explorer.version import __version__
 
 from .delta import TABLES, make_delta
 from .format import (

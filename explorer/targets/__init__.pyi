@@ -1,6 +1,7 @@
 from .addresses import HIGHEST_KERNEL_ADDRESS as HIGHEST_KERNEL_ADDRESS
 from .addresses import LOWEST_KERNEL_ADDRESS as LOWEST_KERNEL_ADDRESS
 from .addresses import is_kernel_pointer as is_kernel_pointer
+from .adopted import adopt_program as adopt_program
 from .crash import CrashGuard as CrashGuard
 from .crash import ReaderCrashedError as ReaderCrashedError
 from .crash import fork_reader as fork_reader

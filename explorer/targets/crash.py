@@ -22,6 +22,7 @@ import os
 import signal
 import struct
 import sys
+import time
 from contextlib import suppress
 
 from explorer.targets.errors import TargetError
@@ -41,6 +42,10 @@ _WANTED = {
     signal.SIGXCPU,
     signal.SIGXFSZ,
 }
+#: What a watcher waits for; the others end it, or are passed on.
+_ASKED = {signal.SIGINT, signal.SIGQUIT}
+_HEARD = {*_ASKED, signal.SIGCHLD}
+_TOLD_S = 0.2
 _GO_ON = b"\0"
 _PAGE = 4096
 #: What the reader shares with the watcher: the keeper's pid (0: none yet, -1: none any more), and what it is doing.
@@ -137,14 +142,14 @@ def fork_reader(target: str) -> CrashGuard:
     os.fchmod(pipe[0], 0o666)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # the keeper becomes the watcher's child when the reader is gone
     watcher = os.getpid()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
     pid = os.fork()
     if not pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != watcher:
             os._exit(1)
         return CrashGuard(page, pipe)
-    for asked in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(asked, signal.SIG_IGN)  # the reader gets them too, and says what there is to say
     os.close(pipe[0])
     watched = _Watched(pid, page, pipe[1])
     with suppress(OSError):  # what it cannot give up it does not use either
@@ -161,7 +166,9 @@ def fork_reader(target: str) -> CrashGuard:
     watched.reap_keeper()
     if number in _WANTED:
         signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
         os.kill(watcher, number)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     left = "its output is not complete" if keeper else "there was nothing to keep, and nothing is written"
     name = _name_of(number)
     raise ReaderCrashedError(f"{target}: the reader was ended by signal {name}, {_doing(page)}: {left}", name)
@@ -187,13 +194,26 @@ class _Watched:
 
     def wait(self) -> int:
         """The signal that ended it; ends with its exit code, and with nobody left, if none did."""
-        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        while not self._has_ended():
+            told = signal.sigwaitinfo(_HEARD)
+            if told.si_signo in _ASKED and told.si_code <= 0 and not self._ends_by_itself():
+                self._pass_on(told.si_signo, None)
         pid, self.pid = self.pid, 0
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if code >= 0:
             self.reap_keeper()
             os._exit(code)
         return -code
+
+    def _has_ended(self) -> bool:
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+    def _ends_by_itself(self) -> bool:
+        """Whether the reader was told, too: what a terminal says, it says to both; ``kill`` may say it to this one."""
+        deadline = time.monotonic() + _TOLD_S
+        while not (ended := self._has_ended()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return ended
 
     def reap_keeper(self) -> None:
         """The reader is gone: what it left is our child, has nothing more to do, and is waited for by nobody else."""

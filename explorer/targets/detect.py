@@ -99,7 +99,7 @@ def _detect_file(text: str) -> TargetSpec:
         return TargetSpec("snapshot", text, path=path)
     if outer is Format.RECORDING:
         return TargetSpec("recording", text, path=path)
-    if outer is Format.TRACE:
+    if inner is Format.TRACE:
         return TargetSpec("trace", text, path=path)
     if inner is Format.ELF:
         check_elf_header(head, text)
@@ -123,8 +123,6 @@ def _why_not(outer: Format, inner: Format, head: bytes) -> str:
         return f"{inside}the file is empty"
     if inner in COMPRESSED:
         return f"compressed twice ({outer.value}, then {inner.value}): decompress it once by hand"
-    if inner is Format.TRACE:
-        return f"a trace of lookups inside its {outer.value} compression: decompress it once by hand"
     what = foreign_format(head)
     if what is not None:
         return inside + what

@@ -16,7 +16,15 @@ from typing import Protocol
 from explorer.targets.errors import TargetError
 from explorer.targets.spec import Progress, no_progress
 
-__all__ = ("MAX_VMCOREINFO", "PhysicalRead", "VmcoreInfo", "find_vmcoreinfo", "parse_found", "text_at")
+__all__ = (
+    "MAX_VMCOREINFO",
+    "PhysicalRead",
+    "VmcoreInfo",
+    "find_vmcoreinfo",
+    "parse_found",
+    "starts_in",
+    "text_at",
+)
 
 #: The kernel limits its text to one page (``VMCOREINFO_BYTES``); a crash kernel may append a few lines.
 MAX_VMCOREINFO = 64 * 1024
@@ -196,12 +204,17 @@ def find_vmcoreinfo(
 
 def _starts(data: bytes, address: int, size: int) -> Iterator[int]:
     """Where in the first ``size`` bytes of ``data``, read at ``address``, a text begins where the kernel puts one."""
+    return (at for at in starts_in(data, _PAGE, address) if at < size)
+
+
+def starts_in(data: bytes, each: int, address: int = 0) -> Iterator[int]:
+    """Where in ``data`` a text seems to begin, of pages of which ``each`` bytes are there, the first at ``address``."""
     position = data.find(_START)
-    while 0 <= position < size:
-        inside = (address + position) % _PAGE
+    while position >= 0:
+        inside = (address + position) % each
         if inside in (0, _IN_NOTE):
             yield position
-        position = data.find(_START, position + (_IN_NOTE if inside < _IN_NOTE else _PAGE) - inside)
+        position = data.find(_START, position + (_IN_NOTE if inside < _IN_NOTE else each) - inside)
 
 
 def parse_found(found: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, VmcoreInfo]]:

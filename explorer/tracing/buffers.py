@@ -25,7 +25,9 @@ _BUFFERS_KB, _LEAST_KB, _MOST_KB = 64 << 10, 256, 8 << 10
 #: A path has up to 4,096 bytes, and an event must fit a page.
 _PAGE_KB = 8
 _KERNEL_PAGE = 4096
-_STAT = re.compile(rb"^(overrun|commit overrun|dropped events): (\d+)$", re.MULTILINE)
+_STAT = re.compile(rb"^([a-z ]+): (\d+)$", re.MULTILINE)
+_LOST = (b"overrun", b"commit overrun", b"dropped events")
+_RECORDED = (b"read events", b"entries")
 _KTHREADD = 2
 
 
@@ -36,6 +38,8 @@ class CpuBuffer:
         self.cpu = cpu
         self.damaged = 0
         """Pages that made no sense."""
+        self.taken = 0
+        """Events of the pages that did."""
         self._page_size = page_size
         self._layout = layout
         self._pages = os.open(directory / "trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -51,13 +55,24 @@ class CpuBuffer:
             if not page:
                 return None
             try:
-                return read_page(page, *self._layout)
+                found = read_page(page, *self._layout)
             except DamagedPageError:
                 self.damaged += 1
+                continue
+            self.taken += len(found.events)
+            return found
 
     def lost(self) -> int:
         """Events that there was no room for, since the instance was made."""
-        return sum(int(number) for _, number in _STAT.findall(os.pread(self._stats, _KERNEL_PAGE, 0)))
+        return self._count(_LOST)
+
+    def recorded(self) -> int:
+        """Events that there was room for: those that were read, and those that are left."""
+        return self._count(_RECORDED)
+
+    def _count(self, names: tuple[bytes, ...]) -> int:
+        found = _STAT.findall(os.pread(self._stats, _KERNEL_PAGE, 0))
+        return sum(int(number) for name, number in found if name in names)
 
     def close(self) -> None:
         os.close(self._pages)
@@ -121,6 +136,14 @@ class Instance:
     def lost(self) -> int:
         """Events that there was no room for."""
         return sum(cpu.lost() for cpu in self.cpus)
+
+    def taken(self) -> int:
+        """Events that were read, and made sense."""
+        return sum(cpu.taken for cpu in self.cpus)
+
+    def recorded(self) -> int:
+        """Events that there was room for."""
+        return sum(cpu.recorded() for cpu in self.cpus)
 
     def close(self) -> None:
         for cpu in self.cpus:

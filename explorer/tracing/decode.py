@@ -59,8 +59,7 @@ class Formats:
     """By the number of the event."""
 
     walk: EventFormat
-    path: EventFormat | None
-    """``None``: the walk has it."""
+    path: EventFormat
     ends: Mapping[int, tuple[str, EventFormat]]
     stack: EventFormat
 
@@ -68,7 +67,7 @@ class Formats:
     def of(cls, formats: Mapping[str, EventFormat], stack: EventFormat) -> Formats:
         """:param formats: by the name of the event: the walk, and those ends that there are"""
         ends = {formats[name].id: (name, formats[name]) for name in END_EVENTS if name in formats}
-        return cls(formats[WALK_EVENT], formats.get(PATH_EVENT), ends, stack)
+        return cls(formats[WALK_EVENT], formats[PATH_EVENT], ends, stack)
 
 
 @dataclass(slots=True)
@@ -92,7 +91,7 @@ class CpuDecoder:
             if kind == formats.stack.id:
                 self._take_stack(event)
                 continue
-            if formats.path is not None and kind == formats.path.id and self._take_path(formats.path, event):
+            if kind == formats.path.id and self._take_path(formats.path, event):
                 continue
             yield from self.flush()
             if kind == formats.walk.id:
@@ -154,9 +153,7 @@ class CpuDecoder:
             self.damaged += 1
             return None
         comm = _text(fields.get("comm"), event)
-        path, cut, has_path = _text(fields.get("path"), event), False, False
-        if self.formats.path is not None:
-            path, cut, has_path = self._path_of(pid, nd, fields.get("head"), event)
+        path, cut, has_path = self._path_of(pid, nd, fields.get("head"), event)
         return WalkEvent(
             time, self.cpu, pid, comm or b"", path, cut, nd, start, root, flags, path_event=has_path
         )

@@ -10,6 +10,7 @@ of the three functions that call both, and where the compiler made one of them p
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,15 +20,24 @@ from explorer.targets import TargetError
 
 from .instances import open_control
 
-__all__ = ("END_EVENTS", "PATH_EVENT", "WALK_EVENT", "DefinedEvents", "define_events", "result_of")
+__all__ = (
+    "END_EVENTS",
+    "PATH_EVENT",
+    "WALK_EVENT",
+    "DefinedEvents",
+    "define_events",
+    "define_with",
+    "result_of",
+)
 
 WALK_EVENT = "walk"
 #: The path is an event of its own, as one that does not fit is lost without a word, and with a path of 4,095 bytes none
 #: fits a page of 4,096; 6.12 takes no longer one even where its pages are. The walk has the beginning of it.
 PATH_EVENT = "path"
 _HEAD_WORDS = 32
-#: Returns that a kretprobe waits for at once: those of lookups that hang are among them.
-_RETURNS = 256
+#: Returns that a probe waits for at once, of tasks that sleep in the function: those of lookups that hang are among
+#: them. By itself a kernel before 6.14 waits for two a CPU, and is silent about the others.
+RETURNS = 256
 #: The events that end a lookup: whose return they are, by preference.
 _ENDS = {
     "look": ("path_lookupat",),
@@ -40,6 +50,7 @@ _FPROBE_WALK = (
     "flags=nd->flags:u32 nd=nd:u64 comm=$comm"
 )
 _FPROBE_PATH = "path_init%return path=nd->name->name:string nd=nd:u64"
+Take = Callable[[str], bool]
 _HINTS = {
     1: "kernel lockdown, or a container: see doctor",
     13: "root is needed",
@@ -69,7 +80,7 @@ def define_events(tracefs: Path, group: str, at: NameidataOffsets) -> DefinedEve
     except OSError as error:
         raise TargetError(f"{path}: {error.strerror}{_hint(error)}") from error
     try:
-        return _define(descriptor, group, at)
+        return define_with(lambda definition: _add(descriptor, definition), group, at)
     finally:
         os.close(descriptor)
 
@@ -79,8 +90,9 @@ def _hint(error: OSError) -> str:
     return f" ({hint})" if hint else ""
 
 
-def _define(descriptor: int, group: str, at: NameidataOffsets) -> DefinedEvents:
-    if _add_walk(descriptor, group, "f", _FPROBE_WALK, _FPROBE_PATH):
+def define_with(take: Take, group: str, at: NameidataOffsets) -> DefinedEvents:
+    """As :func:`define_events`. :param take: gives a definition to the kernel; says whether that took it"""
+    if any(_add_walk(take, group, probe, _FPROBE_WALK, _FPROBE_PATH) for probe in _fprobes()):
         source: LookupSource = "fprobe"
     else:
         path = f"+0(+{at.filename_name}(+{at.name}(%di)))"
@@ -88,34 +100,41 @@ def _define(descriptor: int, group: str, at: NameidataOffsets) -> DefinedEvents:
             f"terminate_walk head={path}:x64[{_HEAD_WORDS}] root=+{at.root_mnt}(%di):u64 "
             f"flags=+{at.flags}(%di):u32 nd=%di:u64 comm=$comm"
         )
-        if not _add_walk(descriptor, group, "p", walk, f"terminate_walk path={path}:string nd=%di:u64"):
+        if not _add_walk(take, group, "p", walk, f"terminate_walk path={path}:string nd=%di:u64"):
             raise TargetError("this kernel has neither fprobe nor kprobe events for path lookups: see doctor")
         source = "kprobe"
     defined = DefinedEvents(source, [WALK_EVENT, PATH_EVENT])
     for name, functions in _ENDS.items():
-        if any(_add_end(descriptor, defined.source, f"{group}/{name}", function) for function in functions):
+        if any(_add_end(take, defined.source, f"{group}/{name}", function) for function in functions):
             defined.names.append(name)
         else:
             defined.problems.append(f"results of {functions[0]}() cannot be seen on this kernel")
     return defined
 
 
-def _add_walk(descriptor: int, group: str, probe: str, walk: str, path: str) -> bool:
+def _fprobes() -> tuple[str, str]:
+    """With the number of returns, where the kernel takes one."""
+    return f"f{RETURNS}", "f"
+
+
+def _add_walk(take: Take, group: str, probe: str, walk: str, path: str) -> bool:
     """Both or neither."""
-    if not _add(descriptor, f"{probe}:{group}/{WALK_EVENT} {walk}"):
+    if not take(f"{probe}:{group}/{WALK_EVENT} {walk}"):
         return False
-    if _add(descriptor, f"{probe}:{group}/{PATH_EVENT} {path}"):
+    if take(f"{probe}:{group}/{PATH_EVENT} {path}"):
         return True
-    _add(descriptor, f"-:{group}/{WALK_EVENT}")
+    take(f"-:{group}/{WALK_EVENT}")
     return False
 
 
-def _add_end(descriptor: int, source: LookupSource, name: str, function: str) -> bool:
+def _add_end(take: Take, source: LookupSource, name: str, function: str) -> bool:
     if source == "kprobe":
         # At the return, the function's frame is gone: nd lies above it, in the caller's.
-        return _add(descriptor, f"r{_RETURNS}:{name} {function} result=$retval:u64 stack=$stack:u64")
-    return _add(descriptor, f"f:{name} {function}%return result=$retval:u64 nd=nd:u64") or _add(
-        descriptor, f"f:{name} {function}%return result=$retval:u64"
+        return take(f"r{RETURNS}:{name} {function} result=$retval:u64 stack=$stack:u64")
+    return any(
+        take(f"{probe}:{name} {function}%return result=$retval:u64{nd}")
+        for nd in (" nd=nd:u64", "")
+        for probe in _fprobes()
     )
 
 

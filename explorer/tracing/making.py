@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from explorer import __version__
 from explorer.analysis import find_pid1, is_kernel_thread
-from explorer.capture import NameidataOffsets
 from explorer.model import (
     FsStruct,
     Lookup,
@@ -24,6 +22,7 @@ from explorer.model import (
     kernel_text,
 )
 from explorer.targets import TargetError
+from explorer.version import __version__
 
 from .joining import JoinedLookup
 from .kallsyms import Kallsyms
@@ -42,17 +41,25 @@ class LookupMaker:
     """
 
     def __init__(
-        self, snapshot: Snapshot, offsets: NameidataOffsets, symbols: Kallsyms, users: frozenset[int]
+        self, snapshot: Snapshot, mounts: MountPlaces, symbols: Kallsyms, users: frozenset[int]
     ) -> None:
         self._snapshot = snapshot
         self._users = users
         self._tasks = {task.pid: task for task in snapshot.tasks}
-        self._mounts = MountPlaces(snapshot, offsets.mount_mnt)
+        self._mounts = mounts
         self._stacks = StackNames(symbols)
         self.kernel_pids = frozenset(
             task.pid for task in snapshot.tasks if is_kernel_thread(task) and task.pid
         )
         """Of the kernel's threads."""
+
+    def make_all(self, joined: Sequence[JoinedLookup]) -> Iterator[Lookup]:
+        """Of those that have just ended, but for users' that are not asked for."""
+        self._mounts.look(mount for each in joined for mount in (each.walk.start, each.walk.root))
+        for each in joined:
+            lookup = self.make(each)
+            if lookup is not None:
+                yield lookup
 
     def make(self, joined: JoinedLookup) -> Lookup | None:
         """``None``: it was a user's, and is not asked for."""

@@ -1,9 +1,12 @@
-"""Names for what events hold only addresses of: mounts by the snapshot of the beginning, frames by kallsyms."""
+"""Names for what events hold only addresses of: mounts by the snapshot of the beginning and by what lies there now,
+frames by kallsyms."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from explorer.analysis import find_pid1
+from explorer.capture import MountIdentity
 from explorer.model import (
     KernelText,
     LookupPlace,
@@ -20,6 +23,8 @@ __all__ = ("MountPlaces", "StackNames", "kernel_kind")
 #: What is innermost in a stack because of the probe: up to the last of these it is not the lookup's own.
 _PROBED = frozenset({"return_to_handler", "arch_rethook_trampoline", "terminate_walk", "path_init"})
 _MOST_OF_PROBE = 24
+#: Mounts that are looked at each time, and those that are kept in mind.
+_MOST_LOOKS, _MOST_MOUNTS = 256, 1_000_000
 _KERNEL_ENTRY = "ret_from_fork"
 _USER_ENTRIES = ("entry_", "asm_")
 _KINDS = {
@@ -31,11 +36,24 @@ _KINDS = {
 
 
 class MountPlaces:
-    """Mounts by the address of their ``struct vfsmount``."""
+    """Mounts by the address of their ``struct vfsmount``: as the snapshot has them, and those that come later.
 
-    def __init__(self, snapshot: Snapshot, vfsmount_offset: int) -> None:
+    A mount that goes leaves its memory to another. So those that lookups began in are looked at again (:meth:`look`)
+    before they are named: one that is the same as before was the same meanwhile, of another nobody can tell which of
+    both it was, and it is not known.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, vfsmount_offset: int, read: Callable[[int], MountIdentity | None]
+    ) -> None:
+        """:param read: which mount lies at an address now"""
         self._offset = vfsmount_offset
+        self._read = read
         self._known: dict[int, LookupPlace] = {}
+        self._identities: dict[int, MountIdentity] = {}
+        self._doubtful: set[int] = set()
+        self._judged_by = {snapshot.kernel.knullfs, *_init_roots(snapshot)}
+        """Addresses that stand for a mount of the beginning in the trace's header."""
         placements = _placements(snapshot)
         for mount in snapshot.mounts:
             self._known[mount.address] = LookupPlace(
@@ -44,15 +62,52 @@ class MountPlaces:
                 fstype=mount.fstype,
                 placement=placements.get(mount.address),
             )
+            identity = MountIdentity.of(mount)
+            if identity is not None:
+                self._identities[mount.address] = identity
+
+    def look(self, vfsmounts: Iterable[int | None]) -> None:
+        """See what lies now where lookups began that have just ended. Bounded: of more than that nothing is known."""
+        found = {vfsmount - self._offset for vfsmount in vfsmounts if vfsmount}
+        self._doubtful.clear()
+        for number, address in enumerate(sorted(found)):
+            if number >= _MOST_LOOKS:
+                self._doubtful.add(address)
+                continue
+            before, now = self._identities.get(address), self._read(address)
+            if now is not None and now == before:
+                continue
+            if before is not None or now is None:
+                self._doubtful.add(address)
+            self._known.pop(address, None)
+            self._identities.pop(address, None)
+            if now is not None and len(self._identities) < _MOST_MOUNTS:
+                self._identities[address] = now
+                self._known[address] = LookupPlace(
+                    mount=address, id=now.id, fstype=now.fstype, placement=None
+                )
+            if address in self._judged_by:
+                self._known.pop(address, None)  # whatever lies there now, it is not what the header means
 
     def find(self, vfsmount: int | None) -> LookupPlace | None:
-        """Of 0, which is none, ``None``."""
-        return self.at(vfsmount - self._offset) if vfsmount else None
+        """Of 0, which is none, and of what is not known for certain ``None``."""
+        if not vfsmount:
+            return None
+        mount = vfsmount - self._offset
+        if mount in self._doubtful or (mount in self._judged_by and mount not in self._known):
+            return None
+        return self.at(mount)
 
     def at(self, mount: int) -> LookupPlace:
         """By the address of the ``struct mount``."""
         known = self._known.get(mount)
         return known or LookupPlace(mount=mount, id=None, fstype=None, placement=None)
+
+
+def _init_roots(snapshot: Snapshot) -> Iterable[int]:
+    pid1 = find_pid1(snapshot)
+    fs = None if pid1 is None or pid1.fs is None else snapshot.fs_by_address.get(pid1.fs)
+    return () if fs is None or fs.root is None else (fs.root.mount,)
 
 
 def _placements(snapshot: Snapshot) -> dict[int, Placement]:

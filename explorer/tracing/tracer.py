@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Self
 
-from explorer.capture import CaptureRequest, NameidataOffsets, capture_snapshot, nameidata_offsets
+from explorer.capture import (
+    CaptureRequest,
+    MountNow,
+    NameidataOffsets,
+    ProbeMisses,
+    ReadError,
+    capture_snapshot,
+    nameidata_offsets,
+)
 from explorer.keeper import Keeper
 from explorer.model import Lookup, TraceEnd, TraceHeader
 from explorer.targets import OpenKernel, OpenOptions, TargetError, TargetSpec, open_kernel
@@ -25,6 +33,7 @@ from .instances import Owner, find_tracefs, remove_stale, remove_tracing
 from .joining import JoinedLookup, Joiner
 from .kallsyms import Kallsyms
 from .making import LookupMaker, chosen_tasks, make_header, utc_text
+from .places import MountPlaces
 
 __all__ = ("POLL_S", "TraceOptions", "Tracer")
 
@@ -35,6 +44,8 @@ _CLOCKS_NS = 2_000_000
 #: A stack that has not come by then is lost; a lookup that was not begun again by then has ended.
 _LATE_NS = 500_000_000
 _PAGES_AT_ONCE = 512
+#: More than a buffer has: to empty one that takes no more.
+_ALL_PAGES = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,8 @@ class Tracer:
         self._written = 0
         self._told = 0
         self._stopped = False
+        self._name = ""
+        """Of the tracing instance, and of the group of its events."""
         self.notes: list[str] = []
         """What was found and removed, and what could not be."""
 
@@ -85,7 +98,7 @@ class Tracer:
         removed, left = remove_stale(tracefs)
         self.notes += [f"removed what a trace that was killed had left: {name}" for name in removed]
         self.notes += [f"left by a trace that was killed, and still there: {what}" for what in left]
-        name = Owner.this().name
+        name = self._name = Owner.this().name
         # It keeps root's rights, which removing takes, and parses nothing.
         self._keeper = Keeper(lambda: remove_tracing(tracefs, name))
         try:
@@ -108,9 +121,11 @@ class Tracer:
         assert self.kernel is not None
         assert self._instance is not None
         assert self._symbols is not None
-        snapshot = capture_snapshot(CaptureRequest.from_kernel(self.kernel))
+        request = CaptureRequest.from_kernel(self.kernel)
+        snapshot = capture_snapshot(request)
         users = chosen_tasks(snapshot, self._options.users)
-        maker = self._maker = LookupMaker(snapshot, self._offsets, self._symbols, users)
+        mounts = MountPlaces(snapshot, self._offsets.mount_mnt, MountNow(request).read)
+        maker = self._maker = LookupMaker(snapshot, mounts, self._symbols, users)
         self._instance.watch(sorted(maker.kernel_pids | users))
         self._instance.switch(True)
         return make_header(snapshot, self._defined.source, bool(users))
@@ -150,12 +165,19 @@ class Tracer:
         """Events that the kernel had no room for, so far."""
         return 0 if self._instance is None else self._instance.lost()
 
+    def events(self) -> int:
+        """Events that were read, of all sorts, so far: with :meth:`lost` all that there was to record."""
+        return 0 if self._instance is None else self._instance.taken()
+
     def end(self, reason: Literal["done", "until", "interrupted", "broken"]) -> TraceEnd:
         """What is known when it has ended."""
         damaged = sum(decoder.damaged for decoder in self._decoders)
+        problems = [*self._defined.problems, *self._missed_words()]
         if self._instance is not None:
             damaged += sum(cpu.damaged for cpu in self._instance.cpus)
-        problems = list(self._defined.problems)
+            taken, recorded = self._instance.taken(), self._instance.recorded()
+            if taken != recorded:
+                problems.append(f"of {recorded} events that the kernel recorded, {taken} were read")
         if damaged:
             problems.append(f"{damaged} events or pages of the ring buffer made no sense, and were left out")
         return TraceEnd(
@@ -166,6 +188,19 @@ class Tracer:
             lookups_lost=self._joiner.orphans,
             problems=problems,
         )
+
+    def _missed_words(self) -> list[str]:
+        """What the probes did not see, which the buffers cannot know of."""
+        assert self.kernel is not None
+        try:
+            missed = ProbeMisses(self.kernel.prog, self.kernel.types, self._name).count()
+        except (LookupError, ReadError) as error:
+            return [f"whether the probes missed any lookup cannot be told: {error}"]
+        if not missed:
+            return []
+        return [
+            f"the probes missed {missed} calls, of whatever task: lookups or their results may be missing"
+        ]
 
     def close(self) -> None:
         """Let go of everything, and have the instance and its events removed."""
@@ -184,7 +219,7 @@ class Tracer:
         :param late: what waits for something since before this, waits no more"""
         assert self._instance is not None
         for buffer, decoder in zip(self._instance.cpus, self._decoders, strict=True):
-            for number in range(_PAGES_AT_ONCE):
+            for number in range(_ALL_PAGES if until is None else _PAGES_AT_ONCE):
                 page = buffer.take()
                 if page is None:
                     break
@@ -202,7 +237,7 @@ class Tracer:
         ready, self._pending = self._pending[:at], self._pending[at:]
         joined = [lookup for _, _, event in ready for lookup in self._join(event)]
         joined += self._joiner.flush(late)
-        made = [made for lookup in joined if (made := self._maker.make(lookup)) is not None]
+        made = list(self._maker.make_all(joined))
         self._written += len(made)
         return made
 

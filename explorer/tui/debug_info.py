@@ -11,10 +11,10 @@ from typing import Any
 import textual
 from textual.app import App
 
-from explorer import __version__
 from explorer.model import escape_text
 from explorer.tui.session import Session, View
 from explorer.tui.views.details import describe
+from explorer.version import __version__
 
 from .faults import Fault
 from .navigation import KERNEL

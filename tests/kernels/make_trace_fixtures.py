@@ -24,6 +24,7 @@ from explorer.capture import CaptureRequest, NameidataOffsets, capture_snapshot,
 from explorer.model import Snapshot, TaskKind
 from explorer.targets import open_kernel
 from explorer.targets.detect import detect_target
+from explorer.tracing.events import define_with
 from tests.kernels.lab import Guest, GuestOptions
 from tests.kernels.subsystems import run_steps
 from tests.kernels.trace_guest import HOSTILE, LOOKERS, Order, load_walker, walk
@@ -37,32 +38,7 @@ _INSTANCE = f"{_TRACEFS}/instances/fixture"
 _ARGUMENTS = (
     "path=nd->name->name:string start=nd->path.mnt:u64 root=nd->root.mnt:u64 flags=nd->flags:u32 nd=nd:u64"
 )
-_RESULT = "result=$retval:u64"
-#: Those the fixtures are made of, by preference; {...}: offsets by the kernel's own types.
-_CHOICES = {
-    "walk": (
-        f"f:fixture/walk path_init%return {_ARGUMENTS} comm=$comm",
-        "p:fixture/walk terminate_walk path=+0(+{filename_name}(+{name}(%di))):string root=+{root_mnt}(%di):u64 "
-        "flags=+{flags}(%di):u32 nd=%di:u64 comm=$comm",
-    ),
-    "look": (
-        f"f:fixture/look path_lookupat%return {_RESULT} nd=nd:u64",
-        f"r:fixture/look path_lookupat {_RESULT} stack=$stack:u64",
-    ),
-    "open": (
-        f"f:fixture/open path_openat%return {_RESULT} nd=nd:u64",
-        f"r:fixture/open path_openat {_RESULT} stack=$stack:u64",
-    ),
-    "parent": (
-        f"f:fixture/parent path_parentat%return {_RESULT} nd=nd:u64",
-        f"f:fixture/parent __filename_parentat%return {_RESULT}",
-        f"f:fixture/parent filename_parentat%return {_RESULT}",
-        f"r:fixture/parent path_parentat {_RESULT} stack=$stack:u64",
-        f"r:fixture/parent __filename_parentat {_RESULT} stack=$stack:u64",
-        f"r:fixture/parent filename_parentat {_RESULT} stack=$stack:u64",
-    ),
-}
-#: Others, which are only tried.
+#: Definitions that are only tried.
 _TRIED = (
     *(
         f"{kind}:fixture/tried {function}"
@@ -125,13 +101,16 @@ def _try_definitions(guest: Guest) -> dict[str, bool]:
 
 
 def _define(guest: Guest, offsets: NameidataOffsets) -> dict[str, str]:
-    """Event -> the definition that the kernel takes."""
-    numbers = offsets._asdict()
-    chosen = {}
-    for name, definitions in _CHOICES.items():
-        filled = [definition.format(**numbers) for definition in definitions]
-        chosen[name] = next(definition for definition in filled if _takes(guest, definition))
-    return chosen
+    """Event -> its definition: those of the tool, as this kernel takes them."""
+    taken: dict[str, str] = {}
+
+    def take(definition: str) -> bool:
+        if not _takes(guest, definition):
+            return False
+        taken[definition.split()[0].partition("/")[2]] = definition
+        return True
+
+    return {name: taken[name] for name in define_with(take, "fixture", offsets).names}
 
 
 def _kernel_pids(snapshot: Snapshot) -> list[int]:

@@ -241,7 +241,7 @@ def runs_again(guest: Guest, within_s: float = 60.0) -> bool:
 def test_no_signal_leaves_the_guest_stopped_a_hang_up_and_a_kill_neither(
     boot: BootFunction, tmp_path: Path
 ) -> None:
-    guest = boot("7.3", "healthy", GuestOptions(paused=True))
+    guest = boot("7.3", "healthy", None)
     for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL):
         path = tmp_path / f"{number}.nxrec"
         with recorder(guest, path) as process:

@@ -6,14 +6,18 @@ import mmap
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from explorer.analysis.accounting import reconcile
 from explorer.analysis.worlds import WorldKey, find_worlds
+from explorer.capture.request import CaptureRequest, CaptureStats
+from explorer.capture.snapshot import capture_snapshot
 from explorer.model import Generation, Placement, TaskKind
+from explorer.targets.detect import detect_target
+from explorer.targets.kernel import open_kernel
 from explorer.targets.qemu.attach import query_guest
 from explorer.targets.qemu.control import GuestControl
 from explorer.targets.qemu.watch import GuestWatch
@@ -39,6 +43,7 @@ def undescribed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undescribe
     with Guest.boot("7.3", "healthy", GuestOptions(vmcoreinfo=False, smp=2, tcp=True)) as guest:
         guest.stop()
         guest.dump(directory / "elf")
+        guest.dump(directory / "kdump", "kdump-zlib")
         guest.pmemsave(directory / "ram", 0, 256 << 20)
         yield Undescribed(guest, directory)
 
@@ -49,6 +54,20 @@ def test_a_guest_without_the_vmcoreinfo_device_is_read_over_every_road(undescrib
     assert all(reference.balanced for reference in reconcile(over_socket))
     for target in (f"{undescribed.directory}/elf", f"physmem:{undescribed.directory}/ram"):
         assert facts(capture(target)) == facts(over_socket), target
+
+
+def test_every_short_read_gives_what_the_page_tables_lead_to_over_every_road(
+    undescribed: Undescribed,
+) -> None:
+    directory = undescribed.directory
+    roads = f"{directory}/elf", f"{directory}/kdump", f"physmem:{directory}/ram"
+    for target in (*roads, f"qemu:{undescribed.guest.qmp_socket}"):
+        with open_kernel(detect_target(target)) as kernel:
+            stats = CaptureStats()
+            checked = capture_snapshot(replace(CaptureRequest.from_kernel(kernel), checked=True), stats=stats)
+        assert stats.differing == [], target
+        assert stats.compared > 2 * len(checked.tasks), target
+        assert facts(checked) == facts(capture(target)), target
 
 
 def test_a_socket_is_said_to_be_read_directly_and_tcp_to_be_slow(undescribed: Undescribed) -> None:

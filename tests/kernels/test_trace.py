@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from explorer.analysis.lookups import LookupMeaning
+from explorer.codec import encode_trace_line
 from explorer.model import Placement, TaskKind, TraceHeader, kernel_text
+from tests.conftest import Run
 from tests.kernels.conftest import kernel_or_skip
 from tests.kernels.lab import Guest, boot_until
 from tests.kernels.lab.liveimage import boot_live
+from tests.kernels.lio_guest import make_disk
 from tests.kernels.subsystems import run_steps
 from tests.kernels.trace_guest import HOSTILE, LOOKERS, Order, Walk, load_walker
 from tests.kernels.traced import TRACEFS, Traced, ours_in, trace_walks, tracing_state
@@ -34,6 +39,19 @@ _OTHERS = (
     f"cd {TRACEFS}; echo do_exit >set_ftrace_filter; echo function >current_tracer",
     f"cd {TRACEFS}; echo 'p:other/opened do_sys_openat2' >>kprobe_events; mkdir instances/other",
     f"cd {TRACEFS}/instances/other; echo mono >trace_clock; echo 1 >events/other/opened/enable",
+)
+#: An initiator reserves LIO's disk; the reservation is written to a file by a kworker.
+_RESERVE = ("/init lab-prout /dev/sda", "stat /db/pr/aptpl_mysn")
+_BORROWS = "__core_scsi3_write_aptpl_to_file"
+#: A task that opens two files by relative paths on a filesystem that is mounted meanwhile; its pid is in a file.
+_MOUNTER = (
+    "mkdir /later; (while ! cd /later/in 2>/dev/null; do sleep 0.1; done; read a <one; sleep 2; read a <two; "
+    "touch /tmp/mounted) & echo $! >/tmp/mounter"
+)
+_MOUNT = (
+    "mount -t tmpfs came-later /later && mkdir /later/.in && echo 1 >/later/.in/one && echo 2 >/later/.in/two && "
+    "mv /later/.in /later/in",
+    "while ! test -e /tmp/mounted; do sleep 0.1; done",
 )
 _FILES = "mkdir -p /tmp/real && echo x >/tmp/real/file && ln -s /tmp/real /tmp/link"
 
@@ -65,14 +83,21 @@ class Scene:
 
     def __init__(self, guest: Guest, line: str) -> None:
         load_walker(guest)
-        run_steps(guest, _FILES, *_OTHERS)
+        run_steps(guest, "mount -t configfs configfs /sys/kernel/config", _FILES, *_OTHERS)
+        make_disk(guest, 8, "mysn", "/store")
         orders = [*_orders(line), *_USERS, _HELPER]
         self.line = line
         self.before = tracing_state(guest)
-        self.roads: dict[str, Traced] = {"root": trace_walks(guest, *orders)}
+        self.roads: dict[str, Traced] = {"root": trace_walks(guest, *orders, steps=_RESERVE)}
         self.left = ours_in(guest)
         self.between = tracing_state(guest)
-        self.roads["sudo"] = trace_walks(guest, *orders, how=("@sudo",), signal="TERM")
+        run_steps(guest, _MOUNTER)
+        self.user = int(run_steps(guest, "cat /tmp/mounter"))
+        watched = ("--user", str(self.user))
+        self.roads["sudo"] = trace_walks(
+            guest, *orders, how=("@sudo",), signal="TERM", options=watched, steps=_MOUNT
+        )
+        self.later = run_steps(guest, "grep ' /later ' /proc/self/mountinfo").split()[0]
         self.left += ours_in(guest)
         self.after = tracing_state(guest)
         self.others = run_steps(
@@ -162,11 +187,58 @@ def test_a_lookup_means_what_it_does_there(scene: Scene, traced: Traced) -> None
     assert traced.code == 1, traced.printed
 
 
-def test_the_same_lookups_by_user_tasks_do_not_appear(traced: Traced) -> None:
+def test_the_same_lookups_by_user_tasks_do_not_appear(scene: Scene, traced: Traced) -> None:
     users = [made for made in traced.made if made.who == "user"]
     assert len(users) == len(_USERS)
     assert [judged for made in users for judged in traced.of(made)] == []
-    assert [found for found in traced.trace.lookups if not found.in_kernel] == []
+    assert [found for found in traced.trace.lookups if not found.in_kernel and found.pid != scene.user] == []
+
+
+def test_a_subsystem_at_work_borrows_on_7_3_and_is_converted_upstream_before(scene: Scene) -> None:
+    """LIO: a kworker of ``target_submission`` writes persistent reservations to a file."""
+    found = [each for each in scene.roads["root"].judged() if each.lookup.path == "/db/pr/aptpl_mysn"]
+    assert found and {each.lookup.result for each in found} == {0}
+    expected = LookupMeaning.BORROWED if scene.line == "7.3" else LookupMeaning.CONVERTED
+    for each in found:
+        assert (each.meaning.kind, each.meaning.function, each.meaning.subsystem) == (
+            expected,
+            _BORROWS,
+            "lio",
+        )
+        assert each.asker is not None and each.asker.label == f"{_BORROWS} [target_core_mod]"
+        assert (each.lookup.kind, each.lookup.in_kernel) == (TaskKind.KWORKER, True)
+        assert each.runs is not None and each.runs.work == "target_queued_submit_work"
+        assert each.lookup.start is not None
+        assert each.lookup.start.mount == scene.roads["root"].trace.header.init_root_mount
+
+
+def test_the_readiness_of_a_machine_says_of_that_subsystem_what_its_own_modules_and_the_trace_tell(
+    scene: Scene, run: Run, tmp_path: Path
+) -> None:
+    trace = scene.roads["root"].trace
+    path = tmp_path / "t.jsonl"
+    lines = [encode_trace_line(trace.header), *map(encode_trace_line, trace.lookups)]
+    path.write_bytes(b"".join(lines))
+    folder = kernel_or_skip(scene.line).directory / "modules"
+    told = run("trace", path, "--readiness", "--modules", folder, "--where", "module:target_core_mod")
+    [row] = [line for line in told.stdout.splitlines() if line.startswith("target_core_mod ")]
+    assert re.search(r" converted +", row), row
+    assert ("borrows init's fs" if scene.line == "7.3" else f"converted upstream: {_BORROWS}") in row, row
+
+
+def test_a_mount_that_came_while_one_traces_has_its_name(scene: Scene) -> None:
+    """Where a lookup starts is seen by the fprobe; a kprobe tells of it for absolute paths alone."""
+    found = {
+        each.path: each.start
+        for each in scene.roads["sudo"].trace.lookups
+        if each.pid == scene.user and each.path in ("one", "two")
+    }
+    assert set(found) == {"one", "two"}
+    if scene.line == "6.1":
+        return
+    for start in found.values():
+        assert start is not None
+        assert (start.fstype, start.id, start.placement) == ("tmpfs", int(scene.later), None)
 
 
 def test_a_usermodehelper_is_caught_as_one_and_not_what_it_does_as_a_program(traced: Traced) -> None:

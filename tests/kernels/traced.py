@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,21 +73,32 @@ def ours_in(guest: Guest) -> list[str]:
     return [row for row in run_steps(guest, line).splitlines() if _OURS in row]
 
 
-def trace_walks(guest: Guest, *orders: Order, how: tuple[str, ...] = (), signal: str = "INT") -> Traced:
+def trace_walks(
+    guest: Guest,
+    *orders: Order,
+    how: tuple[str, ...] = (),
+    signal: str = "INT",
+    options: tuple[str, ...] = (),
+    steps: tuple[str, ...] = (),
+) -> Traced:
     """Trace, have the kernel make these lookups, and end the trace by a signal.
 
     :param how: ``@sudo``, for what :meth:`Guest.run_tool` makes of it
+    :param options: of the trace
+    :param steps: lines of shell that the guest runs meanwhile
     """
     run_steps(guest, f"rm -f {_SEEN}")
-    start = guest.start_tool(*how, "trace", "live", "--for", "600s", "--format", "jsonl", "-o", _FILE)
+    what = ("trace", "live", *options, "--for", "600s", "--format", "jsonl", "-o", _FILE)
+    start = guest.start_tool(*how, *what)
     wait_until(guest, f"grep -q header {_SEEN}", _BEGIN_S)
     made = walk(guest, *orders)
+    run_steps(guest, *steps)
     during = tracing_state(guest)
     # The process that cleans up has that name too, and ignores it
     pids = "$(grep -lx nullfs-explorer /proc/[0-9]*/comm | cut -d/ -f3)"
     run_steps(guest, f"kill -{signal} {pids}")
     code, printed = guest.end_tool(start)
     packed = base64.b64decode(run_steps(guest, f"gzip -c {_SEEN} | base64"))
-    path = guest.directory / "lookups.jsonl"
-    path.write_bytes(gzip.decompress(packed))
-    return Traced(made, code, printed, load_trace(Path(path)), during)
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+        Path(file.name).write_bytes(gzip.decompress(packed))
+        return Traced(made, code, printed, load_trace(Path(file.name)), during)

@@ -18,8 +18,12 @@ from .readiness import ModuleReadiness as ModuleReadiness
 from .readiness import Readiness as Readiness
 from .readiness import readiness_of as readiness_of
 from .results import result_name as result_name
+from .rules import LOOKUP_RULES as LOOKUP_RULES
+from .rules import LookupRule as LookupRule
+from .summary import MEANINGS as MEANINGS
 from .summary import Asked as Asked
 from .summary import Summary as Summary
+from .summary import asking_key as asking_key
 from .summary import lost_words as lost_words
 from .vfs import bare_name as bare_name
 from .vfs import is_vfs as is_vfs

@@ -18,7 +18,7 @@ from explorer.plugin import Borrows, Plugin
 from .asking import Asker, Runs, asker_of, find_function, frames_of, runs_of
 from .vfs import bare_name, is_anchored
 
-__all__ = ("BAD", "Judge", "Judged", "LookupMeaning", "Meaning")
+__all__ = ("BAD", "FIX", "Judge", "Judged", "LookupMeaning", "Meaning")
 
 
 class LookupMeaning(StrEnum):
@@ -49,7 +49,8 @@ class LookupMeaning(StrEnum):
 #: What an exit code is about.
 BAD = frozenset({LookupMeaning.FAILS, LookupMeaning.WOULD_FAIL})
 
-_FIX = (
+#: What to do about a lookup of a kernel thread.
+FIX = (
     "put scoped_with_init_fs() round the lookup, or move it to where a user asked: a system call, a write to sysfs or "
     "configfs"
 )
@@ -139,8 +140,7 @@ class Judge:
     def _elsewhere(self, lookup: Lookup, place: LookupPlace) -> Meaning:
         """Neither in nullfs nor at any root that one knows: a root of its own, if that is what it started at."""
         if place.placement is None:
-            which = "came after the trace began" if place.id is None else "is nobody's root"
-            return _unknown(f"it started on a mount that {which}")
+            return _unknown("it started on a mount that was nobody's root when the trace began")
         if not lookup.stack:
             return _unknown("its stack was lost, and it started neither in nullfs nor at init's root")
         if lookup.root is None and not (lookup.path or "").startswith("/"):
@@ -176,14 +176,14 @@ class Judge:
                 LookupMeaning.EMPTY,
                 "would find only nullfs",
                 "On 7.3 a kernel thread starts in nullfs: it would find that, and nothing in it.",
-                f"If it is init's root that is wanted, {_FIX}.",
+                f"If it is init's root that is wanted, {FIX}.",
             )
         return Meaning(
             LookupMeaning.WOULD_FAIL,
             "would fail",
             "A kernel thread asks, and no function that was converted upstream is on its stack: on 7.3 the lookup "
             "would start in nullfs, which is empty.",
-            f"{_FIX[0].upper()}{_FIX[1:]}.",
+            f"{FIX[0].upper()}{FIX[1:]}.",
         )
 
     def _converted(self, lookup: Lookup) -> tuple[Plugin, Borrows] | None:
@@ -268,7 +268,7 @@ def _in_nullfs(lookup: Lookup, converted: tuple[Plugin, Borrows] | None) -> Mean
             LookupMeaning.EMPTY,
             "found only nullfs",
             "It asks for no more than where it starts, which is nullfs: there is nothing in it.",
-            f"If it is init's root that is wanted, {_FIX}.",
+            f"If it is init's root that is wanted, {FIX}.",
         )
     if not lookup.in_kernel:
         explanation = "The program's own root is the kernel's nullfs, which is empty: it finds no path."
@@ -288,7 +288,7 @@ def _in_nullfs(lookup: Lookup, converted: tuple[Plugin, Borrows] | None) -> Mean
         LookupMeaning.FAILS,
         "fails in nullfs",
         "A kernel thread asks, and has not borrowed init's fs: it started in nullfs, which is empty.",
-        f"{_FIX[0].upper()}{_FIX[1:]}.",
+        f"{FIX[0].upper()}{FIX[1:]}.",
     )
 
 

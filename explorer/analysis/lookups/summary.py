@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from explorer.model import KernelText, TraceEnd, comm_and_pid
@@ -12,13 +13,13 @@ from .asking import Asker
 from .meaning import BAD, Judged, LookupMeaning, Meaning
 from .results import result_name
 
-__all__ = ("Asked", "Summary", "lost_words")
+__all__ = ("MEANINGS", "Asked", "Summary", "asking_key", "lost_words")
 
 _MOST_PATHS = 5
 _MOST_TASKS = 3
 _MOST_GROUPS = 10_000
 #: What is worst comes first.
-_ORDER = list(LookupMeaning)
+MEANINGS = tuple(LookupMeaning)
 
 
 @dataclass(slots=True)
@@ -62,11 +63,17 @@ def _keep(known: list[KernelText], text: KernelText, most: int) -> bool:
     return False
 
 
+def asking_key(judged: Judged) -> Hashable:
+    """What lookups have in common that are told as one: who asked, what that means, in which function, which module."""
+    who = None if judged.asker is None else (judged.asker.function, judged.asker.module)
+    return who, judged.meaning.kind, judged.meaning.function, judged.module
+
+
 class Summary:
     """Counts what it is given: :meth:`add` every lookup."""
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[object, ...], Asked] = {}
+        self._groups: dict[Hashable, Asked] = {}
         self.lookups = 0
         self.ungrouped = 0
         """Lookups of askers beyond the most that are kept apart."""
@@ -76,8 +83,7 @@ class Summary:
         self.lookups += 1
         self.meanings[judged.meaning.kind] += 1
         asker, meaning = judged.asker, judged.meaning
-        who = None if asker is None else (asker.function, asker.module)
-        key = (who, meaning.kind, meaning.function, judged.module)
+        key = asking_key(judged)
         asked = self._groups.get(key)
         if asked is None:
             if len(self._groups) == _MOST_GROUPS:
@@ -92,7 +98,7 @@ class Summary:
         """Worst meaning first, then by how often."""
         return sorted(
             self._groups.values(),
-            key=lambda each: (_ORDER.index(each.meaning.kind), -each.number, each.first_s),
+            key=lambda each: (MEANINGS.index(each.meaning.kind), -each.number, each.first_s),
         )
 
     @property

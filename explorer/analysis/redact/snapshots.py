@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from explorer.model import (
     KERNEL_WORD,
     SNAPSHOT_ARRAYS,
+    STRUCT_NAMES,
     CaptureError,
     KernelSetting,
     Record,
@@ -34,6 +35,8 @@ from explorer.model import (
 )
 from explorer.plugin import Plugin
 
+from .check import words_left
+from .runs import find_runs, is_part_of_address
 from .words import KEPT_WORDS, NUMBERED_WORDS, SETTING_NAMES
 
 __all__ = ("REDACTED_NOTE", "RedactionError", "Redactor", "UnknownKindError", "redact_snapshot")
@@ -46,7 +49,8 @@ _WORD = re.compile(rb"[0-9A-Za-z\x00-\x1f\x7f-\xff]+")
 _NUMBER = re.compile(rb"u?[0-9]{1,4}[HR]?|0x(?:[0-9a-f]{1,4}|ff[0-9a-f]{14})")
 _NUMBERED = re.compile(rb"([A-Za-z]+)[0-9]{1,4}")
 _UNITS = (
-    rb"(?P<specifier>%[A-Za-z%])"  # what core_pattern has for a pid, a signal ...
+    rb"(?P<kworker>(?<![0-9A-Za-z])kworker/u?[0-9]{1,4}:[0-9]{1,4}[HRI]?(?![0-9A-Za-z]))"
+    rb"|(?P<specifier>%[A-Za-z%])"  # what core_pattern has for a pid, a signal ...
     rb"|(?P<namespace>(?<![0-9A-Za-z])(?:mnt|net|pid|user|uts|ipc|time|cgroup):\[[0-9]{1,10}\])"  # a file of nsfs
     rb"|(?<![0-9A-Za-z.])(?P<ipv4>(?:[0-9]{1,3}\.){3}[0-9]{1,3})(?![0-9A-Za-z]|\.[0-9])"
     rb"|(?<![0-9A-Za-z:])(?P<ipv6>(?:[0-9A-Fa-f]{1,4}:){4,7}[0-9A-Fa-f]{1,4}"  # hardware addresses, too
@@ -56,6 +60,9 @@ _STAMP = re.compile(r"\[ *[0-9]+\.[0-9]{6}\] ")
 _INDEX = re.compile(r"\[[0-9]{1,4}\]$")
 _FOUND = re.compile(rb"[0-9A-Za-z]{4,}")
 _SHORTEST = 4
+_LONGEST_NUMBER = 6
+#: What a slice may show of a text, in which numbers are parts of an address.
+_PARTS = re.compile(rb"[!-.0-~\x80-\xff]+")
 #: Names that are no plain words, each of which is looked for in a slice by itself. Honest ones have some tens.
 _MAX_ODD = 500
 #: What new words are made of: the first that has enough of them. The last is for damage, which has every byte in words.
@@ -80,6 +87,8 @@ _ARRAYS = tuple(name for name in SNAPSHOT_ARRAYS if name != "errors")
 _KEPT_IN = {
     "LoadedModule": {"name"},
     "StackFrame": {"source"},
+    "TraceHeader": {"tool", "began", "boot_at"},
+    "TraceEnd": {"ended"},
 }
 
 
@@ -101,7 +110,7 @@ class Redactor:
     :ivar vocabulary: names of fields, and the words that a field is one of.
     """
 
-    def __init__(self, units: Iterable[str] = (), seed: int | None = None) -> None:
+    def __init__(self, units: Sequence[str] = (), seed: int | None = None) -> None:
         self._random = random.Random(secrets.randbits(128) if seed is None else seed)
         self._kept = {word.encode() for word in KEPT_WORDS}
         self._numbered = {word.encode() for word in NUMBERED_WORDS}
@@ -112,6 +121,11 @@ class Redactor:
         #: By how long a word is, the first of the alphabets that may have words left.
         self._levels: dict[int, int] = {}
         self.replaced: dict[bytes, bytes] = {}
+        #: What stands for numbers, and for the kernel's own words, where they may be parts of an address.
+        self._parts: dict[bytes, bytes] = {}
+        #: What stood there, whole.
+        self._runs: set[bytes] = set()
+        self._whole_units = {kernel_bytes(text) for text in units if text}
         self.texts: dict[bytes, bytes] = {}
         self.kept_texts: set[str] = set()
         self.vocabulary: set[str] = set()
@@ -125,6 +139,9 @@ class Redactor:
         """Kernel words, some with a number behind (``kswapd0``), and numbers that are short."""
         if word in self._kept or _NUMBER.fullmatch(word):
             return True
+        return self._is_numbered(word)
+
+    def _is_numbered(self, word: bytes) -> bool:
         numbered = _NUMBERED.fullmatch(word)
         return numbered is not None and numbered[1] in self._numbered
 
@@ -134,7 +151,7 @@ class Redactor:
             return word
         known = self.replaced.get(word)
         if known is None:
-            known = self.replaced[word] = self._invent(word)
+            known = self.replaced[word] = self._parts.get(word) or self._invent(word)
         return known
 
     def _address(self, address: bytes) -> bytes:
@@ -175,17 +192,32 @@ class Redactor:
         )
 
     def raw(self, text: bytes) -> bytes:
-        """A text with every word replaced."""
-        parts, end = [], 0
+        """A text with every word replaced; as long as before."""
+        new, rest = bytearray(text), bytearray(text)
         for match in self._units.finditer(text):
-            parts.append(self._words(text[end : match.start()]))
-            address = match["ipv4"] or match["ipv6"]
-            parts.append(match[0] if address is None else self._address(address))
-            end = match.end()
-        return b"".join([*parts, self._words(text[end:])])
+            at, end = match.span()
+            rest[at:end] = b" " * (end - at)
+            if match["ipv4"] or match["ipv6"]:
+                new[at:end] = self._address(match[0])
+        runs = list(find_runs(bytes(rest), self._is_numbered))
+        self._runs.update(text[at:end] for at, end in runs)
+        inside = bytearray(len(text))
+        for at, end in runs:
+            inside[at:end] = b"\1" * (end - at)
+        for match in _WORD.finditer(bytes(rest)):
+            at, end = match.span()
+            new[at:end] = self._part_of_run(match[0]) if inside[at] else self.word(match[0])
+        return bytes(new)
 
-    def _words(self, text: bytes) -> bytes:
-        return _WORD.sub(lambda match: self.word(match[0]), text)
+    def _part_of_run(self, word: bytes) -> bytes:
+        if self._is_numbered(word) or not (is_part_of_address(word) or _NUMBER.fullmatch(word)):
+            return self.word(word)
+        if len(word) > _LONGEST_NUMBER and _NUMBER.fullmatch(word):  # an address of the kernel's
+            return word
+        known = self._parts.get(word)
+        if known is None:
+            known = self._parts[word] = self.replaced.get(word) or self._invent(word)
+        return known
 
     def text(self, text: str) -> str:
         """Kernel text with every word replaced."""
@@ -211,7 +243,8 @@ class Redactor:
         for name in type(record).model_fields:
             value = getattr(record, name)
             if name in kept:
-                values[name] = self.keep(value) if isinstance(value, str) else value
+                self.kept_texts.update(_texts_in(value))
+                values[name] = value
             else:
                 values[name] = self.value(value)
         if isinstance(record, Task) and values["cgroup"] is not None:
@@ -245,29 +278,36 @@ class Redactor:
         odd = {name for name in wanted if not _FOUND.fullmatch(name)}
         if len(odd) > _MAX_ODD:
             raise RedactionError(f"cannot be redacted: {len(odd)} of its names are no text, so it is damaged")
-        return sorted((wanted & set(_FOUND.findall(output))) | {name for name in odd if name in output})
+        runs = {run for run in self._runs if len(run) >= _SHORTEST}
+        left = {part for part in _PARTS.findall(output) if part in runs} if runs else set()
+        return sorted(
+            (wanted & set(_FOUND.findall(output))) | {name for name in odd if name in output} | left
+        )
 
     def leaks_in_texts(self, texts: Iterable[str]) -> list[bytes]:
-        """The same for the values of an export: what is kept is so as a whole."""
-        wanted, found = self._wanted(), set()
-        has_odd = not all(map(_FOUND.fullmatch, wanted))
-        fixed = self.kept_texts | self.vocabulary
-        for text in texts:
-            if text not in fixed:
-                raw = kernel_bytes(text)
-                found |= wanted.intersection(_FOUND.findall(raw))
-                if has_odd:  # control characters, other alphabets, network addresses
-                    found |= wanted.intersection(_WORD.findall(raw))
-                    found |= wanted.intersection(match[0] for match in self._units.finditer(raw))
-        return sorted(found)
+        """What may not be in an export: words that are neither the kernel's own nor invented (:mod:`.check`)."""
+        fixed = {kernel_bytes(text) for text in self.kept_texts | self.vocabulary}
+        return words_left(map(kernel_bytes, texts), self._whole_units, self.outputs, fixed)
 
     def _wanted(self) -> set[bytes]:
         return {name for name in self.replaced if len(name) >= _SHORTEST} - self.outputs
 
     def keep_vocabulary(self, *models: type[Record]) -> None:
         """Note the names of fields, and the values that are one of a few, which every export has."""
+        self.vocabulary.update(STRUCT_NAMES)
         for model in models:
             self.vocabulary.update(_vocabulary(model.model_json_schema()))
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for pair in value.items():
+            yield from _texts_in(pair)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts_in(item)
 
 
 def _vocabulary(schema: Any) -> Iterator[str]:
@@ -340,7 +380,9 @@ def _facts(
         facts[shown], why = _loaded_facts(raw, known.get(name), names)
         if why:
             errors.append(
-                CaptureError(where=f"plugin {shown}", what="redact", why=f"{why}: its facts are left out")
+                CaptureError(
+                    where=f"plugin {shown}", what="redact", why=names.keep(f"{why}: its facts are left out")
+                )
             )
     return facts, errors
 

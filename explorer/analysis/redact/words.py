@@ -52,15 +52,16 @@ app besteffort burstable conmon containerd cri crio docker init io k8s kubepods 
 nerdctl nspawn payload qemu scope service session slice supervisor system systemd user
 """
 _SAID = """
-a address addresses all and any are as at attempt attempts back be been behind boot broke but by bytes cannot
-changed circle clocks cmdline collect command could count CPU dentries dentry does each end ends entries error
-errors every exited fault FaultError filesystem find Finished found from fs fs_struct has hash have helper
-idle in info is it its jiffies kernel known layout left length line Linux list listed load lookup magic many
-mapped mnt more mount mounting mounts moved name nameidata namespace next no not ns nsproxy number of other
-out page parent path paths physical Pid plugin plugins pointed pointer pointers prev pwd read reader reads
-redact rest rounds running runs saved scheduler segment setting sharing signal stack state stopped string
-struct subprocess superblock symbol table than that the them they this thread threads to too type underfoot
-unshare value virtual visible was were what while with without workqueue would
+a address addresses all and any are as at attempt attempts back be been behind boot broke buffer but by bytes
+cannot changed circle clocks cmdline collect command could count CPU dentries dentry does each end ends
+entries error errors events every exited fault FaultError filename filesystem find Finished found from fs
+fs_struct has hash have helper idle in info is it its jiffies kernel known layout left length line Linux list
+listed load lookup lookupat made magic many mapped mnt more mount mounting mounts moved name nameidata
+namespace next no not ns nsproxy number of openat other out page pages parent parentat path paths physical Pid
+plugin plugins pointed pointer pointers prev pwd read reader reads recorded redact rest results ring rounds
+running runs saved scheduler seen segment sense setting sharing signal stack state stopped string struct
+subprocess superblock symbol table than that the them they this thread threads to too type underfoot unshare
+value virtual visible was were what while with without workqueue would
 """
 
 _NUMBERED = """

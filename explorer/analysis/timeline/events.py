@@ -288,10 +288,11 @@ def _namespaces(make: _Maker, added: Iterable[MountNamespace], snapshot: Snapsho
 def _moves(make: _Maker, tasks: Pairs[Task], a: Snapshot, b: Snapshot) -> Iterator[Event]:
     """unshare(CLONE_FS) and chroot(), of user tasks; PID 1's moves have events of their own."""
     together: dict[int, list[str]] = defaultdict(list)
+    pid1 = find_pid1(b)
     for old, new in tasks.both:
         if is_kernel_thread(new) or old.owned_fs is None or new.owned_fs is None:
             continue
-        moved_root = find_pid1(b) is new
+        moved_root = pid1 is new
         if old.owned_fs != new.owned_fs and old.owner is not Owner.PRIVATE:
             name = global_fs(a.kernel).get(old.owned_fs)
             shared = name or f"the fs_struct it shared at {hex_address(old.owned_fs)}"

@@ -1,4 +1,5 @@
 from .access import Memory as Memory
+from .checked import CheckedReader as CheckedReader
 from .decode import Decoder as Decoder
 from .decode import find_member as find_member
 from .decode import make_decoder as make_decoder

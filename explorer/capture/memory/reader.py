@@ -126,11 +126,13 @@ class MemoryReader:
     def record_reader(
         self, decoder: Decoder, record: Callable[[tuple[Any, ...]], _T], tail: tuple[Any, ...] = ()
     ) -> Callable[[int], _T]:
-        """A function that reads and decodes one structure by address: :meth:`read` for a hundred thousand of them.
+        """A function that reads and decodes one structure by address, a hundred thousand of them.
+
+        It raises :class:`ReadError` as :meth:`read` does; what it reads is not counted (:meth:`count`).
 
         :param record: makes a named tuple of (address, the decoder's values..., ``tail``...)
         """
-        read, base, span = self._read, decoder.base, decoder.span
+        read, slowly, base, span = self._read, self.read, decoder.base, decoder.span
         first, last = self._direct_start - base, self._direct_end - base
         unpack, pick = decoder.parts(tail)
 
@@ -139,15 +141,17 @@ class MemoryReader:
                 try:
                     data = read(address - first, span, True)
                 except drgn.FaultError:
-                    data = self.read(address + base, span)
-                else:
-                    self.reads += 1
-                    self.bytes_read += span
+                    data = slowly(address + base, span)  # which says what is wrong
             else:
-                data = self.read(address + base, span)
-            return record(pick((*unpack(data), None, address, *tail)))
+                data = slowly(address + base, span)
+            return record(pick(unpack(data) + (None, address, *tail)))  # noqa: RUF005 - twice as fast
 
         return read_record
+
+    def count(self, reads: int, size: int) -> None:
+        """So many reads of ``size`` bytes were made in bulk."""
+        self.reads += reads
+        self.bytes_read += reads * size
 
     def direct_page(self, address: int) -> bytes | None:
         """The page at a page's address; ``None`` outside the direct map, and for one that is not there whole."""

@@ -3,6 +3,7 @@ from .cgroups import CgroupReader as CgroupReader
 from .cgroups import cgroup_names as cgroup_names
 from .clocks import JiffiesClock as JiffiesClock
 from .clocks import SchedulerClocks as SchedulerClocks
+from .clocks import in_seconds as in_seconds
 from .found import PF_IDLE as PF_IDLE
 from .found import PF_IO_OR_USER_WORKER as PF_IO_OR_USER_WORKER
 from .found import PF_KTHREAD as PF_KTHREAD

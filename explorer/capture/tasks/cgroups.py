@@ -138,6 +138,10 @@ class CgroupReader:
         self.known: dict[int | None, TaskCgroup] = {}
         """By address of the ``css_set``."""
 
+    def is_known(self, css_set: int | None) -> bool:
+        """Whether nothing has to be read for a task in it."""
+        return self._layout is None or css_set in self.known
+
     def read_cgroup(self, task: AnyTask) -> TaskCgroup:
         """That of a task; what cannot be read is an error entry for the first task that it is wanted for."""
         layout, nodes, memory = self._layout, self._nodes, self._memory

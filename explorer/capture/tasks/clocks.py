@@ -13,7 +13,7 @@ import drgn
 
 from explorer.capture.memory import AnyTask, Decoder, Memory, ReadError, make_decoder, probed
 
-__all__ = ("JiffiesClock", "SchedulerClocks")
+__all__ = ("JiffiesClock", "SchedulerClocks", "in_seconds")
 
 _NTP_SCALE_SHIFT = 32  # include/linux/timex.h
 _MAX_HZ = 10_000
@@ -42,6 +42,8 @@ class SchedulerClocks:
 
     def __init__(self, memory: Memory, runqueues: dict[int, int]) -> None:
         self._clocks: dict[int | None, _Clock] = {}
+        self.now_of: dict[int | None, int] = {}
+        """By CPU: the clock that ``exec_start`` is a time of, in nanoseconds, now."""
         self._now = 0
         try:
             decoder = probed(memory.prog, "runqueues", _rq_decoder)
@@ -58,7 +60,8 @@ class SchedulerClocks:
             return
         for cpu, (clock, clock_task, curr) in read.items():
             # The same distance from the latest: clock_task has neither interrupts nor stolen time.
-            self._clocks[cpu] = _Clock(clock_task + (self._now - clock), curr)
+            self.now_of[cpu] = clock_task + (self._now - clock)
+            self._clocks[cpu] = _Clock(self.now_of[cpu], curr)
 
     def waiting_s(self, task: AnyTask) -> float | None:
         """Seconds since the task last ran; ``None`` while it is on a CPU, and where that is not known."""
@@ -72,8 +75,15 @@ class SchedulerClocks:
             waiting = self._now - task.last_arrival
         else:
             return None
-        # To the millisecond. Of a hundred thousand tasks, round() would take longer than all the rest of this.
-        return (waiting + 500_000) // 1_000_000 / 1000 if waiting > 0 else 0.0
+        return in_seconds(waiting)
+
+
+def in_seconds(waiting: int) -> float:
+    """Nanoseconds, to the millisecond; a time that has not come yet is none.
+
+    Of a hundred thousand tasks, ``round()`` would take longer than all the rest of this.
+    """
+    return (waiting + 500_000) // 1_000_000 / 1000 if waiting > 0 else 0.0
 
 
 class JiffiesClock:

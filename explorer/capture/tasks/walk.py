@@ -7,6 +7,7 @@ itself costs nothing. Mirrors ``for_each_process_thread()`` and ``idle_task()``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 
 import drgn
 
@@ -14,6 +15,7 @@ from explorer.capture.memory import (
     Memory,
     RawTask,
     ReadError,
+    TaskStruct,
     find_member,
     is_kernel_pointer,
     lie_apart,
@@ -31,6 +33,9 @@ _LIVE_ATTEMPTS = 8
 _STEP = 1024  # tasks between two looks at how many there are
 
 Progress = Callable[[int], None]
+_pick_links = itemgetter(
+    *map(TaskStruct._fields.index, ("signal", "tasks_next", "thread_next", "thread_prev"))
+)
 
 
 class _ListBroken(Exception):
@@ -92,6 +97,7 @@ class TaskReader:
             self.found.clear()
             try:
                 self._read_processes(init_task)
+                self._reader.count(len(self.found), self._layout.task.span)
                 return None
             except _ListChanged:
                 continue
@@ -100,33 +106,27 @@ class TaskReader:
         return reason
 
     def _read_processes(self, init_task: int) -> None:
-        found, head_offset = self.found, self._layout.signal_thread_head
-        for task in self._processes(init_task):
-            head = task.signal + head_offset
-            if task.thread_next == head and task.thread_prev == head and (len(found) + 1) % _STEP:
-                found[task.address] = task  # a process of one thread, as most are
+        """init_task, then every thread group leader behind it, each with its threads."""
+        found, read_task = self.found, self._read_task
+        head_offset, offset = self._layout.signal_thread_head, self._layout.task_tasks
+        address, task = init_task, read_task(init_task)
+        while True:
+            signal, following, after, back = _pick_links(task)
+            head = signal + head_offset
+            if after == head and back == head and (len(found) + 1) % _STEP:
+                found[address] = task  # a process of one thread, as most are
             else:
                 self._add_threads(task)
-
-    def _processes(self, init_task: int) -> Iterator[RawTask]:
-        """init_task, then every thread group leader behind it."""
-        offset, read_task, found = self._layout.task_tasks, self._read_task, self.found
-        task = read_task(init_task)
-        yield task
-        while True:
-            node = task.tasks_next
-            address = node - offset
+            before, address = address, following - offset
             if address == init_task:
                 return
             if address in found:
                 raise _ListBroken(f"the list of tasks runs in a circle at {task.name}")
-            if not is_kernel_pointer(node):
-                raise _ListBroken(f"tasks.next of {task.name} is 0x{node:x}")
-            following = read_task(address)
-            if following.tasks_prev - offset != task.address and not self._prev_is_explained(following, task):
-                raise _ListBroken(f"tasks.prev behind {task.name} does not point back")
-            task = following
-            yield task
+            if not is_kernel_pointer(following):
+                raise _ListBroken(f"tasks.next of {task.name} is 0x{following:x}")
+            last, task = task, read_task(address)
+            if task.tasks_prev - offset != before and not self._prev_is_explained(task, last):
+                raise _ListBroken(f"tasks.prev behind {last.name} does not point back")
 
     def _prev_is_explained(self, following: RawTask, task: RawTask) -> bool:
         """On a live kernel ``task`` may have been unlinked since: then the next one points before it."""

@@ -74,7 +74,7 @@ class _Accepting:
     show_default=True,
     help="Exit with 1 for a finding as bad as this, or worse.",
 )
-@format_option("json", "sarif", "markdown")
+@format_option("json", "sarif", "junit", "markdown")
 @click.option(
     "--only", multiple=True, metavar="RULE", help="Only this rule (as explain lists them). Repeatable."
 )
@@ -99,7 +99,7 @@ class _Accepting:
 def audit_command(
     arguments: TargetArguments,
     fail_on: str,
-    format_: Literal["text", "json", "sarif", "markdown"],
+    format_: Literal["text", "json", "sarif", "junit", "markdown"],
     only: tuple[str, ...],
     where: Query | None,
     unfolded: bool,
@@ -133,6 +133,10 @@ def audit_command(
     code = _exit_code(snapshot, report, fail_on)
     if format_ == "markdown":
         _print_markdown(snapshot, report, name)
+    elif format_ == "junit":
+        from explorer.output.pipelines import junit_document
+
+        click.echo(junit_document(snapshot, report, Severity(fail_on), only))
     elif format_ == "text":
         from explorer.output import render_findings
 
@@ -190,16 +194,21 @@ def _print_markdown(snapshot: Snapshot, report: AuditReport, name: str) -> None:
 def explain_command(rule: str | None, plugins: tuple[Path, ...]) -> None:
     """Say what RULE means and what to do about it; without RULE, list all rules.
 
-    Those of plugins are read from their sources: their ids begin with NX- and the plugin's name.
+    Those of traces begin with NX-LOOKUP. Those of plugins are read from their sources: their ids begin with NX- and the
+    plugin's name.
     """
+    from explorer.analysis.lookups import LOOKUP_RULES
     from explorer.analysis.rules import RULES, find_rule
-    from explorer.output import render_plugin_rules, render_rule, render_rules
+    from explorer.output import render_lookup_rule, render_plugin_rules, render_rule, render_rules
     from explorer.plugin import PluginSet, explain_rules
 
     known = PluginSet(plugins)
     _check_has_rules(plugins)
     if rule is None:
-        lines = [*render_rules(RULES, _width()), *render_plugin_rules(explain_rules(known), _width())]
+        lines = [*render_rules(RULES, _width()), *render_rules(LOOKUP_RULES, _width())]
+        lines += render_plugin_rules(explain_rules(known), _width())
+    elif of_trace := [each for each in LOOKUP_RULES if each.id == rule.upper()]:
+        lines = render_lookup_rule(of_trace[0], _width())
     else:
         try:
             lines = render_rule(find_rule(rule), _width())

@@ -12,10 +12,10 @@ __all__ = ("doctor_command",)
 @click.command("doctor")
 def doctor_command() -> int:
     """Say what this machine offers for reading kernels, and what to do about each lack."""
-    from explorer import __version__
     from explorer.model import escape_text
     from explorer.targets import examine
     from explorer.tracing import examine_tracing
+    from explorer.version import __version__
 
     click.echo(f"nullfs-explorer {__version__}")
     checks = [*examine(), *examine_tracing()]

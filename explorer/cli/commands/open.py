@@ -63,6 +63,7 @@ def open_command(
             interval,
             against,
             recording=spec.path if spec is not None and recorded else None,
+            saved=spec.path if spec is not None and spec.kind == "snapshot" else None,
             trace=spec.path if spec is not None and spec.kind == "trace" else None,
             moment=spec.moment if spec is not None and recorded else None,
             plugins=arguments.plugin_set(),

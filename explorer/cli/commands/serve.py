@@ -5,13 +5,13 @@ from __future__ import annotations
 import ipaddress
 import shlex
 import socket
-import sys
 from pathlib import Path
 
 import click
 
 from explorer.cli.accepting import check_kept_baseline, kept_baseline_option
 from explorer.cli.targets import TargetArguments, target_options
+from explorer.program import own_command
 from explorer.wire import PROGRAM
 
 from .open import reader_words, refuse_pipe
@@ -55,7 +55,7 @@ def serve_command(arguments: TargetArguments, port: int, host: str, baseline: Pa
             f"serve needs the package {(error.name or '?').replace('_', '-')}, which is not installed: "
             "pip install 'nullfs-explorer[web]'"
         ) from error
-    words = [sys.executable, "-P", "-m", "explorer", "open", *reader_words(arguments)]
+    words = [*own_command(), "open", *reader_words(arguments)]
     if baseline is not None:
         words.append(f"--baseline={baseline}")
     return serve_app(words, sockets, _announce, lambda line: click.echo(f"{PROGRAM}: {line}", err=True))

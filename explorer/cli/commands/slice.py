@@ -45,7 +45,7 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
     spec = arguments.spec()
     progress = ProgressLine()
     guard_reader(spec, progress)
-    from explorer.reading import capture_errors
+    from explorer.capture import capture_errors
     from explorer.slicing import record_slice
     from explorer.targets import open_kernel
 

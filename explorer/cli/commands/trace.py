@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from explorer.cli.formats import terminal_width, trace_output_options, width_option
+from explorer.cli.formats import redact_option, terminal_width, trace_output_options, width_option
 from explorer.cli.live_trace import attached_tracer, clean_up, live_trace, write_lines
 from explorer.cli.process import ExitCode, give_up_rights_but_for
 from explorer.cli.targets import say_broken
@@ -43,6 +43,7 @@ class Asked:
     installed: bool
     modules: Path | None
     width: int | None
+    redact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class Traced:
     metavar="FILE",
     help="One more plugin: a Python file, run with your rights.",
 )
+@redact_option
 @width_option
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def trace_command(
@@ -129,6 +131,8 @@ def trace_command(
     asked = Asked(**options)
     if (asked.modules is not None or asked.installed) and not asked.readiness:
         raise click.UsageError("--modules and --installed are for --readiness: say that too")
+    if asked.redact and asked.readiness:
+        raise click.UsageError("--readiness names this machine's files: it cannot be said with --redact")
     if asked.output is not None:
         check_writable(asked.output)
     if target == "live":
@@ -192,24 +196,43 @@ def show_lookups(
     judge, summary = Judge(traced.header, plugins.plugins), Summary()
     matches = None if asked.where is None else lookup_matches(asked.where)
     files = _module_files(traced.header, asked.modules) if asked.readiness else None
+    shown = _Shown(traced, asked.redact)
     opened = open_growing if traced.is_live and form == "jsonl" else open_output
     with opened(asked.output) as out:
-        writer = lookup_writer(form, Written(traced.header, traced.name, width, asked.stack), out)
+        writer = lookup_writer(form, Written(shown.header, shown.name, width, asked.stack), out)
         for lookup in traced.lookups:
             judged = judge.judge(lookup)
             if matches is None or matches(judged):
-                summary.add(judged)
-                writer.lookup(judged)
+                said = judged if shown.names is None else judge.judge(shown.names.record(lookup))
+                summary.add(said)
+                writer.lookup(said)
             if stop_at is not None and stop_at(judged):
                 break
-        end = traced.end()
-        modules = None if files is None else _readiness(traced.header, summary, files, asked.installed)
+        end = shown.end(traced.end())
+        modules = None
+        if files is not None:
+            modules = _readiness(traced.header, summary, files, asked.installed, plugins)
         code = _exit_code(summary, end, bool(plugins.loaded.errors))
         writer.finish(Told(summary, end, modules, code))
     say_broken(plugins.loaded)
     for words in () if form == "table" and asked.output is None else lost_words(end):
         click.echo(f"{PROGRAM}: {escape_text(f'{traced.name}: {words}')}", err=True)
     return code
+
+
+class _Shown:
+    """What of a trace is shown: with other names, where that was asked for."""
+
+    def __init__(self, traced: Traced, redact: bool) -> None:
+        from explorer.analysis.redact import TraceRedactor
+
+        self.names = TraceRedactor(traced.header) if redact else None
+        self.header = traced.header if self.names is None else self.names.header
+        is_as_it_is = self.names is None or traced.is_live
+        self.name = traced.name if is_as_it_is or self.names is None else self.names.text(traced.name)
+
+    def end(self, end: TraceEnd | None) -> TraceEnd | None:
+        return end if end is None or self.names is None else self.names.record(end)
 
 
 def _exit_code(summary: Summary, end: TraceEnd | None, is_missing_a_plugin: bool) -> int:
@@ -229,7 +252,11 @@ def _module_files(header: TraceHeader, directory: Path | None) -> dict[str, Path
 
 
 def _readiness(
-    header: TraceHeader, summary: Summary, files: dict[str, Path], installed: bool
+    header: TraceHeader,
+    summary: Summary,
+    files: dict[str, Path],
+    installed: bool,
+    plugins: PluginSet,
 ) -> list[ModuleReadiness]:
     """What was seen, joined with what the symbols of every module say."""
     from explorer.analysis import judge_module
@@ -249,4 +276,4 @@ def _readiness(
             reports[name] = judge_module(read_module_file(files[name]))
         except TargetError as error:
             unread[name] = str(error)
-    return readiness_of(header.modules, summary.groups, reports, unread)
+    return readiness_of(header, summary.groups, reports, unread, plugins.plugins)

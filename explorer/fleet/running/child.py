@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from explorer.analysis import audit_with, lost_tasks
+from explorer.capture import capture_kernel
 from explorer.codec import SnapshotError, write_json
 from explorer.compression import method_of_name
 from explorer.fleet.outcomes import Outcome
 from explorer.model import Snapshot
 from explorer.plugin import PluginSet
-from explorer.reading import SAVED, capture_kernel, load_saved
+from explorer.reading import SAVED, load_saved
 from explorer.recording import RecordingError
 from explorer.targets import (
     CrashGuard,
@@ -99,13 +100,11 @@ def _read(request: Request, kept: BinaryIO) -> Answer:
 
 
 def _capture(spec: TargetSpec, request: Request, plugins: PluginSet, guard: CrashGuard) -> Snapshot:
-    from explorer.capture import CaptureStats
-
     try:
         with open_kernel(spec, OpenOptions(use_cache=request.options.cache)) as kernel:
             give_up_rights(Needs())
             guard.doing("it loaded the plugins")
-            return capture_kernel(kernel, plugins.loaded, None, CaptureStats(), guard)
+            return capture_kernel(kernel, plugins.loaded, guard=guard)
     finally:
         guard.release()
 

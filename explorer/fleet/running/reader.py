@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import os
 import select
@@ -27,6 +28,8 @@ from .requests import ReadingOptions, Request
 __all__ = ("serve_readings",)
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+#: Their faces import a module when somebody asks for what is in it.
+_ROOMS = ("explorer.capture", "explorer.targets", "explorer.targets.symbols")
 _COPY = 1 << 20
 _MAX_ANSWER = 1 << 31
 #: A process that waits for a disk ends when that answers.
@@ -49,10 +52,7 @@ def serve_readings() -> None:
 
 def _warm_up() -> None:
     """Import what every reader needs, but for strangers' plugins: those are imported where rights are given up."""
-    import explorer.capture
-    import explorer.targets.symbols
-
-    for room in (explorer.capture, explorer.targets, explorer.targets.symbols):
+    for room in map(importlib.import_module, _ROOMS):
         for name in room.__all__:
             getattr(room, name)
     load_plugins(strangers=False)

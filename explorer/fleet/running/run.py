@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from explorer import __version__
 from explorer.fleet.errors import FleetError
 from explorer.fleet.needed import need
+from explorer.version import __version__
 
 from .finding import Candidate
 from .requests import Examined, ReadingOptions, Result

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from explorer import __version__
 from explorer.files import NotRegularError, open_regular
 from explorer.fleet.errors import FleetError
 from explorer.fleet.needed import need
 from explorer.fleet.outcomes import OPENED, Outcome
 from explorer.fleet.tables import COLUMNS, TABLES, arrow_schema
 from explorer.targets.dumps import COMPRESSED, DUMPS, Format, sniff
+from explorer.version import __version__
 
 from .digest import content_key, path_key
 from .finding import Candidate, file_of, looks_like_target

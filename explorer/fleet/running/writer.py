@@ -17,13 +17,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from explorer import __version__
 from explorer.fleet.dataset import Dataset
 from explorer.fleet.errors import FleetError
 from explorer.fleet.manifest import MANIFEST, Manifest, load_manifest
 from explorer.fleet.needed import need
 from explorer.fleet.parts import SUFFIX, list_parts
 from explorer.fleet.tables import TABLES
+from explorer.version import __version__
 
 from .compacting import clean_up, compact
 from .files import whole_file

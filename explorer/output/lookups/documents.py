@@ -8,22 +8,21 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
-from explorer.analysis.lookups import Asked, Judged, LookupMeaning, ModuleReadiness, Summary, lost_words
-from explorer.model import Severity, TraceEnd, TraceHeader, escape_text, kernel_bytes
+from explorer.analysis.lookups import (
+    LOOKUP_RULES,
+    Asked,
+    Judged,
+    LookupMeaning,
+    ModuleReadiness,
+    Summary,
+    lost_words,
+)
+from explorer.model import TraceEnd, TraceHeader, escape_text, kernel_bytes
 from explorer.output.sarif import sarif_document, sarif_level, sarif_message, sarif_rule, sarif_tool
 
 __all__ = ("judged_members", "readiness_members", "summary_members", "trace_sarif")
 
-_RULE = {
-    LookupMeaning.FAILS: ("NX-LOOKUP-FAILS", Severity.HIGH, "A lookup starts in nullfs, which is empty"),
-    LookupMeaning.WOULD_FAIL: (
-        "NX-LOOKUP-WOULD-FAIL",
-        Severity.MEDIUM,
-        "A lookup would start in nullfs on 7.3",
-    ),
-    LookupMeaning.EMPTY: ("NX-LOOKUP-EMPTY", Severity.LOW, "A lookup finds only nullfs, or would"),
-    LookupMeaning.UNKNOWN: ("NX-LOOKUP-UNKNOWN", Severity.INFO, "What a lookup means cannot be told"),
-}
+_RULES = {rule.meaning: rule for rule in LOOKUP_RULES}
 
 
 def judged_members(judged: Judged) -> dict[str, Any]:
@@ -65,6 +64,7 @@ def readiness_members(modules: Sequence[ModuleReadiness]) -> list[dict[str, Any]
             "loaded": module.loaded,
             "readiness": module.readiness.value,
             "says": module.says,
+            "functions": list(module.functions),
             "seen": sum(asked.number for asked in module.seen),
             "report": None if module.report is None else module.report.model_dump(mode="json"),
             "why": module.why,
@@ -77,13 +77,11 @@ def trace_sarif(
     header: TraceHeader, name: str, summary: Summary, end: TraceEnd | None, exit_code: int
 ) -> dict[str, Any]:
     """One run: a result for each who asked for what fails, would fail, or cannot be told."""
-    groups = [asked for asked in summary.groups if asked.meaning.kind in _RULE]
-    kinds = [kind for kind in _RULE if any(asked.meaning.kind is kind for asked in groups)]
-    rules = []
-    for kind in kinds:
-        rule, severity, title = _RULE[kind]
-        meaning = next(asked.meaning for asked in groups if asked.meaning.kind is kind)
-        rules.append(sarif_rule(rule, severity, title, meaning.explanation, meaning.do or "Nothing."))
+    groups = [asked for asked in summary.groups if asked.meaning.kind in _RULES]
+    rules = [
+        sarif_rule(rule.id, rule.severity, rule.title, rule.explanation, rule.advice) for rule in LOOKUP_RULES
+    ]
+    kinds = [rule.meaning for rule in LOOKUP_RULES]
     artifact = {"uri": quote(kernel_bytes(name), safe="/"), "index": 0}
     notes = [*lost_words(end)]
     if summary.ungrouped:
@@ -112,7 +110,7 @@ def trace_sarif(
 
 
 def _result(asked: Asked, index: int, artifact: dict[str, Any]) -> dict[str, Any]:
-    rule, severity, _ = _RULE[asked.meaning.kind]
+    rule = _RULES[asked.meaning.kind]
     asker = asked.asker
     who = "Somebody whose stack was lost" if asker is None else asker.label
     paths = ", ".join(asked.paths) or "a path that is not known"
@@ -124,16 +122,16 @@ def _result(asked: Asked, index: int, artifact: dict[str, Any]) -> dict[str, Any
         location["logicalLocations"] = [
             {"name": function, "fullyQualifiedName": f"{module}/{function}", "kind": "function"}
         ]
-    subject = f"{rule}\0{'' if asker is None else asker.label}\0{asked.meaning.function or ''}\0{asked.module or ''}"
+    subject = f"{rule.id}\0{'' if asker is None else asker.label}\0{asked.meaning.function or ''}\0{asked.module or ''}"
     return {
-        "ruleId": rule,
+        "ruleId": rule.id,
         "ruleIndex": index,
-        "level": sarif_level(severity),
+        "level": sarif_level(rule.severity),
         "message": sarif_message(text.strip()),
         "locations": [location],
         "partialFingerprints": {"ruleAndAsker/v1": hashlib.sha256(kernel_bytes(subject)).hexdigest()[:32]},
         "properties": {
-            "severity": severity,
+            "severity": rule.severity,
             "count": asked.number,
             "firstS": asked.first_s,
             "lastS": asked.last_s,

@@ -134,7 +134,7 @@ def _taint(module: ModuleReadiness) -> str:
 
 
 def _why(module: ModuleReadiness) -> str:
-    parts = [module.says]
+    parts = [f"{module.says}: {', '.join(module.functions)}" if module.functions else module.says]
     if module.seen:
         askers = dict.fromkeys("?" if asked.asker is None else asked.asker.function for asked in module.seen)
         parts.append(f"seen in {', '.join(askers)}")

@@ -15,7 +15,7 @@ from explorer.targets.addresses import is_kernel_pointer
 from explorer.targets.errors import TargetError
 from explorer.targets.qemu.qmp import QmpConnection
 
-__all__ = ("GuestControl", "GuestEndedError", "let_run_on")
+__all__ = ("GuestControl", "GuestEndedError", "let_run_on", "runs_before_any_kernel")
 
 _ENDING = {
     "guest-shutdown": ("shutdown", "the guest powered itself off"),
@@ -170,6 +170,15 @@ def let_run_on(address: str) -> list[str]:
     except TargetError as error:
         return [f"{address}: {error}"]
     return []
+
+
+def runs_before_any_kernel(registers: str) -> bool:
+    """Whether the first CPU, by ``info registers``, is in firmware or in what unpacks a kernel: not in long mode, or
+    at an address that is no kernel's, and not in user mode."""
+    if _USER_MODE.search(registers) is not None:
+        return False
+    rip = _RIP.search(registers)
+    return "EIP=" in registers if rip is None else not is_kernel_pointer(int(rip[1], 16))
 
 
 def _has_user_tables(registers: str) -> bool:

@@ -48,6 +48,8 @@ _PROMPT = 1.0
 _PATIENCE = 40.0
 #: Characters of what QEMU says that go into an error.
 _MAX_DETAIL = 500
+#: ``struct ucred``: pid, uid, gid.
+_CREDENTIALS = struct.Struct("3i")
 _XP_BYTES = 32 << 10
 _WORD_BYTES = 8
 _MONITOR = "human-monitor-command"
@@ -170,6 +172,14 @@ class QmpConnection:
     def over_tcp(self) -> bool:
         """True if the connection is not a unix socket."""
         return self._socket.family != socket.AF_UNIX
+
+    @property
+    def peer(self) -> int:
+        """The pid of the process at the other end of a unix socket, QEMU's; 0 if that is not known."""
+        if self.over_tcp:
+            return 0
+        credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return int(_CREDENTIALS.unpack(credentials)[0])
 
     def execute(self, command: str, **arguments: object) -> Any:
         """Run a command and return what it returns.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 
 from explorer.targets.drgn_calls import physical_reader
@@ -9,6 +10,8 @@ from explorer.targets.dumps import FOUND, describes_memory, top_table, translate
 from explorer.targets.errors import TargetError
 from explorer.targets.opened import OpenProgram
 from explorer.targets.qemu.attach import Attached, announced_kernel, attach_qemu, reads_how, use_kernel
+from explorer.targets.qemu.control import runs_before_any_kernel
+from explorer.targets.qemu.starts import PageStarts
 from explorer.targets.vmcoreinfo import PhysicalRead, VmcoreInfo, find_vmcoreinfo, parse_found
 
 __all__ = ("GuestWatch",)
@@ -18,6 +21,11 @@ _MAX_CANDIDATES = 64
 #: much of the rest in turn. All of a large guest's memory would take longer than the step it runs between two searches.
 _ALWAYS = 64 << 20
 _IN_TURN = 64 << 20
+#: For so long, where the beginnings of pages can be looked at; at every so manieth call even while the CPU runs what
+#: comes before any kernel: firmware, or what unpacks it.
+_LOOK_S = 0.002
+_EVEN_SO = 20
+_TEXT = 2 * 4096
 
 
 class GuestWatch:
@@ -34,6 +42,8 @@ class GuestWatch:
         self._info: VmcoreInfo | None = None
         self._dead: dict[bytes, tuple[int, int]] = {}
         self._turn = 0
+        self._starts: PageStarts | None = None
+        self._calls = 0
 
     def find_kernel(self) -> OpenProgram | None:
         """The kernel, once its VMCOREINFO is in memory and true of it; ``None`` before.
@@ -89,6 +99,8 @@ class GuestWatch:
     def _attach(self) -> Attached:
         if self._attached is None:
             attached = self._attached = attach_qemu(self._address, None)
+            self._calls = 0
+            self._starts = PageStarts.of_guest(attached.monitor, self._ram) if attached.direct else None
             if not attached.direct:
                 self.release()
                 raise TargetError(
@@ -101,17 +113,30 @@ class GuestWatch:
         self, attached: Attached, other_than: VmcoreInfo | None = None
     ) -> tuple[VmcoreInfo, list[str]] | None:
         read = physical_reader(attached.prog)
-        ranges = self._ram if other_than is not None else self._next_ranges()
         if other_than is None:
             announced = announced_kernel(attached, f"qemu:{self._address}")
             if announced is not None and not self._is_dead(read, announced):
                 return announced, []
+        ranges = self._ram if other_than is not None else self._promising_ranges(attached)
         for physical, info in parse_found(islice(find_vmcoreinfo(read, ranges), _MAX_CANDIDATES)):
             if other_than is not None and info.raw == other_than.raw:
                 continue
             if describes_memory(read, info) and not self._is_dead(read, info):
                 return info, [FOUND.format(physical)]
         return None
+
+    def _promising_ranges(self, attached: Attached) -> Iterable[tuple[int, int]]:
+        """What of the guest's RAM to search this time: pages that begin as a text does, if these can be told."""
+        call, self._calls = self._calls, self._calls + 1
+        if self._starts is None:
+            return self._next_ranges()
+        if (call + 1) % _EVEN_SO and runs_before_any_kernel(attached.monitor.monitor("info registers")):
+            return ()
+        # Those that are there already, as far up as they may be, are found at once.
+        pages = self._starts.find(_LOOK_S if call else None)
+        return (
+            (page, min(page + _TEXT, end)) for page in pages for low, end in self._ram if low <= page < end
+        )
 
     def _next_ranges(self) -> list[tuple[int, int]]:
         """What of the guest's RAM to search this time."""

@@ -8,4 +8,5 @@ from .module_files import find_module_files as find_module_files
 from .module_files import modules_directory as modules_directory
 from .typecache import cache_directory as cache_directory
 from .types import KernelTypes as KernelTypes
+from .types import adopt_types as adopt_types
 from .types import attach_types as attach_types

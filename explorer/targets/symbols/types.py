@@ -24,7 +24,7 @@ from explorer.targets.symbols.globals import GlobalFinder
 from explorer.targets.symbols.kallsyms import SymbolTable, load_symbols, vmcoreinfo, vmcoreinfo_symbol
 from explorer.targets.symbols.modules import ModuleTable
 
-__all__ = ("KernelTypes", "attach_types")
+__all__ = ("KernelTypes", "adopt_types", "attach_types")
 
 _MAX_BTF = 256 << 20
 _MAX_REMEMBERED = 10_000  # functions that work items run are a few hundred
@@ -199,6 +199,19 @@ class KernelTypes:
         return [Symbol(*symbol) for symbol in (symbols[:1] if one else symbols)]
 
 
+def adopt_types(prog: Program) -> KernelTypes:
+    """What a program has already (DWARF), and behind it types and symbols of its modules; once a program."""
+    found = KernelTypes(prog, "dwarf", _build_id(vmcoreinfo(prog)))
+    found._attach_module_symbols()
+    found._attach_module_types()
+    return found
+
+
+def _build_id(info: str) -> str:
+    match = re.search(r"^BUILD-ID=([0-9a-fA-F]+)$", info, re.MULTILINE)
+    return match[1].lower() if match else ""
+
+
 def attach_types(
     prog: Program,
     *,
@@ -220,8 +233,7 @@ def attach_types(
     """
     tell = progress or (lambda text: None)
     info = vmcoreinfo(prog)
-    match = re.search(r"^BUILD-ID=([0-9a-fA-F]+)$", info, re.MULTILINE)
-    found = KernelTypes(prog, mode, match[1].lower() if match else "")
+    found = KernelTypes(prog, mode, _build_id(info))
     if mode == "dwarf":
         tell("loading debug info")
         # drgn's threads for this end with the thread that needed them. Else they would stay, with the capabilities that

@@ -40,7 +40,13 @@ class LookupsScreen(TableScreen):
     FILTER_HINT = "meaning:bad path~/etc asker:badfn module:bad; tab completes"
     WARMS_UP = False  # while lookups come there is another table each second
     BINDINGS: ClassVar[list[BindingType]] = [
-        shown("v", "group", "lookups.group", "Group", "Grouped by who asked, or one row a lookup"),
+        shown(
+            "v",
+            "group",
+            "lookups.group",
+            "Group",
+            "Grouped by who asked and what it means, or one row a lookup",
+        ),
         shown("P", "pause", "lookups.pause", "Pause", "Show nothing that is new for a while; or go on"),
         hidden("a", "inside", "lookups.inside", "Of a group: its lookups, a row each"),
         hidden("E", "end", "lookups.end", "End the trace of the kernel; or begin another one"),
@@ -203,8 +209,7 @@ class LookupsScreen(TableScreen):
             self.shell.say("This is a lookup: v groups them by who asked.")
             return
         self.action_group()
-        asker = group.last.judged.asker
-        self.filter_by("not asker:*" if asker is None else f'asked_by:"{escape_text(asker.label)}"')
+        self.filter_by(_query_of(group))
 
     async def action_end(self) -> None:
         tracing = self.shell.tracing
@@ -214,3 +219,14 @@ class LookupsScreen(TableScreen):
             self.shell.say("This is a saved trace: there is nothing to end.")
         else:
             tracing.begin()
+
+
+def _query_of(group: LookupGroup) -> str:
+    """What leaves its lookups, and no others."""
+    judged = group.last.judged
+    asker = None if judged.asker is None else judged.asker.function
+    values = {"asker": asker, "module": judged.module, "means": judged.meaning.says}
+    return " ".join(
+        f"not {name}:*" if value is None else f'{name}:"{escape_text(value)}"'
+        for name, value in values.items()
+    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Protocol
 
 from explorer.codec import SnapshotError, SnapshotStream
 from explorer.model import CaptureError, Snapshot, escape_text
+from explorer.program import own_command
 from explorer.wire import (
     Crashed,
     ExitCode,
@@ -64,8 +64,7 @@ class ShowProgress(Protocol):
 
 def child_command(arguments: Sequence[str], prefix: Sequence[str] = ()) -> list[str]:
     """The command line of the child. :param prefix: what runs it, such as ``sudo``"""
-    # -P: a directory called explorer where the user happens to be is none of ours.
-    return [*prefix, sys.executable, "-P", "-m", "explorer", *arguments]
+    return [*prefix, *own_command(), *arguments]
 
 
 class Child:

@@ -34,6 +34,8 @@ class Session:
     """Seconds between readings of a kernel that runs; ``None``: only when asked."""
     against: str | None = None
     """A second target, to be compared with the first."""
+    saved: Path | None = None
+    """A saved snapshot, which the app reads itself if it can be read quickly and is whole; else a child reads it."""
     recording: Path | None = None
     """A recording that the app reads itself: there is no kernel to be careful with."""
     trace: Path | None = None

@@ -12,8 +12,10 @@ from typing import Any
 
 from explorer.analysis.lookups import (
     LOOKUP_FIELDS,
+    MEANINGS,
     Judged,
     LookupMeaning,
+    asking_key,
     frame_label,
     path_words,
     place_words,
@@ -57,8 +59,8 @@ _TONES = {
     LookupMeaning.BORROWED: "good",
     LookupMeaning.CONVERTED: "good",
 }
-#: The worst first: what stands for a group.
-_ORDER = {meaning: number for number, meaning in enumerate(LookupMeaning)}
+#: The worst first.
+_ORDER = {meaning: number for number, meaning in enumerate(MEANINGS)}
 _NOBODY = "?"
 #: Of a group, so many paths are named.
 _MOST_PATHS = 10
@@ -208,18 +210,23 @@ def _numbered(number: int) -> Reference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LookupGroup:
-    """All lookups that one function asked for."""
+    """Lookups that one function asked for and that mean the same, as the summary of ``trace`` has them."""
 
-    asker: str
-    """Not escaped."""
+    number: int
+    """Of the group, in the order in which they came."""
     rows: tuple[LookupRow, ...]
     """Newest first."""
-    worst: LookupRow
-    """The newest of those that mean the worst."""
     results: tuple[tuple[str, int], ...]
     """The most frequent first."""
     paths: tuple[tuple[str, int], ...]
     """Escaped; the most frequent first."""
+
+    @property
+    def asker(self) -> str:
+        """Who asked, and the module that called it, if another; escaped."""
+        judged = self.last.judged
+        is_other = judged.asker is not None and judged.asker.module is None and judged.module is not None
+        return escape_text(f"{self.last.asker}{f', called by {judged.module}' if is_other else ''}")
 
     @property
     def first(self) -> LookupRow:
@@ -229,23 +236,27 @@ class LookupGroup:
     def last(self) -> LookupRow:
         return self.rows[0]
 
+    @property
+    def reference(self) -> Reference:
+        """The group keeps it while others come."""
+        return Reference(kind="kernel", address=None, label=f"those who asked, {self.number}")
+
 
 def group_lookups(rows: Iterable[LookupRow]) -> list[LookupGroup]:
-    """By who asked: what fails first, then the most. :param rows: newest first"""
-    by: dict[str, list[LookupRow]] = {}
+    """By who asked and what it means: the worst first, then the most. :param rows: newest first"""
+    by: dict[Hashable, list[LookupRow]] = {}
     for row in rows:
-        by.setdefault(row.asker, []).append(row)
+        by.setdefault(asking_key(row.judged), []).append(row)
     groups = [
         LookupGroup(
-            asker,
+            members[-1].number,
             tuple(members),
-            min(members, key=lambda row: _ORDER[row.judged.meaning.kind]),
             tuple(Counter(result_name(row.lookup.result) for row in members).most_common()),
             tuple(Counter(path_text(row.lookup) for row in members).most_common()),
         )
-        for asker, members in by.items()
+        for members in by.values()
     ]
-    return sorted(groups, key=lambda group: (not group.worst.judged.meaning.is_bad, -len(group.rows)))
+    return sorted(groups, key=lambda group: (_ORDER[group.last.judged.meaning.kind], -len(group.rows)))
 
 
 _GROUP_COLUMNS = (
@@ -263,10 +274,10 @@ def groups_table(groups: Sequence[LookupGroup]) -> RecordTable[LookupGroup]:
     """A row for each that asked."""
 
     def cells(group: LookupGroup) -> list[Cell]:
-        meaning = group.worst.judged.meaning
+        meaning = group.last.judged.meaning
         return [
             Cell(str(len(group.rows))),
-            Cell(escape_text(group.asker)),
+            Cell(group.asker),
             Cell(group.first.clock, "muted"),
             Cell(group.last.clock, "muted"),
             Cell(str(len(group.paths))),
@@ -279,13 +290,13 @@ def groups_table(groups: Sequence[LookupGroup]) -> RecordTable[LookupGroup]:
         "paths": ColumnValue(FieldType.NUMBER, lambda group: len(group.paths)),
         "first": ColumnValue(order=lambda group: group.first.lookup.time_s),
         "last": ColumnValue(order=lambda group: group.last.lookup.time_s),
-        "means": ColumnValue(order=lambda group: _ORDER[group.worst.judged.meaning.kind]),
+        "means": ColumnValue(order=lambda group: _ORDER[group.last.judged.meaning.kind]),
     }
     return RecordTable(
         _GROUP_COLUMNS,
         groups,
         cells,
-        lambda group: Reference(kind="kernel", address=None, label=group.asker),
+        lambda group: group.reference,
         values,
     )
 
@@ -389,9 +400,8 @@ def _add_place(detail: Detail, name: str, place: LookupPlace | None, snapshot: S
 
 
 def describe_lookups(group: LookupGroup, snapshot: Snapshot | None) -> Detail:
-    """What one function asked for, and all of the lookup that means the worst."""
-    title = f"{count(len(group.rows), 'lookup')} asked for by {escape_text(group.asker)}"
-    detail = Detail(Reference(kind="kernel", address=None, label=group.asker), title)
+    """What one function asked for, and all of the newest lookup of these."""
+    detail = Detail(group.reference, f"{count(len(group.rows), 'lookup')} asked for by {group.asker}")
     detail.add_text("results", _counted(group.results))
     detail.add_text("first", group.first.clock)
     detail.add_text("last", group.last.clock)
@@ -399,9 +409,7 @@ def describe_lookups(group: LookupGroup, snapshot: Snapshot | None) -> Detail:
         detail.add_text("path", f"{path}  {number}×" if number > 1 else path)
     if len(group.paths) > _MOST_PATHS:
         detail.add("path", f"and {len(group.paths) - _MOST_PATHS} more", tone="muted")
-    one = describe_lookup(group.worst, snapshot)
-    detail.add(
-        "the worst", "" if len(group.rows) == 1 else f"of {len(group.rows)}, the newest that means the most:"
-    )
-    detail.facts += one.facts
+    if len(group.rows) > 1:
+        detail.add("the newest", f"of {len(group.rows)}:")
+    detail.facts += describe_lookup(group.last, snapshot).facts
     return detail

@@ -24,6 +24,7 @@ from explorer.model import (
     comm_and_pid,
     display_width,
     escape_text,
+    fields_of,
     is_isolating,
     known,
     mount_name,
@@ -123,6 +124,11 @@ def fit_header(text: str, width: int) -> str:
     return next((line for line in shorter if display_width(line) <= width), text)
 
 
+def _pid1_of(world: World) -> Task | None:
+    (pids,) = fields_of(world.tasks, "pid")
+    return world.tasks[pids.index(1)] if 1 in pids else None
+
+
 def _bars(world: World, most: int) -> list[str]:
     """One line a kind: its name, how many, and a bar as long as its share."""
     counts = [(kind_plural(kind), count) for kind, count in world.kinds()]
@@ -160,7 +166,7 @@ def _shared(snapshot: Snapshot, worlds: Worlds) -> Door:
     init_fs = snapshot.fs_by_address.get(snapshot.kernel.init_fs or 0)
     where = "" if init_fs is None else f" {path_label(init_fs.root, snapshot)}"
     lines = (*_bars(world, 4), _books_line("init_fs", init_fs, snapshot))
-    pid1 = next((task for task in world.tasks if task.pid == 1), None)
+    pid1 = _pid1_of(world)
     if pid1 is not None:
         lines = (f"PID 1  {name_label(pid1)} shares it", *lines)
     return Door("init_fs", f"init_fs{where}", lines, world.query, len(world.tasks))
@@ -172,7 +178,7 @@ def _init(snapshot: Snapshot, worlds: Worlds) -> Door:
     # The path is said only where it says something.
     where = "" if fs is None or fs.root is None else f" {_short_place(fs.root, snapshot)}"
     abandoned = find_abandonment(snapshot) is not None
-    lines = [] if any(task.pid == 1 for task in world.tasks) else [_absent(snapshot)]
+    lines = [] if _pid1_of(world) is not None else [_absent(snapshot)]
     for task in world.tasks[:3]:
         name = name_label(task)
         lines.append(f"PID 1   {name}" if task.pid == 1 else f"sharer  {comm_and_pid(name, task.pid)}")
@@ -236,9 +242,9 @@ def _other(world: World) -> Door:
     count = len(world.tasks)
     line = f"{count} task{'' if count == 1 else 's'}"
     if world.key is WorldKey.NS_ROOT:
-        namespaces = {task.mnt_ns for task in world.tasks}
+        namespaces: set[int | None] = set(*fields_of(world.tasks, "mnt_ns"))
         line = f"{count} in {len(namespaces)} ns"
-    if any(task.pid == 1 for task in world.tasks):
+    if _pid1_of(world) is not None:
         line += ", PID 1 too"
     return Door(short, title, (line,), world.query, count)
 

@@ -100,6 +100,8 @@ SCENARIOS = {
         # What speed is measured on (bench/): nx.tasks=N, at most 20,000 processes or 100,000 threads
         Scenario("crowd", memory_mb=3072),
         Scenario("threads", memory_mb=4096),
+        # make scale: nx.tasks=N processes, nx.threads=T in each, nx.namespaces=M, nx.mounts=K in each of these
+        Scenario("sprawl", memory_mb=4096),
         # Guests without states of their own: tests make them with Guest.sh
         Scenario("shell", modules=("fuse", "autofs4"), packages=("busybox-static",)),
         # A driver that a test loads by itself: insmod of /modules/loop.ko
@@ -117,10 +119,10 @@ SCENARIOS = {
         ),
         # Lookups by the kernel itself, to order: insmod of /modules/walker.ko
         Scenario("walker", built_modules=("walker",), packages=("busybox-static",)),
-        # ... and the tool to see them
+        # ... and the tool to see them, and a subsystem that looks up some by itself: LIO
         Scenario(
             "walked",
-            modules=("virtio_pci", "virtio_blk", "squashfs"),
+            modules=("virtio_pci", "virtio_blk", "squashfs", *_LIO_MODULES[:-1]),
             built_modules=("walker",),
             packages=("busybox-static",),
             memory_mb=512,

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from explorer.analysis.lookups import Judge, Summary
 from explorer.codec import encode_trace_line
 from explorer.model import Snapshot, TraceHeader
+from explorer.plugin import load_plugins
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens import LookupsScreen, OverviewScreen, TasksScreen
 from explorer.tui.screens.dialogs import FaultScreen
@@ -154,6 +156,40 @@ def test_lookups_are_grouped_by_who_asked_and_a_group_leads_to_its_own(tmp_path:
         assert len(screen.source()) == 12
         await press(pilot, "v")
         assert len(screen.source()) == len(rows) and screen.query_text == ""
+
+    drive(app, steps)
+
+
+def test_groups_are_those_of_the_summary_one_for_each_meaning_and_module(tmp_path: Path) -> None:
+    """One function that fails here and borrows there is two, and so is one that two modules call."""
+    called = ("kern_path", "request_firmware", "{} [{}]", "kthread")
+    lookups = [
+        *(lookup(f"/{number}", time_s=10.0 + number) for number in range(3)),
+        lookup("/borrowed", ROOTFS, result=0, time_s=20.0),
+        *(lookup(stack=tuple(each.format(name, name) for each in called)) for name in ("one", "two", "two")),
+        *LOOKUPS,
+    ]
+    judge, summary = Judge(header(), load_plugins().plugins), Summary()
+    for each in lookups:
+        summary.add(judge.judge(each))
+    app = app_of(write_trace(tmp_path / "t.jsonl", header(), lookups))
+
+    async def steps(pilot: Pilots) -> None:
+        screen = await opened(pilot)
+        await press(pilot, "v")
+        shown = [(len(group.rows), group.last.judged) for group in screen.source().records]
+        told = [(asked.number, asked.asker, asked.meaning, asked.module) for asked in summary.groups]
+        assert sorted(
+            (number, str(judged.asker), str(judged.meaning), str(judged.module)) for number, judged in shown
+        ) == sorted((number, *map(str, others)) for number, *others in told)
+        firsts = [screen.source().cells(row)[1].text for row in range(len(screen.source()))]
+        assert "request_firmware, called by two" in firsts and firsts.count("badfn [bad]") == 2
+        for row in range(len(told)):
+            expected = len(screen.source().records[row].rows)
+            screen.table.row = row
+            await press(pilot, "a")
+            assert len(screen.source()) == expected, screen.query_text
+            await press(pilot, "v")
 
     drive(app, steps)
 

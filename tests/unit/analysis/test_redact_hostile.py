@@ -95,9 +95,9 @@ def test_the_check_of_an_export_sees_names_that_json_escapes_and_kept_texts_hide
     names.text(kernel_text("caf\u00e9secret".encode()))
     names.text("worker_of_olga")
     names.keep("olga")
-    assert names.leaks_in_texts(["x caf\u00e9secret"]) == ["caf\u00e9secret".encode()]
+    assert names.leaks_in_texts(["at caf\u00e9secret"]) == ["caf\u00e9secret".encode()]
     assert names.leaks_in_texts(["olga"]) == []
-    assert names.leaks_in_texts(["run by olga"]) == [b"olga"]
+    assert names.leaks_in_texts(["by olga"]) == [b"olga"]
 
 
 @pytest.mark.parametrize("comm", ["others", "Names", "job-12345", "capture", "12345"])
@@ -127,7 +127,7 @@ def test_a_redacted_snapshot_can_be_redacted_again(run: Run) -> None:
         ("kswapd0 ttyS1 kworker/3", r"kswapd0 ttyS1 kworker/3"),
         ("task at 0xffff888012345678", r"task at 0xffff888012345678"),
         ("vmlinuz-6.12.0-acmecorp", r"[a-z]{7}-6\.12\.0-acmecorp"),
-        ("acmecorp-6.12.0", r"(?!acmecorp)[a-z]{8}-6\.12\.0"),
+        ("acmecorp-6.12.0", r"(?!acmecorp)[a-z]{8}-[a-z]\.[a-z]{2}\.[a-z]"),
     ],
 )
 def test_addresses_numbered_words_and_words_of_the_release_are_names_elsewhere(text: str, shape: str) -> None:
@@ -247,7 +247,7 @@ def test_names_that_are_no_plain_words_are_still_seen_when_they_are_left() -> No
     for name in ("größe", "owned\x07bell", "fe80::1:2:3:4", "192.168.77.12"):
         redactor.text(name)
         assert redactor.leaks_in_texts([f"at {name}, or so"]), name
-    assert redactor.leaks_in_texts(["nothing", "of the kind"]) == []
+    assert redactor.leaks_in_texts(["error", "of the kernel"]) == []
 
 
 def test_too_many_names_that_are_no_text_are_an_error_and_not_searched_for_hours() -> None:

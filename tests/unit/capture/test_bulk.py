@@ -162,7 +162,7 @@ def _text(snapshot: Snapshot) -> bytes:
 
 def test_json_read_line_by_line_is_what_json_read_whole_is(captured: Snapshot) -> None:
     text = _text(captured)
-    read = parse_lines(text)
+    read = parse_lines([text])
     assert read is not None
     assert read == Snapshot.model_validate(json.loads(text)) == parse_snapshot(text, "x")
     assert _text(read) == text
@@ -170,7 +170,7 @@ def test_json_read_line_by_line_is_what_json_read_whole_is(captured: Snapshot) -
 
 def test_json_in_another_layout_is_read_whole(captured: Snapshot) -> None:
     text = json.dumps(json.loads(_text(captured)), indent=1).encode()
-    assert parse_lines(text) is None
+    assert parse_lines([text]) is None
     assert parse_snapshot(text, "x") == captured
 
 
@@ -192,7 +192,7 @@ def test_text_that_is_not_what_write_json_writes_is_not_taken_for_it(
 ) -> None:
     text = _text(captured)
     assert old in text
-    assert parse_lines(text.replace(old, new, 1)) is None
+    assert parse_lines([text.replace(old, new, 1)]) is None
 
 
 def test_jsonl_has_the_records_of_json(captured: Snapshot) -> None:
@@ -207,7 +207,7 @@ def test_jsonl_has_the_records_of_json(captured: Snapshot) -> None:
 
 
 def test_paths_that_many_hold_are_one_record_after_loading(captured: Snapshot) -> None:
-    read = parse_lines(_text(captured))
+    read = parse_lines([_text(captured)])
     assert read is not None
     held = [path for fs in read.fs_structs for path in (fs.root, fs.pwd) if path is not None]
     assert len({id(path) for path in held}) == len({tuple(path.__dict__.values()) for path in held})

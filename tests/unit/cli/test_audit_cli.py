@@ -12,6 +12,7 @@ from pydantic_sarif.model import (  # type: ignore[import-untyped]  # the models
 )
 
 from explorer.analysis.audit import AuditReport, run_audit
+from explorer.analysis.lookups import LOOKUP_RULES, LookupRule
 from explorer.analysis.rules import RULES
 from explorer.model import CaptureError, Finding, Reference, Severity, Snapshot
 from explorer.output.findings import findings_document, render_findings, render_rule, write_findings
@@ -228,6 +229,15 @@ def test_every_finding_of_a_real_kernel_has_a_rule_that_is_explained(run: Run) -
     found = {finding["rule"] for finding in findings}
     assert "NX-COREDUMP-BORROWER" in found
     assert found <= known
+
+
+@pytest.mark.parametrize("rule", LOOKUP_RULES, ids=lambda rule: rule.id)
+def test_every_rule_that_a_trace_gives_to_sarif_is_listed_and_explained(run: Run, rule: LookupRule) -> None:
+    assert f" {rule.id} " in run("explain").stdout
+    told = run("explain", rule.id.lower())
+    assert told.returncode == 0 and told.stdout.startswith(f"{rule.id}: {rule.severity}\n")
+    words = " ".join(told.stdout.split())
+    assert rule.explanation in words and f"What to do: {rule.advice}" in words
 
 
 def test_every_rule_can_be_explained(run: Run) -> None:

@@ -115,6 +115,8 @@ def test_sarif_has_a_result_for_each_who_asked_for_what_fails_and_is_valid(run: 
     SarifLog.model_validate(document)
     (log,) = document["runs"]
     assert [result["ruleId"] for result in log["results"]] == ["NX-LOOKUP-FAILS"] * 2
+    described = [rule["id"] for rule in log["tool"]["driver"]["rules"]]
+    assert [described[result["ruleIndex"]] for result in log["results"]] == ["NX-LOOKUP-FAILS"] * 2
     assert log["results"][0]["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "bad/badfn"
     assert log["invocations"][0]["exitCode"] == 1
     assert len(log["invocations"][0]["toolExecutionNotifications"]) == 3
@@ -250,6 +252,49 @@ def test_a_plugin_of_ones_own_says_which_functions_borrow(run: Run, tmp_path: Pa
     broken = run("trace", "t.jsonl", "--plugin", "broken.py", "--plugin", "mine.py")
     assert broken.returncode == 4
     assert "plugin broken" in broken.stderr
+
+
+_NAMES = ("walrus", "meerkat", "ocelot", "bobcat", "lynxes")
+
+
+@pytest.mark.parametrize("form", ["table", "json", "jsonl", "sarif"])
+def test_a_redacted_trace_has_no_name_of_the_original_and_says_the_same_of_each_lookup(
+    form: str, run: Run, tmp_path: Path
+) -> None:
+    head = header().model_copy(update={"nodename": "walrus.example"})
+    end = LOST.model_copy(update={"problems": ["of lynxes"]})
+    lookups = [
+        lookup("/srv/meerkat/ocelot.conf", comm="kworker/0:1"),
+        lookup("/srv/meerkat/x", ROOTFS, result=0, comm="bobcat-thread", pid=8),
+        lookup("ocelot.conf/meerkat", comm="bobcat-thread", pid=8, stack=None),
+    ]
+    path = write_trace(tmp_path / "meerkat.jsonl", head, lookups, end)
+    plain, hidden = (run("trace", path, "--format", form, *more) for more in ((), ("--redact",)))
+    assert hidden.returncode == plain.returncode == 1
+    assert [name for name in _NAMES if name in hidden.stdout] == []
+    assert all(name in plain.stdout for name in _NAMES[1:3])
+    assert "badfn" in hidden.stdout, "functions stay"
+    if form == "jsonl":
+        (tmp_path / "hidden.jsonl").write_text(hidden.stdout)
+        (tmp_path / "plain.jsonl").write_text(plain.stdout)
+        before, after = (load_trace(tmp_path / f"{name}.jsonl") for name in ("plain", "hidden"))
+        paths = [each.path for each in after.lookups]
+        assert re.fullmatch(r"/srv/(\w{7})/(\w{6})\.(\w{4})", paths[0] or "")
+        assert [part for path in paths for part in re.findall(r"\w{7}", path or "")] == [
+            re.findall(r"\w{7}", paths[0] or "")[0]
+        ] * 3, "equal ones alike"
+        same = {"path": None, "comm": ""}
+        assert [each.model_copy(update=same) for each in after.lookups] == [
+            each.model_copy(update=same) for each in before.lookups
+        ]
+        kept = {"nodename": ""}
+        assert after.header.model_copy(update=kept) == before.header.model_copy(update=kept)
+
+
+def test_a_redacted_trace_names_no_file_of_this_machine(run: Run, tmp_path: Path) -> None:
+    write_trace(tmp_path / "t.jsonl", header(), [lookup()])
+    refused = run("trace", "t.jsonl", "--redact", "--readiness")
+    assert refused.returncode == 2 and "cannot be said with --redact" in refused.stderr
 
 
 def test_what_each_means_stands_apart_from_who_asked(run: Run) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from explorer.codec import TraceError, encode_trace_line, is_trace, load_trace, read_trace
+from explorer.compression import COMPRESSIONS, GZIP, XZ, Method
 from explorer.model import Trace
 from tests.unit.traces import END, header, lookup
 
@@ -59,6 +60,41 @@ def test_a_damaged_trace_ends_in_one_line_that_says_where(data: bytes, says: str
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def packed_as(method: Method, data: bytes, path: Path) -> bytes:
+    with path.open("wb") as file, method.writer(file) as out:
+        out.write(data)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("method", COMPRESSIONS, ids=lambda method: method.name)
+def test_a_compressed_trace_is_read_as_it_was_written_and_one_cut_off_as_far_as_it_got(
+    method: Method, tmp_path: Path
+) -> None:
+    many = encode_trace_line(HEADER) + encode_trace_line(LOOKUP) * 400 + encode_trace_line(END)
+    path = tmp_path / "t"
+    packed = packed_as(method, many, path)
+    assert load_trace(path) == Trace(header=HEADER, lookups=[LOOKUP] * 400, end=END)
+    path.write_bytes(packed[:-8])
+    try:
+        cut = load_trace(path)
+    except TraceError as error:
+        assert "is no trace" in str(error), "nothing of its only block had come"
+    else:
+        assert cut.lookups == [LOOKUP] * len(cut.lookups) and (cut.end is None or len(cut.lookups) == 400)
+
+
+def test_a_damaged_compression_and_a_bomb_are_said_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    packed = bytearray(packed_as(GZIP, WHOLE, path))
+    packed[len(packed) // 2] ^= 0xFF
+    path.write_bytes(packed)
+    with pytest.raises(TraceError, match="is damaged"):
+        load_trace(path)
+    packed_as(XZ, encode_trace_line(HEADER) + encode_trace_line(LOOKUP) * 16_000, path)
+    with pytest.raises(TraceError, match="holds more than a trace of its size can"):
+        load_trace(path)
 
 
 def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:

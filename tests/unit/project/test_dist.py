@@ -10,13 +10,15 @@ import sys
 import sysconfig
 import tarfile
 import venv
+import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from tests.audit_deps import judge
 from tests.make_dist import ROOT, build
-from tests.make_lock import LOCK
+from tests.make_lock import LOCK, extras, lock_of, locks_from
 
 _EPOCH = "1700000000"
 
@@ -37,7 +39,14 @@ def test_the_sdist_holds_the_security_page_and_the_lock_and_nothing_from_outside
         names = tar.getnames()
     assert len({name.split("/")[0] for name in names}) == 1
     inside = {name.partition("/")[2] for name in names}
-    assert {"SECURITY.md", "requirements.lock", "README.md", "LICENSE", "pyproject.toml"} <= inside
+    assert {
+        "SECURITY.md",
+        "requirements.lock",
+        "requirements-web.lock",
+        "README.md",
+        "LICENSE",
+        "pyproject.toml",
+    } <= inside
 
 
 def test_the_wheel_shows_the_sample_in_a_clean_environment(tmp_path: Path) -> None:
@@ -64,16 +73,92 @@ def test_the_wheel_shows_the_sample_in_a_clean_environment(tmp_path: Path) -> No
     shutil.rmtree(clean)
 
 
-def test_the_lock_names_every_dependency_with_a_hash_and_no_place_to_get_it_from() -> None:
-    text = LOCK.read_text()
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
+def locked(path: Path) -> dict[str, str]:
+    """Versions by name, as a lock has them."""
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[a-z0-9_.-]+==\S+ --hash=sha256:[0-9a-f]{64}", line) for line in lines), lines
-    names = {re.split(r"[=]", line)[0].replace("_", "-") for line in lines}
-    project = (ROOT / "pyproject.toml").read_text()
-    wanted = re.search(r"^dependencies = \[(.*?)\]", project, re.MULTILINE | re.DOTALL)
+    return {plain(line.split("==")[0]): line.split("==")[1].split()[0] for line in lines}
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def named(pattern: str) -> set[str]:
+    """The packages in a list of ``pyproject.toml``."""
+    wanted = re.search(pattern, (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
     assert wanted is not None
-    assert {re.split(r"[><=\[ ]", name)[0] for name in re.findall(r'"([^"]+)"', wanted[1])} <= names
-    assert "://" not in text
+    return {plain(re.split(r"[><=\[ ;]", name)[0]) for name in re.findall(r'"([^"]+)"', wanted[1])}
+
+
+def test_each_extra_has_a_lock_and_each_lock_names_every_dependency_with_a_hash_and_no_place_to_get_it_from() -> (
+    None
+):
+    own = named(r"^dependencies = \[(.*?)\]")
+    assert own <= set(locked(LOCK))
+    assert {"web", "dev"} <= set(extras())
+    for extra in extras():
+        assert own | named(rf"^{extra} = \[(.*?)\]") <= set(locked(lock_of(extra))), extra
+        assert "://" not in lock_of(extra).read_text()
+        assert locked(LOCK).items() <= locked(lock_of(extra)).items(), "a version is the same in all of them"
+        assert locked(lock_of(extra)).items() <= locked(lock_of("dev")).items()
+    assert "://" not in LOCK.read_text()
+
+
+def test_the_tests_run_on_what_is_locked() -> None:
+    head = lock_of("dev").read_text().splitlines()[0]
+    if f"CPython {sys.version_info[0]}.{sys.version_info[1]} " not in head:
+        pytest.skip(f"the lock is for another Python: {head}")
+    wanted = locked(lock_of("dev"))
+    assert {name: version(name) for name in wanted} == wanted
+
+
+def test_a_lock_has_what_an_extra_needs_and_not_what_another_needs() -> None:
+    """Of a report such as pip's."""
+
+    def item(name: str, *needs: str) -> dict[str, object]:
+        archive = {"archive_info": {"hashes": {"sha256": "0" * 64}}}
+        return {"metadata": {"name": name, "version": "1", "requires_dist": needs}, "download_info": archive}
+
+    ours = item(
+        "nullfs-explorer", "a", 'b[more]; extra == "web"', 'c; extra == "dev"', 'd; python_version < "3"'
+    )
+    report = {
+        "install": [
+            ours,
+            item("a"),
+            item("b", 'e; extra == "more"', 'f; extra == "less"'),
+            item("c"),
+            item("e"),
+        ]
+    }
+    names = {path: [line.split("==")[0] for line in lines] for path, lines in locks_from(report).items()}
+    assert names[LOCK] == ["a"]
+    assert names[lock_of("web")] == ["a", "b", "e"]
+    assert names[lock_of("dev")] == ["a", "b", "c", "e"]
+
+
+def test_the_wheel_holds_nothing_that_does_not_belong_there(tmp_path: Path) -> None:
+    """Every file of it is one that is kept in the repository, word for word, and none names this machine."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("what is kept is known in a checkout alone")
+    (wheel,) = [path for path in build(tmp_path, _EPOCH) if path.suffix == ".whl"]
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    kept = {re.sub(r"^plugins/", "explorer/plugins/", path) for path in tracked}
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        assert len(names) > 300
+        for name in names:
+            content = archive.read(name)
+            assert str(ROOT).encode() not in content and b"/root/" not in content, name
+            if ".dist-info/" in name:
+                known = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "LICENSE")
+                assert name.endswith(known), name
+                continue
+            assert name in kept, f"{name} is in the wheel and not in the repository"
+            assert content == (ROOT / name).read_bytes(), name
 
 
 _KNOWN = '{"name": "a", "version": "1", "vulns": [{"id": "PYSEC-1"}]}'

@@ -38,19 +38,12 @@ def _format(name: str, number: int, *fields: tuple[str, int, int]) -> str:
 _ENTRY = (("unsigned long __probe_func", 8, 8), ("unsigned long __probe_ret_ip", 16, 8))
 FORMATS = {
     "walk": _format(
-        "walk", WALK, *_ENTRY, ("__data_loc char[] path", 24, 4), ("u64 start", 28, 8), ("u64 root", 36, 8),
-        ("u32 flags", 44, 4), ("u64 nd", 48, 8), ("__data_loc char[] comm", 56, 4),
-    ),
-    "look": _format("look", LOOK, *_ENTRY, ("u64 result", 24, 8), ("u64 nd", 32, 8)),
-    "open": _format("open", OPEN, *_ENTRY, ("u64 result", 24, 8), ("u64 nd", 32, 8)),
-}  # fmt: skip
-HEADED_FORMATS = {
-    **FORMATS,
-    "walk": _format(
         "walk", WALK, *_ENTRY, ("u64 head[]", 24, 256), ("u64 start", 280, 8), ("u64 root", 288, 8),
         ("u32 flags", 296, 4), ("u64 nd", 300, 8), ("__data_loc char[] comm", 308, 4),
     ),
     "path": _format("path", PATH, *_ENTRY, ("__data_loc char[] path", 24, 4), ("u64 nd", 28, 8)),
+    "look": _format("look", LOOK, *_ENTRY, ("u64 result", 24, 8), ("u64 nd", 32, 8)),
+    "open": _format("open", OPEN, *_ENTRY, ("u64 result", 24, 8), ("u64 nd", 32, 8)),
 }  # fmt: skip
 STACK_FORMAT = _format("kernel_stack", STACK, ("int size", 8, 4), ("unsigned long caller[8]", 16, 64))
 
@@ -62,21 +55,9 @@ def _common(kind: int, pid: int) -> bytes:
 def walk(
     pid: int, nd: int, path: bytes, *, start: int = 0x1000, root: int = 0x1000, comm: bytes = b"k"
 ) -> bytes:
-    """An event ``walk``."""
-    texts = path + b"\0", comm + b"\0"
-    where = 60
-    located = []
-    for text in texts:
-        located.append(len(text) << 16 | where)
-        where += len(text)
-    head = struct.pack("<QQIQQIQI", 1, 2, located[0], start, root, 0x101, nd, located[1])
-    return _common(WALK, pid) + head + b"".join(texts)
-
-
-def headed_walk(pid: int, nd: int, path: bytes, *, comm: bytes = b"k") -> bytes:
-    """An event ``walk`` of those that have only the beginning of the path."""
+    """An event ``walk``, which has the beginning of the path."""
     text = comm + b"\0"
-    head = struct.pack("<QQ256sQQIQI", 1, 2, path + b"\0", 0x1000, 0x1000, 0x101, nd, len(text) << 16 | 312)
+    head = struct.pack("<QQ256sQQIQI", 1, 2, path + b"\0", start, root, 0x101, nd, len(text) << 16 | 312)
     return _common(WALK, pid) + head + text
 
 

@@ -1,7 +1,8 @@
 """Runs in the guest: trace its live kernel until the file ``/tmp/end`` is there.
 
 ``trace_walks.py all`` prints every line of the trace; ``trace_walks.py storm PATH`` only counts the lookups below PATH,
-so that writing them out is no part of what is measured, and prints ``SAID`` and what came of it as JSON.
+so that writing them out is no part of what is measured, and prints ``SAID`` and what came of it as JSON; ``few PATH``
+does so too, with probes that wait for two returns at once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from explorer.codec import encode_trace_line
 from explorer.model import Lookup
-from explorer.tracing import Tracer
+from explorer.tracing import Tracer, events
 
 _END = Path("/tmp/end")
 
@@ -25,11 +26,12 @@ class Counted:
     def __init__(self, path: str) -> None:
         self._path = path + "/"
         self.seen: Counter[str] = Counter()
-        self.stacks = self.results = self.others = 0
+        self.stacks = self.results = self.others = self.again = 0
         self.wrong: Counter[str] = Counter()
 
     def add(self, lookup: Lookup) -> None:
         self.stacks += lookup.stack is not None
+        self.again += lookup.tries - 1
         self.results += lookup.result is not None
         if not (lookup.path or "").startswith(self._path):
             self.others += 1
@@ -42,13 +44,20 @@ class Counted:
             self.wrong[f"result {lookup.result}"] += 1
 
 
+def wait_for_two_returns() -> None:
+    """What a busy machine runs into with 256."""
+    events.RETURNS = 2
+
+
 def say(line: bytes) -> None:
     sys.stdout.buffer.write(line.rstrip(b"\n") + b"\n")
     sys.stdout.buffer.flush()
 
 
 def main() -> int:
-    counted = Counted(sys.argv[2]) if sys.argv[1] == "storm" else None
+    counted = None if sys.argv[1] == "all" else Counted(sys.argv[2])
+    if sys.argv[1] == "few":
+        wait_for_two_returns()
     _END.unlink(missing_ok=True)
     with Tracer() as tracer:
         tracer.attach()
@@ -65,7 +74,9 @@ def main() -> int:
     if counted is not None:
         said = {
             **vars(counted),
+            "events": tracer.events(),
             "lost": end.events_lost,
+            "problems": end.problems,
             "orphans": end.lookups_lost,
             "cpu_s": time.process_time(),
         }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -17,15 +18,21 @@
 #define NR_DIRS 40
 #define DEFAULT_TASKS 1000
 
-static int wanted_tasks(void)
+/* A number of the kernel command line; key is "nx.tasks=", for example. */
+static int wanted(const char *key, int otherwise)
 {
 	static char cmdline[4096];
 	char *at;
 
 	if (read_file("/proc/cmdline", cmdline, sizeof(cmdline)) < 0)
-		return DEFAULT_TASKS;
-	at = strstr(cmdline, "nx.tasks=");
-	return at ? atoi(at + strlen("nx.tasks=")) : DEFAULT_TASKS;
+		return otherwise;
+	at = strstr(cmdline, key);
+	return at ? atoi(at + strlen(key)) : otherwise;
+}
+
+static int wanted_tasks(void)
+{
+	return wanted("nx.tasks=", DEFAULT_TASKS);
 }
 
 /* The next task is made in the next directory. */
@@ -79,9 +86,9 @@ void make_crowd(void)
  * clone(2) of a thread that never touches memory: it needs no stack of its own, so that a hundred thousand of them
  * fit into a small guest. The parent gets the thread's id, or a negative errno.
  */
-static long clone_sleeper(void)
+static long clone_sleeper(unsigned long more)
 {
-	unsigned long flags = CLONE_VM | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+	unsigned long flags = CLONE_VM | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | more;
 	long ret;
 
 	asm volatile("xor %%edx, %%edx\n\t"
@@ -110,7 +117,7 @@ static int lead_threads(const char *unused)
 		long tid;
 
 		enter_dir_of(i);
-		tid = clone_sleeper();
+		tid = clone_sleeper(0);
 		if (tid < 0)
 			return (int)tid;
 	}
@@ -121,4 +128,59 @@ void make_many_threads(void)
 {
 	raise_limits();
 	state_of("threads", 0, lead_threads, NULL);
+}
+
+/* In a mount namespace of its own: so many more mounts, all of one filesystem. */
+static int spread_mounts(int mounts)
+{
+	char dir[32];
+
+	if (unshare(CLONE_NEWNS))
+		return -errno;
+	for (int i = 0; i < mounts; i++) {
+		snprintf(dir, sizeof(dir), "/srv/place-%02d", i % NR_DIRS);
+		if (mount("/srv", dir, NULL, MS_BIND, NULL))
+			return -errno;
+	}
+	return 0;
+}
+
+/*
+ * nx.tasks=N processes of nx.threads=T threads that share one fs_struct; the first nx.namespaces=M of them in a mount
+ * namespace each, with nx.mounts=K mounts more than PID 1's. One after the other: each says when it is done.
+ */
+void make_sprawl(void)
+{
+	int count = wanted_tasks(), threads = wanted("nx.threads=", 10);
+	int namespaces = wanted("nx.namespaces=", 0), mounts = wanted("nx.mounts=", 5);
+	int done[2];
+
+	raise_limits();
+	must(pipe(done) ? -errno : 0, "pipe");
+	fflush(stdout);
+	for (int i = 0; i < count; i++) {
+		pid_t pid;
+		int err = 0;
+
+		enter_dir_of(i);
+		pid = fork();
+		if (pid == 0) {
+			set_comm("sprawl");
+			if (i < namespaces)
+				err = spread_mounts(mounts);
+			for (int j = 1; !err && j < threads; j++) {
+				long tid = clone_sleeper(CLONE_FS);
+
+				err = tid < 0 ? (int)tid : 0;
+			}
+			if (write(done[1], &err, sizeof(err)) != sizeof(err))
+				_exit(1);
+			sleep_for_ever();
+		}
+		if (pid < 0 || read(done[0], &err, sizeof(err)) != sizeof(err) || err) {
+			printf("NX FAIL sprawl %d: %d\n", i, pid < 0 ? errno : err);
+			break;
+		}
+	}
+	must(chdir("/") ? -errno : 0, "chdir");
 }

@@ -75,5 +75,6 @@ void run_real_root(void);
 int run_real_root_helper(void);
 void make_crowd(void);
 void make_many_threads(void);
+void make_sprawl(void);
 
 #endif

@@ -128,6 +128,8 @@ const struct scenario scenarios[] = {
 	/* many tasks (nx.tasks=N): crowd are processes, threads are one process's */
 	{ "crowd", make_crowd },
 	{ "threads", make_many_threads },
+	/* many processes of some threads each, in many mount namespaces */
+	{ "sprawl", make_sprawl },
 	/* unpack: a healthy guest after a big initramfs; the harness stops it while the kernel unpacks */
 	{ "unpack", make_healthy },
 	/* the rest of these is made by the harness, in shell */

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from explorer.analysis.lookups import (
     Judge,
     Judged,
+    LookupMeaning,
+    ModuleReadiness,
     Readiness,
     Summary,
     lookup_matches,
@@ -17,14 +21,15 @@ from explorer.analysis.lookups import (
 )
 from explorer.analysis.lookups import summary as summary_module
 from explorer.analysis.query import QueryError
-from explorer.model import Generation, Lookup, ModuleReport, ModuleVerdict, TraceEnd
+from explorer.model import Generation, LoadedModule, Lookup, ModuleReport, ModuleVerdict, TraceEnd
+from explorer.plugin import load_plugins
 from tests.unit.traces import DEVTMPFS, END, HOSTILE, LOST, NULLFS, OTHER, ROOTFS, STACK, header, lookup
 
 _OTHER_STACK = tuple(name.replace("badfn", "worse") for name in STACK)
 
 
 def _judged(*lookups: Lookup, generation: Generation = Generation.ISOLATED) -> list[Judged]:
-    return list(map(Judge(header(generation), []).judge, lookups))
+    return list(map(Judge(header(generation), load_plugins().plugins).judge, lookups))
 
 
 def _summary(*lookups: Lookup, generation: Generation = Generation.ISOLATED) -> Summary:
@@ -156,8 +161,49 @@ def _report(name: str, verdict: ModuleVerdict) -> ModuleReport:
     )  # fmt: skip
 
 
+_ready = partial(readiness_of, plugins=())
+
+
+def test_before_7_3_a_module_is_converted_if_a_plugin_knows_its_functions_and_it_is_the_kernels_own() -> None:
+    lio = next(plugin for plugin in load_plugins().plugins if plugin.name == "lio")
+    reports = {"target_core_mod": _report("target_core_mod", ModuleVerdict.EXPOSED)}
+
+    def ready(generation: Generation, taints: str, *lookups: Lookup) -> ModuleReadiness:
+        modules = [LoadedModule(name="target_core_mod", taints=taints)]
+        head = header(generation).model_copy(update={"modules": modules})
+        groups = _summary(*lookups, generation=generation).groups
+        return next(
+            each for each in readiness_of(head, groups, reports, {}, [lio]) if each.name == "target_core_mod"
+        )
+
+    quiet = ready(Generation.LEGACY, "")
+    assert (quiet.readiness, quiet.says) == (Readiness.CONVERTED, "converted upstream")
+    assert "__core_scsi3_write_aptpl_to_file" in quiet.functions
+    stack = ("filp_open", "__core_scsi3_write_aptpl_to_file [target_core_mod]", "process_one_work", "kthread")
+    seen = ready(Generation.LEGACY, "", lookup(start=ROOTFS, stack=stack))
+    assert seen.readiness is Readiness.CONVERTED and seen.functions[0] == "__core_scsi3_write_aptpl_to_file"
+    other = lookup(start=ROOTFS, stack=("filp_open", "another [target_core_mod]", "kthread"))
+    assert ready(Generation.LEGACY, "", other).readiness is Readiness.WOULD_FAIL, "what was seen outweighs it"
+    assert ready(Generation.LEGACY, "OE").readiness is Readiness.EXPOSED, "of a vendor's nobody knows"
+    assert ready(Generation.ISOLATED, "").readiness is Readiness.EXPOSED, "there its symbols tell"
+
+
+def test_what_the_kernels_own_function_borrows_for_a_module_does_not_make_that_ready() -> None:
+    firmware = ("kernel_read_file_from_path_initns", "fw_get_filesystem_firmware", "probe [bad]", "kthread")
+    groups = _summary(lookup(start=ROOTFS, stack=firmware), generation=Generation.LEGACY).groups
+    assert [asked.meaning.kind for asked in groups] == [LookupMeaning.CONVERTED]
+    [bad] = [
+        each
+        for each in _ready(
+            header(Generation.LEGACY), groups, {"bad": _report("bad", ModuleVerdict.EXPOSED)}, {}
+        )
+        if each.name == "bad"
+    ]
+    assert bad.readiness is Readiness.EXPOSED
+
+
 def test_a_machine_is_as_ready_as_what_was_seen_and_what_symbols_say() -> None:
-    modules = header().modules
+    legacy = header(Generation.LEGACY)
     reports = {
         "bad": _report("bad", ModuleVerdict.EXPOSED),
         "btrfs": _report("btrfs", ModuleVerdict.BORROWS),
@@ -168,7 +214,7 @@ def test_a_machine_is_as_ready_as_what_was_seen_and_what_symbols_say() -> None:
         lookup(start=ROOTFS, stack=("kern_path", "fn [late]", "kthread")),
         generation=Generation.LEGACY,
     )
-    found = {each.name: each for each in readiness_of(modules, summary.groups, reports, {"late": "no file"})}
+    found = {each.name: each for each in _ready(legacy, summary.groups, reports, {"late": "no file"})}
     assert {name: each.readiness for name, each in found.items()} == {
         "bad": Readiness.WOULD_FAIL,
         "btrfs": Readiness.CONVERTED,
@@ -180,11 +226,11 @@ def test_a_machine_is_as_ready_as_what_was_seen_and_what_symbols_say() -> None:
     assert (found["late"].taint, found["late"].why) == (None, "no file")
     assert found["vmlinux"].why is None
     lost = _summary(lookup(stack=None)).groups
-    assert "vmlinux" not in {each.name for each in readiness_of(modules, lost, reports, {})}
-    quiet = readiness_of(modules, [], reports, {})
+    assert "vmlinux" not in {each.name for each in _ready(legacy, lost, reports, {})}
+    quiet = _ready(legacy, [], reports, {})
     assert [(each.name, each.readiness) for each in quiet] == [
         ("bad", Readiness.EXPOSED),
         ("btrfs", Readiness.CONVERTED),
     ]
-    unjudged = readiness_of(modules, [], {}, {"bad": "it has gone"})
+    unjudged = _ready(legacy, [], {}, {"bad": "it has gone"})
     assert (unjudged[0].readiness, unjudged[0].why) == (Readiness.UNKNOWN, "it has gone")

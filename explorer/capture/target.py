@@ -1,0 +1,85 @@
+"""Capture what somebody names or has open: what the commands and the library call."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from os import PathLike, fspath
+
+import drgn
+
+from explorer.model import CaptureError, Snapshot
+from explorer.plugin import LoadedPlugins, PluginSet
+from explorer.targets import (
+    CrashGuard,
+    OpenKernel,
+    TargetError,
+    adopt_program,
+    detect_target,
+    open_kernel,
+)
+from explorer.targets.symbols import BtfError
+
+from .request import CaptureProgress, CaptureRequest, CaptureStats
+from .snapshot import capture_snapshot
+
+__all__ = ("capture_errors", "capture_kernel", "capture_target")
+
+
+@contextmanager
+def capture_errors(kernel: OpenKernel) -> Iterator[None]:
+    """What the kernel's types lack, or where they are damaged, as one line. :raises TargetError: for that"""
+    try:
+        yield
+    except LookupError as error:
+        raise TargetError(f"{kernel.source.target}: cannot be captured: {error.args[0]}") from error
+    except BtfError as error:
+        raise TargetError(
+            f"{kernel.source.target}: its BTF is damaged ({error}): give a vmlinux with -s"
+        ) from error
+
+
+def capture_kernel(
+    kernel: OpenKernel,
+    plugins: LoadedPlugins,
+    progress: CaptureProgress | None = None,
+    stats: CaptureStats | None = None,
+    guard: CrashGuard | None = None,
+    holders_of: Callable[[Snapshot], Collection[int]] | None = None,
+) -> Snapshot:
+    """Capture an open kernel, with what plugins collect. A plugin that could not be loaded is an error of the snapshot.
+
+    :raises TargetError: if its types lack what a capture needs
+    """
+    with capture_errors(kernel):
+        request = CaptureRequest.from_kernel(kernel, plugins.plugins, guard)
+        if holders_of is not None:
+            request = dataclasses.replace(request, holders_of=holders_of)
+        snapshot = capture_snapshot(request, progress, stats)
+    for broken in plugins.errors:
+        snapshot.errors.append(CaptureError(where=f"plugin {broken.name}", what="load", why=broken.why))
+        if stats is not None:
+            stats.tracebacks.append(broken.traceback)
+    return snapshot
+
+
+def capture_target(
+    target: str | PathLike[str] | OpenKernel | drgn.Program, *, plugins: bool = True
+) -> Snapshot:
+    """Capture a kernel: one that is open, or one that is named as on the command line.
+
+    What could not be read is ``None`` in the snapshot, with an entry in its ``errors``.
+
+    :param target: a name (``live``, ``sample``, a file, ...), what ``open_target()`` gave, or a program of drgn's
+    :param plugins: let the plugins that are installed collect, too
+
+    :raises TargetError: if it cannot be opened or captured; the message is one line
+    """
+    loaded = PluginSet().loaded if plugins else LoadedPlugins()
+    if isinstance(target, drgn.Program):
+        return capture_kernel(adopt_program(target), loaded)
+    if isinstance(target, OpenKernel):
+        return capture_kernel(target, loaded)
+    with open_kernel(detect_target(fspath(target))) as kernel:
+        return capture_kernel(kernel, loaded)

@@ -1,0 +1,126 @@
+"""Records of a large table that are made when somebody asks for one.
+
+Of a hundred thousand tasks that were read from a file most are never looked at one by one. Each is there from the
+beginning, as an object of a subclass that knows its table and its row; a field that is asked for comes from the table's
+column of it, which is decoded once for all rows. Whoever asks for all of a record (its dictionary, to compare, change,
+copy or write it) makes it the plain record that it stands for, and from then on it is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
+from operator import is_
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from explorer.model import Record
+
+__all__ = ("DeferredTable", "defer_records", "table_and_row")
+
+
+class DeferredTable(Protocol):
+    """What records are made from."""
+
+    @property
+    def columns(self) -> Mapping[str, Sequence[Any]]:
+        """By field: the values of all rows."""
+
+    def value(self, name: str, row: int) -> Any:
+        """Of one field, of one row."""
+
+    def values(self, row: int) -> dict[str, Any]:
+        """Every field of one row: a new dictionary."""
+
+
+_DICT, _FIELDS, _TABLE, _ROW = (
+    BaseModel.__dict__[slot]
+    for slot in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+)
+_CLASSES: dict[type[Record], type[Record]] = {}
+_DEFERRED: set[type[Record]] = set()
+
+
+def defer_records(record: type[Record], table: DeferredTable, rows: int) -> list[Record]:
+    """Records of the first so many rows of a table."""
+    deferred = _CLASSES.get(record)
+    if deferred is None:
+        deferred = _CLASSES[record] = _deferred_class(record)
+        _DEFERRED.add(deferred)
+    new, fields = object.__new__, set(record.model_fields)
+    set_fields, set_table, set_row = _FIELDS.__set__, _TABLE.__set__, _ROW.__set__
+    made = []
+    for row in range(rows):
+        one = new(deferred)
+        set_fields(one, fields)
+        set_table(one, table)
+        set_row(one, row)
+        made.append(one)
+    return made
+
+
+def table_and_row(record: Record) -> tuple[DeferredTable, int] | None:
+    """Where a record still is as it was read; ``None`` for one that has been made."""
+    if type(record) in _DEFERRED:
+        return _TABLE.__get__(record), _ROW.__get__(record)
+    return None
+
+
+def _deferred_class(record: type[Record]) -> type[Record]:
+    """A subclass without a slot of its own: its objects become the record's by their class alone."""
+
+    def made(self: Any) -> Any:
+        table, row = _TABLE.__get__(self), _ROW.__get__(self)
+        become(self, table.values(row))
+        return self
+
+    def become(self: Any, values: dict[str, Any]) -> None:
+        _DICT.__set__(self, values)
+        _TABLE.__set__(self, None)
+        _ROW.__set__(self, None)
+        object.__setattr__(self, "__class__", record)
+
+    def equal(self: Any, other: Any) -> Any:
+        if type(other) is type(self):
+            made(other)
+        return record.__eq__(made(self), other)
+
+    members: dict[str, Any] = {
+        "__slots__": (),
+        "__module__": record.__module__,
+        "__dict__": property(lambda self: made(self).__dict__, become),
+    }
+    make: Callable[..., type[Record]] = type(record)
+    deferred = make(record.__name__, (record,), members)
+    for name, member in {
+        "__eq__": equal,
+        "__hash__": None,
+        "__fields_of__": staticmethod(lambda records, names: _columns(deferred, records, names)),
+        "__getattr__": lambda self, name: getattr(made(self), name),
+        "__deepcopy__": lambda self, memo=None: made(self).__deepcopy__(memo),
+        "__copy__": lambda self: made(self).__copy__(),
+        "__reduce_ex__": lambda self, protocol: made(self).__reduce_ex__(protocol),
+        "__setattr__": lambda self, name, value: setattr(made(self), name, value),
+        **{name: property(_column_getter(name)) for name in record.model_fields},
+    }.items():
+        type.__setattr__(deferred, name, member)
+    return deferred
+
+
+def _columns(
+    deferred: type[Record], records: Sequence[Record], names: Sequence[str]
+) -> list[list[Any]] | None:
+    """Columns of records that are still as they were read, of one table, in any order; ``None`` if some are not."""
+    if set(map(type, records)) != {deferred}:
+        return None
+    table = _TABLE.__get__(records[0])
+    if not all(map(is_, map(_TABLE.__get__, records), repeat(table))):
+        return None
+    rows = list(map(_ROW.__get__, records))
+    return [list(map(table.columns[name].__getitem__, rows)) for name in names]
+
+
+def _column_getter(name: str) -> Callable[[Any], Any]:
+    table_of, row_of = _TABLE.__get__, _ROW.__get__
+    return lambda self: table_of(self).value(name, row_of(self))

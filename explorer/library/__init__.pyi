@@ -1,0 +1,14 @@
+from .asking import AuditReport as AuditReport
+from .asking import Finding as Finding
+from .asking import OpenKernel as OpenKernel
+from .asking import QueryError as QueryError
+from .asking import RecordingError as RecordingError
+from .asking import Severity as Severity
+from .asking import Snapshot as Snapshot
+from .asking import SnapshotError as SnapshotError
+from .asking import TargetError as TargetError
+from .asking import Task as Task
+from .asking import audit as audit
+from .asking import load as load
+from .asking import open_target as open_target
+from .asking import query as query

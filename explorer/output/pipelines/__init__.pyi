@@ -1,0 +1,1 @@
+from .junit import junit_document as junit_document
