@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 JOBS   ?= auto
 
-.PHONY: demo test lint check-types check-imports unit kernels terminal-tools host-tools fixtures recording screenshots bench bench-tui scale clean
+.PHONY: demo test lint check-types check-imports unit kernels terminal-tools host-tools fixtures recording screenshots bench bench-tui bench-fleet scale clean
 
 demo: $(STAMP)
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/nullfs-explorer sample; else $(BIN)/nullfs-explorer tasks sample --width 132; fi
@@ -78,6 +78,11 @@ scale: $(STAMP) host-tools
 # The screen on 100,000 tasks, with its bounds, and against DataTable. BENCH=--full measures that on all rows too.
 bench-tui: $(STAMP)
 	$(BIN)/python -m bench.tui $(BENCH)
+
+# Fleets of 5,000 snapshots and 200 slices: what a target costs, and whether rows say what the single commands say.
+# BENCH="--snapshots 500 --slices 20" for fewer.
+bench-fleet: $(STAMP)
+	$(BIN)/python -m bench.fleet $(BENCH)
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache

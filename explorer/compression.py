@@ -48,7 +48,7 @@ _FRAME_SIZE = 4096
 #: xz -9 needs 65 MB to decompress.
 _XZ_MEMORY = 512 << 20
 #: In what zstd (a window of more than 128 MB: ``--long=28`` and above) and xz say.
-_NO_MEMORY = ("too much memory", "Memory usage limit")
+_NO_MEMORY = ("too much memory", "not enough memory", "Memory usage limit")
 _SKIPPABLE = b"\x2a\x4d\x18"
 _SKIPPABLE_HEAD = 8
 

@@ -14,14 +14,15 @@ import os
 import secrets
 import stat
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from explorer.caller import is_foreign
 
-__all__ = ("NewFile", "Place", "find_place")
+__all__ = ("NewFile", "Place", "find_place", "replacing")
 
 _MAX_LINKS = 40
 _MAX_NAME = 100
@@ -218,3 +219,24 @@ def _check_kind(status: os.stat_result, path: Path) -> None:
     for test, what in ((stat.S_ISFIFO, "pipe"), (stat.S_ISSOCK, "socket")):
         if test(status.st_mode) and is_foreign(status.st_uid):
             raise PermissionError(errno.EPERM, f"it is a {what} of another user", str(path))
+
+
+@contextmanager
+def replacing(place: Place, *, at_once: bool = False) -> Iterator[BinaryIO]:
+    """A new file that takes the name when all of it is on the disk, and leaves nothing if it fails.
+
+    :param at_once: it takes the name now, and keeps it
+    :raises OSError: for anything the operating system refuses, a full disk included
+    """
+    new = place.create()
+    try:
+        with os.fdopen(new.fd, "wb") as file:
+            if at_once:
+                new.publish()
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            if not at_once:
+                new.publish()
+    finally:
+        new.discard()

@@ -20,6 +20,7 @@ __all__ = (
     "Progress",
     "Words",
     "error_line",
+    "fleet_reader_arguments",
     "message_line",
     "parse_message",
     "reader_arguments",
@@ -84,6 +85,11 @@ def reader_arguments(arguments: Sequence[str]) -> list[str]:
 def trace_arguments() -> list[str]:
     """The command line, behind the program's name, that traces the running kernel, and writes a trace as it comes."""
     return ["trace-lines"]
+
+
+def fleet_reader_arguments() -> list[str]:
+    """The command line, behind the program's name, that reads targets for a fleet's worker, one after the other."""
+    return ["fleet-reader"]
 
 
 def message_line(message: Progress | Crashed) -> str:

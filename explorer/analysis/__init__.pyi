@@ -4,6 +4,7 @@ from .accepting import Ignored as Ignored
 from .accepting import accept_findings as accept_findings
 from .accepting import baseline_of as baseline_of
 from .accepting import entry_of as entry_of
+from .accepting import finding_fingerprint as finding_fingerprint
 from .accepting import finding_subject as finding_subject
 from .accepting import with_entry as with_entry
 from .accounting import books_of as books_of

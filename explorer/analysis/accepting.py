@@ -12,6 +12,7 @@ their control group. Of more than were accepted nothing says which is the new on
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +28,7 @@ from explorer.model import (
     Snapshot,
     Task,
     TaskKind,
+    kernel_bytes,
     lasting_cgroup,
 )
 from explorer.plugin import rule_prefix
@@ -40,6 +42,7 @@ __all__ = (
     "accept_findings",
     "baseline_of",
     "entry_of",
+    "finding_fingerprint",
     "finding_subject",
     "with_entry",
 )
@@ -59,6 +62,12 @@ def finding_subject(finding: Finding) -> str:
     about = sorted({f"{each.kind} {_lasting(each.label)}" for each in finding.evidence})
     paths = dict.fromkeys(_lasting(found.strip(_PUNCTUATION)) for found in _PATH.findall(finding.title))
     return "; ".join([*about, *(path for path in paths if not any(path in known for known in about))])
+
+
+def finding_fingerprint(finding: Finding) -> str:
+    """The same finding of the same system has the same one, though addresses, pids and durations differ."""
+    text = f"{finding.rule}\0{finding_subject(finding)}"
+    return hashlib.sha256(kernel_bytes(text)).hexdigest()[:32]
 
 
 def _lasting(text: str) -> str:

@@ -15,9 +15,11 @@ from drgn.helpers.linux.timekeeping import ktime_get_coarse_boottime_ns, ktime_g
 from explorer.capture.memory import Memory, is_kernel_pointer
 from explorer.model import Generation
 
-__all__ = ("WellKnown", "find_well_known", "read_clocks_ns", "read_cmdline")
+__all__ = ("WellKnown", "find_well_known", "read_clocks_ns", "read_cmdline", "read_nodename")
 
 _MAX_CMDLINE = 65_536
+#: ``__NEW_UTS_LEN`` and the zero behind it (include/uapi/linux/utsname.h).
+_NODENAME = 65
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,23 @@ def read_cmdline(memory: Memory) -> bytes | None:
         return None
     with memory.errors.guard("kernel", "cmdline"):
         return memory.reader.read_c_string(memory.reader.read_u64(variable), _MAX_CMDLINE)
+    return None
+
+
+def read_nodename(memory: Memory) -> bytes | None:
+    """What uname(2) calls the machine: ``init_uts_ns.name.nodename`` (``struct new_utsname``)."""
+    variable = memory.symbols.symbol_address("init_uts_ns")
+    try:
+        offset = drgn.offsetof(memory.prog.type("struct uts_namespace"), "name.nodename")
+    except LookupError:
+        variable = offset = None
+    if variable is None or offset is None:
+        memory.errors.add(
+            "kernel", "nodename", "the kernel has no init_uts_ns, or its types no uts_namespace"
+        )
+        return None
+    with memory.errors.guard_newer("kernel", "nodename"):
+        return memory.reader.read_c_string(variable + offset, _NODENAME)
     return None
 
 

@@ -41,7 +41,7 @@ from explorer.model import Capture, CaptureError, Kernel, Snapshot, kernel_text,
 from explorer.targets import TargetError
 from explorer.version import __version__
 
-from .generation import WellKnown, find_well_known, read_clocks_ns, read_cmdline
+from .generation import WellKnown, find_well_known, read_clocks_ns, read_cmdline, read_nodename
 from .ownership import RawKernel
 from .plugins import PluginContext, run_plugins
 from .records import RecordBuilder
@@ -323,7 +323,7 @@ class _Capture:
         self, builder: RecordBuilder, known: WellKnown, init_ns: int | None, boot_ns: int | None
     ) -> Kernel:
         request = self.request
-        cmdline = read_cmdline(self.memory)
+        cmdline, nodename = read_cmdline(self.memory), read_nodename(self.memory)
         return Kernel(
             release=request.release,
             build_id=request.build_id,
@@ -335,6 +335,7 @@ class _Capture:
             boot_time=_iso(boot_ns),
             cmdline=None if cmdline is None else kernel_text(cmdline),
             struct_sizes=read_struct_sizes(self.memory),
+            nodename=None if nodename is None else kernel_text(nodename),
         )
 
     def _run_plugins(self, snapshot: Snapshot, builder: RecordBuilder, known: WellKnown) -> None:

@@ -27,6 +27,7 @@ _COMMANDS = {
     "diff": "diff",
     "doctor": "doctor",
     "explain": "audit",
+    "fleet": "fleet",
     "frame": "timeline",
     "holders": "holders",
     "keys": "plugins",
@@ -44,13 +45,14 @@ _COMMANDS = {
     "timeline": "timeline",
     "trace": "trace",
 }
-#: For the screen's children: nobody types them, and no help lists them.
-_INTERNAL = {"trace-lines": "trace"}
+#: For children of ours: nobody types them, and no help lists them.
+_INTERNAL = {"trace-lines": "trace", "fleet-reader": "fleet"}
 _HELP = {
     "audit": "Say what is wrong with a kernel's filesystem state; an exit code for CI.",
     "diff": "Say what differs between two targets or snapshots.",
     "doctor": "Say what this machine offers, and what to do about each lack.",
     "explain": "Say what a rule of the audit means, and what to do.",
+    "fleet": "Read many targets into one dataset, and ask it.",
     "frame": "Export one frame of a recording as a snapshot.",
     "holders": "Say who holds a mount, and how many of its references are unexplained.",
     "keys": "List every key of the terminal app, by the id that a keymap uses.",
@@ -152,6 +154,7 @@ def _known_errors() -> dict[type[BaseException], int]:
     """Exceptions whose message is written for the user, and their exit codes; imported on the way out."""
     from explorer.analysis.redact import RedactionError
     from explorer.codec import SnapshotError, TraceError
+    from explorer.fleet import FleetError
     from explorer.output import OutputError
     from explorer.recording import RecordingError, WriteError
     from explorer.targets import TargetError
@@ -160,6 +163,7 @@ def _known_errors() -> dict[type[BaseException], int]:
         TargetError: ExitCode.TARGET,
         RedactionError: ExitCode.TARGET,
         SnapshotError: ExitCode.TARGET,
+        FleetError: ExitCode.TARGET,
         TraceError: ExitCode.TARGET,
         OutputError: ExitCode.USAGE,
         WriteError: ExitCode.USAGE,

@@ -207,10 +207,12 @@ def read_named_snapshot(
     if _given is not None and arguments.name() == GIVEN:
         return _capture_given(*_given, plugins or arguments.plugin_set(), holders_of)
     spec = arguments.spec()
-    if spec.kind in ("snapshot", "recording") and not keeps_rights:
-        give_up_rights(spec, output)
     if spec.kind in ("snapshot", "recording"):
-        return _load(spec)
+        if not keeps_rights:
+            give_up_rights(spec, output)
+        from explorer.reading import load_saved
+
+        return load_saved(spec)
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec, progress)
     from explorer.capture import CaptureStats, capture_kernel
@@ -257,25 +259,6 @@ def _capture_given(
 
     captured.append(capture_kernel(kernel, plugins.loaded, holders_of=holders_of))
     return captured[-1], kernel.source.target
-
-
-def _load(spec: TargetSpec) -> tuple[Snapshot, str]:
-    """A saved snapshot, or a frame of a recording."""
-    assert spec.path is not None
-    if spec.kind == "snapshot":
-        from explorer.codec import load_snapshot
-        from explorer.naming import moment_words
-
-        snapshot = load_snapshot(spec.path, spec.file_name)
-        of = snapshot.capture
-        return snapshot, f"{spec.file_name} ({of.source.target}, {moment_words(of)})"
-    from explorer.naming import frame_words
-    from explorer.recording import Recording
-
-    with Recording.open(spec.path, spec.file_name) as recording:
-        snapshot, frame = recording.snapshot_at(spec.moment), recording.find(spec.moment)
-        at = f"{frame_words(frame, len(recording))} at {recording.times[frame]:.3f} s"
-        return snapshot, f"{spec.file_name}, {at} ({snapshot.capture.source.target})"
 
 
 def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:

@@ -99,6 +99,8 @@ class Kernel(Record):
     cmdline: KernelText | None
     struct_sizes: dict[str, int] | None = None
     """Bytes of each structure that an object here is, and of a ``stack``: an address within one is found by them."""
+    nodename: KernelText | None = None
+    """What the machine is called: ``init_uts_ns.name.nodename``, as uname(2) has it. ``None`` in older snapshots."""
 
     @field_validator("struct_sizes")
     @classmethod

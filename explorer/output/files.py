@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from explorer.compression import COMPRESSIONS, method_of_name
-from explorer.places import Place, find_place
+from explorer.places import Place, find_place, replacing
 
 __all__ = ("OutputError", "check_writable", "open_growing", "open_output")
 
@@ -82,7 +82,7 @@ def open_output(path: Path | None) -> Iterator[BinaryIO]:
     check_writable(path)
     try:
         with _place(path) as place:
-            opened = _special(place) if place.is_special else _replacing(place)
+            opened = _special(place) if place.is_special else replacing(place)
             with opened as file, _compressed(file, path) as out:
                 yield out
     except OSError as error:
@@ -103,7 +103,7 @@ def open_growing(path: Path | None) -> Iterator[BinaryIO]:
     check_writable(path)
     try:
         with _place(path) as place:
-            opened = _special(place) if place.is_special else _replacing(place, at_once=True)
+            opened = _special(place) if place.is_special else replacing(place, at_once=True)
             with opened as file:
                 yield file
     except OSError as error:
@@ -124,23 +124,3 @@ def _compressed(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
 def _special(place: Place) -> Iterator[BinaryIO]:
     with os.fdopen(place.open_special(), "wb") as file:
         yield file
-
-
-@contextmanager
-def _replacing(place: Place, *, at_once: bool = False) -> Iterator[BinaryIO]:
-    """A new file that takes the name when all of it is on the disk, and leaves nothing if it fails.
-
-    :param at_once: it takes the name now, and keeps it
-    """
-    new = place.create()
-    try:
-        with os.fdopen(new.fd, "wb") as file:
-            if at_once:
-                new.publish()
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            if not at_once:
-                new.publish()
-    finally:
-        new.discard()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
 from typing import Any
 from urllib.parse import quote
 
-from explorer.analysis import Acceptance, AuditReport, NotJudged, finding_subject, verdict
+from explorer.analysis import Acceptance, AuditReport, NotJudged, finding_fingerprint, verdict
 from explorer.analysis.rules import RULES
 from explorer.model import CaptureError, Finding, Reference, Severity, Snapshot, escape_text, kernel_bytes
 from explorer.version import __version__
@@ -77,12 +76,6 @@ def _logical_location(reference: Reference) -> dict[str, str]:
     return {"name": label, "fullyQualifiedName": f"{reference.kind}/{label}{address}", "kind": reference.kind}
 
 
-def _fingerprint(finding: Finding) -> str:
-    """The same finding of the same system has the same one, though addresses, pids and durations differ."""
-    text = f"{finding.rule}\0{finding_subject(finding)}"
-    return hashlib.sha256(kernel_bytes(text)).hexdigest()[:32]
-
-
 def _result(
     finding: Finding, index: int, artifact: dict[str, Any], acceptance: Acceptance | None
 ) -> dict[str, Any]:
@@ -95,7 +88,7 @@ def _result(
         "level": sarif_level(finding.severity),
         "message": sarif_message(f"{finding.title}. {finding.explanation} Do: {finding.advice}"),
         "locations": [location],
-        "partialFingerprints": {"ruleAndSubject/v1": _fingerprint(finding)},
+        "partialFingerprints": {"ruleAndSubject/v1": finding_fingerprint(finding)},
         "properties": {"severity": finding.severity},
     }
     if acceptance is not None:

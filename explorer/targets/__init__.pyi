@@ -3,6 +3,7 @@ from .addresses import LOWEST_KERNEL_ADDRESS as LOWEST_KERNEL_ADDRESS
 from .addresses import is_kernel_pointer as is_kernel_pointer
 from .adopted import adopt_program as adopt_program
 from .crash import CrashGuard as CrashGuard
+from .crash import ReaderCrashedError as ReaderCrashedError
 from .crash import fork_reader as fork_reader
 from .detect import detect_target as detect_target
 from .doctor import Check as Check

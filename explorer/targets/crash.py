@@ -28,7 +28,7 @@ from contextlib import suppress
 from explorer.targets.errors import TargetError
 from explorer.targets.privilege import drop_privileges
 
-__all__ = ("CrashGuard", "fork_reader")
+__all__ = ("CrashGuard", "ReaderCrashedError", "fork_reader")
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 #: Somebody wanted it to end, or set a limit.
@@ -52,6 +52,15 @@ _PAGE = 4096
 _HEAD = struct.Struct("<i")
 #: Behind that, at ``_DOING``: the pid of the keeper that was last forked off and is still to be reaped, or 0.
 _DOING = 256
+
+
+class ReaderCrashedError(TargetError):
+    """A signal ended who read, and nobody could go on."""
+
+    def __init__(self, words: str, signal: str) -> None:
+        super().__init__(words)
+        self.signal = signal
+        """Its name."""
 
 
 class CrashGuard:
@@ -123,7 +132,7 @@ class CrashGuard:
 def fork_reader(target: str) -> CrashGuard:
     """Fork. Returns in the reader; the watcher ends with the exit code of whoever ends last.
 
-    :raises TargetError: in the watcher, if the reader crashed and there is no keeper to go on
+    :raises ReaderCrashedError: in the watcher, if the reader crashed and there is no keeper to go on
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -161,7 +170,8 @@ def fork_reader(target: str) -> CrashGuard:
         os.kill(watcher, number)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     left = "its output is not complete" if keeper else "there was nothing to keep, and nothing is written"
-    raise TargetError(f"{target}: the reader was ended by signal {_name_of(number)}, {_doing(page)}: {left}")
+    name = _name_of(number)
+    raise ReaderCrashedError(f"{target}: the reader was ended by signal {name}, {_doing(page)}: {left}", name)
 
 
 class _Watched:

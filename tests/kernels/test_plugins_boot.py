@@ -28,6 +28,7 @@ pytestmark = pytest.mark.kernel
 EVERYWHERE = ("devtmpfs", "firmware", "ima", "init", "initramfs", "umh")
 MODULES = ("btrfs", "ksmbd", "lio", "rnbd")
 MODPROBE = "/proc/sys/kernel/modprobe"
+HOSTNAME = "/proc/sys/kernel/hostname"
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -98,8 +99,14 @@ def helpers_in(seen: Seen) -> list[Task]:
 @pytest.fixture(scope="module")
 def shell() -> Iterator[Shell]:
     with Guest.boot("7.3", "shell") as guest:
+        run_steps(guest, f"echo nx-guest >{HOSTNAME}")
         healthy = capture_guest(guest, *EVERYWHERE)
-        files = (MODPROBE, "/sys/module/firmware_class/parameters/path", "/proc/sys/kernel/osrelease")
+        files = (
+            HOSTNAME,
+            MODPROBE,
+            "/sys/module/firmware_class/parameters/path",
+            "/proc/sys/kernel/osrelease",
+        )
         said = {file: run_steps(guest, f"cat {file}").strip() for file in files}
         source = run_steps(guest, "mkdir /d && mount -t devtmpfs x /d && stat -c %i /d /dev && umount /d")
         run_steps(guest, "echo /no/such >/sys/module/firmware_class/parameters/path")
@@ -111,6 +118,10 @@ def shell() -> Iterator[Shell]:
         run_steps(guest, "mkdir /new && mount -t tmpfs newroot /new && mount -o move /new /")
         half_switched = capture_guest(guest, *EVERYWHERE)
         yield Shell(healthy, said, source, firmware, helpers, sleeper, namespaces, parents, half_switched)
+
+
+def test_the_machine_is_called_what_it_calls_itself(shell: Shell) -> None:
+    assert shell.healthy.snapshot.kernel.nodename == shell.said[HOSTNAME] == "nx-guest"
 
 
 def test_settings_are_those_that_sysctl_and_sysfs_show(shell: Shell) -> None:

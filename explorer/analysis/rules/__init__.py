@@ -5,12 +5,13 @@ from __future__ import annotations
 from explorer.analysis.rule import Rule
 
 from . import borrowing, holders, kthreads, namespaces, pid1, reading, references, roots, sharing, walks
-from .borrowing import merge_borrowers
+from .borrowing import borrowing_function, merge_borrowers
 from .hanging import HangingTask, find_hanging, hanging_words, others_words
 
 __all__ = (
     "RULES",
     "HangingTask",
+    "borrowing_function",
     "find_hanging",
     "find_rule",
     "hanging_words",

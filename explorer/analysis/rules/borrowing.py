@@ -20,7 +20,7 @@ from explorer.model import (
 )
 from explorer.naming import name_tasks, seconds
 
-__all__ = ("RULES", "merge_borrowers")
+__all__ = ("RULES", "borrowing_function", "merge_borrowers")
 
 _GENERAL = "NX-BORROWER"
 _SPECIFIC = "-BORROWER"
@@ -35,6 +35,15 @@ def _function(task: Task) -> str | None:
     if task.kthread is None or task.kthread.current_func is not None:
         return None if task.kthread is None else task.kthread.current_func
     return None if _serves_works(task) else task.kthread.threadfn
+
+
+def borrowing_function(task: Task, snapshot: Snapshot) -> str | None:
+    """Under which function a borrower borrows, as kallsyms names it, its module behind it: the work function or thread
+    function, of an idle worker the last work it ran; ``None`` where that is not known, and of user tasks.
+    """
+    if task.kthread is not None and _is_leaked(task, snapshot):
+        return task.kthread.last_func
+    return _function(task)
 
 
 def _serves_works(task: Task) -> bool:

@@ -116,6 +116,9 @@ def test_every_command_and_option_that_the_pages_name_exists() -> None:
         command = cli.get_command(group, words[0])
         if command is None:
             continue  # a target: it is opened
+        if isinstance(command, click.Group) and len(words) > 1:
+            command = command.get_command(group, words[1])
+            assert command is not None, f"{page}: {text}: no {words[1]}"
         options = {
             name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)
         }

@@ -1,0 +1,12 @@
+from .dataset import Dataset as Dataset
+from .errors import FleetError as FleetError
+from .needed import need as need
+from .outcomes import OPENED as OPENED
+from .outcomes import Outcome as Outcome
+from .tables import COLUMNS as COLUMNS
+from .tables import FORMAT_VERSION as FORMAT_VERSION
+from .tables import TABLES as TABLES
+from .tables import ColumnType as ColumnType
+from .tables import FleetColumn as FleetColumn
+from .tables import arrow_schema as arrow_schema
+from .tables import query_column as query_column

@@ -1,0 +1,177 @@
+"""Writing a fleet's dataset: rows wait until there are some hundreds, and then all of them are on the disk, or none.
+
+A part's files are written aside, and get their names when all of them are on the disk, that of ``targets`` last: from
+then on the part is there (:mod:`explorer.fleet.parts`). One process at a time writes; a run that was killed leaves
+nothing but files that the next one takes away.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from explorer.fleet.dataset import Dataset
+from explorer.fleet.errors import FleetError
+from explorer.fleet.manifest import MANIFEST, Manifest, load_manifest
+from explorer.fleet.needed import need
+from explorer.fleet.parts import SUFFIX, list_parts
+from explorer.fleet.tables import TABLES
+from explorer.version import __version__
+
+from .compacting import clean_up, compact
+from .files import whole_file
+from .requests import Result
+
+__all__ = ("FleetWriter",)
+
+_LOCK = ".lock"
+#: A part is written when it has so many targets, or bytes of rows, or when its first row is so old.
+_MOST_TARGETS = 500
+_MOST_BYTES = 64 << 20
+_MOST_SECONDS = 20.0
+
+
+class FleetWriter:
+    """The one who writes to a dataset. Use it in a ``with``: what is still to be written is written at its end.
+
+    :raises FleetError: if the directory is something else, another run writes to it, or it cannot be written
+    """
+
+    def __init__(self, fleet: Path) -> None:
+        need("pyarrow.parquet")
+        self.path = fleet
+        self.written = 0
+        """Targets whose rows are on the disk, of this run."""
+        self._waiting: list[Result] = []
+        self._bytes = 0
+        self._since = 0.0
+        with _writing(fleet):
+            self._lock = _begin(fleet)
+            clean_up(fleet)
+        self._next = 1 + max((int(name.split("-")[0]) for name in list_parts(fleet)), default=0)
+        self._known = _known_keys(fleet)
+
+    def knows(self, key: str) -> bool:
+        """Whether this version of the program has made a row of this target already."""
+        return bytes.fromhex(key) in self._known
+
+    def add(self, result: Result) -> None:
+        """Take a target; it is on the disk some seconds later, or some hundreds of targets. Once is enough for each.
+
+        :raises FleetError: if what has come together cannot be written
+        """
+        key = bytes.fromhex(result.key)
+        if key in self._known:
+            return
+        if result.snapshot is not None:
+            with _writing(self.path), whole_file(self.path / "snapshots" / f"{result.key}.json.zst") as file:
+                file.write(result.snapshot)
+            result.snapshot = None
+        if not self._waiting:
+            self._since = time.monotonic()
+        self._known.add(key)
+        self._waiting.append(result)
+        self._bytes += sum(table.nbytes for table in result.tables.values())
+        is_old = time.monotonic() - self._since >= _MOST_SECONDS
+        if len(self._waiting) >= _MOST_TARGETS or self._bytes >= _MOST_BYTES or is_old:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has come together. :raises FleetError: if it cannot be written: none of it is then"""
+        if not self._waiting:
+            return
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
+        pa, pq = need("pyarrow"), need("pyarrow.parquet")
+        name = f"{self._next:08d}-{secrets.token_hex(4)}"
+        with _writing(self.path), ExitStack() as files:
+            # Left in the reverse order: the file of targets, entered first, gets its name last.
+            for table in TABLES:
+                rows = pa.concat_tables([result.tables[table] for result in waiting]).combine_chunks()
+                file = files.enter_context(whole_file(self.path / table / f"{name}{SUFFIX}"))
+                written = io.BytesIO()
+                pq.write_table(rows, written, compression="zstd")
+                file.write(written.getbuffer())
+        with _writing(self.path):
+            for table in TABLES:
+                _sync_directory(self.path / table)
+        self._next += 1
+        self.written += len(waiting)
+
+    def __enter__(self) -> FleetWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None or not issubclass(kind, FleetError):
+                self.flush()
+            if kind is None:
+                with _writing(self.path):
+                    compact(Dataset.open(self.path))
+        finally:
+            os.close(self._lock)
+
+
+def _begin(fleet: Path) -> int:
+    """Make what is not there, and keep others out. Returns the descriptor that does."""
+    fleet.mkdir(mode=0o700, exist_ok=True)
+    if not (fleet / MANIFEST).exists():
+        strangers = [path.name for path in fleet.iterdir() if path.name not in (_LOCK, *TABLES, "snapshots")]
+        if any(not name.startswith(".") for name in strangers):
+            raise FleetError(
+                f"{fleet}: a directory with other things in it, and no fleet: name one that is not there"
+            )
+    lock = os.open(fleet / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for name in (*TABLES, "snapshots"):
+            (fleet / name).mkdir(mode=0o700, exist_ok=True)
+        if not (fleet / MANIFEST).exists():
+            with whole_file(fleet / MANIFEST) as file:
+                file.write(Manifest(tool_version=__version__).text().encode())
+        load_manifest(fleet)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise FleetError(f"{fleet}: another run is writing to it: wait for that one, or end it") from error
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _known_keys(fleet: Path) -> set[bytes]:
+    """The keys of targets that this version has read, 16 bytes each."""
+    pc = need("pyarrow.compute")
+    mine = pc.field("tool_version") == __version__
+    known: set[bytes] = set()
+    for batch in Dataset.open(fleet).batches("targets", ["key"], mine):
+        known.update(map(bytes.fromhex, batch["key"].to_pylist()))
+    return known
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _writing(fleet: Path) -> Iterator[None]:
+    """What keeps a dataset from being written, in words."""
+    try:
+        yield
+    except OSError as error:
+        raise FleetError(
+            f"cannot write {fleet}: {error.strerror or error}; what was written before is whole, and the same command "
+            "goes on from there"
+        ) from error
