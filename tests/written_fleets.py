@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from explorer import __version__
 from explorer.analysis import AuditReport, audit_with
-from explorer.codec import write_json
+from explorer.codec import load_snapshot, write_json
 from explorer.compression import method_of_name
 from explorer.fleet import TABLES, Outcome, arrow_schema
 from explorer.fleet.manifest import MANIFEST, Manifest
@@ -20,7 +20,7 @@ from explorer.fleet.running.rows import snapshot_tables
 from explorer.model import Snapshot, escape_text
 from explorer.plugin import PluginSet
 
-__all__ = ("audit_of", "fleet_key", "write_fleet")
+__all__ = ("audit_of", "fleet_key", "pages_fleets", "write_fleet")
 
 
 def fleet_key(name: str) -> str:
@@ -93,3 +93,18 @@ def _keep(path: Path, snapshot: Snapshot) -> None:
     assert method is not None
     with path.open("wb") as file, method.writer(file) as out:
         write_json(snapshot, out)
+
+
+def pages_fleets(directory: Path) -> None:
+    """The fleets that the pages of the documentation show: ``FLEET``, and ``BEFORE``, a build earlier."""
+    root = Path(__file__).parent.parent / "screenshots"
+    healthy, abandoned = (load_snapshot(root / f"{name}.json.zst") for name in ("healthy", "abandoned"))
+    unread = [("boots/arm.elf", Outcome.CANNOT_OPEN, "the file is empty")]
+    write_fleet(
+        directory / "FLEET",
+        {f"boots/{name}.elf": healthy for name in ("debug", "kasan", "minimal")}
+        | {"boots/unshare.elf": abandoned},
+        unread,
+    )
+    before = {f"boots/{name}.elf": healthy for name in ("debug", "kasan", "unshare")}
+    write_fleet(directory / "BEFORE", before, unread)

@@ -14,6 +14,7 @@ import pytest
 
 from explorer.cli.command import cli
 from tests.conftest import HELD, SAMPLE, Run
+from tests.written_fleets import pages_fleets
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -78,6 +79,8 @@ def test_what_the_pages_show_is_what_the_command_prints(
     for name, file in FILES.items():
         if name in command:
             shutil.copy(file, tmp_path / name)
+    if "FLEET" in command and "fleet run" not in command:
+        pages_fleets(tmp_path)
     words = shlex.split(command.partition(" | ")[0])
     filter_ = command.partition(" | ")[2]
     assert words[0] == "nullfs-explorer", command
@@ -116,6 +119,9 @@ def test_every_command_and_option_that_the_pages_name_exists() -> None:
         command = cli.get_command(group, words[0])
         if command is None:
             continue  # a target: it is opened
+        if isinstance(command, click.Group) and len(words) > 1:
+            command = command.get_command(group, words[1])
+            assert command is not None, f"{page}: {text}: no {words[1]}"
         options = {
             name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)
         }
