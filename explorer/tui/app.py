@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual import on
@@ -53,8 +53,8 @@ class ExplorerApp(GuardedApp):
         self.tracing, self.fleet = self.viewing.tracing, self.viewing.fleet
         self.accepted = AcceptedFindings(session.baseline)
         self._navigator = Navigator(self, self.viewing)
-        self.go_to, self.open_target = self._navigator.go_to, self._navigator.open_target
-        self.action_leave_target = self._navigator.back
+        self.go_to, self.go_back = self._navigator.go_to, self._navigator.go_back
+        self.open_target = self._navigator.open_target
         self.filter_tasks = self.action_inside = self._navigator.filter_tasks
         self.show_finding = self._navigator.show_finding
         self.show_mounts, self.compare_with = self._navigator.show_mounts, self._navigator.compare_with
@@ -202,6 +202,13 @@ class ExplorerApp(GuardedApp):
 
     def compare_later(self, other: View) -> None:
         self.call_later(self.show_other, other)
+
+    async def action_back(self) -> None:
+        await self._navigator.back()
+
+    @property
+    def way(self) -> Sequence[str]:
+        return self._navigator.places.crumbs
 
     @property
     def other(self) -> View | None:

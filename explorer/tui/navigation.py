@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from textual.app import App
 from textual.screen import Screen
 
 from explorer.fleet import FleetTarget
-from explorer.model import Reference
+from explorer.model import Reference, escape_text
 from explorer.tui.screens import (
     BROWSED,
     BrowserScreen,
     FindingsScreen,
     MountsScreen,
+    Place,
+    Places,
     TableScreen,
     TasksScreen,
 )
@@ -54,15 +58,68 @@ class Navigator:
         self._viewing = viewing
         self.other: View | None = None
         """The second target, where there is one."""
+        self.places = Places()
+
+    # -- where one was ---------------------------------------------------------------------------------------
+
+    def _browser(self) -> BrowserScreen | None:
+        """The screen that the view is seen on, whatever lies over it."""
+        screen = self._app.screen_stack[0]
+        return screen if isinstance(screen, BrowserScreen) and screen.is_there else None
+
+    def _place(self) -> Place | None:
+        screen = self._browser()
+        return None if screen is None else screen.place()
+
+    @asynccontextmanager
+    async def _jump(self) -> AsyncIterator[None]:
+        """Around what leads elsewhere: where one was is remembered, if one is elsewhere then."""
+        before = self._place()
+        yield
+        screen = self._browser()
+        if before is not None and screen is not None and screen.place() != before:
+            self.places.leave(before)
+            screen.show_header()
+
+    def _go(self, way: Awaitable[None]) -> None:
+        """Keys that come meanwhile wait for it."""
+
+        async def jump() -> None:
+            async with self._jump():
+                await way
+
+        self._app.run_worker(jump(), group=GO)
+
+    def go_back(self) -> None:
+        self._app.run_worker(self.back(), group=GO)
+
+    async def back(self) -> None:
+        """To where one came from: that screen, that row, and what was followed beside it; at last to the fleet."""
+        place = self.places.back()
+        if place is None and self._viewing.fleet.is_there and self._app.current_mode != "fleet":
+            await self.open_screen("fleet")
+            return
+        if place is None:
+            self._app.notify("This is where you began: there is nothing to go back to.", markup=False)
+            return
+        screen = await self.open_screen(place.mode)
+        if not isinstance(screen, BrowserScreen):
+            return
+        if not screen.come_back(place) and place.selected is not None:
+            gone = f"{place.selected.kind} {place.selected.label}"
+            self._app.notify(f"{escape_text(gone)} is no longer there.", markup=False)
+        screen.show_header()
+
+    # -- the ways --------------------------------------------------------------------------------------------
 
     def leads_somewhere(self, action: str, plays: bool) -> bool:
         """Whether a key of the app is of use where one is. :param plays: a recording is shown"""
         if action in ("record", "first_seen"):
             return plays and (action == "record" or isinstance(self._app.screen, FindingsScreen))
-        if action == "leave_target":
-            return self._viewing.fleet.is_there and self._app.current_mode != "fleet"
-        if action == "browse" and self._app.current_mode == FAULT_MODE:
+        if action in ("browse", "back") and self._app.current_mode == FAULT_MODE:
             return False  # its own keys make the screen anew that failed
+        if action == "back":
+            return self._app.current_mode in _BROWSED
         if action == "browse":
             return self._viewing.shows_something
         return action not in _NEEDS_VIEW or self._viewing.view is not None
@@ -75,12 +132,14 @@ class Navigator:
             return
         if mode == "lookups" and not self._viewing.tracing.is_there:
             self._viewing.tracing.begin()
-        await self._app.switch_mode(mode)
+        async with self._jump():
+            await self._app.switch_mode(mode)
 
     async def compare(self) -> None:
         """The comparison, if there is one; on its own screen, or where there is none, ask for a second target."""
         if self.other is not None and self._app.current_mode != "compare":
-            await self._app.switch_mode("compare")
+            async with self._jump():
+                await self._app.switch_mode("compare")
         else:
             self.compare_with("")
 
@@ -95,15 +154,13 @@ class Navigator:
     async def _open_target(self, target: FleetTarget) -> None:
         if await self._viewing.open_target(target):
             self.other = None
-
-    async def back(self) -> None:
-        """From what was read of a target to the fleet, on the row that one left."""
-        await self.open_screen("fleet")
+            self.places = Places()  # the others are of another target
 
     async def show_other(self, other: View) -> None:
         """Compare with a second target that has been read."""
         self.other = other
-        await self.open_screen("compare")
+        async with self._jump():
+            await self.open_screen("compare")
 
     async def open_screen(self, mode: str) -> Screen[Any]:
         """Switch to a mode's screen, and wait until it is there."""
@@ -115,12 +172,13 @@ class Navigator:
 
     async def type_filter(self) -> None:
         """To the filter of the tasks."""
-        screen = await self.open_screen("tasks")
+        async with self._jump():
+            screen = await self.open_screen("tasks")
         if isinstance(screen, TasksScreen):
             screen.action_filter()
 
     def filter_tasks(self, query: str) -> None:
-        self._app.run_worker(self._filter_tasks(query), group=GO)
+        self._go(self._filter_tasks(query))
 
     async def _filter_tasks(self, query: str) -> None:
         screen = await self.open_screen("tasks")
@@ -128,7 +186,7 @@ class Navigator:
             screen.filter_by(query)
 
     def show_finding(self, number: int) -> None:
-        self._app.run_worker(self._show_finding(number), group=GO)
+        self._go(self._show_finding(number))
 
     async def _show_finding(self, number: int) -> None:
         screen = await self.open_screen("findings")
@@ -136,7 +194,7 @@ class Navigator:
             screen.show_finding(number)
 
     def show_mounts(self, namespace: Reference) -> None:
-        self._app.run_worker(self._show_mounts(namespace), group=GO)
+        self._go(self._show_mounts(namespace))
 
     async def _show_mounts(self, namespace: Reference) -> None:
         screen = await self.open_screen("mounts")
@@ -145,7 +203,7 @@ class Navigator:
             screen.table.changed(0)
 
     def go_to(self, reference: Reference) -> None:
-        self._app.run_worker(self._go_to(reference), group=GO)
+        self._go(self._go_to(reference))
 
     async def _go_to(self, reference: Reference) -> None:
         mode = _HOME_OF.get(reference.kind)
@@ -155,7 +213,7 @@ class Navigator:
 
     def show_saved(self, view: SavedView) -> None:
         """The table of a saved view, as that has it."""
-        self._app.run_worker(self._show_saved(view), group=GO)
+        self._go(self._show_saved(view))
 
     async def _show_saved(self, view: SavedView) -> None:
         screen = await self.open_screen(view.table) if view.table in _BROWSED else None

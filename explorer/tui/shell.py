@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, cast
 
 from textual.dom import DOMNode
@@ -56,6 +56,10 @@ class Shell(Protocol):
         """Where the view comes from, and how far that is."""
 
     @property
+    def way(self) -> Sequence[str]:
+        """From the overview to this screen: what the header says of the places that one jumped from; escaped."""
+
+    @property
     def player(self) -> Player:
         """The recording, if there is one."""
 
@@ -78,6 +82,9 @@ class Shell(Protocol):
 
     def open_target(self, target: FleetTarget) -> None:
         """Show what was read of a target of the fleet."""
+
+    def go_back(self) -> None:
+        """To where one jumped from: that screen, and the row in it."""
 
     def filter_tasks(self, query: str) -> None:
         """Show the tasks that a query selects."""

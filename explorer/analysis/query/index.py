@@ -8,6 +8,7 @@ the same functions.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,7 @@ __all__ = ("Column", "Mask", "MaskIndex", "TaskIndex", "coded", "selected")
 Mask = bytes
 
 _MAX_BYTE = 256
+_WILD = re.compile(r"[*?]")
 #: Masks of leaves that are kept: a query being typed changes its last term only.
 _KEPT_MASKS = 32
 
@@ -172,6 +174,8 @@ class MaskIndex(ABC):
         if isinstance(leaf, Comparison) and field.type is FieldType.TEXT:
             if leaf.operator == "~":
                 return column.holding(leaf.value)
+            if not _WILD.search(leaf.value):
+                return column.spread([leaf.value in texts for texts in column.texts])
             matches = text_matcher(leaf.operator, leaf.value)
             return column.spread([any(map(matches, texts)) for texts in column.texts])
         test = value_test(leaf, field, self.named)

@@ -77,6 +77,9 @@ def text_matcher(sign: str, pattern: str) -> Callable[[str], bool]:
     if sign != "~":
         if "*" not in pattern and "?" not in pattern:
             return pattern.__eq__
+        if "?" not in pattern and pattern.find("*") == len(pattern) - 1:
+            beginning = pattern[:-1]
+            return lambda text: text.startswith(beginning)
         return _Glob(pattern, starts=True, ends=True, ignore_case=False)
     pieces = plain_pieces(pattern)
     if pieces is not None:

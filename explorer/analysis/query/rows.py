@@ -21,7 +21,7 @@ __all__ = ("RowField", "RowIndex", "row_predicate")
 
 #: Rows that are made into text between two pauses.
 _CHUNK = 500
-_OURS = re.compile("[…▲▶≠●]")
+_ASCII = re.compile(r"[\x00-\x7f]+")
 _DIGITS = re.compile(r"([0-9]{1,18})")
 
 
@@ -50,11 +50,15 @@ class _Shown(Column):
 
     @cached_property
     def _lowered(self) -> list[str | None]:
-        """As of any column; signs of our own, which have no case, are no reason to ask cell by cell."""
+        """As of any column; signs that have no case, as our own, are no reason to ask cell by cell."""
         return [
-            text.lower() if text and (text.isascii() or _OURS.sub("", text).isascii()) else None
+            text.lower() if text and (text.isascii() or _has_no_case(_ASCII.sub("", text))) else None
             for text in self.values
         ]
+
+
+def _has_no_case(text: str) -> bool:
+    return text.lower() == text == text.upper() == text.casefold()
 
 
 class RowIndex(MaskIndex):

@@ -8,6 +8,8 @@ from .modes import BROWSED as BROWSED
 from .modes import Mode as Mode
 from .namespaces import NamespacesScreen as NamespacesScreen
 from .overview import OverviewScreen as OverviewScreen
+from .places import Place as Place
+from .places import Places as Places
 from .subsystems import SubsystemsScreen as SubsystemsScreen
 from .tables import FsStructsScreen as FsStructsScreen
 from .tables import MountsScreen as MountsScreen

@@ -22,6 +22,7 @@ from explorer.tui.views import ArrangedSource, ColumnChoice, ColumnList
 from explorer.tui.widgets import FilterBar, FilterBox, SearchBar, VirtualTable
 
 from .base import BrowserScreen
+from .places import Place
 
 __all__ = ("ArrangingScreen",)
 
@@ -113,9 +114,34 @@ class ArrangingScreen(BrowserScreen):
         reference: Reference | None = self.source().reference_at(row) if self.has_row(row) else None
         return reference
 
-    def crumbs(self) -> list[str]:
-        first, *inside = super().crumbs()
-        return [first, *(" ".join(filter(None, (mode, escape_text(self.matched)))) for mode in inside)]
+    def here(self) -> list[str]:
+        return [" ".join(filter(None, (mode, escape_text(self.matched)))) for mode in super().here()]
+
+    def place(self) -> Place:
+        row, selected = self.table.row, self.selected()
+        return replace(super().place(), row=row, selected=selected, query=self.query_text)
+
+    def row_of(self, reference: Reference) -> int | None:
+        """The row of an object, opened where it lies in a closed group."""
+        row: int | None = self.source().find(reference)
+        return row
+
+    def come_back(self, place: Place) -> bool:
+        if place.query != self.query_text:
+            self.show_query(place.query)
+        row = self._row_of_place(place)
+        if row != self.table.row:
+            self.table.changed(place.row if row is None else row)
+        return super().come_back(place) and row is not None
+
+    def _row_of_place(self, place: Place) -> int | None:
+        """The row that was left: the same, if it is still about the same."""
+        source = self.source()
+        if source is None:
+            return None
+        if not len(source) or (self.has_row(place.row) and place.is_at(source.reference_at(place.row))):
+            return place.row
+        return None if place.selected is None else self.row_of(place.selected)
 
     def filtered(self) -> None:
         """The filter lets other rows through now."""
@@ -351,13 +377,14 @@ class ArrangingScreen(BrowserScreen):
         source.picked = self.picked = picked  # its own keys: which of them are still there need not be asked
         self.say_counts(source)
         self.bar.show_or_hide(bool(picked))
-        self.table.redraw()
+        self.table.remark()
 
     def action_pick(self) -> None:
         if not self.has_row(self.table.row):
             return
-        keys = set(self.source().keys_at(self.table.row))
-        self._pick(self.picked - keys if keys <= self.picked else self.picked | keys)
+        keys = self.source().keys_at(self.table.row)
+        picked = self.picked
+        self._pick(picked.difference(keys) if picked.issuperset(keys) else picked.union(keys))
         self.table.action_move(1)
 
     def action_pick_all(self) -> None:

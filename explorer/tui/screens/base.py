@@ -16,10 +16,12 @@ from explorer.tui.shell import Shell, shell_of
 from explorer.tui.views import first_line
 from explorer.tui.widgets import KeyLine, TimelineBar
 
+from .places import HOME, Place
+
 __all__ = ("BrowserScreen",)
 
-#: The mode of the screen that the others are reached from.
-HOME = "overview"
+#: What takes keys as text: who comes back wants to go on, not to write.
+_FIELDS = ("filter", "search")
 
 
 class BrowserScreen(Guarded, Screen[None]):
@@ -85,10 +87,27 @@ class BrowserScreen(Guarded, Screen[None]):
         """As :meth:`header`, of what is shown; ``None``: nothing is."""
         return None if self.shell.view is None else self.header(self.shell.view)
 
+    def here(self) -> list[str]:
+        """What this screen is called, then what is looked at in it. Escaped."""
+        return [self.app.current_mode]
+
     def crumbs(self) -> list[str]:
-        """Where one is, the outermost first: every screen is reached from the overview. Escaped."""
-        mode = self.app.current_mode
-        return [HOME] if mode == HOME else [HOME, mode]
+        """Where one is and how one got here, the outermost first: all begins at the overview. Escaped."""
+        here = self.here()
+        way = [] if here == [HOME] else [*self.shell.way, *here]
+        return [HOME, *(crumb for at, crumb in enumerate(way) if at == 0 or way[at - 1] != crumb)]
+
+    def place(self) -> Place:
+        """Where one is now, to come back to."""
+        focused = self.focused
+        focus = "" if focused is None or focused.id in _FIELDS else focused.id or ""
+        return Place(self.app.current_mode, tuple(self.here()), focus)
+
+    def come_back(self, place: Place) -> bool:
+        """Be as one was there. False: what was selected is gone."""
+        if place.focus and self.query(f"#{place.focus}"):
+            self.query_one(f"#{place.focus}").focus()
+        return True
 
     @on(events.DescendantFocus)
     @on(events.DescendantBlur)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import events, on, work
@@ -21,6 +22,7 @@ from explorer.tui.views.details import FindingRow, RecordTable, findings_line, f
 from explorer.tui.widgets import DoorBox, VirtualTable, titled_width
 
 from .base import BrowserScreen
+from .places import Place
 
 __all__ = ("OverviewScreen",)
 
@@ -178,6 +180,13 @@ class OverviewScreen(BrowserScreen):
             self._show_doors(self._shown)
             if self._shown.is_audited:
                 self._show_findings(self._shown)
+
+    def place(self) -> Place:
+        return replace(super().place(), row=self.query_one("#findings", VirtualTable).row)
+
+    def come_back(self, place: Place) -> bool:
+        self.query_one("#findings", VirtualTable).put_cursor(place.row)
+        return super().come_back(place)
 
     def _rows_of_doors(self) -> list[list[Widget]]:
         """What the keyboard can go to, from top to bottom."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual import on
@@ -27,6 +28,7 @@ from explorer.tui.views.details import (
 from explorer.tui.widgets import DetailPane, SearchBar, Split, VirtualTable
 
 from .arranging import ArrangingScreen
+from .places import Place
 
 __all__ = ("FsStructsScreen", "MountsScreen", "TableScreen")
 
@@ -60,9 +62,23 @@ class TableScreen(ArrangingScreen):
     def pane(self) -> DetailPane:
         return self.query_one("#detail", DetailPane)
 
-    def crumbs(self) -> list[str]:
+    def here(self) -> list[str]:
         """In the detail also what was followed on the way to it."""
-        return [*super().crumbs(), *(self.pane.trail if self.is_there and self.pane.has_focus else ())]
+        return [*super().here(), *(self.pane.trail if self.is_there and self.pane.has_focus else ())]
+
+    def place(self) -> Place:
+        return replace(super().place(), followed=self.pane.followed, line=self.pane.row)
+
+    def come_back(self, place: Place) -> bool:
+        """In the detail, too: along what was followed there."""
+        at = self.table.row
+        is_found = super().come_back(place)
+        if is_found and (self.table.row != at or self.pane.followed != place.followed):
+            self.pane.look_at(self.detail_of(self.table.row))
+            for reference in place.followed:
+                self.pane.follow(reference)
+            self.pane.put_cursor(place.line)
+        return is_found
 
     @on(VirtualTable.Moved, "#detail")
     def _detail_moved(self) -> None:
@@ -106,12 +122,13 @@ class TableScreen(ArrangingScreen):
     @on(VirtualTable.Moved, "#rows")
     def _moved(self, event: VirtualTable.Moved) -> None:
         renewed, self._renewed = self._renewed, None
-        now = self.selected()
+        now, detail = self.selected(), self.detail_of(event.row)
         # By address: the name of a task changes when it executes another program.
-        if renewed and now and (renewed.kind, renewed.address) == (now.kind, now.address):
-            self.pane.renew(self.detail_of(event.row))
+        same = renewed and now and (renewed.kind, renewed.address) == (now.kind, now.address)
+        if same or self.pane.began_with(detail):
+            self.pane.renew(detail)
         else:
-            self.pane.look_at(self.detail_of(event.row))
+            self.pane.look_at(detail)
 
     @on(VirtualTable.Chosen, "#rows")
     def _chosen(self, event: VirtualTable.Chosen) -> None:
@@ -280,6 +297,14 @@ class MountsScreen(TableScreen):
         if view is not None and self.is_there:
             self.show_view(view)
             self.show_status()
+
+    def place(self) -> Place:
+        return replace(super().place(), only=self._only)
+
+    def come_back(self, place: Place) -> bool:
+        if place.only != self._only:
+            self.show_only(place.only)
+        return super().come_back(place)
 
     def select(self, reference: Reference) -> bool:
         if super().select(reference):

@@ -213,3 +213,6 @@ class TasksScreen(TableScreen):
             self.table.changed(row)
             self.table.focus()
         return row is not None
+
+    def row_of(self, reference: Reference) -> int | None:
+        return None if self.tasks is None else self.tasks.reveal(reference)

@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from explorer.model import Reference, Snapshot
 from explorer.output import fit
 from explorer.tui.keys import hidden
+from explorer.tui.shell import shell_of
 from explorer.tui.views.details import Detail, DetailTable, Fact, describe
 
 from .searching import Searching, search_keys
@@ -23,12 +24,16 @@ _TRAIL = 30
 
 
 class DetailPane(Searching, VirtualTable):
-    """A table of facts. Enter follows a fact that leads somewhere; ``b`` goes back, ``B`` forward."""
+    """A table of facts. Enter follows a fact that leads somewhere; ``b`` goes back, ``B`` forward.
+
+    Backspace goes back, too; where nothing was followed, to the screen that one came from.
+    """
 
     CELLS = False
     BINDINGS: ClassVar[list[BindingType]] = [
         hidden("space", "choose", "detail.follow", "Follow a line that leads somewhere, as enter does"),
-        hidden("b,backspace", "back", "detail.back", "Back to the object looked at before"),
+        hidden("b", "back", "detail.back", "Back to the object looked at before"),
+        hidden("backspace", "leave", "detail.leave", "The same, then back to the screen that you came from"),
         hidden("B", "forward", "detail.forward", "Undo going back"),
         *search_keys("detail"),
     ]
@@ -72,6 +77,19 @@ class DetailPane(Searching, VirtualTable):
         """The titles of what was followed up to here, and of this; escaped."""
         return [detail.title for detail in (*self._past, self.detail) if detail is not None]
 
+    @property
+    def followed(self) -> tuple[Reference, ...]:
+        """What was followed from the first object on, up to this."""
+        after = (*self._past[1:], self.detail) if self._past else ()
+        return tuple(detail.reference for detail in after if detail is not None)
+
+    def began_with(self, detail: Detail | None) -> bool:
+        """Whether this is what is looked at, whatever was followed from there."""
+        first = next(iter(self._past), self.detail)
+        if detail is None or first is None:
+            return False
+        return (detail.reference, detail.title) == (first.reference, first.title)
+
     def header_text(self) -> str:
         return self.source.heading if isinstance(self.source, DetailTable) else "detail"
 
@@ -109,6 +127,12 @@ class DetailPane(Searching, VirtualTable):
         if self._past and self.detail is not None:
             self._future.append(self.detail)
             self._show(self._past.pop())
+
+    def action_leave(self) -> None:
+        if self._past:
+            self.action_back()
+        else:
+            shell_of(self).go_back()
 
     def action_forward(self) -> None:
         if self._future and self.detail is not None:

@@ -69,13 +69,22 @@ class TableLines(ScrollView, can_focus=True):
         """The key that leads to columns that are not shown; empty: there is none."""
         self._note_width = 0
         """Of what says that there are more columns, at the right of the header."""
+        self._drawn_gutter = 0
+        """As the lines that are kept have it."""
         self._styles: dict[str, Style] = {}
-        self._strips: LRUCache[tuple[int, int, bool], Strip] = LRUCache(_CACHED_LINES)
+        self._strips: LRUCache[tuple[int, int, bool, str], Strip] = LRUCache(_CACHED_LINES)
 
     def redraw(self) -> None:
         """The source shows the same rows in another way."""
         self._strips.clear()
         self.refresh()
+
+    def remark(self) -> None:
+        """Other rows are marked: only these are drawn anew, if there was room for their signs."""
+        if self._gutter == self._drawn_gutter:
+            self.refresh()
+        else:
+            self.redraw()
 
     def _count(self) -> int:
         return 0 if self.source is None else len(self.source)
@@ -134,10 +143,12 @@ class TableLines(ScrollView, can_focus=True):
             if index == 0:
                 return self._plain(self.empty, width, self._style("muted"))
             return Strip.blank(width, self._style(""))
-        key = (index, self.column if index == self.row else -1, self.has_focus)
+        signs = self._signs(index) if self._gutter else ""
+        key = (index, self.column if index == self.row else -1, self.has_focus and index == self.row, signs)
         strip = self._strips.get(key)
         if strip is None:
-            strip = self._strips[key] = self._row(index, width)
+            strip = self._strips[key] = self._row(index, width, signs)
+            self._drawn_gutter = self._gutter
         return strip
 
     def _style(self, tone: str) -> Style:
@@ -185,7 +196,7 @@ class TableLines(ScrollView, can_focus=True):
         fits = display_width(titles.rstrip()) + display_width(longer) <= width
         return longer if self.more_key and fits else note
 
-    def _row(self, index: int, width: int) -> Strip:
+    def _row(self, index: int, width: int, signs: str) -> Strip:
         assert self.source is not None
         cells = self.source.cells(index)
         over = None
@@ -194,7 +205,7 @@ class TableLines(ScrollView, can_focus=True):
         segments = []
         if self._gutter:
             width_of_signs = self._gutter - len(_GAP)
-            segments.append(Segment(_padded(self._signs(index), width_of_signs), over or self._style("warn")))
+            segments.append(Segment(_padded(signs, width_of_signs), over or self._style("warn")))
         for place in self._places(cells):
             style = self._style(place.cell.tone) if over is None else over
             if over is not None and place.cell.tone in _STAND_OUT:

@@ -44,7 +44,7 @@ _PATIENCE = 300
 async def last_line(app: ExplorerApp, pilot: Pilots) -> str:
     """The keys: they are made anew after what is on the screen has changed."""
     for _ in range(_PATIENCE):
-        line = screen_text(app).rstrip("\n").rpartition("\n")[2]
+        line = screen_text(app).splitlines()[-1]
         if line:
             return line
         await pilot.pause(0.1)

@@ -33,6 +33,8 @@ class Group:
     """Places of tasks, in the order in which they are shown."""
     who: str | None = None
     """What its head says of them, once that has been asked for."""
+    keys: frozenset[int] | None = None
+    """The addresses of its tasks, once they have been asked for."""
 
 
 class TaskGroups:

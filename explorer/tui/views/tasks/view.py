@@ -238,17 +238,23 @@ class TaskTable:
 
     # -- marks of the user -----------------------------------------------------------------------------------
 
-    def _tasks_at(self, index: int) -> list[int]:
-        """The places of the tasks that a visible row stands for: its own, or those of its group."""
-        row = self._visible[index]
-        return [row] if row >= 0 else self._members_of(-1 - row)
-
     def keys_at(self, index: int) -> Collection[Hashable]:
-        tasks = self.snapshot.tasks
-        return [tasks[place].address for place in self._tasks_at(index)]
+        group = self.group_at(index)
+        if group is None:
+            return (self.snapshot.tasks[self._visible[index]].address,)
+        if group.keys is None:
+            group.keys = frozenset(self.snapshot.tasks[place].address for place in group.members)
+        return group.keys
 
     def is_picked(self, index: int) -> bool:
-        return bool(self.picked) and all(key in self.picked for key in self.keys_at(index))
+        """A group's head, which may stand for half of all tasks, is asked at every frame."""
+        if not self.picked:
+            return False
+        group = self.group_at(index)
+        place = self._visible[index] if group is None else group.members[0]
+        if self.snapshot.tasks[place].address not in self.picked:
+            return False
+        return group is None or self.picked.issuperset(self.keys_at(index))
 
     def all_keys(self) -> Collection[Hashable]:
         return [self.snapshot.tasks[place].address for place in selected(self.mask)]
