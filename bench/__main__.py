@@ -13,6 +13,7 @@ from bench.crash import measure_crash, measure_drgns_crash
 from bench.promises import ratios_of
 from bench.recording import measure_boot, measure_recording
 from bench.report import Row, as_json, as_table
+from bench.saved import measure_saved, promises_of_saved
 from bench.targets import Crowd, boot_crowd, boot_idle, dump_of, dwarf_of
 from bench.tracing import TRACED_LINES, measure_tracing, ratios_of_tracing
 from tests.kernels.lab.errors import LabError
@@ -27,6 +28,9 @@ class _Plan:
     rounds: int
     recorded_s: float
     """Of a guest's own time, recorded in steps."""
+    saved: int
+    """Tasks in the saved snapshot; and in each frame of a recording that is read again."""
+    recorded: int
 
 
 _FULL = _Plan(
@@ -35,12 +39,16 @@ _FULL = _Plan(
     (Crowd("threads", 1_000, 512), Crowd("threads", 10_000, 1024), Crowd("threads", 100_000, 4096)),
     rounds=5,
     recorded_s=10.0,
+    saved=100_000,
+    recorded=20_000,
 )
 _QUICK = _Plan(
     Crowd("crowd", 2_000, 1024),
     (Crowd("threads", 1_000, 512), Crowd("threads", 10_000, 1024)),
     rounds=3,
     recorded_s=5.0,
+    saved=20_000,
+    recorded=2_000,
 )
 
 
@@ -74,6 +82,8 @@ def _measure(plan: _Plan, *, qmp: bool) -> list[Row]:
         script = dwarf_of(crowd.line) if crowd is plan.main else None
         rows += measure_snapshot(dumps[crowd], crowd.name, crowd.tasks, plan.rounds, script)
     rows += measure_load(dumps[plan.growth[-1]], plan.growth[-1].name, plan.growth[-1].tasks, plan.rounds)
+    _say("a saved snapshot, a recording, and the start of a command")
+    rows += measure_saved(plan.saved, plan.recorded, plan.rounds)
     _say("opening")
     rows += measure_opening(dwarf_of("7.3"), plan.rounds)
     rows += measure_help(plan.rounds)
@@ -100,7 +110,11 @@ def main() -> int:
     except (LabError, RuntimeError) as error:
         _say(str(error))
         return 2
-    ratios = [*ratios_of(rows, plan.main, plan.growth), *ratios_of_tracing(rows)]
+    ratios = [
+        *ratios_of(rows, plan.main, plan.growth),
+        *ratios_of_tracing(rows),
+        *promises_of_saved(rows),
+    ]
     print(as_table(rows, ratios))
     if arguments.json:
         arguments.json.write_text(as_json(rows, ratios, quick=arguments.quick))

@@ -21,7 +21,10 @@ _BOOT_ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class Crowd:
-    """A guest with ``tasks`` more tasks than an idle one: ``crowd`` forks them, ``threads`` are of one process."""
+    """A guest with ``tasks`` more tasks than an idle one: ``crowd`` forks them, ``threads`` are of one process.
+
+    Those of ``sprawl`` are processes of some threads each.
+    """
 
     scenario: str
     tasks: int
@@ -33,7 +36,7 @@ class Crowd:
     @property
     def name(self) -> str:
         """What the tables call it."""
-        what = "processes" if self.scenario == "crowd" else "threads"
+        what = "threads" if self.scenario == "threads" else "processes"
         return f"{self.tasks:,} {what}, {self.line}"
 
 

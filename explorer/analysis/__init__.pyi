@@ -36,6 +36,7 @@ from .ko import CAVEAT as CAVEAT
 from .ko import judge_module as judge_module
 from .location import Located as Located
 from .location import locate as locate
+from .location import parse_address as parse_address
 from .location import tasks_at as tasks_at
 from .rule import ALL_GENERATIONS as ALL_GENERATIONS
 from .rule import NotJudged as NotJudged

@@ -22,7 +22,7 @@ from explorer.model import (
     task_reference,
 )
 
-__all__ = ("Located", "locate", "tasks_at")
+__all__ = ("Located", "locate", "parse_address", "tasks_at")
 
 #: As oopses, crash and drgn write it: with or without 0x, and 16 digits or at least so many that it is no pid.
 _ADDRESS = re.compile(r"(?:0[xX])?([0-9a-fA-F]{16})|0[xX]([0-9a-fA-F]{9,15})")
@@ -47,7 +47,7 @@ class Located:
         return f"{self.what} +{self.offset:#x}" if self.offset else self.what
 
 
-def _parse_address(text: str) -> int | None:
+def parse_address(text: str) -> int | None:
     """A kernel address as people copy it; ``None`` for what is none."""
     found = _ADDRESS.fullmatch(text.strip().replace("`", ""))
     return None if found is None else int(found[1] or found[2], 16)
@@ -59,7 +59,7 @@ def locate(text: str, snapshot: Snapshot) -> list[Located]:
     At most a thousand; what it is itself comes before what it lies in.
     """
     text = text.strip()
-    address = _parse_address(text)
+    address = parse_address(text)
     if address is not None:
         found = list(_at(address, snapshot))
         found.sort(key=lambda located: bool(located.offset))
@@ -70,7 +70,7 @@ def locate(text: str, snapshot: Snapshot) -> list[Located]:
 def tasks_at(text: str, snapshot: Snapshot) -> frozenset[int]:
     """The tasks (by address) that an address has to do with: in which, in whose stack, ``fs_struct``, root or working
     directory, mount or mount namespace it lies. None, if the text is no address."""
-    address = _parse_address(text)
+    address = parse_address(text)
     if address is None:
         return frozenset()
     objects = {located.reference.address for located in _at(address, snapshot)}

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = (
     "OutputFile",
+    "fail_on_option",
+    "fleet_report_output_options",
+    "fleet_tasks_output_options",
     "format_option",
     "listing_options",
     "print_listing",
@@ -55,6 +58,17 @@ def format_option(*others: str, hint: str = "") -> Callable[[_F], _F]:
     """Gives a command ``format_``: "text", or one of the others. :param hint: goes into the help text"""
     kinds = click.Choice(["text", *others])
     return click.option("--format", "format_", type=kinds, default="text", help=f"Default: text.{hint}")
+
+
+_SEVERITIES = ("critical", "high", "medium", "low", "info")
+
+fail_on_option = click.option(
+    "--fail-on",
+    type=click.Choice(_SEVERITIES),
+    default="medium",
+    show_default=True,
+    help="Exit with 1 for a finding as bad as this, or worse.",
+)
 
 
 redact_option = click.option(
@@ -120,3 +134,17 @@ def trace_output_options(function: _F) -> _F:
     from explorer.output.lookups import LOOKUP_FORMS
 
     return _named_output(LOOKUP_FORMS, "table", ".json, .jsonl and .sarif say the format")(function)
+
+
+def fleet_report_output_options(function: _F) -> _F:
+    """Gives a command that reports on a fleet ``output``, ``None`` for standard output, and ``format_``."""
+    from explorer.output.fleet import REPORT_FORMS
+
+    return _named_output(REPORT_FORMS, "text", ".md, .json and .sarif say the format")(function)
+
+
+def fleet_tasks_output_options(function: _F) -> _F:
+    """Gives a command that lists tasks of a fleet ``output``, ``None`` for standard output, and ``format_``."""
+    from explorer.output.fleet import TASK_FORMS
+
+    return _named_output(TASK_FORMS, "table", ".csv and .jsonl say the format")(function)

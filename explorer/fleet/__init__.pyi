@@ -1,5 +1,8 @@
 from .dataset import Dataset as Dataset
 from .errors import FleetError as FleetError
+from .listing import FleetTarget as FleetTarget
+from .listing import is_fleet as is_fleet
+from .listing import list_targets as list_targets
 from .needed import need as need
 from .outcomes import OPENED as OPENED
 from .outcomes import Outcome as Outcome

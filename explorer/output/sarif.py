@@ -37,9 +37,9 @@ def sarif_level(severity: Severity) -> str:
     return _LEVEL[severity]
 
 
-def sarif_message(text: str) -> dict[str, str]:
+def sarif_message(text: str, is_escaped: bool = False) -> dict[str, str]:
     """A plain text message. Kernel text must not become a placeholder (3.11.5) or a link (3.11.6)."""
-    escaped = escape_text(text).replace("{", "{{").replace("}", "}}")
+    escaped = (text if is_escaped else escape_text(text)).replace("{", "{{").replace("}", "}}")
     return {"text": escaped.replace("[", "\\[").replace("]", "\\]")}
 
 
@@ -58,13 +58,15 @@ def _rules(findings: list[Finding]) -> list[dict[str, Any]]:
     return described
 
 
-def sarif_rule(rule_id: str, severity: Severity, title: str, explanation: str, advice: str) -> dict[str, Any]:
+def sarif_rule(
+    rule_id: str, severity: Severity, title: str, explanation: str, advice: str, *, is_escaped: bool = False
+) -> dict[str, Any]:
     """The descriptor of a rule."""
     return {
         "id": rule_id,
-        "shortDescription": sarif_message(title),
-        "fullDescription": sarif_message(explanation),
-        "help": sarif_message(advice),
+        "shortDescription": sarif_message(title, is_escaped),
+        "fullDescription": sarif_message(explanation, is_escaped),
+        "help": sarif_message(advice, is_escaped),
         "defaultConfiguration": {"level": _LEVEL[severity]},
         "properties": {"severity": severity, "security-severity": _SCORE[severity]},
     }

@@ -24,7 +24,7 @@ from typing import Any
 
 from .format import RecordingError
 
-__all__ = ("TABLES", "apply_delta", "make_delta")
+__all__ = ("CLOCKS", "TABLES", "Later", "apply_delta", "make_delta")
 
 Document = dict[str, Any]
 Rows = dict[str, Document]
@@ -39,12 +39,22 @@ TABLES = {
     "fs_structs": "address",
     "tasks": "address",
 }
-_CLOCKS = ("waiting_s",)
+CLOCKS = ("waiting_s",)
 _MERGED = ("capture", "kernel")
 _STEPS = {"0": 0, "1": 1, "-": -1}
 _NAMES = {step: char for char, step in _STEPS.items()}
 #: A record that lacks a member is not one that has null there.
 _ABSENT = object()
+
+
+class Later(Document):
+    """A record in which nothing but clocks has moved since ``since``; each is a number that was worked out here."""
+
+    __slots__ = ("since",)
+
+    def __init__(self, record: Document, **clocks: float) -> None:
+        super().__init__(record, **clocks)
+        self.since: Document | None = (record.since if type(record) is Later else None) or record
 
 
 def make_delta(before: Document, after: Document) -> Document | None:
@@ -103,7 +113,7 @@ def _members(old: Document, new: Document) -> Document:
 def _table_delta(old: Rows, new: Rows, name: str) -> Document:
     gone = [key for key in old if key not in new]
     put = [record for key, record in new.items() if key not in old]
-    later = {clock: _clock(clock, old, new) for clock in _CLOCKS}
+    later = {clock: _clock(clock, old, new) for clock in CLOCKS}
     later = {clock: value for clock, value in later.items() if value is not None}
     moved = {clock: value[1] for clock, value in later.items() if value is not None}
     changed: dict[str, Document] = {}
@@ -177,12 +187,12 @@ def _apply_table(records: list[Document], table: Document, key: str) -> list[Doc
     for gone in table.get("gone", ()):
         del rows[gone]
     for clock, (usual, chars) in table.get("later", {}).items():
-        if clock not in _CLOCKS or type(usual) is not int:
+        if clock not in CLOCKS or type(usual) is not int:
             raise ValueError(clock)
         for (name, record), char in zip(list(rows.items()), chars, strict=True):
             if char != ".":
                 milliseconds = round(float(record[clock]) * 1000) + usual + _STEPS[char]
-                rows[name] = {**record, clock: milliseconds / 1000}
+                rows[name] = Later(record, **{clock: milliseconds / 1000})
     for name, members in table.get("set", {}).items():
         rows[name] = {**rows[name], **members}
     for record in table.get("put", ()):

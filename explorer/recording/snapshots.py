@@ -7,7 +7,7 @@ from typing import Any
 from explorer.codec import check_facts, check_version
 from explorer.model import SNAPSHOT_ARRAYS, Record, Snapshot
 
-from .delta import TABLES
+from .delta import CLOCKS, TABLES, Later
 
 __all__ = ("MEMBERS", "SnapshotBuilder")
 
@@ -36,12 +36,17 @@ class SnapshotBuilder:
         if not isinstance(rows, list):
             raise TypeError(f"{name} is no list")
         validate, key, every = SNAPSHOT_ARRAYS[name].model_validate, TABLES[name], self._every[name]
+        build, clocks = SNAPSHOT_ARRAYS[name].builder(), [clock for clock in CLOCKS if clock in every]
         made = self._made[name]
         now: dict[str, tuple[dict[str, Any], Record]] = {}
         records = []
         for row in rows:
             known = made.get(row[key])
-            if known is None or known[0] is not row:
+            if known is not None and type(row) is Later and known[0] is row.since:
+                moved = {clock: row[clock] for clock in clocks}
+                known = (row, build({**known[1].__dict__, **moved}))
+                row.since = None
+            elif known is None or known[0] is not row:
                 record = validate(row)
                 if len(record.model_fields_set) == len(every):
                     # a set for each would be half of the memory

@@ -50,10 +50,11 @@ class ExplorerApp(GuardedApp):
         view = None if snapshot is None else View(snapshot, plugins=session.plugins)
         self.viewing = Viewing(session, self, view)
         self.source, self.player = self.viewing.source, self.viewing.player
-        self.tracing = self.viewing.tracing
+        self.tracing, self.fleet = self.viewing.tracing, self.viewing.fleet
         self.accepted = AcceptedFindings(session.baseline)
         self._navigator = Navigator(self, self.viewing)
-        self.go_to = self._navigator.go_to
+        self.go_to, self.open_target = self._navigator.go_to, self._navigator.open_target
+        self.action_leave_target = self._navigator.back
         self.filter_tasks = self.action_inside = self._navigator.filter_tasks
         self.show_finding = self._navigator.show_finding
         self.show_mounts, self.compare_with = self._navigator.show_mounts, self._navigator.compare_with

@@ -52,6 +52,7 @@ APP_KEYS: list[BindingType] = [
         "app.go-to",
         "Go to an address, a pid, a mount's id or a namespace's inode number",
     ),
+    hidden("backspace", "leave_target", "go.back", "Back to the fleet, and the target that you came from"),
     hidden("r", "refresh_target", "app.refresh", "Read the target again"),
     hidden("R", "next_interval", "app.interval", "Read again by itself: 1, 2, 5, 10 s, off"),
     hidden("X", "stop_reading", "app.stop", "Stop reading again"),

@@ -7,6 +7,7 @@ from typing import Any
 from textual.app import App
 from textual.screen import Screen
 
+from explorer.fleet import FleetTarget
 from explorer.model import Reference
 from explorer.tui.screens import (
     BROWSED,
@@ -58,10 +59,12 @@ class Navigator:
         """Whether a key of the app is of use where one is. :param plays: a recording is shown"""
         if action in ("record", "first_seen"):
             return plays and (action == "record" or isinstance(self._app.screen, FindingsScreen))
+        if action == "leave_target":
+            return self._viewing.fleet.is_there and self._app.current_mode != "fleet"
         if action == "browse" and self._app.current_mode == FAULT_MODE:
             return False  # its own keys make the screen anew that failed
         if action == "browse":
-            return self._viewing.view is not None or self._viewing.tracing.is_file
+            return self._viewing.shows_something
         return action not in _NEEDS_VIEW or self._viewing.view is not None
 
     async def browse(self, mode: str) -> None:
@@ -84,6 +87,18 @@ class Navigator:
     def compare_with(self, name: str) -> None:
         """Ask for a second target, beginning with this one."""
         self._app.push_screen(TargetPrompt(name))
+
+    def open_target(self, target: FleetTarget) -> None:
+        """From the fleet to what was read of one of its targets."""
+        self._app.run_worker(self._open_target(target), group=GO)
+
+    async def _open_target(self, target: FleetTarget) -> None:
+        if await self._viewing.open_target(target):
+            self.other = None
+
+    async def back(self) -> None:
+        """From what was read of a target to the fleet, on the row that one left."""
+        await self.open_screen("fleet")
 
     async def show_other(self, other: View) -> None:
         """Compare with a second target that has been read."""

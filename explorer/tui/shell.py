@@ -7,8 +7,9 @@ from typing import Protocol, cast
 
 from textual.dom import DOMNode
 
+from explorer.fleet import FleetTarget
 from explorer.model import Reference
-from explorer.tui.session import AcceptedFindings, Player, Source, Tracing, View
+from explorer.tui.session import AcceptedFindings, ListedFleet, Player, Source, Tracing, View
 
 from .faults import FaultLog
 from .settings import SavedView
@@ -33,6 +34,10 @@ class Shell(Protocol):
     accepted: AcceptedFindings
     tracing: Tracing
     """The lookups that are seen: of a saved trace, or of the kernel that runs."""
+
+    @property
+    def fleet(self) -> ListedFleet:
+        """The fleet that the app was opened with, if it was."""
 
     @property
     def look(self) -> Views:
@@ -70,6 +75,9 @@ class Shell(Protocol):
 
     def go_to(self, reference: Reference) -> None:
         """Show an object in the screen where its like are."""
+
+    def open_target(self, target: FleetTarget) -> None:
+        """Show what was read of a target of the fleet."""
 
     def filter_tasks(self, query: str) -> None:
         """Show the tasks that a query selects."""

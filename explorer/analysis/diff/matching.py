@@ -95,6 +95,11 @@ def _numbered(items: Iterable[_T], key_of: Callable[[_T], Hashable]) -> dict[tup
 def _match(
     before: Iterable[_T], after: Iterable[_T], keys: tuple[Callable[[_T], Hashable], Callable[[_T], Hashable]]
 ) -> Pairs[_T]:
+    before, after = list(before), list(after)
+    if [keys[0](item) for item in before] == [keys[1](item) for item in after]:
+        return Pairs(
+            list(zip(before, after, strict=True)), [], []
+        )  # from frame to frame mostly nobody comes or goes
     old, new = _numbered(before, keys[0]), _numbered(after, keys[1])
     return Pairs(
         both=[(item, new[key]) for key, item in old.items() if key in new],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
@@ -10,7 +11,7 @@ from typing import Any
 from explorer.model import Snapshot
 
 from .ast import And, Comparison, Everything, Flag, Node, Not, Or, all_of, comparisons
-from .facts import FIELDS, shown
+from .facts import FIELDS, QueryField, shown
 from .field import groups_of
 from .index import Mask, TaskIndex
 from .parse import QueryError, parse_query
@@ -166,14 +167,21 @@ def _unequal(term: Flag | Comparison) -> Node | None:
     return Comparison(term.field, "!=", term.value) if isinstance(term, Comparison) else None
 
 
-def toggle_term(text: str, term: Flag | Comparison, excluded: bool = False) -> str:
+def toggle_term(
+    text: str,
+    term: Flag | Comparison,
+    excluded: bool = False,
+    fields: Mapping[str, QueryField] = FIELDS,
+) -> str:
     """The query with a term required (or excluded), or no longer, if it was.
 
     What was typed stays as it was typed, unless something is taken out of it.
 
+    :param fields: what may be asked for: of tasks, or a table's own
+
     :raises QueryError: if ``text`` is no query
     """
-    root = parse_query(text).root
+    root = parse_query(text, fields).root
     standing = standing_of(root, term)
     wanted: Node = Not(term) if excluded else term
     if standing is Standing.ABSENT:

@@ -29,8 +29,10 @@ __all__ = (
     "named_addresses",
     "parse_number",
     "plain_pieces",
+    "short_address_end",
     "text_matcher",
     "value_test",
+    "wants_true",
     "without_not_equal",
 )
 
@@ -125,7 +127,18 @@ def chosen(field: QueryField, sign: str, value: str) -> frozenset[str]:
 
 def is_short_address(field: QueryField, text: str) -> bool:
     """Whether ``text`` is the end of an address, as tables show it."""
-    return field.type is FieldType.ADDRESS and _SHORT_ADDRESS.fullmatch(text) is not None
+    return field.type is FieldType.ADDRESS and short_address_end(text) is not None
+
+
+def short_address_end(text: str) -> int | None:
+    """The lower half of an address that tables show by it; ``None`` for other text."""
+    short = _SHORT_ADDRESS.fullmatch(text)
+    return None if short is None else int(short[1], 16)
+
+
+def wants_true(node: Flag | Comparison) -> bool:
+    """What a leaf wants a flag to be: its name alone, or ``borrowing:yes``."""
+    return isinstance(node, Flag) or node.value.lower() in YES
 
 
 def named_addresses(snapshot: Snapshot) -> dict[str, int]:
@@ -149,7 +162,7 @@ def value_test(node: Flag | Comparison, field: QueryField, named: Mapping[str, i
     if isinstance(node, Flag):
         return bool
     if field.type is FieldType.FLAG:
-        wanted = node.value.lower() in YES
+        wanted = wants_true(node)
         return lambda value: bool(value) is wanted
     if field.type is FieldType.CHOICE:
         choices = chosen(field, node.operator, node.value)
@@ -157,9 +170,8 @@ def value_test(node: Flag | Comparison, field: QueryField, named: Mapping[str, i
     if field.type is FieldType.ADDRESS and node.value in field.choices:
         wanted_address = named.get(node.value)
         return lambda value: value is not None and value == wanted_address
-    short = _SHORT_ADDRESS.fullmatch(node.value) if field.type is FieldType.ADDRESS else None
-    if short is not None:
-        end = int(short[1], 16)
+    end = short_address_end(node.value) if field.type is FieldType.ADDRESS else None
+    if end is not None:
         return lambda value: value is not None and value & 0xFFFFFFFF == end
     if field.type in NUMERIC:
         number, compare = parse_number(field.type, node.value), _ORDER[node.operator]

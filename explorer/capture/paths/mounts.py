@@ -55,7 +55,8 @@ class MountTable:
         self._strings: dict[int, bytes] = {}
         self._overmounts: dict[int, int] = {}
         self._passed = 0
-        self._unread_namespace = False
+        self._unread_namespace = False  # or not all of its mounts were found
+        self._unplaced: set[int] = set()  # mounts of which it is not known what they are mounted on
         self._may_be = _STEP
         self._apart = True
         self.mounts: dict[int, RawMount] = {}
@@ -66,11 +67,8 @@ class MountTable:
     @property
     def complete(self) -> bool:
         """Whether all mounts of all namespaces met are known, and what each is mounted on."""
-        return (
-            not self._unread_namespace
-            and all(namespace.complete for namespace in self.namespaces.values())
-            and not any(None in (mount.parent, mount.mountpoint) for mount in self.mounts.values())
-        )
+        # Asked at every step of every lookup: not to be looked for among all mounts each time.
+        return not self._unread_namespace and self.mounts.keys().isdisjoint(self._unplaced)
 
     def from_vfsmount(self, vfsmount: int) -> int:
         """``real_mount()``: the ``struct mount`` around a ``struct vfsmount``."""
@@ -97,6 +95,9 @@ class MountTable:
         if len(self.mounts) >= self._may_be:
             self._expect_more()
         self.mounts[address] = mount
+        self._unplaced.discard(address)
+        if mount.parent is None or mount.mountpoint is None:
+            self._unplaced.add(address)
         return mount
 
     def _expect_more(self) -> None:
@@ -183,6 +184,7 @@ class MountTable:
         complete = first is not None and self._errors.count == before
         namespace = RawNamespace(address, inum, root, anonymous, tuple(mounts), complete)
         self.namespaces[address] = namespace
+        self._unread_namespace |= not complete
         self._note_overmounts(namespace)
         return namespace
 

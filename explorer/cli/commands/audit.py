@@ -19,7 +19,7 @@ from explorer.cli.accepting import (
     make_acceptance,
     save_baseline,
 )
-from explorer.cli.formats import format_option
+from explorer.cli.formats import fail_on_option, format_option
 from explorer.cli.process import ExitCode
 from explorer.cli.targets import (
     TargetArguments,
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ("audit_command", "explain_command")
 
-_SEVERITIES = ("critical", "high", "medium", "low", "info")
 _PIPE_WIDTH = 80
 
 
@@ -67,13 +66,7 @@ class _Accepting:
     "4 none does, but values could not be read, so that there might be one. Findings that are accepted do not count.",
 )
 @target_options
-@click.option(
-    "--fail-on",
-    type=click.Choice(_SEVERITIES),
-    default="medium",
-    show_default=True,
-    help="Exit with 1 for a finding as bad as this, or worse.",
-)
+@fail_on_option
 @format_option("json", "sarif", "junit", "markdown")
 @click.option(
     "--only", multiple=True, metavar="RULE", help="Only this rule (as explain lists them). Repeatable."

@@ -32,12 +32,15 @@ __all__ = ("in_browser", "open_command", "reader_words", "refuse_pipe")
 def open_command(
     arguments: TargetArguments, interval: float | None, against: str | None, baseline: Path | None
 ) -> int:
-    """Browse TARGET in the terminal app; without one, the running kernel."""
+    """Browse TARGET in the terminal app; without one, the running kernel. Of a fleet, its targets."""
     # In a browser tab a driver of textual's stands for the terminal.
     if not (sys.stdin.isatty() and sys.stdout.isatty()) and not in_browser():
         raise click.UsageError(
             "The app needs a terminal. For scripts: nullfs-explorer tasks TARGET, or snapshot TARGET."
         )
+    fleet = _fleet_named(arguments)
+    if fleet is not None:
+        return _open_fleet(arguments, fleet, interval, against, baseline)
     guess = not arguments.is_named()
     spec = None if guess else _named(arguments)
     if against is not None:
@@ -70,6 +73,41 @@ def open_command(
             baseline=baseline,
         )
     )
+
+
+def _fleet_named(arguments: TargetArguments) -> Path | None:
+    """The dataset of a fleet, if that is what is named."""
+    from explorer.fleet import is_fleet
+
+    path = None if arguments.target is None else Path(arguments.target)
+    return path if path is not None and is_fleet(path) else None
+
+
+def _open_fleet(
+    arguments: TargetArguments,
+    fleet: Path,
+    interval: float | None,
+    against: str | None,
+    baseline: Path | None,
+) -> int:
+    """Browse its targets. One that is wrong is one line on the terminal, not a screen."""
+    from explorer.fleet import Dataset
+
+    arguments.name()
+    Dataset.open(fleet)
+    if interval is not None:
+        raise click.UsageError("--interval is for a kernel that runs: a fleet's dataset is read once.")
+    if against is not None:
+        raise click.UsageError(
+            "--against compares targets; for fleets: nullfs-explorer fleet report --against."
+        )
+    check_kept_baseline(baseline)
+    from explorer.tui import run_app
+    from explorer.tui.session import Session
+
+    words = reader_words(replace(arguments, target=None))
+    plugins = arguments.plugin_set()
+    return run_app(Session(tuple(words), fleet=fleet, plugins=plugins, baseline=baseline))
 
 
 def _named(arguments: TargetArguments) -> TargetSpec:

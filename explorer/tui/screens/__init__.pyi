@@ -2,6 +2,7 @@ from .base import BrowserScreen as BrowserScreen
 from .compare import CompareScreen as CompareScreen
 from .events import EventsScreen as EventsScreen
 from .findings import FindingsScreen as FindingsScreen
+from .fleet import FleetScreen as FleetScreen
 from .lookups import LookupsScreen as LookupsScreen
 from .modes import BROWSED as BROWSED
 from .modes import Mode as Mode

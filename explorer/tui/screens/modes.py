@@ -12,6 +12,7 @@ from explorer.tui.keys import hidden, shown
 from .compare import CompareScreen
 from .events import EventsScreen
 from .findings import FindingsScreen
+from .fleet import FleetScreen
 from .lookups import LookupsScreen
 from .namespaces import NamespacesScreen
 from .overview import OverviewScreen
@@ -88,6 +89,11 @@ BROWSED = (
         hidden("equals_sign", "compare", "go.compare", "Compare with a second target"),
     ),
     Mode("timeline", TimelineScreen),
+    Mode(
+        "fleet",
+        FleetScreen,
+        hidden("O", "browse('fleet')", "go.fleet", "The targets of the fleet that this one is of"),
+    ),
     Mode(
         "lookups",
         LookupsScreen,

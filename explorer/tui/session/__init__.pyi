@@ -5,6 +5,7 @@ from .background import note_input as note_input
 from .child import ReaderFailure as ReaderFailure
 from .child import run_doctor as run_doctor
 from .event_log import MOST_ENTRIES as MOST_ENTRIES
+from .fleet import ListedFleet as ListedFleet
 from .garbage_collection import MANY_TASKS as MANY_TASKS
 from .garbage_collection import freeze_more as freeze_more
 from .playback import Playback as Playback

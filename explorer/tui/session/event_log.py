@@ -38,6 +38,11 @@ class EventLog:
     def unseen(self) -> int:
         return self.added - self.seen
 
+    def clear(self) -> None:
+        """What is looked at from now on is something else."""
+        self._entries.clear()
+        self.added = self.seen = 0
+
     def newest_first(self) -> list[LogEntry]:
         return list(reversed(self._entries))
 

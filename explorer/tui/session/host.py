@@ -30,7 +30,7 @@ class Host(Protocol):
         """Call something once, in a while."""
 
     async def show_mode(self, mode: str) -> None:
-        """Show the screen ``reading``, ``overview``, ``lookups`` or ``problem``."""
+        """Show the screen ``reading``, ``overview``, ``lookups``, ``fleet`` or ``problem``."""
 
     def compare_with(self, name: str) -> None:
         """Ask for a second target, beginning with this one."""

@@ -57,6 +57,12 @@ class Source:
         self.target = Target(session.arguments, prefix, self._host.catch_up)
         self.schedule.interval = session.interval if session.running else None
 
+    def forget(self, session: Session) -> None:
+        """Something else altogether is looked at from now on: nothing of what was read before is of it."""
+        self.look_at(session)
+        self.view, self.failure = None, ""
+        self.log.clear()
+
     # -- what is going on ------------------------------------------------------------------------------------
 
     @property

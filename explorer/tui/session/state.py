@@ -40,6 +40,8 @@ class Session:
     """A recording that the app reads itself: there is no kernel to be careful with."""
     trace: Path | None = None
     """A saved trace of lookups, which the app reads itself: there is no snapshot then."""
+    fleet: Path | None = None
+    """The dataset of a fleet, whose targets are listed: there is a snapshot once one of them is opened."""
     moment: str | None = None
     """Where in the recording to begin; the end if ``None``."""
     plugins: PluginSet = field(default_factory=PluginSet, compare=False)

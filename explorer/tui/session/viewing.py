@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from explorer.fleet import FleetTarget
 from explorer.model import escape_text
 
+from .fleet import ListedFleet
 from .host import Host
 from .player import Player
 from .source import Source
@@ -25,6 +28,7 @@ class Viewing:
         self.source = Source(session, host, view)
         self.player = Player(host)
         self.tracing = Tracing(host, self.source)
+        self.fleet = ListedFleet()
 
     @property
     def view(self) -> View | None:
@@ -32,10 +36,16 @@ class Viewing:
         return self.player.view or self.source.view
 
     @property
+    def shows_something(self) -> bool:
+        """Whether there is a screen to go to."""
+        return self.view is not None or self.tracing.is_file or self.fleet.is_there
+
+    @property
     def title(self) -> str:
         """What is shown, by name; escaped."""
         if self.view is None:
-            return f"nullfs-explorer: {self.tracing.name}" if self.tracing.is_file else "nullfs-explorer"
+            name = self.tracing.name if self.tracing.is_file else self.fleet.name
+            return f"nullfs-explorer: {name}" if name else "nullfs-explorer"
         return f"nullfs-explorer: {self.view.name or escape_text(self.view.snapshot.capture.source.target)}"
 
     @property
@@ -63,6 +73,8 @@ class Viewing:
             self._host.work(self._open_recording())
         elif self.source.session.trace is not None:
             self._host.work(self._open_trace(self.source.session.trace))
+        elif self.source.session.fleet is not None:
+            self._host.work(self._open_fleet(self.source.session.fleet))
         elif self.source.want():
             self._host.work(self._read_source())
 
@@ -121,12 +133,54 @@ class Viewing:
         if problem is None:
             self.tracing.say_lost()
 
+    async def _open_fleet(self, path: Path) -> None:
+        """A fleet has a screen of its own, and no snapshot before one of its targets is opened."""
+        self.source.failure = ""
+        await self._host.show_mode("reading")
+        self.source.target.note("targets")
+        problem = await self.fleet.open(path)
+        if problem is not None:
+            self.source.fail(problem, is_shown=False)
+        await self._host.show_mode("fleet" if problem is None else "problem")
+
+    async def open_target(self, target: FleetTarget) -> bool:
+        """Read a target of the fleet, and show it. False: it cannot be, which is said; the fleet is shown still."""
+        file = await self.fleet.file_of(target)
+        if file is None:
+            why = f"{target.outcome}: {target.why}" if target.why else "its snapshot was not kept"
+            self._host.say(f"{target.path} is not here to be opened, and no snapshot of it is: {why}")
+            return False
+        if not self.source.want():
+            self._host.say("Another one is being read. X stops that.")
+            return False
+        session = self.source.session
+        self.source.forget(replace(session, arguments=(file, *session.options), fleet=None, against=None))
+        self.fleet.opened = target
+        await self._host.show_mode("reading")
+        reading = await self.source.read()
+        if self.view is None:
+            self._host.say(f"{target.path} cannot be opened: {self.source.failure}")
+            await self._host.show_mode("fleet")
+            return False
+        await self._show(first=True)
+        if reading is not None:
+            await self.source.keep_partial(reading)
+        return True
+
     def why_not(self, mode: str) -> str | None:
         """Why a screen has nothing to show, in a sentence; ``None``: it has."""
         if mode == "lookups":
             if self.tracing.is_there or (self.view is not None and self.source.session.is_live):
                 return None
             return "Only the running kernel can be traced: nullfs-explorer live. FILE shows a saved trace."
+        if mode == "fleet":
+            return (
+                None
+                if self.fleet.is_there
+                else "This is one target: nullfs-explorer FLEET lists those of a fleet."
+            )
+        if self.view is None and self.fleet.is_there:
+            return "This is a fleet: enter opens one of its targets."
         if self.view is None:
             return "This is a trace of lookups, and no snapshot: there are no tasks or mounts to show."
         return None

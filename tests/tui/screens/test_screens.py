@@ -270,7 +270,7 @@ def test_every_binding_has_an_id_and_a_sentence_and_help_shows_it(app: ExplorerA
             assert binding.id and binding.tooltip, binding
             applies = binding.id in {each.binding.id for each in active}
             assert (binding.tooltip in " ".join(app.screen._text.split())) is applies
-            assert applies or binding.id.startswith(("app.stop", "app.interval", "frame."))
+            assert applies or binding.id.startswith(("app.stop", "app.interval", "frame.", "go.back"))
         await press(pilot, "escape")
         assert not isinstance(app.screen, TextScreen)
 

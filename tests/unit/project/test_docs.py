@@ -14,6 +14,7 @@ import pytest
 
 from explorer.cli.command import cli
 from tests.conftest import HELD, SAMPLE, Run
+from tests.written_fleets import pages_fleets
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -78,6 +79,8 @@ def test_what_the_pages_show_is_what_the_command_prints(
     for name, file in FILES.items():
         if name in command:
             shutil.copy(file, tmp_path / name)
+    if "FLEET" in command and "fleet run" not in command:
+        pages_fleets(tmp_path)
     words = shlex.split(command.partition(" | ")[0])
     filter_ = command.partition(" | ")[2]
     assert words[0] == "nullfs-explorer", command

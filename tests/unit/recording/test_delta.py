@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from explorer.model import Snapshot
-from explorer.recording.delta import TABLES, apply_delta, make_delta
+from explorer.recording.delta import TABLES, Later, apply_delta, make_delta
 from explorer.recording.format import RecordingError
+from explorer.recording.snapshots import SnapshotBuilder
 from explorer.recording.writer import to_document
 from tests.unit.recordings import make_snapshots
 
@@ -128,3 +131,30 @@ def test_clocks_that_move_alike_cost_a_character_each(fixture_snapshots: dict[st
 def test_a_delta_of_another_frame_is_refused(document: dict[str, Any], delta: dict[str, Any]) -> None:
     with pytest.raises(RecordingError):
         apply_delta(document, delta)
+
+
+def test_a_record_of_which_a_clock_alone_moved_is_the_one_that_the_model_makes(
+    fresh: Callable[[str], Snapshot],
+) -> None:
+    """It is not validated again: the same must come of it, also where a table has a clock that its records have not."""
+    documents = [to_document(snapshot) for snapshot in make_snapshots(fresh("isolated"), 12, seed=20)]
+    builder = SnapshotBuilder()
+    reached, moved = documents[0], 0
+    builder.build(reached)
+    for before, after in pairwise(documents):
+        delta = make_delta(before, after)
+        assert delta is not None
+        reached = apply_delta(reached, delta)
+        moved += sum(type(row) is Later for row in reached["tasks"])
+        assert builder.build(reached) == Snapshot.model_validate(after)
+    assert moved > 100
+
+
+def test_a_clock_that_no_record_of_its_table_has_changes_none(fresh: Callable[[str], Snapshot]) -> None:
+    document = to_document(fresh("isolated"))
+    document["mounts"] = [row | {"waiting_s": 1.0} for row in document["mounts"]]
+    builder = SnapshotBuilder()
+    first = builder.build(document)
+    moved = {"tables": {"mounts": {"later": {"waiting_s": [50, "0" * len(document["mounts"])]}}}}
+    assert builder.build(apply_delta(document, moved)) == first
+    assert all("waiting_s" not in mount.__dict__ for mount in builder.build(document).mounts)

@@ -11,6 +11,8 @@ __all__ = ("fleet_command", "fleet_reader_command")
 #: Subcommand -> what help says of it. It is ``NAME_command`` of the module of its name.
 _COMMANDS = {
     "run": "Read many targets into one Parquet dataset.",
+    "report": "Say what a fleet's targets have in common, and what only some have.",
+    "tasks": "List the tasks of all targets that match a query.",
 }
 
 

@@ -1,0 +1,16 @@
+from .arrow import looked_up as looked_up
+from .shapes import Behind as Behind
+from .shapes import Borrowing as Borrowing
+from .shapes import ChangedRule as ChangedRule
+from .shapes import Comparison as Comparison
+from .shapes import Difference as Difference
+from .shapes import FleetSummary as FleetSummary
+from .shapes import OfRelease as OfRelease
+from .shapes import RuleFound as RuleFound
+from .shapes import Some as Some
+from .shapes import Unlike as Unlike
+from .shapes import Unread as Unread
+from .told import ToldFinding as ToldFinding
+from .told import ToldFindings as ToldFindings
+from .told import tell_findings as tell_findings
+from .whole import summarise as summarise

@@ -1,0 +1,9 @@
+from .report import REPORT_FORMS as REPORT_FORMS
+from .report import ReportForm as ReportForm
+from .report import report_form_of_name as report_form_of_name
+from .report import write_report as write_report
+from .tasks import TASK_FORMS as TASK_FORMS
+from .tasks import TaskForm as TaskForm
+from .tasks import columns_for as columns_for
+from .tasks import task_form_of_name as task_form_of_name
+from .tasks import write_fleet_tasks as write_fleet_tasks

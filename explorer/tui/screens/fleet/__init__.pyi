@@ -1,0 +1,1 @@
+from .targets import FleetScreen as FleetScreen

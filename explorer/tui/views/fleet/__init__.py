@@ -1,0 +1,5 @@
+"""The targets of a fleet as the screen shows them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
