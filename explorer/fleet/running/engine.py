@@ -100,7 +100,7 @@ class Engine:
                         host="127.0.0.1",
                         protocol="tls",
                         security=security,
-                        dashboard_address=None,
+                        dashboard_address="127.0.0.1:0",
                         silence_logs=logging.CRITICAL,
                         memory_limit=0,
                     )
