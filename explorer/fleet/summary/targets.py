@@ -63,10 +63,17 @@ def _text(value: str | None) -> str:
     return "?" if value is None else value
 
 
+def _without_path(why: str | None, path: str | None) -> str | None:
+    """What is wrong, without the target's name: the same is wrong with many."""
+    return why if why is None or path is None else why.removeprefix(f"{path}: ")
+
+
 def unread_of(targets: Any) -> tuple[list[Unread], int]:
     """Why targets were not read, or not whole: most targets first; and how many reasons are left out."""
-    pc = need("pyarrow.compute")
+    pa, pc = need("pyarrow"), need("pyarrow.compute")
     bad = targets.filter(pc.not_equal(targets["outcome"], Outcome.OK.value))
+    whys = map(_without_path, bad["why"].to_pylist(), bad["path"].to_pylist())
+    bad = bad.set_column(bad.schema.get_field_index("why"), "why", pa.array(list(whys), pa.string()))
     reasons = counts_of(bad, ("outcome", "why"))
     reasons.sort(
         key=lambda row: row["outcome"] == Outcome.PARTIAL.value

@@ -15,7 +15,7 @@ from tests.written_fleets import write_fleet
 ROOT = Path(__file__).parents[4]
 UNREAD = (
     ("dumps/empty.elf", Outcome.CANNOT_OPEN, "the file is empty"),
-    ("dumps/none.elf", Outcome.CANNOT_OPEN, "the file is empty"),
+    ("dumps/none.elf", Outcome.CANNOT_OPEN, "dumps/none.elf: the file is empty"),
     ("dumps/huge.elf", Outcome.TIMEOUT, "it took longer than 600 s"),
 )
 
