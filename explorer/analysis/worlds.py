@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -107,6 +107,7 @@ def find_worlds(snapshot: Snapshot) -> Worlds:
         return worlds[key]
 
     home: dict[int, WorldKey] = {}
+    homes: dict[WorldKey, list[Task]] = defaultdict(list)
     (borrowing,) = fields_of(snapshot.tasks, "borrowing")
     borrowers = [task for task, borrows in zip(snapshot.tasks, borrowing, strict=True) if borrows]
     for task, owned in zip(snapshot.tasks, snapshot.owned_by_task, strict=True):
@@ -115,7 +116,9 @@ def find_worlds(snapshot: Snapshot) -> Worlds:
             key = world_of(task, snapshot)
             if owned is not None:  # of those that own nothing, some have exited, and some could not be read
                 home[owned] = key
-        world(key).tasks.append(task)
+        homes[key].append(task)
+    for key, tasks in homes.items():
+        world(key).tasks = tasks
     for fs, address in zip(snapshot.fs_structs, *fields_of(snapshot.fs_structs, "address"), strict=True):
         world(home.get(address) or _unheld(fs, snapshot, isolating)).fs_structs.append(fs)
     ordered = {key: worlds[key] for key in WORLD_ORDER if key in worlds}

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from explorer.model import Record
 
@@ -69,16 +69,47 @@ def layout_of(record: type[Record]) -> Layout | None:
     return None if texts is None or len(texts) < 2 else Layout(record, texts)
 
 
-class TextTable:
-    """The texts of the groups, column by column; see :class:`.deferred.DeferredTable`."""
+class TextTable(dict[str, Sequence[Any]]):
+    """The texts of the groups, column by column; by field what was decoded. See :class:`.deferred.DeferredTable`."""
+
+    __eq__ = object.__eq__
 
     def __init__(self, layout: Layout) -> None:
+        super().__init__()
         self.layout = layout
         self.texts: list[list[bytes]] = [[] for _ in layout.groups]
-        self._known: list[dict[bytes, bytes] | None] = [{} for _ in layout.groups]
-        self.columns = _Columns(self)
         self.rows = 0
+        self._known: list[dict[bytes, bytes] | None] = [{} for _ in layout.groups]
         self._asked: Counter[str] = Counter()
+        self._decoded: dict[bytes, dict[bytes, tuple[Any, ...]]] = {}
+
+    def __missing__(self, name: str) -> Sequence[Any]:
+        """A column is decoded for whoever asks for some dozens of its values."""
+        self._asked[name] += 1
+        place = self.layout.place[name]
+        if self.is_various(place) and self._asked[name] < _SOME_ROWS:
+            return _OneByOne(self, place, name)
+        return self.column(name)
+
+    def column(self, name: str) -> list[Any]:
+        """The values of a field of all rows."""
+        if name not in self:
+            self._decode(self.layout.place[name])
+        return cast("list[Any]", self[name])
+
+    def _decode(self, place: int) -> None:
+        layout, texts, group = self.layout, self.texts[place], self.layout.groups[place]
+        if len(group) == 1 and self.is_various(place):
+            self[group[0]] = list(map(layout.texts[group[0]].of_text, texts))
+            return
+        decode = _decoder(layout, place)
+        known = self._decoded.setdefault(
+            layout.patterns[place], {}
+        )  # two fields of a type have values in common
+        known.update((text, decode(text)) for text in set(texts) - known.keys())
+        for index, member in enumerate(group):
+            values = {text: found[index] for text, found in known.items()}
+            self[member] = list(map(values.__getitem__, texts))
 
     def add(self, found: list[tuple[bytes, ...]]) -> None:
         """Rows, as ``Layout.lines`` finds them."""
@@ -92,28 +123,19 @@ class TextTable:
             if self.rows > _ENOUGH_ROWS and len(known) > self.rows // 2:
                 self._known[place] = None
 
-    def value(self, name: str, row: int) -> Any:
-        """Of one field, of one row. A column is decoded for whoever asks for some dozens of its values."""
-        column = self.columns.get(name)
-        if column is None:
-            self._asked[name] += 1
-            place = self.layout.place[name]
-            if self.is_various(place) and self._asked[name] < _SOME_ROWS:
-                given = _decoder(self.layout, place)(self.texts[place][row])
-                return given[self.layout.groups[place].index(name)]
-            column = self.columns[name]
-        return column[row]
-
-    def values(self, row: int) -> dict[str, Any]:
+    def members(self, row: int) -> dict[str, Any]:
         """Every field of one row."""
-        columns = self.columns
         found: dict[str, Any] = {}
         for place, group in enumerate(self.layout.groups):
-            if group[0] in columns or not self.is_various(place):
-                found.update((name, columns[name][row]) for name in group)
+            if group[0] in self or not self.is_various(place):
+                found.update((name, self.column(name)[row]) for name in group)
             else:
-                found.update(zip(group, _decoder(self.layout, place)(self.texts[place][row]), strict=True))
+                found.update(zip(group, self.decoded(place, row), strict=True))
         return found
+
+    def decoded(self, place: int, row: int) -> tuple[Any, ...]:
+        """The fields of one group, of one row."""
+        return _decoder(self.layout, place)(self.texts[place][row])
 
     def is_various(self, place: int) -> bool:
         """Few rows have the text of a group in common."""
@@ -137,31 +159,18 @@ def texts_of(records: Sequence[Record]) -> list[str] | None:
     )
 
 
-class _Columns(dict[str, list[Any]]):
-    """By field, decoded when it is asked for."""
+class _OneByOne(Sequence[Any]):
+    """A column of which only single values are asked for."""
 
-    def __init__(self, table: TextTable) -> None:
-        super().__init__()
-        self._table = table
-        self._decoded: dict[bytes, dict[bytes, tuple[Any, ...]]] = {}
+    def __init__(self, table: TextTable, place: int, name: str) -> None:
+        self._table, self._place = table, place
+        self._index = table.layout.groups[place].index(name)
 
-    def __missing__(self, name: str) -> list[Any]:
-        layout = self._table.layout
-        place = layout.place[name]
-        texts = self._table.texts[place]
-        decode = _decoder(layout, place)
-        group = layout.groups[place]
-        if len(group) == 1 and self._table.is_various(place):
-            self[name] = list(map(layout.texts[name].of_text, texts))
-            return self[name]
-        known = self._decoded.setdefault(
-            layout.patterns[place], {}
-        )  # two fields of one type have values in common
-        known.update((text, decode(text)) for text in set(texts) - known.keys())
-        for index, member in enumerate(group):
-            values = {text: found[index] for text, found in known.items()}
-            self[member] = list(map(values.__getitem__, texts))
-        return self[name]
+    def __len__(self) -> int:
+        return self._table.rows
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._table.decoded(self._place, row)[self._index]
 
 
 @cache

@@ -8,7 +8,7 @@ copy or write it) makes it the plain record that it stands for, and from then on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import repeat
 from operator import is_
 from typing import Any, Protocol
@@ -23,14 +23,13 @@ __all__ = ("DeferredTable", "defer_records", "table_and_row")
 class DeferredTable(Protocol):
     """What records are made from."""
 
-    @property
-    def columns(self) -> Mapping[str, Sequence[Any]]:
-        """By field: the values of all rows."""
+    def __getitem__(self, name: str) -> Sequence[Any]:
+        """By field and row: a value."""
 
-    def value(self, name: str, row: int) -> Any:
-        """Of one field, of one row."""
+    def column(self, name: str) -> list[Any]:
+        """The values of all rows."""
 
-    def values(self, row: int) -> dict[str, Any]:
+    def members(self, row: int) -> dict[str, Any]:
         """Every field of one row: a new dictionary."""
 
 
@@ -72,7 +71,7 @@ def _deferred_class(record: type[Record]) -> type[Record]:
 
     def made(self: Any) -> Any:
         table, row = _TABLE.__get__(self), _ROW.__get__(self)
-        become(self, table.values(row))
+        become(self, table.members(row))
         return self
 
     def become(self: Any, values: dict[str, Any]) -> None:
@@ -118,9 +117,9 @@ def _columns(
     if not all(map(is_, map(_TABLE.__get__, records), repeat(table))):
         return None
     rows = list(map(_ROW.__get__, records))
-    return [list(map(table.columns[name].__getitem__, rows)) for name in names]
+    return [list(map(table.column(name).__getitem__, rows)) for name in names]
 
 
 def _column_getter(name: str) -> Callable[[Any], Any]:
     table_of, row_of = _TABLE.__get__, _ROW.__get__
-    return lambda self: table_of(self).value(name, row_of(self))
+    return lambda self: table_of(self)[name][row_of(self)]

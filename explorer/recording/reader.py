@@ -14,7 +14,7 @@ import zstandard
 from pydantic import ValidationError
 
 from explorer.files import NotRegularError, open_regular
-from explorer.model import CaptureError, Frame, Lookup, Snapshot
+from explorer.model import CaptureError, Frame, Lookup, Snapshot, no_garbage_collection
 
 from .about import (
     EndRecord,
@@ -157,7 +157,8 @@ class Recording:
         cached = self._cache.get(index)
         if cached is not None:
             return cached[0]
-        frame, weight = self._make_frame(index)
+        with no_garbage_collection():
+            frame, weight = self._make_frame(index)
         self._cache.put(index, frame, weight)
         return frame
 
