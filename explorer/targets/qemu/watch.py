@@ -21,8 +21,9 @@ _MAX_CANDIDATES = 64
 #: much of the rest in turn. All of a large guest's memory would take longer than the step it runs between two searches.
 _ALWAYS = 64 << 20
 _IN_TURN = 64 << 20
-#: For so long, where the beginnings of pages can be looked at; at every so manieth call even while the CPU runs what
-#: comes before any kernel: firmware, or what unpacks it.
+#: For so long, where the beginnings of pages can be looked at, and not while the CPU runs what comes before any kernel:
+#: firmware, or what unpacks it. At every so manieth call all is searched as where these cannot be told: what QEMU says
+#: of its own memory may not be so.
 _LOOK_S = 0.002
 _EVEN_SO = 20
 _TEXT = 2 * 4096
@@ -128,9 +129,9 @@ class GuestWatch:
     def _promising_ranges(self, attached: Attached) -> Iterable[tuple[int, int]]:
         """What of the guest's RAM to search this time: pages that begin as a text does, if these can be told."""
         call, self._calls = self._calls, self._calls + 1
-        if self._starts is None:
+        if self._starts is None or not (call + 1) % _EVEN_SO:
             return self._next_ranges()
-        if (call + 1) % _EVEN_SO and runs_before_any_kernel(attached.monitor.monitor("info registers")):
+        if runs_before_any_kernel(attached.monitor.monitor("info registers")):
             return ()
         # Those that are there already, as far up as they may be, are found at once.
         pages = self._starts.find(_LOOK_S if call else None)
