@@ -49,7 +49,7 @@ _WORD = re.compile(rb"[0-9A-Za-z\x00-\x1f\x7f-\xff]+")
 _NUMBER = re.compile(rb"u?[0-9]{1,4}[HR]?|0x(?:[0-9a-f]{1,4}|ff[0-9a-f]{14})")
 _NUMBERED = re.compile(rb"([A-Za-z]+)[0-9]{1,4}")
 _UNITS = (
-    rb"(?P<kworker>(?<![0-9A-Za-z])kworker/u?[0-9]{1,4}:[0-9]{1,4}[HRI]?(?![0-9A-Za-z]))"
+    rb"(?P<kworker>(?<![0-9A-Za-z])kworker/u?[0-9]{1,4}:[0-9]{1,4}[HRI]?(?=[-+][A-Za-z]|[ /]|$))"
     rb"|(?P<specifier>%[A-Za-z%])"  # what core_pattern has for a pid, a signal ...
     rb"|(?P<namespace>(?<![0-9A-Za-z])(?:mnt|net|pid|user|uts|ipc|time|cgroup):\[[0-9]{1,10}\])"  # a file of nsfs
     rb"|(?<![0-9A-Za-z.])(?P<ipv4>(?:[0-9]{1,3}\.){3}[0-9]{1,3})(?![0-9A-Za-z]|\.[0-9])"
