@@ -140,7 +140,7 @@ def _redact(content: bytes, folder: Path) -> None:
             shown,
         )
         assert names.leaks_in_texts([shown]) == [], (text, shown)
-        assert words_left([kernel_bytes(text)], (), (), ()), text
+        assert words_left([kernel_bytes(text)], (), ()), text
     sys.exit(0)
 
 

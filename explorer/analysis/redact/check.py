@@ -33,19 +33,16 @@ def words_left(
     texts: Iterable[bytes],
     units: Collection[bytes],
     invented: Collection[bytes],
-    fixed: Collection[bytes],
 ) -> list[bytes]:
     """The words in texts that are neither the kernel's own nor invented, sorted.
 
+    :param texts: without those that stay whole: what fields of the kernel's hold, names of fields
     :param units: what may stand in a text as it is: the kernel's release
     :param invented: words and network addresses that stand for others
-    :param fixed: whole texts that stay: what fields of the kernel's hold, names of fields
     """
-    whole = set(fixed)
     left: set[bytes] = set()
     for text in texts:
-        if text not in whole:
-            left.update(_left_in(text, units, invented))
+        left.update(_left_in(text, units, invented))
     return sorted(left)
 
 

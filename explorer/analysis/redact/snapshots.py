@@ -286,8 +286,12 @@ class Redactor:
 
     def leaks_in_texts(self, texts: Iterable[str]) -> list[bytes]:
         """What may not be in an export: words that are neither the kernel's own nor invented (:mod:`.check`)."""
-        fixed = {kernel_bytes(text) for text in self.kept_texts | self.vocabulary}
-        return words_left(map(kernel_bytes, texts), self._whole_units, self.outputs, fixed)
+        free = (
+            kernel_bytes(text)
+            for text in texts
+            if text not in self.kept_texts and text not in self.vocabulary
+        )
+        return words_left(free, self._whole_units, self.outputs)
 
     def _wanted(self) -> set[bytes]:
         return {name for name in self.replaced if len(name) >= _SHORTEST} - self.outputs

@@ -80,7 +80,7 @@ def _child(case: dict[str, Any], directory: Path, stdin: int, out: int, err: int
             )
         )
     os.closerange(3, 256)
-    sys.stdout, sys.stderr = streams[0], streams[1]  # type: ignore[assignment]
+    sys.stdout, sys.stderr = streams[0], streams[1]
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.argv = ["nullfs-explorer", *case["words"]]
     from explorer.cli import main
@@ -90,9 +90,10 @@ def _child(case: dict[str, Any], directory: Path, stdin: int, out: int, err: int
         main()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
-        for stream in (sys.stdout, sys.stderr):
+        for stream in streams:
             try:
-                stream.flush()
+                if stream is not None:
+                    stream.flush()
             except (OSError, ValueError):
                 code = 120
     except BaseException as error:  # noqa: BLE001  # what an interpreter would do
