@@ -35,6 +35,7 @@ from .memory import MEMORY_MUTATORS as DAMAGE_MUTATORS
 from .memory import apply_patches
 from .recordings import RECORDING_MUTATORS
 from .streams import STREAM_MUTATORS
+from .supplied import SUPPLIED_MUTATORS
 from .traces import PAGE_MUTATOR, TRACE_COMMANDS, TRACE_MUTATORS, TRACE_SUFFIX, damaged_pages, feed_pages
 from .types import TYPE_MUTATORS
 
@@ -90,9 +91,15 @@ FILE_MUTATORS = (
     | BASELINE_MUTATORS
     | TRACE_MUTATORS
 )
-MUTATORS: tuple[str, ...] = (*MEMORY_MUTATORS, *FILE_MUTATORS, *STREAM_MUTATORS, PAGE_MUTATOR)
+MUTATORS: tuple[str, ...] = (
+    *MEMORY_MUTATORS,
+    *FILE_MUTATORS,
+    *STREAM_MUTATORS,
+    PAGE_MUTATOR,
+    *SUPPLIED_MUTATORS,
+)
 #: No command opens these by itself.
-_FED = (*STREAM_MUTATORS, PAGE_MUTATOR)
+_FED = (*STREAM_MUTATORS, PAGE_MUTATOR, *SUPPLIED_MUTATORS)
 
 
 class Case(NamedTuple):
@@ -149,6 +156,10 @@ class Worker:
         elif mutator == PAGE_MUTATOR:
             pages = damaged_pages(rng)
             command, prepare = [mutator], lambda: feed_pages(pages, self._bases.path)
+        elif mutator in SUPPLIED_MUTATORS:
+            supplied, folder = SUPPLIED_MUTATORS[mutator], self._bases.path
+            content = supplied.make(rng)
+            command, prepare = [mutator], lambda: supplied.feed(content, folder)
         else:
             data = STREAM_MUTATORS[mutator](self._bases, rng)
             command, prepare = [mutator], lambda: _feed(data)

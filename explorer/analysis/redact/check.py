@@ -20,7 +20,7 @@ _IN_WORDS = frozenset(code for code in range(256) if code < 32 or code > 126 or 
 _DIGITS = frozenset(b"0123456789")
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 _NAMESPACE = re.compile(rb"(?:mnt|net|pid|user|uts|ipc|time|cgroup):\[[0-9]{1,10}\]")
-_WORKER = re.compile(rb"kworker/u?[0-9]{1,4}:[0-9]{1,4}[HRI]?(?![0-9A-Za-z])")
+_WORKER = re.compile(rb"kworker/u?[0-9]{1,4}:[0-9]{1,4}[HRI]?(?=[-+][A-Za-z]|[ /]|$)")
 _STAMP = re.compile(rb"\[ *[0-9]+\.[0-9]{6}\] ")
 #: What an invented network address may look like: of the fourth version first, which has colons around it in places.
 _ADDRESSES = (
@@ -33,19 +33,16 @@ def words_left(
     texts: Iterable[bytes],
     units: Collection[bytes],
     invented: Collection[bytes],
-    fixed: Collection[bytes],
 ) -> list[bytes]:
     """The words in texts that are neither the kernel's own nor invented, sorted.
 
+    :param texts: without those that stay whole: what fields of the kernel's hold, names of fields
     :param units: what may stand in a text as it is: the kernel's release
     :param invented: words and network addresses that stand for others
-    :param fixed: whole texts that stay: what fields of the kernel's hold, names of fields
     """
-    whole = set(fixed)
     left: set[bytes] = set()
     for text in texts:
-        if text not in whole:
-            left.update(_left_in(text, units, invented))
+        left.update(_left_in(text, units, invented))
     return sorted(left)
 
 

@@ -49,7 +49,7 @@ _WORD = re.compile(rb"[0-9A-Za-z\x00-\x1f\x7f-\xff]+")
 _NUMBER = re.compile(rb"u?[0-9]{1,4}[HR]?|0x(?:[0-9a-f]{1,4}|ff[0-9a-f]{14})")
 _NUMBERED = re.compile(rb"([A-Za-z]+)[0-9]{1,4}")
 _UNITS = (
-    rb"(?P<kworker>(?<![0-9A-Za-z])kworker/u?[0-9]{1,4}:[0-9]{1,4}[HRI]?(?![0-9A-Za-z]))"
+    rb"(?P<kworker>(?<![0-9A-Za-z])kworker/u?[0-9]{1,4}:[0-9]{1,4}[HRI]?(?=[-+][A-Za-z]|[ /]|$))"
     rb"|(?P<specifier>%[A-Za-z%])"  # what core_pattern has for a pid, a signal ...
     rb"|(?P<namespace>(?<![0-9A-Za-z])(?:mnt|net|pid|user|uts|ipc|time|cgroup):\[[0-9]{1,10}\])"  # a file of nsfs
     rb"|(?<![0-9A-Za-z.])(?P<ipv4>(?:[0-9]{1,3}\.){3}[0-9]{1,3})(?![0-9A-Za-z]|\.[0-9])"
@@ -286,8 +286,12 @@ class Redactor:
 
     def leaks_in_texts(self, texts: Iterable[str]) -> list[bytes]:
         """What may not be in an export: words that are neither the kernel's own nor invented (:mod:`.check`)."""
-        fixed = {kernel_bytes(text) for text in self.kept_texts | self.vocabulary}
-        return words_left(map(kernel_bytes, texts), self._whole_units, self.outputs, fixed)
+        free = (
+            kernel_bytes(text)
+            for text in texts
+            if text not in self.kept_texts and text not in self.vocabulary
+        )
+        return words_left(free, self._whole_units, self.outputs)
 
     def _wanted(self) -> set[bytes]:
         return {name for name in self.replaced if len(name) >= _SHORTEST} - self.outputs

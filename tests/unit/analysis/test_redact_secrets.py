@@ -42,6 +42,7 @@ SECRETS = {
     "10_20_30_40": ("10_20", "20_30"),
     "0x0a.0x14.0x1e.0x28": ("0x0a.", "0x14", "0x1e"),
     "::ffff:10.20.30.40": ("10.20", "ffff"),
+    "kworker/105:97:150:206": ("105:97", "97:150"),
     "0a141e28": ("0a141e28",),
     "b2xnYTpzZWNyZXQ=": ("b2xnYTpzZWNyZXQ",),
     "%6f%6c%67%61%2Ekey-99-17": ("99-17",),
@@ -107,7 +108,7 @@ def test_no_part_of_a_planted_secret_is_in_any_text_of_what_is_written(
 @pytest.mark.parametrize("secret", SECRETS)
 def test_the_check_sees_each_secret_where_redaction_has_overlooked_it(secret: str) -> None:
     for text in (secret, f"mounted {secret}", f"/srv/{secret}/x", f"[    1.000000] {secret}"):
-        assert words_left([kernel_bytes(text)], (), (), ()), text
+        assert words_left([kernel_bytes(text)], (), ()), text
 
 
 @pytest.mark.parametrize("secret", SECRETS)
