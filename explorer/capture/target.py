@@ -11,6 +11,7 @@ import drgn
 
 from explorer.model import CaptureError, Snapshot
 from explorer.plugin import LoadedPlugins, PluginSet
+from explorer.procfs import capture_proc
 from explorer.targets import (
     CrashGuard,
     OpenKernel,
@@ -81,5 +82,8 @@ def capture_target(
         return capture_kernel(adopt_program(target), loaded)
     if isinstance(target, OpenKernel):
         return capture_kernel(target, loaded)
-    with open_kernel(detect_target(fspath(target))) as kernel:
+    spec = detect_target(fspath(target))
+    if spec.kind == "proc":
+        return capture_proc()
+    with open_kernel(spec) as kernel:
         return capture_kernel(kernel, loaded)

@@ -116,11 +116,11 @@ class LazyGroup(click.Group):
 
 def _check_first(word: str) -> None:
     """:raises click.UsageError: for a word in place of a command that is no target either, but for a typing error"""
-    if word in ("live", "sample") or not word.isidentifier() or os.path.lexists(word):
+    if word in ("live", "proc", "sample") or not word.isidentifier() or os.path.lexists(word):
         return
     import difflib
 
-    near = difflib.get_close_matches(word, [*_COMMANDS, "live", "sample"], 1)
+    near = difflib.get_close_matches(word, [*_COMMANDS, "live", "proc", "sample"], 1)
     meant = f"; did you mean {near[0]}?" if near else ""
     raise click.UsageError(f"{word} is no command, and there is no file of that name{meant}")
 
@@ -128,7 +128,8 @@ def _check_first(word: str) -> None:
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="TARGET is live, a vmcore or the crash folder it is in, qemu:SOCKET, physmem:FILE, sample, "
+    epilog="TARGET is live, proc (what /proc tells, without the kernel's memory), "
+    "a vmcore or the crash folder it is in, qemu:SOCKET, physmem:FILE, sample, "
     "a saved snapshot, or a recording (FILE@3.4s: one of its frames). "
     "Exit codes: 0 done, 1 something was found (audit, diff, holders, ko, trace), 2 wrong usage or output not "
     "writable, "

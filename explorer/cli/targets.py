@@ -213,6 +213,8 @@ def read_named_snapshot(
         from explorer.reading import load_saved
 
         return load_saved(spec)
+    if spec.kind == "proc":
+        return _read_proc(arguments, spec, None if keeps_rights else output, keeps_rights)
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec, progress)
     from explorer.capture import CaptureStats, capture_kernel
@@ -259,6 +261,22 @@ def _capture_given(
 
     captured.append(capture_kernel(kernel, plugins.loaded, holders_of=holders_of))
     return captured[-1], kernel.source.target
+
+
+def _read_proc(
+    arguments: TargetArguments, spec: TargetSpec, output: Path | None, keeps_rights: bool
+) -> tuple[Snapshot, str]:
+    """What /proc tells; rights are needed to the end of that."""
+    from explorer.procfs import capture_proc
+
+    progress = ProgressLine(arguments.progress_lines)
+    try:
+        snapshot = capture_proc(progress)
+    finally:
+        progress.clear()
+    if not keeps_rights:
+        give_up_rights(spec, output)
+    return snapshot, spec.text
 
 
 def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:

@@ -50,7 +50,14 @@ from .mount import (
     MountOption,
     UseHow,
 )
-from .placement import NULL_FS_MAGIC, PlacementContext, classify_owner, classify_path, is_isolating
+from .placement import (
+    FAIL_FS_MAGIC,
+    NULL_FS_MAGIC,
+    PlacementContext,
+    classify_owner,
+    classify_path,
+    is_isolating,
+)
 from .refs import (
     GLOBAL_FS_NAMES,
     KERNEL,
@@ -98,6 +105,7 @@ from .trace import (
 __all__ = (
     "BASELINE_FORMAT",
     "BASELINE_VERSION",
+    "FAIL_FS_MAGIC",
     "GLOBAL_FS_NAMES",
     "KERNEL",
     "KERNEL_WORD",

@@ -47,7 +47,7 @@ class Generation(StrEnum):
 
 
 class Source(Record):
-    kind: Literal["live", "vmcore", "qemu", "physmem"]
+    kind: Literal["live", "vmcore", "qemu", "physmem", "proc"]
     target: str
     """The target as the user named it."""
 
@@ -59,7 +59,8 @@ class Capture(Record):
     taken_at: str
     """ISO 8601, UTC."""
     source: Source
-    types: Literal["btf", "dwarf"]
+    types: Literal["btf", "dwarf", "proc"]
+    """Where the kernel's types came from. ``proc``: none were needed, /proc was asked."""
     duration_s: float
     consistent: bool
     """False if the kernel ran while it was read."""

@@ -40,9 +40,10 @@ def render_summary(snapshot: Snapshot, name: str) -> list[str]:
     :param name: of the target
     """
     capture = snapshot.capture
-    read = f"types: {capture.types.upper()}, read in {capture.duration_s:.2f} s"
+    types = "" if capture.types == "proc" else f"types: {capture.types.upper()}, "
+    read = f"{types}read in {capture.duration_s:.2f} s"
     lines = [*findings_heading(snapshot, name), escape_text("; ".join([read, *capture.notes]))]
-    unbalanced = [reference for reference in reconcile(snapshot) if not reference.balanced]
+    unbalanced = [reference for reference in reconcile(snapshot) if reference.differ]
     if unbalanced:
         lines.append(f"{len(unbalanced)} fs_structs whose users differ from the holders found (≠)")
     if not capture.consistent:

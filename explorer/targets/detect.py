@@ -40,8 +40,8 @@ def detect_target(text: str) -> TargetSpec:
 
 
 def _detect(text: str) -> TargetSpec:
-    if text == "live":
-        return TargetSpec("live", text)
+    if text in ("live", "proc"):
+        return TargetSpec("live" if text == "live" else "proc", text)
     if text == "sample":
         return TargetSpec("sample", text, path=sample_path())
     scheme, _, rest = text.partition(":")
@@ -56,7 +56,9 @@ def _detect(text: str) -> TargetSpec:
     if scheme in ("qemu", "physmem") and not rest and ":" in text:
         raise TargetError(f"{scheme}: names nothing: say qemu:SOCKET, qemu:HOST:PORT or physmem:FILE")
     if not text or "\0" in text:
-        raise TargetError("an empty target; say live, sample, qemu:SOCKET, physmem:FILE, or name a file")
+        raise TargetError(
+            "an empty target; say live, proc, sample, qemu:SOCKET, physmem:FILE, or name a file"
+        )
     return _detect_file(text)
 
 

@@ -18,6 +18,7 @@ from explorer.targets.symbols import cache_directory
 __all__ = ("Check", "examine")
 
 _ZERO_ADDRESS = "0" * 16
+_PROC = "; the target proc needs none, and tells less"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +67,14 @@ def _kcore() -> Check:
         with path.open("rb") as file:
             file.read(4)
     except FileNotFoundError:
-        return Check("kcore", False, "no /proc/kcore", "live: needs a kernel built with CONFIG_PROC_KCORE")
+        return Check("kcore", False, "no /proc/kcore", f"live: needs CONFIG_PROC_KCORE{_PROC}")
     except PermissionError:
         remedy = (
             "live: needs root" if os.geteuid() else "live: kernel lockdown or a container; see lockdown(7)"
-        )
+        ) + _PROC
         return Check("kcore", False, "/proc/kcore may not be read", remedy)
     except OSError as error:
-        return Check("kcore", False, f"/proc/kcore: {error.strerror}", "live: run on the host")
+        return Check("kcore", False, f"/proc/kcore: {error.strerror}", f"live: run on the host{_PROC}")
     return Check("kcore", True, "/proc/kcore can be read")
 
 

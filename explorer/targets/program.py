@@ -72,6 +72,8 @@ _FILTERED_ELF = (
 )
 _INCOMPLETE = "makedumpfile marked this dump incomplete (it ran out of space)"
 _TAKEN_LIVE = "{} files are written while the kernel runs: what is in it need not be of one moment"
+#: Where the running kernel's memory cannot be read.
+_WAY_OUT = "; the target proc needs none of it, and tells less"
 _NEITHER = "neither an ELF nor a kdump-compressed dump"
 
 
@@ -119,6 +121,8 @@ def _open(
         raise TargetError(f"{spec.text}: a saved snapshot, not a kernel")
     if spec.kind == "recording":
         raise TargetError(f"{spec.text}: a recording, not a kernel")
+    if spec.kind == "proc":
+        raise TargetError("proc: what /proc tells, not a kernel's memory: say live for that")
     if spec.kind == "trace":
         raise TargetError(f"{spec.text}: a trace of lookups, which has no tasks: open shows it")
     raise TargetError(f"{spec.text}: cannot be opened")
@@ -139,18 +143,21 @@ def _open_live(spec: TargetSpec, given: VmcoreInfo | None) -> OpenProgram:
     except FileNotFoundError as error:
         raise TargetError(
             "/proc/kcore is missing: the running kernel lacks CONFIG_PROC_KCORE, or /proc is not mounted"
+            f"{_WAY_OUT}"
         ) from error
     except PermissionError as error:
         if os.geteuid() == 0:
             raise TargetError(
                 "/proc/kcore is closed even to root: kernel lockdown (Secure Boot), "
-                "or a container without CAP_SYS_RAWIO"
+                f"or a container without CAP_SYS_RAWIO{_WAY_OUT}"
             ) from error
-        raise TargetError("reading the running kernel needs root: try sudo") from error
+        raise TargetError(f"reading the running kernel needs root: try sudo{_WAY_OUT}") from error
     except OSError as error:
         raise TargetError(f"/proc/kcore: {error.strerror}") from error
     if not regular:
-        raise TargetError("/proc/kcore is masked, as in a container: run on the host, or unmask it")
+        raise TargetError(
+            f"/proc/kcore is masked, as in a container: run on the host, or unmask it{_WAY_OUT}"
+        )
     prog = new_program(given)
     with capture_log(), drgn_errors("the running kernel cannot be read"):
         prog.set_kernel()

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 __all__ = ("Progress", "TargetKind", "TargetSpec", "no_progress")
 
-TargetKind = Literal["live", "vmcore", "qemu", "physmem", "sample", "snapshot", "recording", "trace"]
+TargetKind = Literal["live", "vmcore", "qemu", "physmem", "sample", "snapshot", "recording", "trace", "proc"]
 
 
 class Progress(Protocol):

@@ -27,6 +27,8 @@ __all__ = (
 
 #: The wall clock at boot is what now and uptime give; NTP moves the one against the other.
 _BOOT_TIME_TOLERANCE_S = 2.0
+#: Of /proc/PID/stat: ``USER_HZ`` is 100 on x86_64.
+_TICK_NS = 10_000_000
 
 _T = TypeVar("_T")
 
@@ -46,6 +48,10 @@ def is_same_boot(a: Kernel, b: Kernel) -> bool:
     """Whether both snapshots are of one boot of one kernel. If that cannot be told, they are not."""
     if (a.build_id, a.release, a.init_fs) != (b.build_id, b.release, b.init_fs):
         return False
+    return _booted_together(a, b)
+
+
+def _booted_together(a: Kernel, b: Kernel) -> bool:
     if a.boot_time is None or b.boot_time is None:
         return False
     try:
@@ -61,6 +67,8 @@ def are_of_one_boot(a: Snapshot, b: Snapshot) -> bool:
     The time of the boot is what the wall clock says it was: it moves when the clock is set, as every boot does from the
     hardware's, and in a guest that stood still meanwhile.
     """
+    if "proc" in (a.capture.source.kind, b.capture.source.kind):  # which has no address, and no BUILD-ID
+        return a.kernel.release == b.kernel.release and _booted_together(a.kernel, b.kernel)
     if is_same_boot(a.kernel, b.kernel):
         return True
     if (a.kernel.build_id, a.kernel.release, a.kernel.init_fs) != (
@@ -111,10 +119,12 @@ def _match(
 def match_tasks(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[Task]:
     """Match tasks; across boots, without kworkers (see :func:`worker_group`), and duplicates by pid order."""
     if same_boot:
+        tick = _TICK_NS if "proc" in (a.capture.source.kind, b.capture.source.kind) else 1
 
         def identity(task: Task) -> Hashable:
-            # All idle tasks have pid 0 and no start time of their own.
-            return task.pid, task.start_time, task.comm if task.kind is TaskKind.IDLE else ""
+            # All idle tasks have pid 0 and no start time of their own. /proc has start times in hundredths.
+            started = None if task.start_time is None else task.start_time // tick
+            return task.pid, started, task.comm if task.kind is TaskKind.IDLE else ""
 
         return _match(a.tasks, b.tasks, (identity, identity))
 

@@ -46,7 +46,7 @@ def open_command(
     if against is not None:
         _named(replace(arguments, target=against, core=None, kernel=False, qemu=None))
     check_kept_baseline(baseline)
-    running = spec is None or spec.kind in ("live", "qemu")
+    running = spec is None or spec.kind in ("live", "qemu", "proc")
     if interval is not None and not running:
         raise click.UsageError(
             "--interval is for a kernel that runs (live, qemu:…): a vmcore or a saved snapshot does not change."

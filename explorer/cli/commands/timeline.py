@@ -56,7 +56,7 @@ def _refuse_target(text: str) -> None:
 
     from explorer.targets import TargetError
 
-    if (text in ("live", "sample") or text.startswith(("qemu:", "physmem:"))) and not lexists(text):
+    if (text in ("live", "proc", "sample") or text.startswith(("qemu:", "physmem:"))) and not lexists(text):
         raise TargetError(
             f"{text} is one moment and no recording: name a file that record wrote, such as boot.nxrec"
         )

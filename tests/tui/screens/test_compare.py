@@ -267,7 +267,16 @@ def test_names_are_completed_and_those_that_a_terminal_would_obey_are_left_out(
         (tmp_path / name).touch()
     (tmp_path / "dumps").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert complete_target("") == ["live", "sample", "qemu:", "physmem:", "dumps/", "vmcore.1", "vmcore.2"]
+    assert complete_target("") == [
+        "live",
+        "proc",
+        "sample",
+        "qemu:",
+        "physmem:",
+        "dumps/",
+        "vmcore.1",
+        "vmcore.2",
+    ]
     assert complete_target("sa") == ["sample"]
     assert longest_common(complete_target("v")) == "vmcore."
     assert complete_target(f"{tmp_path}/.h") == [f"{tmp_path}/.hidden"]

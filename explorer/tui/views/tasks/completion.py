@@ -7,7 +7,7 @@ from pathlib import Path
 
 __all__ = ("complete_target", "longest_common")
 
-_WORDS = ("live", "sample", "qemu:", "physmem:")
+_WORDS = ("live", "proc", "sample", "qemu:", "physmem:")
 _SCHEMES = ("qemu:", "physmem:")
 #: A directory with more entries is not searched to its end.
 _MOST_ENTRIES = 5000

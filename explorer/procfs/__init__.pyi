@@ -1,0 +1,1 @@
+from .snapshot import capture_proc as capture_proc
