@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from explorer.model import display_width
 from explorer.output import fit_middle
-from explorer.tui.keys import hidden, shown
+from explorer.tui.keys import hidden, key_of, shown
 from explorer.tui.session import View, in_background
 from explorer.tui.views.details import FindingRow, RecordTable, findings_line, findings_table
 from explorer.tui.widgets import DoorBox, VirtualTable, titled_width
@@ -172,7 +172,8 @@ class OverviewScreen(BrowserScreen):
             line.set_class(bool(self.shell.tracing.bad), "bad")
             if text != self._lookups:
                 self._lookups = text
-                line.update(Content(f"{text}   W shows the lookups"))
+                key = key_of(self, "go.lookups")
+                line.update(Content(f"{text}   {key} shows the lookups" if key else text))
 
     def on_resize(self, event: events.Resize) -> None:
         if self._shown is not None:
