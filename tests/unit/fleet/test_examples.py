@@ -59,7 +59,9 @@ def test_duckdb_counts_bad_findings_by_release(fleet: Path, fixture_snapshots: d
         }
     )
     assert expected, "the fixtures have such findings"
-    rows = duckdb.sql(example("sql", "DuckDB")).fetchall()
+    found = duckdb.sql(example("sql", "DuckDB"))
+    assert found is not None
+    rows = found.fetchall()
     assert {(release, rule): number for release, rule, number in rows} == expected
 
 

@@ -37,7 +37,8 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
 
 
 def rows(fleet: Path) -> list[dict[str, object]]:
-    return Dataset.open(fleet).table("targets").to_pylist()
+    found: list[dict[str, object]] = Dataset.open(fleet).table("targets").to_pylist()
+    return found
 
 
 def paths_of(fleet: Path) -> Counter[str]:
@@ -204,7 +205,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
     """A scheduler and two workers, each a process of its own, over TCP on loopback with TLS; its address, and the
     options that let a client in."""
     directory = tmp_path_factory.mktemp("cluster")
-    config = Security.temporary().get_tls_config_for_role("client")
+    config = Security.temporary().get_tls_config_for_role("client")  # type: ignore[no-untyped-call]
     (directory / "ca.pem").write_text(config["ca_file"])
     (directory / "cert.pem").write_text(config["cert"])
     (directory / "key.pem").write_text(config["key"])
@@ -232,7 +233,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
             subprocess.Popen(
                 [sys.executable, "-m", "distributed.cli.dask_worker", found[0], "--nthreads", "1", "--no-dashboard",
                  "--no-nanny", "--local-directory", str(directory), *tls],
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL, text=True,
             )
             for _ in range(2)
         ]  # fmt: skip

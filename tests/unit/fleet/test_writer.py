@@ -16,13 +16,16 @@ import pytest
 
 from explorer.fleet import TABLES, Dataset, FleetError, Outcome
 from explorer.fleet.running import FleetWriter, compacting, work
+from explorer.fleet.running.files import whole_file
 from explorer.fleet.running.requests import Answer, Examined, Result
 from explorer.fleet.tables import COLUMNS
 
 
 def result(index: int, tasks: int = 3) -> Result:
     """A target with so many tasks, made as a worker makes it."""
-    columns = {column.name: [None] * tasks for column in COLUMNS["tasks"] if column.name != "key"}
+    columns: dict[str, list[int | None]] = {
+        column.name: [None] * tasks for column in COLUMNS["tasks"] if column.name != "key"
+    }
     columns["pid"] = list(range(tasks))
     key = hashlib.blake2b(str(index).encode(), digest_size=16).hexdigest()
     answer = Answer(Outcome.OK, kind="snapshot", tables={"tasks": columns}, snapshot=b"snapshot")
@@ -92,7 +95,7 @@ def test_a_run_that_is_killed_while_it_writes_leaves_a_whole_part_or_none(
     """The file of this table gets its name, and then nothing more happens."""
     fleet = tmp_path / "f"
     write(fleet, 1)
-    publish = compacting.whole_file
+    publish = whole_file
     real = os.fsync
 
     @contextmanager
@@ -125,7 +128,7 @@ def test_a_run_that_is_killed_while_parts_are_made_one_loses_no_row_and_doubles_
         write(fleet, index)
     monkeypatch.setattr(compacting, "_MOST_SMALL", 2)
     left = [step]
-    publish, unlink = compacting.whole_file, Path.unlink
+    publish, unlink = whole_file, Path.unlink
 
     def count() -> None:
         left[0] -= 1
