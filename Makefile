@@ -126,4 +126,8 @@ audit-deps: $(STAMP)
 # Wheel and sdist, the same bytes every time: the date in them is that of the last commit.
 dist: $(STAMP)
 	$(BIN)/python -m tests.make_dist dist
-.PHONY: fuzz fuzz-terminal fuzz-coverage churn lock lock-check audit-deps known-vulnerabilities dist
+# One executable with all in it, for machines without Python: says how large it is, and which glibc it needs.
+standalone: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,standalone]'
+	$(BIN)/python -m tests.make_standalone dist
+.PHONY: fuzz fuzz-terminal fuzz-coverage churn lock lock-check audit-deps known-vulnerabilities dist standalone

@@ -1,8 +1,8 @@
-"""Builds one executable, with Python, drgn, Textual, sample and plugins: ``python -m tests.make_standalone DIR``
+"""Builds one executable, with Python, drgn, Textual, sample and plugins: ``python -m tests.make_standalone DIRECTORY``.
 
-PyInstaller makes it. It is the same bytes every time on the same machine: what is in it has the date of the last
-commit, and Python's hashes are not salted. What runs it unpacks the libraries in it to a directory of its own below
-``$TMPDIR``, mode 0700, and removes that at its end.
+PyInstaller makes it of this machine's own interpreter and libraries, but the C library: it runs where that is not older
+than what :func:`oldest_glibc` finds. It unpacks its libraries to a directory of its own below ``$TMPDIR``, mode 0700,
+and removes that at its end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ("build_standalone", "oldest_glibc")
 
 _NAME = "nullfs-explorer"
 #: What imports by name: each package whole.
-_COLLECTED = ("explorer", "drgn", "textual", "lark")
+_COLLECTED = ("explorer", "drgn", "_drgn_util", "textual", "lark")
 #: What a data extra or a test brings along, and no command uses.
 _EXCLUDED = (
     "pandas",
