@@ -125,7 +125,7 @@ class TableScreen(ArrangingScreen):
         now, detail = self.selected(), self.detail_of(event.row)
         # By address: the name of a task changes when it executes another program.
         same = renewed and now and (renewed.kind, renewed.address) == (now.kind, now.address)
-        if same or self.pane.began_with(detail):
+        if same or self.pane.was_followed_from(detail):
             self.pane.renew(detail)
         else:
             self.pane.look_at(detail)

@@ -83,11 +83,11 @@ class DetailPane(Searching, VirtualTable):
         after = (*self._past[1:], self.detail) if self._past else ()
         return tuple(detail.reference for detail in after if detail is not None)
 
-    def began_with(self, detail: Detail | None) -> bool:
-        """Whether this is what is looked at, whatever was followed from there."""
-        first = next(iter(self._past), self.detail)
-        if detail is None or first is None:
+    def was_followed_from(self, detail: Detail | None) -> bool:
+        """Whether something was followed, and this is where that began."""
+        if detail is None or not self._past:
             return False
+        first = self._past[0]
         return (detail.reference, detail.title) == (first.reference, first.title)
 
     def header_text(self) -> str:
