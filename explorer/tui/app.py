@@ -14,7 +14,7 @@ from textual.timer import Timer
 
 from explorer.model import Snapshot
 from explorer.tui.screens import BrowserScreen, FindingsScreen
-from explorer.tui.screens.dialogs import GoToPrompt, LeaveScreen, TextScreen, help_screen
+from explorer.tui.screens.dialogs import LeaveScreen, TextScreen, help_screen
 from explorer.tui.session import AcceptedFindings, Session, View, Viewing
 from explorer.tui.widgets import TimelineBar
 
@@ -22,7 +22,7 @@ from .copying import Copier, copy_text
 from .debug_info import debug_lines
 from .faults import GuardedApp
 from .keys import APP_KEYS, FRAME_KEYS
-from .navigation import KERNEL, MODE_KEYS, MODES, Navigator
+from .navigation import MODE_KEYS, MODES, Navigator
 from .palette import palette_commands, view_commands
 from .terminal import own_driver
 from .themes import Look
@@ -58,7 +58,8 @@ class ExplorerApp(GuardedApp):
         self.filter_tasks = self.action_inside = self._navigator.filter_tasks
         self.show_finding = self._navigator.show_finding
         self.show_mounts, self.compare_with = self._navigator.show_mounts, self._navigator.compare_with
-        self.show_other = self._navigator.show_other
+        self.show_other, self.compare_later = self._navigator.show_other, self._navigator.compare_later
+        self.action_kernel, self.action_locate = self._navigator.show_kernel, self._navigator.locate
         self.look = Look(self)
         self._copier = Copier(self)
 
@@ -188,20 +189,11 @@ class ExplorerApp(GuardedApp):
     async def action_filter(self) -> None:
         await self._navigator.type_filter()
 
-    def action_kernel(self) -> None:
-        self._navigator.show_object(KERNEL)
-
-    def action_locate(self) -> None:
-        self.push_screen(GoToPrompt())
-
     async def action_compare(self) -> None:
         await self._navigator.compare()
 
     def action_compare_with_another(self) -> None:
         self.compare_with("")
-
-    def compare_later(self, other: View) -> None:
-        self.call_later(self.show_other, other)
 
     async def action_back(self) -> None:
         await self._navigator.back()

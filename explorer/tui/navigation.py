@@ -21,7 +21,14 @@ from explorer.tui.screens import (
     TableScreen,
     TasksScreen,
 )
-from explorer.tui.screens.dialogs import FaultScreen, ProblemScreen, ReadingScreen, TargetPrompt, TextScreen
+from explorer.tui.screens.dialogs import (
+    FaultScreen,
+    GoToPrompt,
+    ProblemScreen,
+    ReadingScreen,
+    TargetPrompt,
+    TextScreen,
+)
 from explorer.tui.session import View, Viewing
 from explorer.tui.views.details import describe
 
@@ -162,6 +169,10 @@ class Navigator:
         async with self._jump():
             await self.open_screen("compare")
 
+    def compare_later(self, other: View) -> None:
+        """Compare with a second target that has been read, as soon as this screen is closed."""
+        self._app.call_later(self.show_other, other)
+
     async def open_screen(self, mode: str) -> Screen[Any]:
         """Switch to a mode's screen, and wait until it is there."""
         await self._app.switch_mode(mode)
@@ -221,6 +232,14 @@ class Navigator:
             screen.show_saved(view)
         else:
             self._app.notify("This view is of no table that there is.", markup=False)
+
+    def show_kernel(self) -> None:
+        """The kernel, the capture, and what was not readable."""
+        self.show_object(KERNEL)
+
+    def locate(self) -> None:
+        """Ask for an address, or another number that says where to go."""
+        self._app.push_screen(GoToPrompt())
 
     def show_object(self, reference: Reference) -> None:
         """What is known of an object, over the screen."""
