@@ -45,13 +45,13 @@ _RESERVE = ("/init lab-prout /dev/sda", "stat /db/pr/aptpl_mysn")
 _BORROWS = "__core_scsi3_write_aptpl_to_file"
 #: A task that opens two files by relative paths on a filesystem that is mounted meanwhile; its pid is in a file.
 _MOUNTER = (
-    "mkdir /later; (while ! cd /later/in 2>/dev/null; do sleep 0.1; done; read a <one; sleep 2; read a <two; "
+    "mkdir /later; (while ! cd /later/in 2>/dev/null; do sleep 1; done; read a <one; sleep 2; read a <two; "
     "touch /tmp/mounted) & echo $! >/tmp/mounter"
 )
 _MOUNT = (
     "mount -t tmpfs came-later /later && mkdir /later/.in && echo 1 >/later/.in/one && echo 2 >/later/.in/two && "
     "mv /later/.in /later/in",
-    "while ! test -e /tmp/mounted; do sleep 0.1; done",
+    "while ! test -e /tmp/mounted; do sleep 1; done",
 )
 _FILES = "mkdir -p /tmp/real && echo x >/tmp/real/file && ln -s /tmp/real /tmp/link"
 
