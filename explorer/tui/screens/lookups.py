@@ -173,8 +173,8 @@ class LookupsScreen(TableScreen):
             header,
             "" if source.picked else self.matched,
             [row.lookup for row in chosen if isinstance(row, LookupRow)] or None,
-            [column.name for column in source.columns],
-            [[cell.text for cell in source.cells_of(each)] for each in chosen],
+            self.table.chosen([column.name for column in source.columns]),
+            [self.texts_of(each) for each in chosen],
         )
 
     def action_export(self) -> None:

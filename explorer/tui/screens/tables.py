@@ -183,10 +183,11 @@ class TableScreen(ArrangingScreen):
             text = fact.value if what == "cell" else row_text([fact.name, fact.value])
         elif what == "row" and self.picked:
             source = self.source()
-            rows = [[cell.text for cell in source.cells_of(record)] for record in source.picked_records()]
-            text = "\n".join(map(row_text, rows))
+            text = "\n".join(row_text(self.texts_of(record)) for record in source.picked_records())
+        elif what == "cell":
+            text = self.table.cell_at_cursor()
         else:
-            text = self.table.cell_at_cursor() if what == "cell" else row_text(self.table.cells_at_cursor())
+            text = row_text(self.table.chosen(self.table.cells_at_cursor()))
         if text:
             self.shell.copy_text(text)
         else:
@@ -205,13 +206,17 @@ class TableScreen(ArrangingScreen):
             view.snapshot,
             "" if source.picked else self.matched,
             kept or None,
-            [column.name for column in source.columns],
+            self.table.chosen([column.name for column in source.columns]),
             [
-                [cell.text.strip() for cell in source.cells_of(each)]
+                self.texts_of(each)
                 for each, record in zip(chosen, records, strict=True)
                 if record is not None or not kept
             ],
         )
+
+    def texts_of(self, row: Any) -> list[str]:
+        """The columns that are shown of a row, as they are copied and exported."""
+        return self.table.chosen([cell.taken.strip() for cell in self.source().cells_of(row)])
 
     def record_of(self, record: Any) -> Record | None:
         """What a row is in JSON; ``None``: it is none, as the head of a tree."""

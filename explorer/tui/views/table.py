@@ -30,6 +30,11 @@ class Cell(NamedTuple):
     copied: str | None = None
     """What is copied of it, if not all of the text: what only the screen draws is left out."""
 
+    @property
+    def taken(self) -> str:
+        """What of it leaves the screen."""
+        return self.text if self.copied is None else self.copied
+
 
 @dataclass(frozen=True, slots=True)
 class ViewColumn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import events
@@ -122,7 +123,13 @@ class VirtualTable(TableLines):
         """The text of the row under the cursor, all columns of it, as it is copied."""
         if self.source is None or not 0 <= self.row < self._count():
             return []
-        return [cell.text if cell.copied is None else cell.copied for cell in self.source.cells(self.row)]
+        return [cell.taken for cell in self.source.cells(self.row)]
+
+    def chosen(self, values: Sequence[str]) -> list[str]:
+        """Of values by column those of the columns that are not left out, in the order chosen, whether they have room
+        or not."""
+        shown = () if self.source is None or not values else self.choice.shown(self.source.columns)
+        return [values[place] for place in shown]
 
     def cell_at_cursor(self) -> str:
         """The text of the cell under the cursor."""

@@ -15,7 +15,9 @@ from textual.widgets._toast import Toast
 from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.dialogs.export import ExportScreen
+from explorer.tui.screens.tables import TableScreen
 from explorer.tui.screens.tasks import TasksScreen
+from explorer.tui.views.details import row_text
 from tests.tui.conftest import Pilots, drive, press, screen_text
 
 _LONG = (
@@ -176,3 +178,30 @@ def test_no_notice_lies_on_the_dialog_of_a_small_terminal(app: ExplorerApp) -> N
             assert "Cancel" in screen_text(app) and "of a machine" in screen_text(app)
 
     asyncio.run(run())
+
+
+def test_a_column_that_is_left_out_is_neither_copied_nor_exported(
+    app: ExplorerApp, here: Path, own_settings: Path
+) -> None:
+    shown: list[str] = []
+
+    async def steps(pilot: Pilots) -> None:
+        await press(pilot, "f")
+        screen = app.screen
+        assert isinstance(screen, TableScreen)
+        names = [column.name for column in screen.source().columns]
+        cells = dict(zip(names, screen.table.cells_at_cursor(), strict=True))
+        hidden = names[screen.table.column]
+        assert cells[hidden].strip()
+        await press(pilot, "H", "c")
+        shown.extend(name for name in names if name != hidden)
+        assert app.clipboard == row_text([cells[name] for name in shown])
+        await press(pilot, "space", "c")
+        assert app.clipboard == row_text([cells[name] for name in shown])
+        await press(pilot, "x", "2", "enter")
+
+    drive(app, steps)
+    (path,) = here.glob("*.csv")
+    with path.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert list(row) == shown
