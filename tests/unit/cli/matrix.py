@@ -20,6 +20,13 @@ from typing import Any
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PATIENCE_S = 60.0
+#: As a terminal's shell starts a command; what runs the tests may ignore some, as a shell's ``&`` has it.
+_AT_START = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGQUIT: signal.SIG_DFL,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
 #: More than a pipe holds: once it is written, the command reads.
 _HALF = 96 << 10
 
@@ -61,6 +68,8 @@ def run_case(case: dict[str, Any]) -> dict[str, Any]:
 def _child(case: dict[str, Any], directory: Path, stdin: int, out: int, err: int) -> None:
     """Becomes the command; does not return."""
     os.setsid()
+    for number, handler in _AT_START.items():
+        signal.signal(number, handler)
     os.chdir(directory)
     os.environ |= {"TMPDIR": str(directory / "tmp"), "HOME": str(directory / "home"), "XDG_CONFIG_HOME": ""}
     tempfile.tempdir = None
