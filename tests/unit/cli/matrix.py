@@ -21,7 +21,7 @@ from typing import Any
 _PR_SET_CHILD_SUBREAPER = 36
 _PATIENCE_S = 60.0
 #: As a terminal's shell starts a command; what runs the tests may ignore some, as a shell's ``&`` has it.
-_AT_START = {
+_AT_START: dict[int, Any] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGQUIT: signal.SIG_DFL,
     signal.SIGTERM: signal.SIG_DFL,
