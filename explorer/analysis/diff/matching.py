@@ -19,6 +19,7 @@ __all__ = (
     "Pairs",
     "are_of_one_boot",
     "is_same_boot",
+    "knows_less",
     "match_mounts",
     "match_namespaces",
     "match_tasks",
@@ -61,13 +62,18 @@ def _booted_together(a: Kernel, b: Kernel) -> bool:
         return False
 
 
+def knows_less(a: Snapshot, b: Snapshot) -> bool:
+    """Whether one of two is of /proc: its objects have numbers in place of addresses, and it is silent about much."""
+    return "proc" in (a.capture.source.kind, b.capture.source.kind)
+
+
 def are_of_one_boot(a: Snapshot, b: Snapshot) -> bool:
     """Whether both snapshots are of one boot: by its time, or by kthreadd, which lasts from beginning to end.
 
     The time of the boot is what the wall clock says it was: it moves when the clock is set, as every boot does from the
     hardware's, and in a guest that stood still meanwhile.
     """
-    if "proc" in (a.capture.source.kind, b.capture.source.kind):  # which has no address, and no BUILD-ID
+    if knows_less(a, b):  # has no address, and no BUILD-ID
         return a.kernel.release == b.kernel.release and _booted_together(a.kernel, b.kernel)
     if is_same_boot(a.kernel, b.kernel):
         return True
@@ -119,13 +125,16 @@ def _match(
 def match_tasks(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[Task]:
     """Match tasks; across boots, without kworkers (see :func:`worker_group`), and duplicates by pid order."""
     if same_boot:
-        tick = _TICK_NS if "proc" in (a.capture.source.kind, b.capture.source.kind) else 1
+        less = knows_less(a, b)
+        tick = _TICK_NS if less else 1
 
         def identity(task: Task) -> Hashable:
             # All idle tasks have pid 0 and no start time of their own. /proc has start times in hundredths.
             started = None if task.start_time is None else task.start_time // tick
             return task.pid, started, task.comm if task.kind is TaskKind.IDLE else ""
 
+        if less:  # which has no idle tasks
+            return _match(filter(_is_no_idle, a.tasks), filter(_is_no_idle, b.tasks), (identity, identity))
         return _match(a.tasks, b.tasks, (identity, identity))
 
     def name(task: Task) -> Hashable:
@@ -138,6 +147,10 @@ def match_tasks(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[Task]:
         return [task for task in snapshot.tasks if task.kind is not TaskKind.KWORKER]
 
     return _match(lasting(a), lasting(b), (name, name))
+
+
+def _is_no_idle(task: Task) -> bool:
+    return task.kind is not TaskKind.IDLE
 
 
 def worker_group(task: Task) -> str:
@@ -193,4 +206,10 @@ def match_mounts(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[Mount]:
         # Ids grow; addresses, by which the snapshot is sorted, mean nothing across boots.
         return sorted(snapshot.mounts, key=lambda mount: (mount.unique_id or 0, mount.id or 0))
 
+    if same_boot and knows_less(a, b):
+        return _match(in_order(a), in_order(b), (_mount_id, _mount_id))
     return _match(in_order(a), in_order(b), (_mount_key(a, same_boot), _mount_key(b, same_boot)))
+
+
+def _mount_id(mount: Mount) -> Hashable:
+    return mount.id

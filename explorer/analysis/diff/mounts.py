@@ -18,7 +18,7 @@ from explorer.model import (
 )
 
 from .matching import Pairs
-from .side_by_side import SideBySide, changed_values, describe_mount
+from .side_by_side import SideBySide, describe_mount
 
 __all__ = ("diff_mounts", "diff_namespaces")
 
@@ -29,7 +29,7 @@ def diff_mounts(pair: SideBySide) -> list[ObjectChange]:
     """Mounts: place, parent, options, what lies on them, and what they hang on."""
 
     def changes(old: Mount, new: Mount) -> Iterator[Change]:
-        yield from changed_values(
+        yield from pair.changed(
             (Fact.MOUNTPOINT, old.mountpoint, new.mountpoint),
             (Fact.ATTACHMENT, _attachment(old), _attachment(new)),
             (Fact.OPTIONS, _options(old), _options(new)),

@@ -21,7 +21,7 @@ from explorer.model import (
     namespace_name,
 )
 
-from .matching import Pairs, match_mounts, match_namespaces, match_tasks
+from .matching import Pairs, knows_less, match_mounts, match_namespaces, match_tasks
 
 __all__ = ("SideBySide", "changed_values", "describe_mount")
 
@@ -53,10 +53,13 @@ class SideBySide:
     tasks: Pairs[Task] = field(init=False)
     mounts: Pairs[Mount] = field(init=False)
     namespaces: Pairs[MountNamespace] = field(init=False)
+    knows_less: bool = field(init=False)
+    """One of the two is of /proc: what that does not tell has not changed, and an address there is a number."""
     partners: dict[int, int] = field(init=False)
     """Address of a mount or namespace in ``a`` -> in ``b``."""
 
     def __post_init__(self) -> None:
+        self.knows_less = knows_less(self.a, self.b)
         self.tasks = match_tasks(self.a, self.b, self.same_boot)
         self.mounts = match_mounts(self.a, self.b, self.same_boot)
         self.namespaces = match_namespaces(self.a, self.b, self.same_boot)
@@ -82,6 +85,8 @@ class SideBySide:
     ) -> Iterator[Change]:
         if self.same_boot and old is not None and new is not None and _is_left_by_init(old, new):
             return  # PID 1 has moved, and is told of; who stayed where it was has not
+        if self.knows_less and self.same_boot and self._may_be_one(old, new):
+            return
         before, after = self.place(old, self.a, is_root), self.place(new, self.b, is_root)
         if before == after and old is not None and new is not None and self.same_boot:
             # Within one boot a place is its mount and dentry, whatever it is called.
@@ -91,12 +96,27 @@ class SideBySide:
         if before != after:
             yield Change(what=what, before=before, after=after)
 
+    def _may_be_one(self, old: PathRef | None, new: PathRef | None) -> bool:
+        """Nothing that both tell of a place is different."""
+        if old is None or new is None:
+            return True
+        mounts = [self.a.mount_by_address.get(old.mount), self.b.mount_by_address.get(new.mount)]
+        ids = [None if mount is None else mount.id for mount in mounts]
+        told = ((old.placement, new.placement), (old.fstype, new.fstype), (old.path, new.path), ids)
+        return all(None in both or both[0] == both[1] for both in told)
+
+    def changed(self, *facts: tuple[Fact, str | None, str | None]) -> Iterator[Change]:
+        """As :func:`changed_values`; of what only one of the two can tell, nothing."""
+        return changed_values(*(fact for fact in facts if not self.knows_less or None not in fact))
+
     def fs_name(self, address: int, snapshot: Snapshot) -> str:
         return fs_name(address, snapshot.kernel)
 
     def reference_change(self, what: Fact, old: int | None, new: int | None) -> Iterator[Change]:
         """A pointer to a mount namespace or mount: changed if the two are not the same object."""
         if old is None and new is None:
+            return
+        if self.knows_less and (old is None or new is None):
             return
         partner = None if old is None else self.partners.get(old)
         if partner is None or partner != new:

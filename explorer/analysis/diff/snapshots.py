@@ -113,8 +113,8 @@ def _task_changes(pair: SideBySide, old: Task, new: Task) -> Iterator[Change]:
     if old_fs is not None and new_fs is not None:
         yield from pair.path_change(Fact.ROOT, old_fs.root, new_fs.root)
         yield from pair.path_change(Fact.PWD, old_fs.pwd, new_fs.pwd, is_root=False)
-        yield from changed_values((Fact.UMASK, old_fs.umask, new_fs.umask))
-        if pair.same_boot:
+        yield from pair.changed((Fact.UMASK, old_fs.umask, new_fs.umask))
+        if pair.same_boot and not pair.knows_less:
             yield from changed_values(
                 (Fact.FS_STRUCT, pair.fs_name(old_fs.address, pair.a), pair.fs_name(new_fs.address, pair.b))
             )
@@ -200,13 +200,15 @@ def _regrouped(pair: SideBySide) -> list[Regrouping]:
 
 def _kernel(pair: SideBySide) -> Iterator[Change]:
     a, b = pair.a.kernel, pair.b.kernel
-    yield from changed_values(
+    yield from pair.changed(
         (Fact.RELEASE, a.release, b.release),
         (Fact.BUILD_ID, a.build_id, b.build_id),
         (Fact.GENERATION, a.generation.value, b.generation.value),
         (Fact.CMDLINE, a.cmdline, b.cmdline),
-        (Fact.PID1_OWNS, _owner_of_init(pair.a), _owner_of_init(pair.b)),
     )
+    owners = _owner_of_init(pair.a), _owner_of_init(pair.b)
+    if not pair.knows_less or "?" not in owners:
+        yield from changed_values((Fact.PID1_OWNS, *owners))
     yield from _kernel_fs(pair, _INIT_FS, a.init_fs, b.init_fs)
     yield from _kernel_fs(pair, _USERSPACE_INIT_FS, a.userspace_init_fs, b.userspace_init_fs)
 
@@ -233,7 +235,7 @@ _USERSPACE_INIT_FS = _FsFacts(
 
 def _kernel_fs(pair: SideBySide, facts: _FsFacts, old: int | None, new: int | None) -> Iterator[Change]:
     """A well-known ``fs_struct``: where it points, its root, and whether others than kthreads hold it."""
-    if pair.same_boot or old is None or new is None:
+    if (pair.same_boot or old is None or new is None) and not pair.knows_less:
         yield from changed_values((facts.itself, _hex(old), _hex(new)))
     if old is None or new is None:
         return
@@ -241,8 +243,9 @@ def _kernel_fs(pair: SideBySide, facts: _FsFacts, old: int | None, new: int | No
     if before is not None and after is not None:
         yield from pair.path_change(facts.root, before.root, after.root)
         yield from pair.path_change(facts.pwd, before.pwd, after.pwd, is_root=False)
-        yield from changed_values((facts.umask, before.umask, after.umask))
-    yield from changed_values((facts.users, _holders(old, pair.a), _holders(new, pair.b)))
+        yield from pair.changed((facts.umask, before.umask, after.umask))
+    if not pair.knows_less:
+        yield from changed_values((facts.users, _holders(old, pair.a), _holders(new, pair.b)))
 
 
 def _yes(value: bool | None) -> str | None:
