@@ -57,7 +57,7 @@ def run(tmp_path: Path) -> Run:
             capture_output=True,
             text=True,
             errors="surrogateescape",
-            timeout=120,
+            timeout=300,
             check=False,
         )
 
