@@ -53,14 +53,13 @@ _OF_ONE_BOOT = re.compile(
 )
 
 
-_PATH = re.compile(r"\S*/\S*")
 _PUNCTUATION = ",;:.)("
 
 
 def finding_subject(finding: Finding) -> str:
     """What a finding is about, in words that are the same on the next boot; not escaped."""
     about = sorted({f"{each.kind} {_lasting(each.label)}" for each in finding.evidence})
-    paths = dict.fromkeys(_lasting(found.strip(_PUNCTUATION)) for found in _PATH.findall(finding.title))
+    paths = dict.fromkeys(_lasting(word.strip(_PUNCTUATION)) for word in finding.title.split() if "/" in word)
     return "; ".join([*about, *(path for path in paths if not any(path in known for known in about))])
 
 
