@@ -12,7 +12,7 @@ from explorer.model import Snapshot, TaskKind
 from tests.kernels.compare import common_tasks, disagreements
 from tests.kernels.lab import Guest, Oracle, boot_until
 from tests.kernels.lab.liveimage import boot_live
-from tests.kernels.proc import differences, of_proc
+from tests.kernels.proc import differences
 
 pytestmark = pytest.mark.kernel
 
@@ -82,30 +82,12 @@ def _proc(live: Live, *who: str) -> tuple[int, Snapshot]:
     return code, parse_snapshot(printed[printed.index("{") : printed.rindex("}") + 1].encode(), "proc")
 
 
-def test_proc_agrees_with_the_kernels_memory_in_every_value_that_it_has(live: Live) -> None:
-    code, seen = _proc(live)
-    assert [f"{error.where}: {error.what}: {error.why}" for error in seen.errors] == []
-    assert code == 0
-    assert differences(seen, live.snapshot) == []
-    told = of_proc(seen)
-    assert len(told) > 80
-    # On a kernel that isolates, whether PID 1 owns userspace_init_fs is for its memory to tell.
-    ownerless = [task.pid for task in seen.tasks if task.owner is None]
-    assert ownerless == ([1] if live.snapshot.kernel.generation.value == "isolated" else []) or set(
-        ownerless
-    ) == {task.pid for task in seen.tasks if task.fs == seen.task_by_address[1].fs}
-    placed = [fs for fs in seen.fs_structs if fs.root is not None and fs.root.placement is not None]
-    assert len(placed) > len(seen.fs_structs) * 2 / 3
-
-
 def test_proc_tells_a_user_of_the_tasks_that_are_that_users(live: Live) -> None:
     code, seen = _proc(live, "@nobody")
     assert code == 4, "the others may not be asked about, which is said"
     assert [error.what for error in seen.errors if error.what == "fs"] == ["fs"], "once"
     assert differences(seen, live.snapshot) == []
-    own = [task for task in seen.tasks if task.fs is not None]
-    assert own, "its own reader at least"
-    assert {task.comm for task in own} >= {"nullfs-explorer"} or len(own) >= 1
+    assert [task for task in seen.tasks if task.fs is not None], "its own reader at least"
 
 
 def test_live_and_doctor_name_proc_as_the_way_out(live: Live) -> None:
@@ -113,12 +95,3 @@ def test_live_and_doctor_name_proc_as_the_way_out(live: Live) -> None:
     assert "the target proc needs none of it" in printed
     _, printed = live.guest.run_tool("@nobody", "doctor")
     assert "the target proc needs none" in printed
-
-
-def test_proc_and_live_are_told_apart_by_what_only_one_of_them_has(live: Live) -> None:
-    code, printed = live.guest.run_tool("diff", "proc", "live")
-    assert code in (0, 1), printed
-    assert "Traceback" not in printed
-    assert "kthreadd" not in printed, "matched by pid and start time, and the same in both"
-    assert "another one of that name" not in printed, "numbers of /proc are no addresses"
-    assert "plain-a" not in printed
