@@ -72,7 +72,11 @@ def test_every_screen_says_where_one_is(saved: Snapshot, size: tuple[int, int]) 
             await press(pilot)
             # Narrow, the event log's own count is worth more than the way home.
             assert top(app).removeprefix("overview › ") == mode
-            assert "Linux 7.3.4" in screen_text(app).splitlines()[0] or mode in ("compare", "lookups", "fleet")
+            assert "Linux 7.3.4" in screen_text(app).splitlines()[0] or mode in (
+                "compare",
+                "lookups",
+                "fleet",
+            )
 
     run_at(app, size, steps)
 
