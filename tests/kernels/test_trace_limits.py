@@ -95,8 +95,8 @@ def test_ten_thousand_lookups_a_second_are_caught_or_counted_to_the_last_one(lim
     assert storm.failed == storm.made
     assert said["seen"] and said["twice"] == 0 and said["wrong"] == {} and said["problems"] == []
     # Each walk has four events: itself, its stack, its path and its end. What was seen of these and what was lost add
-    # up, whichever of them was lost; of paths only the walk's own is seen, and where there is no room for a walk a kernel
-    # may not try its stack.
+    # up, whichever of them was lost; of paths only the walk's own is seen, and where there is no room for a walk
+    # a kernel may not try its stack.
     ends, walks = said["results"] + said["orphans"], made + said["others"]
     assert said["seen"] + said["others"] + ends + said["lost"] >= 2 * walks, (made, said)
     assert said["seen"] + said["others"] + said["stacks"] + ends + said["lost"] <= 4 * walks, (made, said)
