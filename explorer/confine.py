@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from explorer.syscalls import libc
+
 __all__ = ("DENIED", "confine", "deny_calls", "deny_writes")
 
 #: arch/x86/entry/syscalls/syscall_64.tbl
@@ -54,7 +56,7 @@ def confine(writes: Iterable[Path] = (), *, guest: bool = False) -> None:
     :param guest: the memory of another process, QEMU's, is still to be read; Landlock forbids that to whomever it
         restricts (security/landlock/task.c), so files are not denied to this one
     """
-    _libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if not guest:
         deny_writes([*writes, Path(tempfile.gettempdir()), Path(os.devnull)])
     deny_calls(set(DENIED) - ({"process_vm_readv"} if guest else set()))
@@ -76,7 +78,7 @@ def deny_calls(names: Iterable[str]) -> bool:
     code = b"".join(struct.pack("<HBBI", *each) for each in filters)
     held = ctypes.create_string_buffer(code, len(code))
     program = ctypes.create_string_buffer(struct.pack("<HxxxxxxQ", len(filters), ctypes.addressof(held)))
-    return int(_libc().syscall(_SECCOMP, _SET_MODE_FILTER, _TSYNC, program)) == 0
+    return int(libc().syscall(_SECCOMP, _SET_MODE_FILTER, _TSYNC, program)) == 0
 
 
 def deny_writes(but: Iterable[Path]) -> bool:
@@ -84,12 +86,11 @@ def deny_writes(but: Iterable[Path]) -> bool:
 
     What is open stays as it is.
     """
-    libc = _libc()
-    version = int(libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _ASK_VERSION))
+    version = int(libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _ASK_VERSION))
     if version < 1:
         return False
     changes = _CHANGES | (_TRUNCATE if version >= _HAS_TRUNCATE else 0)
-    ruleset = int(libc.syscall(_CREATE_RULESET, struct.pack("<Q", changes), ctypes.c_size_t(8), 0))
+    ruleset = int(libc().syscall(_CREATE_RULESET, struct.pack("<Q", changes), ctypes.c_size_t(8), 0))
     if ruleset < 0:
         return False
     try:
@@ -98,13 +99,9 @@ def deny_writes(but: Iterable[Path]) -> bool:
                 fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
                 try:
                     allowed = changes if path.is_dir() else changes & _OF_A_FILE
-                    libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("<Qi", allowed, fd), 0)
+                    libc().syscall(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("<Qi", allowed, fd), 0)
                 finally:
                     os.close(fd)
-        return int(libc.syscall(_RESTRICT_SELF, ruleset, 0)) == 0
+        return int(libc().syscall(_RESTRICT_SELF, ruleset, 0)) == 0
     finally:
         os.close(ruleset)
-
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)

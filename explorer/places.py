@@ -22,7 +22,7 @@ from typing import BinaryIO, Self
 
 from explorer.caller import is_foreign
 
-__all__ = ("NewFile", "Place", "find_place", "replacing")
+__all__ = ("NewFile", "Place", "find_place", "naming", "replacing")
 
 _MAX_LINKS = 40
 _MAX_NAME = 100
@@ -219,6 +219,19 @@ def _check_kind(status: os.stat_result, path: Path) -> None:
     for test, what in ((stat.S_ISFIFO, "pipe"), (stat.S_ISSOCK, "socket")):
         if test(status.st_mode) and is_foreign(status.st_uid):
             raise PermissionError(errno.EPERM, f"it is a {what} of another user", str(path))
+
+
+@contextmanager
+def naming(place: Place) -> Iterator[int]:
+    """A descriptor of a new file that takes the name at the end of the block, and stays open; closed, if that fails."""
+    new = place.create()
+    try:
+        yield new.fd
+        new.publish()
+    except BaseException:
+        os.close(new.fd)
+        new.discard()
+        raise
 
 
 @contextmanager

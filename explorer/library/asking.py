@@ -13,10 +13,11 @@ from typing import Literal
 
 from explorer.analysis import AuditReport, audit_with, run_audit, select_findings
 from explorer.analysis.query import QueryError, parse_query
-from explorer.codec import SnapshotError, load_snapshot
+from explorer.codec import SnapshotError
 from explorer.model import Finding, Severity, Snapshot, Task, use_tables
 from explorer.plugin import PluginSet
-from explorer.recording import Recording, RecordingError
+from explorer.reading import SAVED, load_saved
+from explorer.recording import RecordingError
 from explorer.targets import OpenKernel, OpenOptions, TargetError, detect_target, open_kernel
 
 from .columns import TaskTables
@@ -69,11 +70,8 @@ def load(file: str | PathLike[str]) -> Snapshot:
     :raises RecordingError: the same of a recording
     """
     spec = detect_target(fspath(file))
-    if spec.kind == "snapshot" and spec.path is not None:
-        return load_snapshot(spec.path, spec.file_name)
-    if spec.kind == "recording" and spec.path is not None:
-        with Recording.open(spec.path, spec.file_name) as recording:
-            return recording.snapshot_at(spec.moment)
+    if spec.kind in SAVED:
+        return load_saved(spec)[0]
     raise TargetError(f"{spec.text}: a kernel, or what was traced of one, not a saved snapshot: capture it")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 from dataclasses import dataclass
-from functools import cache
+
+from explorer.syscalls import checked, libc
 
 __all__ = ("Place", "compare_fs", "enter_mount_namespace", "find_place")
 
@@ -50,25 +51,13 @@ class Place:
     is_mount_root: bool
 
 
-@cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def _call(result: int) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result
-
-
 def compare_fs(first: int, second: int) -> int:
     """kcmp(2) of ``task->fs`` of two threads: 0: one ``fs_struct``; 1 and 2: which of them is the lesser.
 
     :raises OSError: if that may not be asked, or one is gone
     """
     ask = (ctypes.c_long(number) for number in (_KCMP, first, second, _KCMP_FS, 0, 0))
-    return _call(_libc().syscall(*ask))
+    return checked(libc().syscall(*ask))
 
 
 def find_place(path: str) -> Place:
@@ -85,8 +74,8 @@ def find_place(path: str) -> Place:
 def _statx(path: str, mask: int) -> _Statx:
     found = _Statx()
     name = ctypes.c_char_p(os.fsencode(path))
-    _call(
-        _libc().syscall(
+    checked(
+        libc().syscall(
             ctypes.c_long(_STATX), ctypes.c_long(_AT_FDCWD), name, ctypes.c_long(0), ctypes.c_long(mask),
             ctypes.byref(found),
         )
@@ -96,4 +85,4 @@ def _statx(path: str, mask: int) -> _Statx:
 
 def enter_mount_namespace(descriptor: int) -> None:
     """setns(2), of this process: its root becomes what ``/`` means in that namespace. :raises OSError: if it may not"""
-    _call(_libc().setns(descriptor, _CLONE_NEWNS))
+    checked(libc().setns(descriptor, _CLONE_NEWNS))

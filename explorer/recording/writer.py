@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import zstandard
 
 from explorer.model import SCHEMA_VERSION, Lookup, Snapshot
-from explorer.places import find_place
+from explorer.places import find_place, naming
 from explorer.version import __version__
 
 from .delta import TABLES, make_delta
@@ -71,20 +71,13 @@ class RecordingWriter:
             "step_s": step_s,
             "started_at": started_at,
         }
-        with find_place(self._path) as place:
-            new = place.create()
-            try:
-                preamble = PREAMBLE.pack(MAGIC, FORMAT_VERSION, 0)
-                self._offsets.append(len(preamble))
-                data = preamble + pack_record(RecordType.HEADER, 0, 0, encode_json(header))
-                _write_all(new.fd, data)
-                self.bytes_written = len(data)
-                new.publish()
-            except BaseException:
-                os.close(new.fd)
-                new.discard()
-                raise
-        return new.fd
+        with find_place(self._path) as place, naming(place) as fd:
+            preamble = PREAMBLE.pack(MAGIC, FORMAT_VERSION, 0)
+            self._offsets.append(len(preamble))
+            data = preamble + pack_record(RecordType.HEADER, 0, 0, encode_json(header))
+            _write_all(fd, data)
+            self.bytes_written = len(data)
+        return fd
 
     def _append(self, kind: RecordType, seconds: float, plain: bytes, packed_with_key: bool = False) -> None:
         dictionary = self._dictionary if packed_with_key else None

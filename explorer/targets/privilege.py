@@ -22,6 +22,7 @@ from pathlib import Path
 
 from explorer.caller import Caller, find_caller, runs_for_another_user
 from explorer.places import find_place
+from explorer.syscalls import checked, libc
 from explorer.targets.errors import TargetError
 
 __all__ = ("Needs", "drop_privileges", "give_up_rights", "harden_process", "runs_for_another_user")
@@ -75,7 +76,7 @@ def harden_process() -> None:
     """
     runs_for_another_user()  # asked now, as it may be another user's later
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _call(_libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
+    checked(libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
     os.umask(0o077)
 
 
@@ -145,39 +146,38 @@ def _can_replace(path: Path) -> bool:
 
 def _drop(kept: int, who: Caller | None = None) -> None:
     """Of the calling thread, but for the user, which is that of all threads."""
-    libc = _libc()
-    _call(libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+    checked(libc().prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
     if os.geteuid() == 0:
         for capability in range(_MAX_CAPABILITY + 1):
-            if kept >> capability & 1 or libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) != 1:
+            if kept >> capability & 1 or libc().prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) != 1:
                 continue
             # A container's root may lack CAP_SETPCAP; without it, no_new_privs does the same.
-            libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+            libc().prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     if who is not None:
         _become(who)
-    _call(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    checked(libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     header = _Header(_CAPABILITY_VERSION_3, 0)
     held = (_Data * 2)()
-    _call(libc.capget(ctypes.byref(header), held))
+    checked(libc().capget(ctypes.byref(header), held))
     wanted = (_Data * 2)()
     for index in range(2):
         word = held[index].permitted & (kept >> 32 * index & 0xFFFFFFFF)
         wanted[index] = _Data(word, word, 0)
-    _call(libc.capset(ctypes.byref(header), wanted))
+    checked(libc().capset(ctypes.byref(header), wanted))
 
 
 def _become(who: Caller) -> None:
     """Another user, for good. The kernel then forgets two things: which signal comes when the parent dies, and that
     this process leaves no core file."""
-    libc, parent = _libc(), os.getppid()
+    parent = os.getppid()
     wanted = ctypes.c_int()
-    _call(libc.prctl(_PR_GET_PDEATHSIG, ctypes.byref(wanted), 0, 0, 0))
+    checked(libc().prctl(_PR_GET_PDEATHSIG, ctypes.byref(wanted), 0, 0, 0))
     os.setgroups(who.groups)
     os.setresgid(who.gid, who.gid, who.gid)
     os.setresuid(who.uid, who.uid, who.uid)
-    _call(libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
+    checked(libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
     if wanted.value:
-        _call(libc.prctl(_PR_SET_PDEATHSIG, wanted.value, 0, 0, 0))
+        checked(libc().prctl(_PR_SET_PDEATHSIG, wanted.value, 0, 0, 0))
         if os.getppid() != parent:
             os.kill(os.getpid(), wanted.value)
 
@@ -213,13 +213,3 @@ def _holders(kept: int) -> int:
         held = int(lines["CapPrm"], 16) | int(lines["CapEff"], 16) | int(lines["CapInh"], 16)
         found += bool(held & ~kept) or lines["NoNewPrivs"].strip() != "1"
     return found
-
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def _call(result: int) -> None:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

@@ -128,6 +128,17 @@ def drive(app: ExplorerApp, steps: Callable[[Pilots], Awaitable[None]], width: i
     asyncio.run(run())
 
 
+def run_at(app: ExplorerApp, size: tuple[int, int], steps: Callable[[Pilots], Awaitable[None]]) -> None:
+    """The same in a terminal of some size, once what it begins with is painted."""
+
+    async def run() -> None:
+        async with app.run_test(size=size) as pilot:
+            await press(pilot)
+            await steps(pilot)
+
+    asyncio.run(run())
+
+
 @pytest.fixture
 def golden() -> Golden:
     """Compare text with a committed file."""

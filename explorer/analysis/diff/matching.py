@@ -95,12 +95,11 @@ def _kthreadd(snapshot: Snapshot) -> tuple[int, int] | None:
     return None
 
 
-def _numbered(items: Iterable[_T], key_of: Callable[[_T], Hashable]) -> dict[tuple[Hashable, int], _T]:
+def _numbered(items: Iterable[_T], keys: Iterable[Hashable]) -> dict[tuple[Hashable, int], _T]:
     """Items by key and how many had the same key before."""
     seen: Counter[Hashable] = Counter()
     found = {}
-    for item in items:
-        key = key_of(item)
+    for item, key in zip(items, keys, strict=True):
         found[key, seen[key]] = item
         seen[key] += 1
     return found
@@ -110,11 +109,12 @@ def _match(
     before: Iterable[_T], after: Iterable[_T], keys: tuple[Callable[[_T], Hashable], Callable[[_T], Hashable]]
 ) -> Pairs[_T]:
     before, after = list(before), list(after)
-    if [keys[0](item) for item in before] == [keys[1](item) for item in after]:
+    of_old, of_new = list(map(keys[0], before)), list(map(keys[1], after))
+    if of_old == of_new:
         return Pairs(
             list(zip(before, after, strict=True)), [], []
         )  # from frame to frame mostly nobody comes or goes
-    old, new = _numbered(before, keys[0]), _numbered(after, keys[1])
+    old, new = _numbered(before, of_old), _numbered(after, of_new)
     return Pairs(
         both=[(item, new[key]) for key, item in old.items() if key in new],
         gone=[item for key, item in old.items() if key not in new],

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from explorer.keeper import Keeper
-from explorer.places import find_place
+from explorer.places import find_place, naming
 from explorer.targets.errors import TargetError
 from explorer.targets.qemu.qmp import QmpConnection
 
@@ -173,14 +173,9 @@ def _open_console(path: Path) -> int:
         with find_place(path) as place:
             if place.is_special:
                 return place.open_special()
-            new = place.create()
-            try:
-                new.publish()
-            except BaseException:
-                os.close(new.fd)
-                new.discard()
-                raise
-            return new.fd
+            with naming(place) as fd:
+                pass  # QEMU writes to it
+            return fd
     except OSError as error:
         raise TargetError(f"cannot write {path} (--console): {error.strerror or error}") from error
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,19 +16,10 @@ from explorer.tui.screens.modes import BROWSED
 from explorer.tui.screens.tables import TableScreen
 from explorer.tui.session.state import View
 from explorer.tui.settings import SavedView
-from tests.tui.conftest import Pilots, press, screen_text
+from tests.tui.conftest import Pilots, press, run_at, screen_text
 from tests.tui.test_goldens import SIZES, app_with_findings
 
 MODES = [mode.name for mode in BROWSED if mode.name != "timeline"]  # it is of recordings
-
-
-def run_at(app: ExplorerApp, size: tuple[int, int], steps: Callable[[Pilots], Any]) -> None:
-    async def run() -> None:
-        async with app.run_test(size=size) as pilot:
-            await press(pilot)
-            await steps(pilot)
-
-    asyncio.run(run())
 
 
 def top(app: ExplorerApp) -> str:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from explorer.model import Reference, Snapshot, display_width, task_reference
@@ -14,17 +10,8 @@ from explorer.tui.screens.arranging import ArrangingScreen
 from explorer.tui.screens.places import HOME, Place, Places
 from explorer.tui.screens.tables import MountsScreen, TableScreen
 from explorer.tui.session.state import View
-from tests.tui.conftest import Pilots, press, screen_text
+from tests.tui.conftest import Pilots, press, run_at, screen_text
 from tests.tui.test_goldens import SIZES, app_with_findings
-
-
-def run_at(app: ExplorerApp, size: tuple[int, int], steps: Callable[[Pilots], Any]) -> None:
-    async def run() -> None:
-        async with app.run_test(size=size) as pilot:
-            await press(pilot)
-            await steps(pilot)
-
-    asyncio.run(run())
 
 
 def table_of(app: ExplorerApp) -> TableScreen:

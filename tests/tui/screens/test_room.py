@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from explorer.analysis.worlds import find_worlds
@@ -16,19 +12,10 @@ from explorer.tui.session.state import View
 from explorer.tui.views.more import make_more
 from explorer.tui.views.verdict import show_verdict
 from explorer.tui.widgets import DoorBox
-from tests.tui.conftest import Pilots, press, screen_text
+from tests.tui.conftest import Pilots, press, run_at, screen_text
 from tests.tui.later import HOSTILE
 
 ABSURD = 65536
-
-
-def run_at(app: ExplorerApp, size: tuple[int, int], steps: Callable[[Pilots], Any]) -> None:
-    async def run() -> None:
-        async with app.run_test(size=size) as pilot:
-            await press(pilot)
-            await steps(pilot)
-
-    asyncio.run(run())
 
 
 def make_absurd(snapshot: Snapshot, text: str) -> Snapshot:
