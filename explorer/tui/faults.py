@@ -133,7 +133,8 @@ class GuardedApp(App[None]):
         return self.fault_log.take(error, self._current_mode)
 
     async def _show_fault(self) -> None:
-        if self._current_mode != FAULT_MODE:
+        is_ending = self._exit or not self._running  # its screens are being closed, one after the other
+        if not is_ending and self._current_mode != FAULT_MODE:
             await self.switch_mode(FAULT_MODE)
 
     async def leave_fault(self, mode: str) -> None:

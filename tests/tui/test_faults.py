@@ -10,11 +10,13 @@ import pytest
 from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
 from explorer.tui.faults import FAULT_MODE
+from explorer.tui.screens.base import BrowserScreen
 from explorer.tui.screens.dialogs.fault import FaultScreen
 from explorer.tui.screens.dialogs.info import TextScreen
+from explorer.tui.screens.namespaces import MountsScreen
 from explorer.tui.screens.overview import OverviewScreen
 from explorer.tui.screens.subsystems import SubsystemsScreen
-from explorer.tui.screens.tables import FsStructsScreen, MountsScreen
+from explorer.tui.screens.tables import FsStructsScreen
 from explorer.tui.screens.tasks import TasksScreen
 from explorer.tui.views.details.record_table import RecordTable
 from explorer.tui.widgets.virtual_table import VirtualTable
@@ -173,5 +175,24 @@ def test_findings_that_come_while_their_screen_is_taken_down_are_no_fault(app: E
         assert isinstance(screen, SubsystemsScreen)
         await screen.query_one("#body").remove_children()
         screen._audited(view)
+
+    drive(app, steps)
+
+
+@pytest.mark.parametrize("mode", ["subsystems", "tasks", "mounts", "findings"])
+def test_a_screen_of_which_only_the_innermost_part_is_gone_is_no_fault(app: ExplorerApp, mode: str) -> None:
+    """Textual takes a screen down from its leaves on, and the clock ticks meanwhile."""
+
+    async def steps(pilot: Pilots) -> None:
+        await app.show_mode(mode)
+        await pilot.pause()
+        screen = app.screen
+        assert isinstance(screen, BrowserScreen)
+        assert screen.is_there
+        await screen.query_one("#detail").remove()
+        assert not screen.is_there
+        screen.show_status()
+        screen.catch_up()
+        app._tick()
 
     drive(app, steps)

@@ -6,13 +6,13 @@ from .fleet import FleetScreen as FleetScreen
 from .lookups import LookupsScreen as LookupsScreen
 from .modes import BROWSED as BROWSED
 from .modes import Mode as Mode
+from .namespaces import MountsScreen as MountsScreen
 from .namespaces import NamespacesScreen as NamespacesScreen
 from .overview import OverviewScreen as OverviewScreen
 from .places import Place as Place
 from .places import Places as Places
 from .subsystems import SubsystemsScreen as SubsystemsScreen
 from .tables import FsStructsScreen as FsStructsScreen
-from .tables import MountsScreen as MountsScreen
 from .tables import TableScreen as TableScreen
 from .tasks import TasksScreen as TasksScreen
 from .timeline import TimelineScreen as TimelineScreen

@@ -6,6 +6,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -30,6 +31,7 @@ class BrowserScreen(Guarded, Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._shown: View | None = None
+        self._parts: tuple[DOMNode, ...] = ()
         self._header_texts = ("", "", "")
 
     @property
@@ -48,8 +50,10 @@ class BrowserScreen(Guarded, Screen[None]):
 
     @property
     def is_there(self) -> bool:
-        """Whether its widgets can be asked for: not while it is made, and not while it is taken down."""
-        return self.is_mounted and bool(self.query("#status")) and bool(self.query("#body > *"))
+        """Whether its widgets can be asked for: not while it is made, nor taken down, from the innermost on."""
+        if not self._parts and self.is_mounted:
+            self._parts = tuple(part for part in self.walk_children() if part.id)
+        return bool(self._parts) and all(part.is_attached for part in self._parts)
 
     def compose_body(self) -> ComposeResult:
         """Everything between header and footer."""

@@ -14,10 +14,10 @@ from .events import EventsScreen
 from .findings import FindingsScreen
 from .fleet import FleetScreen
 from .lookups import LookupsScreen
-from .namespaces import NamespacesScreen
+from .namespaces import MountsScreen, NamespacesScreen
 from .overview import OverviewScreen
 from .subsystems import SubsystemsScreen
-from .tables import FsStructsScreen, MountsScreen
+from .tables import FsStructsScreen
 from .tasks import TasksScreen
 from .timeline import TimelineScreen
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.containers import Horizontal
 from textual.widgets import Input
 
-from explorer.model import Record, Reference, escape_text, namespace_reference
+from explorer.analysis.query import QueryError, toggle_term
+from explorer.model import Record, Reference, escape_text
 from explorer.output import RowSet
 from explorer.tui.keys import hidden
 from explorer.tui.screens.dialogs import ExportScreen
 from explorer.tui.session import View
-from explorer.tui.views import mounts_table
 from explorer.tui.views.details import (
     Detail,
     RecordTable,
@@ -25,12 +26,12 @@ from explorer.tui.views.details import (
     fs_table,
     row_text,
 )
-from explorer.tui.widgets import DetailPane, SearchBar, Split, VirtualTable
+from explorer.tui.widgets import DetailPane, FacetPane, SearchBar, Split, VirtualTable
 
 from .arranging import ArrangingScreen
 from .places import Place
 
-__all__ = ("FsStructsScreen", "MountsScreen", "TableScreen")
+__all__ = ("FacetedScreen", "FsStructsScreen", "TableScreen")
 
 
 class TableScreen(ArrangingScreen):
@@ -284,69 +285,66 @@ class FsStructsScreen(TableScreen):
         return fs_table(view.snapshot, view.worlds)
 
 
-class MountsScreen(TableScreen):
-    """A tree per mount namespace; or the one of one of them."""
+#: Terminal columns from which on the facets are beside the rows without being asked for.
+_ROOM_FOR_FACETS = 120
 
-    ROWS = "mounts"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        hidden("v", "only", "mounts.only", "Only the mounts of this namespace; all again"),
-    ]
 
-    _only: Reference | None = None
-    """The namespace of which the mounts are shown; ``None``: all mounts are."""
+class FacetedScreen(TableScreen):
+    """Counts of what the rows are stand beside them: each adds to the filter."""
 
-    def show_only(self, namespace: Reference | None) -> None:
-        """Show the mounts of a namespace; of all, for ``None``."""
-        view = self.shell.view
-        self._only = namespace
-        if view is not None and self.is_there:
-            self.show_view(view)
-            self.show_status()
+    def __init__(self) -> None:
+        super().__init__()
+        self._facets_wanted: bool | None = None
+        """What the user has said of them; ``None``: they are there if there is room."""
 
-    def place(self) -> Place:
-        return replace(super().place(), only=self._only)
+    def compose_body(self) -> ComposeResult:
+        yield from self.compose_filter()
+        with Split():
+            with Horizontal(id="browse"):
+                yield VirtualTable(id="rows", empty=self.EMPTY)
+                yield FacetPane(id="facets")
+            yield DetailPane(id="detail")
 
-    def come_back(self, place: Place) -> bool:
-        if place.only != self._only:
-            self.show_only(place.only)
-        return super().come_back(place)
+    @property
+    def facets(self) -> FacetPane:
+        return self.query_one("#facets", FacetPane)
 
-    def select(self, reference: Reference) -> bool:
-        if super().select(reference):
+    def refresh_facets(self) -> None:
+        """Count what the filter lets through, if that is shown."""
+        raise NotImplementedError
+
+    def filtered(self) -> None:
+        self.refresh_facets()
+
+    def leave_part(self) -> bool:
+        if self.facets.has_focus:
+            self.table.focus()
             return True
-        if self._only is None:
-            return False
-        self.show_only(None)  # it is among those that are not shown
-        return super().select(reference)
+        return super().leave_part()
 
-    def action_only(self) -> None:
-        if self._only is not None:
-            self.show_only(None)
+    def on_resize(self, event: events.Resize) -> None:
+        self._show_facets(event.size.width)
+
+    def _show_facets(self, width: int) -> None:
+        wanted = self._facets_wanted
+        before = self.facets.display
+        self.facets.display = width >= _ROOM_FOR_FACETS if wanted is None else wanted
+        if self.facets.display and not before:
+            self.refresh_facets()
+
+    def action_facets(self) -> None:
+        self._facets_wanted = not (self.facets.display and self.facets.has_focus)
+        self._show_facets(self.size.width)
+        self.set_focus(self.facets if self._facets_wanted else self.table)
+
+    @on(FacetPane.Toggled)
+    def _toggled(self, event: FacetPane.Toggled) -> None:
+        source = self.source()
+        if event.term.node is None or source is None:
             return
-        row, view = self.record_at(self.table.row), self.shell.view
-        if row is None or view is None:
+        try:
+            query = toggle_term(self.query_text, event.term.node, event.excluded, source.fields)
+        except QueryError as error:
+            self.shell.say(f"The filter is no query yet: {escape_text(str(error))}")
             return
-        address = row.mount.mnt_ns if row.mount is not None else row.namespace and row.namespace.address
-        namespace = view.snapshot.namespace_by_address.get(address or 0)
-        if namespace is None:
-            self.shell.say("It is in no namespace.")
-        else:
-            self.show_only(namespace_reference(namespace))
-
-    def header(self, view: View) -> str:
-        if self._only is None:
-            return super().header(view)
-        return f"only {escape_text(self._only.label)}: v shows all mounts   {super().header(view)}"
-
-    def record_of(self, record: Any) -> Record | None:
-        # The heads of namespaces are no mounts.
-        return record.mount if isinstance(record.mount, Record) else None
-
-    def make_source(self, view: View) -> RecordTable[Any]:
-        only = None
-        if self._only is not None:
-            only = view.snapshot.namespace_by_address.get(self._only.address or 0)
-            if only is None:
-                self.shell.say(f"{escape_text(self._only.label)} is gone: all mounts are shown.")
-                self._only = None
-        return mounts_table(view.snapshot, only)
+        self.show_query(query)

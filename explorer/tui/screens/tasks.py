@@ -5,26 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar
 
-from textual import events, on
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal
 from textual.timer import Timer
 
-from explorer.analysis.query import QueryError, count_facets, parse_query, toggle_term
-from explorer.model import Reference, escape_text
+from explorer.analysis.query import count_facets, parse_query
+from explorer.model import Reference
 from explorer.output import RowSet, task_row_set
 from explorer.tui.keys import hidden, key_of
 from explorer.tui.session import MANY_TASKS, View, freeze_more, give_way, in_background
 from explorer.tui.views.tasks import TaskTable
-from explorer.tui.widgets import DetailPane, FacetPane, Split, VirtualTable
 
-from .tables import TableScreen
+from .tables import FacetedScreen
 
 __all__ = ("TasksScreen",)
 
-#: Terminal columns from which on the facets are beside the rows without being asked for.
-_ROOM_FOR_FACETS = 120
 #: Facets of many tasks are counted when no key has come for a moment; of few between a key and its paint.
 _PAUSE_S = 0.08
 #: Terminal columns by which the count of tasks may be wider than it has to be.
@@ -40,7 +34,7 @@ def _warm_up(tasks: TaskTable) -> None:
         freeze_more(len(tasks.rows))
 
 
-class TasksScreen(TableScreen):
+class TasksScreen(FacetedScreen):
     """Tasks, with the filter above them."""
 
     EMPTY = NO_MATCH = "no task matches the filter; escape clears it"
@@ -48,12 +42,6 @@ class TasksScreen(TableScreen):
     FILTER_HINT = "/ to type: kind:kernel placement:nullfs"
     FILTER_ALWAYS = True
     WARMS_UP = False  # in its own way
-    CSS = """
-    #browse { height: 1fr; }
-    #browse #rows { width: 1fr; }
-    TasksScreen.-wide #browse { width: 66%; }
-    TasksScreen.-wide #detail { width: 34%; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
         hidden("F", "facets", "tasks.facets", "To the counts by kind, root and owner; from there: hide them"),
         hidden("v", "flat", "tasks.flat", "Grouped by fs_struct, or one row a task"),
@@ -63,19 +51,9 @@ class TasksScreen(TableScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._facets_wanted: bool | None = None
-        """What the user has said of them; ``None``: they are there if there is room."""
         self._counting: Timer | None = None
         self._warm = False
         """Whether counting facets is quick."""
-
-    def compose_body(self) -> ComposeResult:
-        yield from self.compose_filter()
-        with Split():
-            with Horizontal(id="browse"):
-                yield VirtualTable(id="rows", empty=self.EMPTY)
-                yield FacetPane(id="facets")
-            yield DetailPane(id="detail")
 
     @property
     def tasks(self) -> TaskTable | None:
@@ -103,18 +81,7 @@ class TasksScreen(TableScreen):
         await asyncio.to_thread(_warm_up, tasks)
         if tasks is self.tasks and not self._warm:
             self._warm = True
-            self._count_soon()
-
-    # -- filter ----------------------------------------------------------------------------------------------
-
-    def filtered(self) -> None:
-        self._count_soon()
-
-    def leave_part(self) -> bool:
-        if self.facets.has_focus:
-            self.table.focus()
-            return True
-        return super().leave_part()
+            self.refresh_facets()
 
     def row_set(self, view: View) -> RowSet | None:
         tasks = self.tasks
@@ -125,30 +92,11 @@ class TasksScreen(TableScreen):
 
     # -- facets ----------------------------------------------------------------------------------------------
 
-    @property
-    def facets(self) -> FacetPane:
-        return self.query_one("#facets", FacetPane)
-
-    def on_resize(self, event: events.Resize) -> None:
-        self._show_facets(event.size.width)
-
-    def _show_facets(self, width: int) -> None:
-        wanted = self._facets_wanted
-        before = self.facets.display
-        self.facets.display = width >= _ROOM_FOR_FACETS if wanted is None else wanted
-        if self.facets.display and not before:
-            self._count_soon()
-
-    def action_facets(self) -> None:
-        self._facets_wanted = not (self.facets.display and self.facets.has_focus)
-        self._show_facets(self.size.width)
-        self.set_focus(self.facets if self._facets_wanted else self.table)
-
     def room_hint(self) -> str:
         key, width = key_of(self, "tasks.facets"), self.facets.outer_size.width
         return f"; without the counts beside ({key}) {width} more" if self.facets.display else ""
 
-    def _count_soon(self) -> None:
+    def refresh_facets(self) -> None:
         """Count what the filter lets through: at once where that takes no time, else when typing pauses."""
         if self._counting is not None:
             self._counting.stop()
@@ -168,17 +116,6 @@ class TasksScreen(TableScreen):
         if tasks is not None:
             root = parse_query(self.matched).root
             self.facets.show_facets(count_facets(tasks.index, tasks.mask, root), root)
-
-    @on(FacetPane.Toggled)
-    def _toggled(self, event: FacetPane.Toggled) -> None:
-        if event.term.node is None:
-            return
-        try:
-            query = toggle_term(self.query_text, event.term.node, event.excluded)
-        except QueryError as error:
-            self.shell.say(f"The filter is no query yet: {escape_text(str(error))}")
-            return
-        self.show_query(query)
 
     # -- groups ---------------------------------------------------------------------------------------------
 

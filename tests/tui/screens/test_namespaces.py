@@ -9,8 +9,7 @@ import pytest
 
 from explorer.model import Reference, Snapshot
 from explorer.tui.app import ExplorerApp
-from explorer.tui.screens.namespaces import NamespacesScreen
-from explorer.tui.screens.tables import MountsScreen
+from explorer.tui.screens.namespaces import MountsScreen, NamespacesScreen
 from explorer.tui.screens.tasks import TasksScreen
 from explorer.tui.session.state import View
 from explorer.tui.views.details import describe

@@ -7,8 +7,9 @@ import pytest
 from explorer.model import Reference, Snapshot, display_width, task_reference
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.arranging import ArrangingScreen
+from explorer.tui.screens.namespaces import MountsScreen
 from explorer.tui.screens.places import HOME, Place, Places
-from explorer.tui.screens.tables import MountsScreen, TableScreen
+from explorer.tui.screens.tables import TableScreen
 from explorer.tui.session.state import View
 from tests.tui.conftest import Pilots, press, run_at, screen_text
 from tests.tui.test_goldens import SIZES, app_with_findings

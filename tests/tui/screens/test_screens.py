@@ -18,10 +18,10 @@ from explorer.tui.app import ExplorerApp
 from explorer.tui.screens import FindingsScreen
 from explorer.tui.screens.dialogs.info import TextScreen
 from explorer.tui.screens.dialogs.problem import ProblemScreen
-from explorer.tui.screens.namespaces import NamespacesScreen
+from explorer.tui.screens.namespaces import MountsScreen, NamespacesScreen
 from explorer.tui.screens.overview import OverviewScreen
 from explorer.tui.screens.subsystems import SubsystemsScreen
-from explorer.tui.screens.tables import FsStructsScreen, MountsScreen
+from explorer.tui.screens.tables import FsStructsScreen
 from explorer.tui.screens.tasks import TasksScreen
 from explorer.tui.session.state import Session
 from explorer.tui.widgets.door_box import DoorBox
