@@ -1,13 +1,12 @@
-"""Functions of kernel stacks: /proc/kallsyms and /proc/modules, read again when modules have come.
+"""Functions of kernel stacks: /proc/kallsyms, read again when /proc/modules says that modules have come or gone.
 
 A symbol has no size there. What lies in no module's memory and not between ``_stext`` and ``_end`` has no name: the
-nearest symbol below would be another's.
+nearest symbol below would be another's. Nor has what lies where a module was that has just gone: another may be there.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from bisect import bisect_right
 from typing import NamedTuple
 
@@ -15,7 +14,6 @@ __all__ = ("Kallsyms", "Symbol")
 
 #: Some 200,000 lines, of up to 500 bytes each.
 _MAX_BYTES = 256 << 20
-_AGAIN_S = 1.0
 _TEXT = frozenset("tTwW")
 
 
@@ -35,12 +33,12 @@ class Kallsyms:
 
     def __init__(self, symbols: str = "/proc/kallsyms", modules: str = "/proc/modules") -> None:
         self._files = [os.open(name, os.O_RDONLY | os.O_CLOEXEC) for name in (symbols, modules)]
-        self._read_at = 0.0
         self._addresses: list[int] = []
         self._symbols: list[Symbol] = []
         self._ranges: dict[str, tuple[int, int]] = {}
+        self._gone: list[tuple[int, int]] = []
         self._core = (0, 0)
-        self._read()
+        self._read(self._module_ranges())
         if not self._core[0]:
             self.close()
             raise ValueError("addresses are hidden (kernel.kptr_restrict): root is needed")
@@ -55,36 +53,41 @@ class Kallsyms:
         """Those that were loaded when last looked at."""
         return list(self._ranges)
 
+    def look(self) -> bool:
+        """See which modules there are now, before addresses of stacks that have come are named. Whether that changed.
+
+        All symbols take a second and more to read where that is slow; so that is done only then.
+        """
+        before, ranges = self._ranges, self._module_ranges()
+        was_gone, self._gone = self._gone, [at for name, at in before.items() if ranges.get(name) != at]
+        if ranges != before:
+            self._read(ranges)
+        return ranges != before or was_gone != self._gone
+
     def find(self, address: int) -> Symbol | None:
         """The function in which an address lies; ``None``: none that is known."""
-        found = self._find(address)
-        if found is None and time.monotonic() - self._read_at > _AGAIN_S:
-            self._read()
-            found = self._find(address)
-        return found
-
-    def _find(self, address: int) -> Symbol | None:
         at = bisect_right(self._addresses, address) - 1
-        if at < 0:
+        if at < 0 or any(low <= address < high for low, high in self._gone):
             return None
         symbol = self._symbols[at]
         low, high = self._core if symbol.module is None else self._ranges.get(symbol.module, (0, 0))
         return symbol if low <= address < high else None
 
-    def _read(self) -> None:
-        self._read_at = time.monotonic()
-        if not self._files:
-            return
-        symbols, modules = (_content(descriptor) for descriptor in self._files)
-        self._ranges = {}
-        for line in modules.splitlines():
+    def _module_ranges(self) -> dict[str, tuple[int, int]]:
+        """Where each module lies that is loaded now."""
+        ranges: dict[str, tuple[int, int]] = {}
+        for line in _content(self._files[1]).splitlines():
             words = line.split()
             if len(words) >= 6 and words[5].startswith("0x"):
                 low = int(words[5], 16)
-                self._ranges[words[0]] = (low, low + int(words[1]))
+                ranges[words[0]] = (low, low + int(words[1]))
+        return ranges
+
+    def _read(self, ranges: dict[str, tuple[int, int]]) -> None:
+        self._ranges = ranges
         limits: dict[str, int] = {}
         found: list[tuple[int, Symbol]] = []
-        for line in symbols.splitlines():
+        for line in _content(self._files[0]).splitlines():
             words = line.split()
             if len(words) < 3:
                 continue

@@ -55,6 +55,8 @@ class LookupMaker:
 
     def make_all(self, joined: Sequence[JoinedLookup]) -> Iterator[Lookup]:
         """Of those that have just ended, but for users' that are not asked for."""
+        if joined:
+            self._stacks.look()
         self._mounts.look(mount for each in joined for mount in (each.walk.start, each.walk.root))
         for each in joined:
             lookup = self.make(each)

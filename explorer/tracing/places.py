@@ -129,6 +129,11 @@ class StackNames:
         self._symbols = symbols
         self._known: dict[int, TraceFrame] = {}
 
+    def look(self) -> None:
+        """See which modules there are now: before stacks that have come are named."""
+        if self._symbols.look():
+            self._known.clear()
+
     def frames(self, stack: list[int]) -> list[TraceFrame]:
         """From the caller of ``path_init()`` or ``terminate_walk()`` on."""
         begin = 0

@@ -111,11 +111,7 @@ class Scene:
         ).splitlines()
 
 
-#: On 6.1 the trace beside LIO does not end since 2026-11-27, and it is not known why: make churn shows it.
-_LINES = ["7.3", "6.12", pytest.param("6.1", marks=pytest.mark.repetition)]
-
-
-@pytest.fixture(scope="module", params=_LINES)
+@pytest.fixture(scope="module", params=["7.3", "6.12", "6.1"])
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     """A guest that QEMU's emulation lets die is booted again, and it is said."""
     kernel, line = kernel_or_skip(request.param), request.param

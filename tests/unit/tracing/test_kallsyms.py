@@ -41,16 +41,47 @@ def test_an_address_is_in_the_function_below_it_and_in_no_other(files: tuple[str
     symbols.close()
 
 
-def test_a_module_that_comes_later_is_found(files: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def _append(files: tuple[str, str], *lines: str) -> None:
+    for path, line in zip(files, lines, strict=True):
+        with Path(path).open("a") as file:
+            file.write(line)
+
+
+def test_a_module_that_comes_later_is_found_at_once(files: tuple[str, str]) -> None:
     symbols = Kallsyms(*files)
     assert symbols.find(0xFFFFFFFFD0000020) is None
-    for path, text in zip(
-        files, ("ffffffffd0000010 t late\t[more]\n", "more 4096 0 - Live 0xffffffffd0000000\n"), strict=True
-    ):
-        with Path(path).open("a") as file:
-            file.write(text)
-    monkeypatch.setattr("explorer.tracing.kallsyms._AGAIN_S", 0.0)
+    _append(files, "ffffffffd0000010 t late\t[more]\n", "more 4096 0 - Live 0xffffffffd0000000\n")
+    assert symbols.look()
     assert symbols.find(0xFFFFFFFFD0000020) == Symbol("late", "more")
+    assert not symbols.look()
+    symbols.close()
+
+
+def test_where_a_module_was_that_has_gone_nothing_gets_the_name_of_what_came_after(
+    files: tuple[str, str],
+) -> None:
+    """Which of both a stack of that moment meant cannot be told; the next look knows."""
+    symbols = Kallsyms(*files)
+    Path(files[0]).write_text(SYMBOLS.replace("badfn", "other").replace("[bad]", "[next]"))
+    Path(files[1]).write_text(MODULES.replace("bad", "next"))
+    assert symbols.look()
+    assert symbols.find(0xFFFFFFFFC0000110) is None
+    assert symbols.find(0xFFFFFFFF81000234) == Symbol("path_openat", None)
+    assert symbols.look()
+    assert symbols.find(0xFFFFFFFFC0000110) == Symbol("other", "next")
+    symbols.close()
+
+
+def test_all_symbols_are_not_read_again_where_only_the_users_of_a_module_change(
+    files: tuple[str, str],
+) -> None:
+    """Stacks have addresses that never get a name; on a slow machine that read takes seconds."""
+    symbols = Kallsyms(*files)
+    Path(files[0]).write_text(SYMBOLS.replace("filp_open", "read_again"))
+    Path(files[1]).write_text(MODULES.replace(" 0 - ", " 7 walker, "))
+    assert not symbols.look()
+    assert symbols.find(0xFFFFFFFFD0000020) is None
+    assert symbols.find(0xFFFFFFFF81000A00) == Symbol("filp_open", None)
     symbols.close()
 
 
