@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -48,13 +49,23 @@ def record_guest(guest: Guest, output: Path, *arguments: str) -> subprocess.Comp
 def recorder(guest: Guest, output: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The command while it records; it is gone after the block."""
     process = subprocess.Popen(
-        _words(guest, output, arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        _words(guest, output, arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_signals,
     )
     try:
         yield process
     finally:
         process.kill()
         process.communicate()
+
+
+def _heed_signals() -> None:
+    """Whoever runs the tests in the background (nohup, &) ignores some, and the command would do as they do."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def await_frames(path: Path, count: int, timeout_s: float = 60.0) -> None:

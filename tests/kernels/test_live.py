@@ -82,6 +82,38 @@ def _proc(live: Live, *who: str) -> tuple[int, Snapshot]:
     return code, parse_snapshot(printed[printed.index("{") : printed.rindex("}") + 1].encode(), "proc")
 
 
+def test_what_proc_tells_root_the_kernels_memory_has_in_the_same_words(live: Live) -> None:
+    code, seen = _proc(live)
+    assert code == 4, (
+        "one working directory has no name that fits a page; what is rooted in failfs cannot be looked at"
+    )
+    missing = {(error.where, error.what): error.why for error in seen.errors}
+    expected = {("1 task", "cwd"): "File name too long"}
+    if live.snapshot.kernel.knullfs is not None:
+        expected["1 task", "root"] = "Operation not supported"
+    assert missing == expected
+    assert differences(seen, live.snapshot) == []
+    assert len([task for task in seen.tasks if task.fs is not None]) > 80
+    for wrong in (_with_other_root(seen), _with_other_sharers(seen)):
+        assert differences(wrong, live.snapshot), "the comparison sees nothing"
+
+
+def _with_other_root(seen: Snapshot) -> Snapshot:
+    wrong = seen.model_copy(deep=True)
+    [fs, *_] = [fs for fs in wrong.fs_structs if fs.root is not None and fs.root.path == "/"]
+    assert fs.root is not None
+    fs.root.path = "/elsewhere"
+    return wrong
+
+
+def _with_other_sharers(seen: Snapshot) -> Snapshot:
+    wrong = seen.model_copy(deep=True)
+    one, other = (task for task in wrong.tasks if task.comm in ("plain-a", "plain-b"))
+    assert one.fs != other.fs
+    one.fs = other.fs
+    return wrong
+
+
 def test_proc_tells_a_user_of_the_tasks_that_are_that_users(live: Live) -> None:
     code, seen = _proc(live, "@nobody")
     assert code == 4, "the others may not be asked about, which is said"

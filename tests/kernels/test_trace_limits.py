@@ -62,6 +62,7 @@ class Limits:
         assert code == 0, printed[-3000:]
         self.storm: Storm | None = walks(guest)[1]
         self.said = _said(printed)
+        print(self.storm, self.said)
         code, printed = guest.run_tool("@script", "/app/trace_kills.py", str(kills), "18", timeout_s=1800)
         assert code == 0, printed[-3000:]
         self.kills = _said(printed)

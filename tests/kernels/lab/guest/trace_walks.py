@@ -69,12 +69,12 @@ def main() -> int:
                 counted.add(lookup)
             elif lookup is not None:
                 say(encode_trace_line(lookup))
-        end = tracer.end("done")
+        end, taken = tracer.end("done"), tracer.events()
         say(encode_trace_line(end))
     if counted is not None:
         said = {
             **vars(counted),
-            "events": tracer.events(),
+            "events": taken,
             "lost": end.events_lost,
             "problems": end.problems,
             "orphans": end.lookups_lost,
