@@ -22,6 +22,8 @@ THREADS, RATE, SECONDS = 8, 1250, 30
 #: Moments; with the repetition.
 KILLS, MOST_KILLS = 4, 20
 _BEGIN_S = 240.0
+#: Lookups of the guest's other kernel threads in half a minute: most often there are none.
+_MOST_UNSEEN = 8
 
 
 def _said(printed: str) -> dict[str, Any]:
@@ -62,7 +64,6 @@ class Limits:
         assert code == 0, printed[-3000:]
         self.storm: Storm | None = walks(guest)[1]
         self.said = _said(printed)
-        print(self.storm, self.said)
         code, printed = guest.run_tool("@script", "/app/trace_kills.py", str(kills), "18", timeout_s=1800)
         assert code == 0, printed[-3000:]
         self.kills = _said(printed)
@@ -95,12 +96,10 @@ def test_ten_thousand_lookups_a_second_are_caught_or_counted_to_the_last_one(lim
     assert made > THREADS * RATE * SECONDS // 4
     assert storm.failed == storm.made
     assert said["seen"] and said["twice"] == 0 and said["wrong"] == {} and said["problems"] == []
-    # Each walk has four events: itself, its stack, its path and its end. What was seen of these and what was lost add
-    # up, whichever of them was lost; of paths only the walk's own is seen, and where there is no room for a walk
-    # a kernel may not try its stack.
-    ends, walks = said["results"] + said["orphans"], made + said["others"]
-    assert said["seen"] + said["others"] + ends + said["lost"] >= 2 * walks, (made, said)
-    assert said["seen"] + said["others"] + said["stacks"] + ends + said["lost"] <= 4 * walks, (made, said)
+    # Each walk has four events: itself, its stack, its path and its end; those that were read and those that were
+    # counted as lost are all of them. Other threads may have looked something up, too, of which nothing was read.
+    unseen = said["events"] + said["lost"] - 4 * (made + said["others"])
+    assert unseen % 4 == 0 and 0 <= unseen // 4 <= _MOST_UNSEEN, (made, said)
     if not said["lost"]:
         assert (said["seen"], said["stacks"]) == (made, made + said["others"])
 
