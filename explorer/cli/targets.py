@@ -208,11 +208,7 @@ def read_named_snapshot(
         return _capture_given(*_given, plugins or arguments.plugin_set(), holders_of)
     spec = arguments.spec()
     if spec.kind in ("snapshot", "recording"):
-        if not keeps_rights:
-            give_up_rights(spec, output)
-        from explorer.reading import load_saved
-
-        return load_saved(spec)
+        return _load_named(spec, output, keeps_rights, plugins)
     if spec.kind == "proc":
         return _read_proc(arguments, spec, None if keeps_rights else output, keeps_rights)
     progress = ProgressLine(arguments.progress_lines)
@@ -237,6 +233,18 @@ def read_named_snapshot(
     for trace in stats.tracebacks if arguments.debug else ():
         click.echo(escape_lines(trace), err=True)
     return snapshot, snapshot.capture.source.target
+
+
+def _load_named(
+    spec: TargetSpec, output: Path | None, keeps_rights: bool, plugins: PluginSet | None
+) -> tuple[Snapshot, str]:
+    if plugins is not None and plugins.has_strangers:
+        guard_reader(spec, ProgressLine()).doing("plugins judged")
+    if not keeps_rights:
+        give_up_rights(spec, output)
+    from explorer.reading import load_saved
+
+    return load_saved(spec)
 
 
 @contextmanager
@@ -286,7 +294,7 @@ def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
     """
     from explorer.targets import CrashGuard, TargetError, fork_reader
 
-    from .process import is_program
+    from .process import is_program, note_watcher
 
     global _guard
     if not is_program():
@@ -297,6 +305,7 @@ def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
         except TargetError:
             progress.clear("")
             raise
+        note_watcher(_guard.ends)
     _guard.begin()
     return _guard
 
