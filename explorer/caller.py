@@ -17,6 +17,7 @@ from pathlib import Path
 __all__ = (
     "Caller",
     "allow_strangers",
+    "children_run_for_another_user",
     "find_caller",
     "is_foreign",
     "known_path",
@@ -27,6 +28,8 @@ __all__ = (
 _MAX_LINKS = 40
 _BY_UID = (("SUDO_UID", "SUDO_GID"), ("PKEXEC_UID", ""))
 _MAX_ID = (1 << 32) - 2
+#: In the environment of what a process starts that has become its caller. It can only restrict.
+_FOR_ANOTHER = "NULLFS_EXPLORER_FOR_ANOTHER"
 _allowed = False
 
 
@@ -84,8 +87,13 @@ def _started_for_another() -> bool:
     return _is_for_another(os.environ)
 
 
+def children_run_for_another_user() -> None:
+    """From here on it is true of whatever this process starts, too, though it is no root any more."""
+    os.environ[_FOR_ANOTHER] = "1"
+
+
 def _is_for_another(values: Mapping[str, str]) -> bool:
-    if os.getuid() != os.geteuid():
+    if os.getuid() != os.geteuid() or values.get(_FOR_ANOTHER) == "1":
         return True
     if os.geteuid() != 0:
         return False

@@ -16,7 +16,7 @@ import click
 from explorer.version import __version__
 from explorer.wire import PROGRAM
 
-from .process import ExitCode, note_program
+from .process import ExitCode, note_program, tell_ending
 from .streams import abandon_stdout, check_streams, is_out_of_memory, say
 
 __all__ = ("cli", "known_error", "main")
@@ -179,6 +179,14 @@ def known_error(error: BaseException) -> str | None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command and exit: one clear line on stderr for an error, never a traceback without --debug."""
+    try:
+        _run(args)
+    except SystemExit as ending:
+        tell_ending(ending.code if isinstance(ending.code, int) else ExitCode.OK)
+        raise
+
+
+def _run(args: list[str] | None) -> NoReturn:
     note_program(args is None)
     if args is None:
         check_streams()

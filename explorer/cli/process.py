@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from explorer.wire import ExitCode
 
-__all__ = ("ExitCode", "confine_reader", "give_up_rights_but_for", "is_program", "note_program")
+__all__ = (
+    "ExitCode",
+    "confine_reader",
+    "give_up_rights_but_for",
+    "is_program",
+    "note_program",
+    "note_watcher",
+    "tell_ending",
+)
 
 
 _program = False
+_tell: Callable[[int], None] | None = None
 
 
 def note_program(is_command: bool) -> None:
@@ -21,6 +31,18 @@ def note_program(is_command: bool) -> None:
 def is_program() -> bool:
     """Whether this process is the command, and not a program that called it with words of its own."""
     return _program
+
+
+def note_watcher(tell: Callable[[int], None]) -> None:
+    """Say who is to be told the exit code before this process ends."""
+    global _tell
+    _tell = tell
+
+
+def tell_ending(code: int) -> None:
+    """The command has come to its end: any other end of this process is none of its own."""
+    if _tell is not None:
+        _tell(code)
 
 
 def give_up_rights_but_for(file: Path, output: Path | None = None) -> None:

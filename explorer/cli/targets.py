@@ -208,15 +208,11 @@ def read_named_snapshot(
         return _capture_given(*_given, plugins or arguments.plugin_set(), holders_of)
     spec = arguments.spec()
     if spec.kind in ("snapshot", "recording"):
-        if not keeps_rights:
-            give_up_rights(spec, output)
-        from explorer.reading import load_saved
-
-        return load_saved(spec)
+        return _load_named(spec, output, keeps_rights, plugins)
     if spec.kind == "proc":
         return _read_proc(arguments, spec, None if keeps_rights else output, keeps_rights)
     progress = ProgressLine(arguments.progress_lines)
-    guard = guard_reader(spec, progress)
+    guard = guard_reader(spec.text, progress)
     from explorer.capture import CaptureStats, capture_kernel
     from explorer.targets import open_kernel
 
@@ -237,6 +233,18 @@ def read_named_snapshot(
     for trace in stats.tracebacks if arguments.debug else ():
         click.echo(escape_lines(trace), err=True)
     return snapshot, snapshot.capture.source.target
+
+
+def _load_named(
+    spec: TargetSpec, output: Path | None, keeps_rights: bool, plugins: PluginSet | None
+) -> tuple[Snapshot, str]:
+    if plugins is not None and plugins.has_strangers:
+        guard_reader(spec.text, ProgressLine()).doing("plugins judged")
+    if not keeps_rights:
+        give_up_rights(spec, output)
+    from explorer.reading import load_saved
+
+    return load_saved(spec)
 
 
 @contextmanager
@@ -279,24 +287,27 @@ def _read_proc(
     return snapshot, spec.text
 
 
-def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
+def guard_reader(target: str, progress: ProgressLine, left: str | None = None) -> CrashGuard:
     """Go on in a process that may crash: see :mod:`explorer.targets.crash`. Only where this process is the command.
+
+    :param left: what is left of the output then, in words, if it is neither whole nor nothing
 
     :raises TargetError: if it did, and nothing could be kept
     """
     from explorer.targets import CrashGuard, TargetError, fork_reader
 
-    from .process import is_program
+    from .process import is_program, note_watcher
 
     global _guard
     if not is_program():
         return CrashGuard()
     if _guard is None:
         try:
-            _guard = fork_reader(spec.text)
+            _guard = fork_reader(target, left)
         except TargetError:
             progress.clear("")
             raise
+        note_watcher(_guard.ends)
     _guard.begin()
     return _guard
 

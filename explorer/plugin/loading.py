@@ -1,7 +1,8 @@
 """How plugins are imported: those that are installed, and files; what cannot be loaded costs only itself.
 
-A stranger's module is imported in a thread of its own, so that it can do nothing but declare: what it raises, be it
-``SystemExit`` or ``KeyboardInterrupt``, ends that thread alone, and one that does not come to an end is left behind.
+A stranger's module can do nothing but declare: it is imported in a copy of this process first (:mod:`.trial`), and one
+that ends that, or does not come to an end, is not imported here. Here it is in a thread of its own: what it raises, be
+it ``SystemExit`` or ``KeyboardInterrupt``, ends that thread alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import importlib.util
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from threading import Lock, Thread
@@ -22,6 +23,7 @@ from explorer.caller import strangers_allowed
 from .checking import checked, error_words
 from .declare import Plugin, rule_prefix
 from .sources import REFUSED, PluginListing, is_ours, list_plugins, plugin_points, plugin_sources, read_source
+from .trial import try_imports
 
 __all__ = ("IMPORT_S", "BrokenPlugin", "LoadedPlugins", "PluginSet", "load_plugins")
 
@@ -79,6 +81,13 @@ class PluginSet:
         for listing, path in plugin_sources(self.files):
             yield listing.name, path
 
+    @cached_property
+    def has_strangers(self) -> bool:
+        """Whether some did not come with this package, and would be imported; none is."""
+        return strangers_allowed() and (
+            bool(self.files) or not all(is_ours(point) for point in plugin_points()[0])
+        )
+
     def name_of_rule(self, rule: str) -> str | None:
         """The plugin whose rule an id is, in whatever case; ``None``: of none of these."""
         return next(
@@ -101,18 +110,19 @@ def load_plugins(
     loaded = LoadedPlugins()
     points, broken = plugin_points()
     loaded.errors += [BrokenPlugin(name, why, "") for name, why in broken]
+    others: list[tuple[str, Callable[[], Any]]] = []
     for point in points:
         if is_ours(point):
             _load(loaded, point.name, point.load)
-        elif strangers:
-            _load(loaded, point.name, _Apart(point.load, limit_s))
         else:
-            loaded.errors.append(BrokenPlugin(point.name, REFUSED, ""))
-    for path in files:
-        if strangers:
-            _load(loaded, path.stem, _Apart(lambda path=path: _import_file(path), limit_s))  # type: ignore[misc]
+            others.append((point.name, point.load))
+    others += [(path.stem, partial(_import_file, path)) for path in files]
+    refused = try_imports([call for _, call in others], limit_s) if strangers else {}
+    for at, (name, call) in enumerate(others):
+        if not strangers or at in refused:
+            loaded.errors.append(BrokenPlugin(name, refused.get(at, REFUSED), ""))
         else:
-            loaded.errors.append(BrokenPlugin(path.stem, REFUSED, ""))
+            _load(loaded, name, _Apart(call, limit_s))
     loaded.plugins.sort(key=lambda plugin: plugin.name)
     return loaded
 

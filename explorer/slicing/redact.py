@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -71,7 +71,7 @@ def redact_slice(recorded: RecordedSlice, plugins: Sequence[Plugin]) -> Slice:
     pages = {address: bytes(page) for address, page in memory.pages.items()}
     piece = dataclasses.replace(original, pages=pages, snapshot=expected)
     target = original.snapshot.capture.source.target
-    left = names.leaks(b"\n".join(page for address, page in pages.items() if address not in kept), own)
+    left = names.leaks_in_memory(list(_changed(pages, kept)), own)
     if left:
         raise TargetError(
             f"{target}: {len(left)} names would be left in the slice: not written; please report it"
@@ -340,7 +340,13 @@ def _replace(word: bytes, names: Redactor) -> bytes:
     return names.word(word)
 
 
-def _runs(pages: dict[int, bytearray], kept: set[int]) -> Iterator[tuple[int, int]]:
+def _changed(pages: Mapping[int, bytes], kept: set[int]) -> Iterator[bytes]:
+    """The pages that may hold names, those side by side in one."""
+    for first, last in _runs(pages, kept):
+        yield b"".join(pages[page] for page in range(first, last, _PAGE))
+
+
+def _runs(pages: Collection[int], kept: set[int]) -> Iterator[tuple[int, int]]:
     """[first, last) of pages side by side that may be changed: a name may lie across two."""
     wanted = sorted(set(pages) - kept)
     if not wanted:

@@ -15,6 +15,7 @@ from .kernel import OpenOptions as OpenOptions
 from .kernel import open_kernel as open_kernel
 from .opened import OpenProgram as OpenProgram
 from .privilege import Needs as Needs
+from .privilege import become_caller as become_caller
 from .privilege import drop_privileges as drop_privileges
 from .privilege import give_up_rights as give_up_rights
 from .privilege import harden_process as harden_process

@@ -1,5 +1,8 @@
 """A crash in C (drgn, libkdumpfile) ends the process: two others, forked off in time, keep what can be kept.
 
+So may a plugin, by ``os._exit(0)``: a reader that has not said which exit code it ends with has ended like one that
+crashed.
+
 ::
 
     watcher      forked from at once, before anything of the target is touched; waits, without any rights
@@ -52,6 +55,10 @@ _PAGE = 4096
 _HEAD = struct.Struct("<i")
 #: Behind that, at ``_DOING``: the pid of the keeper that was last forked off and is still to be reaped, or 0.
 _DOING = 256
+#: Behind that: the exit code that the reader has said it ends with, and one; 0: it has said none.
+_ENDS = _DOING + _HEAD.size
+#: To the keeper, in place of a signal's number: none ended the reader.
+_ITSELF = 255
 
 
 class ReaderCrashedError(TargetError):
@@ -60,7 +67,7 @@ class ReaderCrashedError(TargetError):
     def __init__(self, words: str, signal: str) -> None:
         super().__init__(words)
         self.signal = signal
-        """Its name."""
+        """Its name; ``none``: it ended itself."""
 
 
 class CrashGuard:
@@ -71,7 +78,7 @@ class CrashGuard:
         self._pipe = pipe
         self._keeper = self._last = 0
         self.crashed: str | None = None
-        """In the keeper that goes on: the name of the signal that ended the reader."""
+        """In the keeper that goes on: the name of the signal that ended the reader; ``none``: it ended itself."""
 
     def begin(self) -> None:
         """A target is about to be opened; it may be the second."""
@@ -85,6 +92,11 @@ class CrashGuard:
             self._page[_HEAD.size : _DOING] = what.encode()[: _DOING - _HEAD.size].ljust(
                 _DOING - _HEAD.size, b"\0"
             )
+
+    def ends(self, code: int) -> None:
+        """All is done: this process ends now, with this exit code."""
+        if self._page is not None:
+            _HEAD.pack_into(self._page, _ENDS, code + 1)
 
     def keep(self) -> str | None:
         """Fork the keeper off. ``None``: go on. Otherwise the reader has crashed, and this says how, and in what."""
@@ -118,10 +130,11 @@ class CrashGuard:
         self.crashed, self._last = name, 0
         # The other end of the same pipe: this process may read a second target, and have a keeper of its own.
         self._pipe = (self._pipe[0], os.open(f"/proc/self/fd/{self._pipe[0]}", os.O_WRONLY | os.O_CLOEXEC))
-        return f"the reader was ended by signal {name}, {doing}"
+        return f"the reader {_how(said[0])}, {doing}"
 
     def release(self) -> None:
         """The capture has ended, well or not: nothing is to be kept any more."""
+        self.doing("it worked on what it had read")
         if self._keeper:
             assert self._page is not None
             _HEAD.pack_into(self._page, 0, -1)
@@ -129,8 +142,10 @@ class CrashGuard:
             self._keeper = 0  # the watcher waits for it: it takes some milliseconds to give its memory back
 
 
-def fork_reader(target: str) -> CrashGuard:
+def fork_reader(target: str, left: str | None = None) -> CrashGuard:
     """Fork. Returns in the reader; the watcher ends with the exit code of whoever ends last.
+
+    :param left: what is left of the output of one that crashed, in words; ``None``: nothing, or a part
 
     :raises ReaderCrashedError: in the watcher, if the reader crashed and there is no keeper to go on
     """
@@ -169,9 +184,9 @@ def fork_reader(target: str) -> CrashGuard:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
         os.kill(watcher, number)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    left = "its output is not complete" if keeper else "there was nothing to keep, and nothing is written"
-    name = _name_of(number)
-    raise ReaderCrashedError(f"{target}: the reader was ended by signal {name}, {_doing(page)}: {left}", name)
+    if left is None:
+        left = "its output is not complete" if keeper else "there was nothing to keep, and nothing is written"
+    raise ReaderCrashedError(f"{target}: the reader {_how(number)}, {_doing(page)}: {left}", _name_of(number))
 
 
 class _Watched:
@@ -193,17 +208,20 @@ class _Watched:
             os.kill(os.getpid(), number)
 
     def wait(self) -> int:
-        """The signal that ended it; ends with its exit code, and with nobody left, if none did."""
+        """The signal that ended it, or :data:`_ITSELF`; ends with its exit code, with nobody left, if it said that."""
         while not self._has_ended():
             told = signal.sigwaitinfo(_HEARD)
             if told.si_signo in _ASKED and told.si_code <= 0 and not self._ends_by_itself():
                 self._pass_on(told.si_signo, None)
         pid, self.pid = self.pid, 0
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if code >= 0:
-            self.reap_keeper()
-            os._exit(code)
-        return -code
+        if code < 0:
+            return -code
+        (said,) = _HEAD.unpack_from(self._page, _ENDS)
+        if not said:
+            return _ITSELF
+        self.reap_keeper()
+        os._exit(code or said - 1)
 
     def _has_ended(self) -> bool:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
@@ -230,7 +248,13 @@ def _doing(page: mmap.mmap) -> str:
     return f"while {what}"
 
 
+def _how(number: int) -> str:
+    return "has ended itself" if number == _ITSELF else f"was ended by signal {_name_of(number)}"
+
+
 def _name_of(number: int) -> str:
+    if number == _ITSELF:
+        return "none"
     return signal.Signals(number).name if number in set(signal.Signals) else str(number)
 
 

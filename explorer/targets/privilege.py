@@ -13,19 +13,33 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 import resource
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from explorer.caller import Caller, find_caller, runs_for_another_user
+from explorer.caller import (
+    Caller,
+    children_run_for_another_user,
+    find_caller,
+    runs_for_another_user,
+)
 from explorer.places import find_place
 from explorer.syscalls import checked, libc
 from explorer.targets.errors import TargetError
 
-__all__ = ("Needs", "drop_privileges", "give_up_rights", "harden_process", "runs_for_another_user")
+__all__ = (
+    "Needs",
+    "become_caller",
+    "drop_privileges",
+    "give_up_rights",
+    "harden_process",
+    "runs_for_another_user",
+)
 
 _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG = 1, 2
 _PR_SET_DUMPABLE = 4
@@ -101,6 +115,29 @@ def give_up_rights(needs: Needs) -> None:
         kept = always | _FILES
         _drop(kept)
     _check_threads(kept)
+
+
+def become_caller(needs: Needs, *, starts_nobody: bool = False) -> None:
+    """Under sudo, pkexec or doas, before anything is read: become the user who called, if who can do the rest.
+
+    The settings are then that user's.
+
+    :param starts_nobody: what this process starts needs no root's rights either; where the caller cannot do the rest,
+        those are given up as :func:`give_up_rights` does, else they are kept
+
+    :raises TargetError: if not every thread gave its rights up
+    """
+    caller = find_caller()
+    if caller is None:
+        return
+    children_run_for_another_user()
+    if _suffices(caller, 0, needs):
+        with suppress(KeyError):  # sudo may give a number that nobody has here
+            os.environ["HOME"] = pwd.getpwuid(caller.uid).pw_dir
+        _drop(0, caller)
+        _check_threads(0)
+    elif starts_nobody:
+        give_up_rights(needs)
 
 
 def drop_privileges(keep_files: bool = False) -> None:

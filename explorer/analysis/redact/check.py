@@ -1,4 +1,5 @@
-"""The check of what is to be written: every word of it must be one that may stay, or that redaction has invented.
+"""The check of what is to be written: every word of it must be one that may stay, or that redaction has invented. So it
+is for the memory of a slice, but for words that are too short to be told from numbers there.
 
 It does not know what redaction replaced, and shares no code with it but the list of words: what redaction overlooks is
 a word here like all others.
@@ -11,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from .words import KEPT_WORDS, NUMBERED_WORDS
 
-__all__ = ("words_left",)
+__all__ = ("words_left", "words_left_in_memory")
 
 _KEPT = frozenset(word.encode() for word in KEPT_WORDS)
 _NUMBERED = frozenset(word.encode() for word in NUMBERED_WORDS)
@@ -27,6 +28,10 @@ _ADDRESSES = (
     re.compile(rb"(?<![0-9A-Za-z])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z])"),
     re.compile(rb"(?<![0-9A-Za-z])[0-9A-Fa-f]{1,4}(?::{1,2}[0-9A-Fa-f]{1,4}){1,7}(?![0-9A-Za-z])"),
 )
+#: In memory, what is shorter is as often a number or a pointer.
+_LONG = re.compile(rb"[0-9A-Za-z]{6,}")
+#: A number beside a word may look like so many letters more of it; what is left is a word from so many on.
+_STRAY, _SHORTEST = 3, 4
 
 
 def words_left(
@@ -44,6 +49,32 @@ def words_left(
     for text in texts:
         left.update(_left_in(text, units, invented))
     return sorted(left)
+
+
+def words_left_in_memory(memory: bytes, own: Iterable[bytes], invented: Collection[bytes]) -> list[bytes]:
+    """The words of six letters and digits or more that are neither the kernel's own nor invented, sorted.
+
+    :param memory: pages side by side. A word at either end of them may go on elsewhere, and is passed over
+    :param own: texts of the kernel's in it, of which the words say nothing
+    """
+    known = {word for text in own for word in _LONG.findall(text)}
+    left: set[bytes] = set()
+    for match in _LONG.finditer(memory):
+        word = match[0]
+        at_end = match.start() == 0 or match.end() == len(memory)
+        if not (at_end or word in known or _may_stay(word) or _is_with_stray(word, invented)):
+            left.add(word)
+    return sorted(left)
+
+
+def _is_with_stray(word: bytes, invented: Collection[bytes]) -> bool:
+    """Whether it is an invented word, or one of the kernel's own, with a few bytes of something else beside it."""
+    return any(
+        (part := word[first : len(word) - last]) in invented or part in _KEPT
+        for first in range(_STRAY + 1)
+        for last in range(_STRAY + 1 - first)
+        if len(word) - first - last >= _SHORTEST
+    )
 
 
 def _left_in(text: bytes, units: Collection[bytes], invented: Collection[bytes]) -> Iterator[bytes]:

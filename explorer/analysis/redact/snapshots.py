@@ -35,7 +35,7 @@ from explorer.model import (
 )
 from explorer.plugin import Plugin
 
-from .check import words_left
+from .check import words_left, words_left_in_memory
 from .runs import find_runs, is_part_of_address
 from .words import KEPT_WORDS, NUMBERED_WORDS, SETTING_NAMES
 
@@ -292,6 +292,13 @@ class Redactor:
             if text not in self.kept_texts and text not in self.vocabulary
         )
         return words_left(free, self._whole_units, self.outputs)
+
+    def leaks_in_memory(self, spans: Sequence[bytes], own: Sequence[bytes] = ()) -> list[bytes]:
+        """What may not be in spans of memory: what :meth:`leaks` finds, and long words that nobody has invented."""
+        left = set(self.leaks(b"\n".join(spans), own))
+        for span in spans:
+            left.update(words_left_in_memory(span, own, self.outputs))
+        return sorted(left)
 
     def _wanted(self) -> set[bytes]:
         return {name for name in self.replaced if len(name) >= _SHORTEST} - self.outputs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING
 import click
 
 from explorer.cli.accepting import check_kept_baseline, kept_baseline_option
+from explorer.cli.process import is_program
 from explorer.cli.targets import TargetArguments, target_options
 
 if TYPE_CHECKING:
     from explorer.targets import TargetSpec
 
-__all__ = ("in_browser", "open_command", "reader_words", "refuse_pipe")
+__all__ = ("become_caller_for", "in_browser", "open_command", "reader_words", "refuse_pipe")
+
+_SAVED = ("snapshot", "recording", "trace")
 
 
 @click.command("open")
@@ -43,8 +47,10 @@ def open_command(
         return _open_fleet(arguments, fleet, interval, against, baseline)
     guess = not arguments.is_named()
     spec = None if guess else _named(arguments)
+    named = [spec]
     if against is not None:
-        _named(replace(arguments, target=against, core=None, kernel=False, qemu=None))
+        named.append(_named(replace(arguments, target=against, core=None, kernel=False, qemu=None)))
+    become_caller_for(arguments, named)
     check_kept_baseline(baseline)
     running = spec is None or spec.kind in ("live", "qemu", "proc")
     if interval is not None and not running:
@@ -94,6 +100,7 @@ def _open_fleet(
     from explorer.fleet import Dataset
 
     arguments.name()
+    become_caller_of_files(arguments, [fleet, *fleet.rglob("*")])
     Dataset.open(fleet)
     if interval is not None:
         raise click.UsageError("--interval is for a kernel that runs: a fleet's dataset is read once.")
@@ -108,6 +115,28 @@ def _open_fleet(
     words = reader_words(replace(arguments, target=None))
     plugins = arguments.plugin_set()
     return run_app(Session(tuple(words), fleet=fleet, plugins=plugins, baseline=baseline))
+
+
+def become_caller_for(arguments: TargetArguments, named: Sequence[TargetSpec | None]) -> None:
+    """Under sudo, if all that is named are files that the caller may read: do the rest as the caller.
+
+    The readers of other targets start with root's rights, which only this process can give them; those of what was
+    saved need none.
+    """
+    files = [each.path for each in named if each is not None and each.path is not None]
+    if len(files) == len(named):
+        saved = all(each is not None and each.kind in _SAVED for each in named)
+        become_caller_of_files(arguments, files, saved)
+
+
+def become_caller_of_files(arguments: TargetArguments, files: Sequence[Path], saved: bool = True) -> None:
+    """As :func:`become_caller_for`, of files that are no targets each. :param saved: none holds memory"""
+    if is_program():
+        from explorer.targets import Needs, become_caller
+
+        more = () if arguments.vmcoreinfo is None else (arguments.vmcoreinfo,)
+        needs = Needs((*files, *arguments.symbols, *arguments.plugins, *more))
+        become_caller(needs, starts_nobody=saved)
 
 
 def _named(arguments: TargetArguments) -> TargetSpec:

@@ -14,6 +14,7 @@ from explorer.cli.targets import TargetArguments, read_named_snapshot, target_op
 from explorer.wire import PROGRAM
 
 if TYPE_CHECKING:
+    from explorer.model import Snapshot
     from explorer.plugin import PluginListing
 
 __all__ = ("keys_command", "plugins_command")
@@ -48,7 +49,22 @@ def plugins_command(arguments: TargetArguments, format_: str) -> int:
         print_markdown("Plugins", table)
     else:
         click.echo("\n".join(table.lines(None)))
-    return ExitCode.OK if all(listing.problem is None for listing in plugins.listings) else ExitCode.ERRORS
+    code = ExitCode.OK if all(listing.problem is None for listing in plugins.listings) else ExitCode.ERRORS
+    return code if snapshot is None else max(code, _say_failed(snapshot))
+
+
+def _say_failed(snapshot: Snapshot) -> int:
+    """A line for whatever of the plugins' is missing in a snapshot; exit code 4 if anything is."""
+    from explorer.model import escape_text
+
+    failed = [
+        error
+        for error in snapshot.errors
+        if error.where.startswith("plugin ") or (error.where, error.what) == ("capture", "the rest")
+    ]
+    for error in failed:
+        click.echo(f"{PROGRAM}: {escape_text(f'{error.where}: {error.what}: {error.why}')}", err=True)
+    return ExitCode.ERRORS if failed else ExitCode.OK
 
 
 def _unreadable(listing: PluginListing) -> str:

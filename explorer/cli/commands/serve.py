@@ -14,7 +14,7 @@ from explorer.cli.targets import TargetArguments, target_options
 from explorer.program import own_command
 from explorer.wire import PROGRAM
 
-from .open import reader_words, refuse_pipe
+from .open import become_caller_for, reader_words, refuse_pipe
 
 __all__ = ("serve_command",)
 
@@ -46,7 +46,9 @@ def serve_command(arguments: TargetArguments, port: int, host: str, baseline: Pa
     if arguments.is_named():
         # A name that is wrong is one line here, not a screen there.
         arguments.name()
-        refuse_pipe(arguments.spec())
+        spec = arguments.spec()
+        refuse_pipe(spec)
+        become_caller_for(arguments, [spec])
     check_kept_baseline(baseline)
     try:
         from explorer.tui.web import serve_app

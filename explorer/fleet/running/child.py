@@ -10,6 +10,7 @@ import io
 import json
 import os
 import resource
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -52,8 +53,9 @@ def read_target(request: Request, out: BinaryIO, kept: BinaryIO) -> None:
     """
     harden_process()
     _limit_memory(request.options.memory)
+    guards: list[CrashGuard] = []
     try:
-        answer = _read(request, kept)
+        answer = _read(request, kept, guards.append)
     except ReaderCrashedError as error:
         answer = Answer(Outcome.CRASHED, str(error), signal=error.signal, kind="vmcore")
     except (TargetError, SnapshotError, RecordingError) as error:
@@ -68,6 +70,8 @@ def read_target(request: Request, out: BinaryIO, kept: BinaryIO) -> None:
     out.truncate()
     out.write(json.dumps(said).encode())
     out.flush()
+    for guard in guards:
+        guard.ends(0)
 
 
 def _limit_memory(most: int | None) -> None:
@@ -76,7 +80,8 @@ def _limit_memory(most: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def _read(request: Request, kept: BinaryIO) -> Answer:
+def _read(request: Request, kept: BinaryIO, guarded: Callable[[CrashGuard], None]) -> Answer:
+    """:param guarded: is called in a process that must say when it ends"""
     spec = detect_target(request.name)
     kind = _KINDS.get(spec.kind, spec.kind)
     if spec.kind == "trace":
@@ -89,6 +94,7 @@ def _read(request: Request, kept: BinaryIO) -> Answer:
         snapshot, _ = load_saved(spec)
     else:
         guard = fork_reader(spec.text)
+        guarded(guard)
         guard.begin()
         snapshot = _capture(spec, request, plugins, guard)
     report = audit_with(plugins, snapshot)

@@ -10,6 +10,7 @@ from typing import Any
 import drgn
 import pytest
 
+from explorer.analysis.redact.check import words_left_in_memory
 from explorer.analysis.redact.snapshots import RedactionError, Redactor, UnknownKindError, redact_snapshot
 from explorer.model import CaptureError, KernelSetting, Record, Snapshot, kernel_text
 from explorer.output.formats import SNAPSHOT_FORMATS
@@ -17,6 +18,7 @@ from explorer.output.redacted import redact_and_encode
 from explorer.plugin import Facts, KernelWord, Plugin
 from explorer.slicing.cut import record
 from explorer.slicing.redact import redact_slice
+from explorer.targets import TargetError
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenKernel, open_kernel
 from explorer.targets.spec import no_progress
@@ -88,6 +90,36 @@ def test_the_check_of_a_slice_sees_a_name_that_ends_with_a_nul() -> None:
     assert names.leaks(b"\0\0hostile\0\xff\xffjail\0") == [b"hostile", b"jail"]
     assert names.leaks(b"\0\0hostile\0\xff\xffjail\0", own=[b"jail"]) == [b"hostile"]
     assert names.leaks(b"hostiles jails") == []
+
+
+def test_a_slice_is_not_written_in_which_redaction_has_overlooked_a_name_that_it_never_knew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A fault of redaction: in memory it replaces what the snapshot has, and nothing else that looks like a name."""
+    with open_slice(FIXTURES["isolated"]) as kernel:
+        recorded = record(kernel, lambda what, done, total: None)
+        beyond = max(recorded.piece.pages) + (1 << 20)
+        recorded.piece.pages[beyond] = (b"\0" * 64 + b"Payroll7\0").ljust(4096, b"\0")
+        recorded.touched[beyond] = bytearray(b"\1" * 4096)
+        assert b"Payroll7" not in redact_slice(recorded, []).pages[beyond]
+        monkeypatch.setattr(
+            "explorer.slicing.redact._replace", lambda word, names: names.replaced.get(word, word)
+        )
+        with pytest.raises(TargetError, match="1 names would be left in the slice"):
+            redact_slice(recorded, [])
+
+
+def test_the_check_of_memory_knows_no_name_and_sees_each_long_word_that_nobody_has_invented() -> None:
+    invented = {b"zxcvbn", b"qwertyui"}
+    left = words_left_in_memory(b"\0zxcvbn\0kthreadd\0payroll\0rel3ase\0short\0", [b"rel3ase"], invented)
+    assert left == [b"payroll"]
+    # Bytes of a number beside a word are no more of it than three.
+    assert words_left_in_memory(b"\0AqwertyuiBC\0ABCDqwertyui\0zxcvbnpayroll\0", [], invented) == [
+        b"ABCDqwertyui",
+        b"zxcvbnpayroll",
+    ]
+    # The rest of these is on other pages.
+    assert words_left_in_memory(b"wertyui\0secret1\0qwerty", [], invented) == [b"secret1"]
 
 
 def test_the_check_of_an_export_sees_names_that_json_escapes_and_kept_texts_hide_no_others() -> None:

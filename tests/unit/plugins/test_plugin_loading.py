@@ -150,6 +150,66 @@ def test_the_import_of_a_plugin_has_a_time_limit(tmp_path: Path) -> None:
     assert why == ["its import had not ended after 0.3 s"] * 2
 
 
+_OTHER = {
+    "os._exit(0)": "its import has ended the process: exit code 0",
+    "os._exit(7)": "its import has ended the process: exit code 7",
+    "os.kill(os.getpid(), signal.SIGKILL)": "its import has ended the process: signal SIGKILL",
+    "os.kill(os.getpid(), signal.SIGTERM)": "its import has ended the process: signal SIGTERM",
+    "os.execv('/bin/true', ['true'])": "its import has ended the process: exit code 0",
+    "os.fork() or time.sleep(60)": "its import has started a process",
+    "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()": "its import has left a thread running",
+    "_thread.start_new_thread(lambda: (time.sleep(1), os._exit(0)), ())": "its import has left a thread running",
+    "os.closerange(3, 64)\nos._exit(0)": "its import has ended the process: exit code 0",
+    "faulthandler.disable()\nctypes.string_at(0)": "its import has ended the process: signal SIGSEGV",
+}
+
+
+def test_what_ends_the_process_or_leaves_something_in_it_is_an_error_entry_and_all_others_are_loaded(
+    tmp_path: Path,
+) -> None:
+    modules = "import _thread, ctypes, faulthandler, os, signal, threading, time\n"
+    why, _ = refused(tmp_path, {each: (modules + each).encode() for each in _OTHER}, limit_s=10.0)
+    assert why == list(_OTHER.values())
+
+
+def test_a_thread_that_ends_is_nothing_that_a_plugin_is_refused_for(tmp_path: Path) -> None:
+    end = "import threading\nthreading.Thread(target=len, args=[()]).start()\n"
+    (tmp_path / "good.py").write_text(end + GOOD)
+    assert "good" in {plugin.name for plugin in load_plugins([tmp_path / "good.py"]).plugins}
+
+
+def test_a_plugin_that_hangs_only_when_it_is_imported_again_is_not_waited_for(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    source = (
+        f"from pathlib import Path\nmark = Path({str(mark)!r})\nwhile mark.exists(): pass\nmark.touch()\n"
+    )
+    why, _ = refused(tmp_path, {"hangs": source.encode()}, limit_s=0.5)
+    assert why == ["its import had not ended after 0.5 s"]
+
+
+def test_the_trial_of_plugins_leaves_no_process_and_prints_nothing(tmp_path: Path) -> None:
+    says = "import os, sys\nprint('printed')\nos.write(1, b'written')\n"
+    (tmp_path / "good.py").write_text(says + GOOD)
+    (tmp_path / "forks.py").write_text("import os, time\nif not os.fork():\n time.sleep(60)\n")
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom explorer.plugin import load_plugins\n"
+        "loaded = load_plugins([Path('good.py'), Path('forks.py')])\n"
+        "assert [each.name for each in loaded.errors] == ['forks'], loaded.errors\n"
+        "try: os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)\nexcept ChildProcessError: sys.exit(5)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        timeout=30,  # a process that is left holds its output open for 60 s
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (5, "")
+    assert (ran.stdout.count("printed"), ran.stdout.count("written")) == (1, 1)
+
+
 _MALFORMED = {
     b"-" * 200_000 + b"1": "nested too deeply",
     b"PLUGIN = Plugin(title=" + b"-" * 200_000 + b"1)": "nested too deeply",
@@ -209,12 +269,38 @@ def test_a_plugin_file_that_is_a_pipe_nobody_writes_to_is_an_error_and_never_wai
     assert "btrfs" in ran.stdout or command != "plugins"
 
 
-def test_an_audit_in_ci_does_not_pass_because_a_plugin_file_says_exit_0(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "quiet.py").write_text("import sys\nsys.exit(0)\n")
-    ran = run("audit", SAMPLE, "--only", "NX-PID1-ABANDONED", "--plugin", "quiet.py")
+@pytest.mark.parametrize("saved", [False, True], ids=["vmcore", "snapshot"])
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("import sys\nsys.exit(0)\n", "SystemExit: 0"),
+        (f"import os\n{GOOD}\nos._exit(0)\n", "ended the process: exit code 0"),
+        ("import os\nos.fork()\n", "started a process"),
+    ],
+    ids=["exit", "_exit", "fork"],
+)
+def test_an_audit_in_ci_does_not_pass_because_a_plugin_file_says_exit_0(
+    run: Run, tmp_path: Path, source: str, why: str, saved: bool
+) -> None:
+    (tmp_path / "quiet.py").write_text(source)
+    if saved:
+        assert run("snapshot", SAMPLE, "-o", "saved.json").returncode == 0
+    ran = run(
+        "audit", "saved.json" if saved else SAMPLE, "--only", "NX-PID1-ABANDONED", "--plugin", "quiet.py"
+    )
     assert ran.returncode == 4
-    assert "quiet" in ran.stdout + ran.stderr and "SystemExit" in ran.stdout + ran.stderr
-    assert ran.stdout.startswith("ISOLATED")
+    assert ran.stdout.startswith("ISOLATED") and ran.stdout.count("no findings") == 1
+    assert ran.stderr.count(f"plugin quiet: load: {why}") + ran.stderr.count(f"its import has {why}") == 1
+
+
+@pytest.mark.parametrize("command", ["plugins", "tasks", "snapshot"])
+def test_no_command_ends_well_because_a_plugin_ends_its_process(
+    run: Run, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "quiet.py").write_text(f"import os\n{GOOD}\nos._exit(0)\n")
+    ran = run(command, SAMPLE, "--plugin", "quiet.py")
+    assert ran.returncode == 4 and "plugin quiet: load: its import has ended the process" in ran.stderr
+    assert "Traceback" not in ran.stderr and len(ran.stdout) > 1000
 
 
 def test_a_half_that_says_exit_0_is_an_error_entry_of_its_own(tmp_path: Path) -> None:

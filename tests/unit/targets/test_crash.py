@@ -59,7 +59,9 @@ def test_what_is_kept_is_written_once_and_in_the_form_that_was_asked_for(
 
 
 @pytest.mark.parametrize(
-    "command", [("tasks",), ("audit",), ("diff", SAMPLE), ("plugins",)], ids=lambda c: c[0]
+    "command",
+    [("tasks",), ("audit", "--only", "NX-PID1-ABANDONED"), ("diff", SAMPLE), ("plugins",)],
+    ids=lambda c: c[0],
 )
 def test_every_command_goes_on_with_what_was_kept(
     run: Run, tmp_path: Path, command: tuple[str | Path, ...]
@@ -68,14 +70,18 @@ def test_every_command_goes_on_with_what_was_kept(
     result = run(*words)
     assert result.stdout
     assert "Traceback" not in result.stderr
-    assert "SIGSEGV" in result.stderr or command[0] == "plugins"
+    assert "SIGSEGV" in result.stderr and result.returncode == 4
 
 
 def test_a_crash_before_there_is_anything_to_keep_is_one_clear_line_and_no_file(
     run: Run, tmp_path: Path
 ) -> None:
     plugin = tmp_path / "atonce.py"
-    plugin.write_text('"""Crashes."""\nimport ctypes\nctypes.string_at(0)\n')
+    plugin.write_text(
+        '"""Crashes when it is imported for the second time: the first is a trial."""\nimport ctypes\n'
+        f"from pathlib import Path\nif Path({str(tmp_path / 'tried')!r}).exists(): ctypes.string_at(0)\n"
+        f"Path({str(tmp_path / 'tried')!r}).touch()\n"
+    )
     result = run("snapshot", SAMPLE, "--plugin", plugin, "-o", "none.json")
     assert result.returncode == 3 and result.stdout == ""
     (line,) = result.stderr.splitlines()
@@ -105,6 +111,44 @@ def test_a_crash_after_the_capture_is_not_followed_by_a_second_output(run: Run, 
     assert result.returncode == 3 and result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert "SIGSEGV" in line and "not complete" in line
+
+
+_ENDS = "os._exit(0)"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("tasks",), ("audit", "--only", "NX-PID1-ABANDONED"), ("diff", SAMPLE), ("plugins",), ("snapshot",)],
+    ids=lambda c: c[0],
+)
+def test_a_plugin_that_ends_the_process_while_it_collects_is_as_one_that_crashes(
+    run: Run, tmp_path: Path, command: tuple[str | Path, ...]
+) -> None:
+    result = run(*command, SAMPLE, "--plugin", crashing_plugin(tmp_path, collect=_ENDS))
+    assert result.returncode == 4 and result.stdout
+    assert "the reader has ended itself, while plugin zcrash collected" in result.stderr
+
+
+@pytest.mark.parametrize("saved", [False, True], ids=["vmcore", "snapshot"])
+@pytest.mark.parametrize("code", [0, 1])
+def test_an_audit_does_not_end_as_a_plugin_says_that_ends_the_process_while_it_judges(
+    run: Run, tmp_path: Path, saved: bool, code: int
+) -> None:
+    plugin = crashing_plugin(tmp_path, collect="pass", audit=f"os._exit({code})")
+    if saved:
+        assert run("snapshot", SAMPLE, "--plugin", plugin, "-o", "saved.json").returncode == 0
+    result = run("audit", "saved.json" if saved else SAMPLE, "--plugin", plugin)
+    assert result.returncode == 3 and result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert "the reader has ended itself" in line
+
+
+def test_what_a_plugin_does_as_the_interpreter_ends_does_not_change_the_exit_code(
+    run: Run, tmp_path: Path
+) -> None:
+    plugin = crashing_plugin(tmp_path, collect="import atexit; atexit.register(os._exit, 0)")
+    words = ("audit", FIXTURES["rfc-v1"], "--fail-on", "info")
+    assert run(*words).returncode == run(*words, "--plugin", plugin).returncode == 1
 
 
 def _default_signals() -> None:

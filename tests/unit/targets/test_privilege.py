@@ -59,6 +59,7 @@ def test_no_process_of_the_tool_leaves_a_core_file_with_a_kernels_memory() -> No
     [
         ({}, False),
         ({"SUDO_UID": "1000"}, True),
+        ({"NULLFS_EXPLORER_FOR_ANOTHER": "1"}, True),
         ({"SUDO_UID": "0"}, False),
         ({"PKEXEC_UID": "1000"}, True),
         ({"DOAS_USER": "alice"}, True),
