@@ -16,6 +16,7 @@ import click
 from explorer.version import __version__
 from explorer.wire import PROGRAM
 
+from .documented import DocumentedGroup
 from .process import ExitCode, note_program
 from .streams import abandon_stdout, check_streams, is_out_of_memory, say
 
@@ -80,8 +81,8 @@ class _OutputClosedError(Exception):
     """Whoever reads our output has seen enough: not a BrokenPipeError, of which click would make exit code 1."""
 
 
-class LazyGroup(click.Group):
-    """Lists its commands without importing them. Where the first word names none, the app is meant."""
+class LazyGroup(DocumentedGroup):
+    """Where the first word names no command, the app is meant."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
@@ -98,9 +99,6 @@ class LazyGroup(click.Group):
         except BrokenPipeError as error:
             raise _OutputClosedError from error
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_COMMANDS)
-
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         name = _COMMANDS.get(cmd_name) or _INTERNAL.get(cmd_name)
         if name is None:
@@ -108,10 +106,6 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"explorer.cli.commands.{name}")
         command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _HELP[name]) for name in self.list_commands(ctx)])
 
 
 def _check_first(word: str) -> None:
@@ -127,6 +121,8 @@ def _check_first(word: str) -> None:
 
 @click.group(
     cls=LazyGroup,
+    summaries=_HELP,
+    page="README.md",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="TARGET is live, proc (what /proc tells, without the kernel's memory), "
     "a vmcore or the crash folder it is in, qemu:SOCKET, physmem:FILE, sample, "

@@ -19,6 +19,7 @@ from explorer.cli.accepting import (
     make_acceptance,
     save_baseline,
 )
+from explorer.cli.documented import Documented
 from explorer.cli.formats import fail_on_option, format_option
 from explorer.cli.process import ExitCode
 from explorer.cli.targets import (
@@ -62,6 +63,8 @@ class _Accepting:
 
 @click.command(
     "audit",
+    cls=Documented,
+    page="docs/audit.md",
     epilog="Exit codes: 0 no finding reaches the threshold, 1 one does, 2 wrong usage, 3 target cannot be opened, "
     "4 none does, but values could not be read, so that there might be one. Findings that are accepted do not count.",
 )
@@ -181,7 +184,7 @@ def _print_markdown(snapshot: Snapshot, report: AuditReport, name: str) -> None:
     print_markdown("Findings", findings_table(report), findings_heading(snapshot, name))
 
 
-@click.command("explain")
+@click.command("explain", cls=Documented, page="docs/audit.md")
 @click.argument("rule", required=False)
 @plugin_option("Rules of this plugin, too: a Python file, which is read and not run.")
 def explain_command(rule: str | None, plugins: tuple[Path, ...]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import click
 
+from explorer.cli.documented import Documented
 from explorer.cli.formats import format_option
 from explorer.cli.process import ExitCode
 from explorer.cli.targets import TargetArguments, read_named_snapshot, target_options
@@ -17,7 +18,7 @@ __all__ = ("diff_command",)
 _DIFFERENT = 1
 
 
-@click.command("diff")
+@click.command("diff", cls=Documented, page="docs/audit.md")
 @target_options
 @click.argument("other", required=False)
 @format_option("json")

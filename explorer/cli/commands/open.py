@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from explorer.cli.accepting import check_kept_baseline, kept_baseline_option
+from explorer.cli.documented import Documented
 from explorer.cli.targets import TargetArguments, target_options
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ("in_browser", "open_command", "reader_words", "refuse_pipe")
 
 
-@click.command("open")
+@click.command("open", cls=Documented, page="docs/screen.md")
 @target_options
 @click.option(
     "--interval",

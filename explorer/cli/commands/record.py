@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from explorer.cli.documented import Documented
 from explorer.cli.ending import told_by_signals
 from explorer.cli.formats import OutputFile
 from explorer.cli.live_trace import attached_tracer
@@ -110,6 +111,8 @@ class RecordArguments:
 
 @click.command(
     "record",
+    cls=Documented,
+    page="docs/recordings.md",
     epilog="Exit codes: 0 it ended as asked (--for, --until, Ctrl-C), 1 it ended before: the guest shut down or "
     "panicked, QEMU ended, or no kernel was ever readable (the recording says which, and holds what there is), "
     "2 wrong usage or output not writable, 3 the target cannot be opened, 4 values could not be read.",

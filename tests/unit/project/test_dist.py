@@ -157,8 +157,9 @@ def test_the_wheel_holds_nothing_that_does_not_belong_there(tmp_path: Path) -> N
                 known = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "LICENSE")
                 assert name.endswith(known), name
                 continue
-            assert name in kept, f"{name} is in the wheel and not in the repository"
-            assert content == (ROOT / name).read_bytes(), name
+            source = re.sub(r"^[^/]+\.data/data/share/doc/nullfs-explorer/", "", name)
+            assert source in kept, f"{name} is in the wheel and not in the repository"
+            assert content == (ROOT / source).read_bytes(), name
 
 
 _KNOWN = '{"name": "a", "version": "1", "vulns": [{"id": "PYSEC-1"}]}'
