@@ -49,7 +49,7 @@ kernels: $(STAMP) host-tools
 	$(BIN)/pytest -m 'kernel and not repetition' -n $(JOBS) --dist loadfile
 
 terminal-tools:
-	@tests/host-tools.sh tmux chromium
+	@tests/host-tools.sh tmux chromium man
 
 host-tools:
 	@tests/host-tools.sh qemu gcc makedumpfile squashfs sudo
@@ -123,6 +123,10 @@ lock-check: $(STAMP)
 audit-deps: $(STAMP)
 	@$(BIN)/python -m tests.audit_deps --strict
 
+# The man pages, made anew from what the commands say.
+man: $(STAMP)
+	$(BIN)/python -m tests.make_man
+
 # Wheel and sdist, the same bytes every time: the date in them is that of the last commit.
 dist: $(STAMP)
 	$(BIN)/python -m tests.make_dist dist
@@ -130,4 +134,4 @@ dist: $(STAMP)
 standalone: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,standalone]'
 	$(BIN)/python -m tests.make_standalone dist
-.PHONY: fuzz fuzz-terminal fuzz-coverage churn lock lock-check audit-deps known-vulnerabilities dist standalone
+.PHONY: man fuzz fuzz-terminal fuzz-coverage churn lock lock-check audit-deps known-vulnerabilities dist standalone
