@@ -49,7 +49,7 @@ kernels: $(STAMP) host-tools
 	$(BIN)/pytest -m 'kernel and not repetition' -n $(JOBS) --dist loadfile
 
 terminal-tools:
-	@tests/host-tools.sh tmux chromium man
+	@tests/host-tools.sh tmux chromium man shells
 
 host-tools:
 	@tests/host-tools.sh qemu gcc makedumpfile squashfs sudo

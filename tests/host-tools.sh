@@ -19,6 +19,7 @@ for tool in "$@"; do
     tmux)         need tmux tmux ;;
     chromium)     need chromium chromium fonts-dejavu-core ;;
     man)          need groff groff-base; need man man-db; need mandoc mandoc ;;
+    shells)       need zsh zsh; need fish fish ;;
     python3-venv) missing="$missing python3-venv" ;;
     *)            echo "host-tools.sh: unknown tool $tool" >&2; exit 2 ;;
     esac

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from explorer.cli.completion import COMPLETION
 from explorer.cli.documented import Documented, DocumentedGroup
 from explorer.version import __version__
 from explorer.wire import PROGRAM
@@ -35,7 +36,7 @@ _ENVIRONMENT = {
     "TMPDIR": "Where dumps are decompressed, and put together.",
     "SUDO_UID, SUDO_GID, PKEXEC_UID, DOAS_USER": "Who called a process of root's: it goes on with that user's "
     "rights once a target is open.",
-    "_NULLFS_EXPLORER_COMPLETE": "For the completion of a shell: bash_source, zsh_source or fish_source prints it.",
+    COMPLETION: "For the completion of a shell: bash_source, zsh_source or fish_source prints it.",
 }
 
 

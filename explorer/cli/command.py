@@ -9,16 +9,20 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from explorer.version import __version__
 from explorer.wire import PROGRAM
 
+from .completion import COMPLETION, register_shells
 from .documented import DocumentedGroup
 from .process import ExitCode, note_program
 from .streams import abandon_stdout, check_streams, is_out_of_memory, say
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ("cli", "known_error", "main")
 
@@ -98,6 +102,13 @@ class LazyGroup(DocumentedGroup):
             return super().invoke(ctx)
         except BrokenPipeError as error:
             raise _OutputClosedError from error
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        app = self.get_command(ctx, "open")
+        assert app is not None
+        target = app.params[0]
+        either = app.shell_complete(ctx, incomplete) or target.shell_complete(ctx, incomplete)
+        return [*super().shell_complete(ctx, incomplete), *either]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         name = _COMMANDS.get(cmd_name) or _INTERNAL.get(cmd_name)
@@ -180,6 +191,8 @@ def main(args: list[str] | None = None) -> None:
         check_streams()
         # Before pydantic is there: it runs whatever any installed package has registered as a plugin of its.
         os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+    if COMPLETION in os.environ:
+        register_shells()
     debug = "--debug" in (sys.argv[1:] if args is None else args)
     try:
         from explorer.targets import harden_process

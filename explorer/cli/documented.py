@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from explorer.wire import PROGRAM
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ("Documented", "DocumentedGroup", "find_page")
 
@@ -60,6 +63,13 @@ class DocumentedGroup(Documented, click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.summaries)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        from click.shell_completion import CompletionItem
+
+        named = [(name, said) for name, said in self.summaries.items() if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=said) for name, said in named]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

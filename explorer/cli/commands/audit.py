@@ -19,6 +19,7 @@ from explorer.cli.accepting import (
     make_acceptance,
     save_baseline,
 )
+from explorer.cli.completion import complete_rules
 from explorer.cli.documented import Documented
 from explorer.cli.formats import fail_on_option, format_option
 from explorer.cli.process import ExitCode
@@ -72,7 +73,11 @@ class _Accepting:
 @fail_on_option
 @format_option("json", "sarif", "junit", "markdown")
 @click.option(
-    "--only", multiple=True, metavar="RULE", help="Only this rule (as explain lists them). Repeatable."
+    "--only",
+    multiple=True,
+    metavar="RULE",
+    shell_complete=complete_rules,
+    help="Only this rule (as explain lists them). Repeatable.",
 )
 @where_option
 @click.option("--baseline", type=_BASELINE, metavar="FILE", help="Findings in this file are accepted.")
@@ -80,6 +85,7 @@ class _Accepting:
     "--ignore",
     multiple=True,
     type=IgnoreType(),
+    shell_complete=complete_rules,
     metavar="RULE[:QUERY]",
     help="Findings of this rule are accepted; with a query, those about tasks that match. Repeatable.",
 )
@@ -185,7 +191,7 @@ def _print_markdown(snapshot: Snapshot, report: AuditReport, name: str) -> None:
 
 
 @click.command("explain", cls=Documented, page="docs/audit.md")
-@click.argument("rule", required=False)
+@click.argument("rule", required=False, shell_complete=complete_rules)
 @plugin_option("Rules of this plugin, too: a Python file, which is read and not run.")
 def explain_command(rule: str | None, plugins: tuple[Path, ...]) -> None:
     """Say what RULE means and what to do about it; without RULE, list all rules.

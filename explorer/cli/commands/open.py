@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from explorer.cli.accepting import check_kept_baseline, kept_baseline_option
+from explorer.cli.completion import complete_targets
 from explorer.cli.documented import Documented
 from explorer.cli.targets import TargetArguments, target_options
 
@@ -28,7 +29,12 @@ __all__ = ("in_browser", "open_command", "reader_words", "refuse_pipe")
     metavar="SECONDS",
     help="Read a kernel that runs again so often; R in the app changes it.",
 )
-@click.option("--against", metavar="OTHER", help="Compare with a second target or snapshot.")
+@click.option(
+    "--against",
+    metavar="OTHER",
+    shell_complete=complete_targets(),
+    help="Compare with a second target or snapshot.",
+)
 @kept_baseline_option
 def open_command(
     arguments: TargetArguments, interval: float | None, against: str | None, baseline: Path | None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from explorer.cli.completion import complete_targets
 from explorer.cli.documented import Documented
 from explorer.cli.formats import redact_option, terminal_width, trace_output_options, width_option
 from explorer.cli.live_trace import attached_tracer, clean_up, live_trace, write_lines
@@ -67,7 +68,7 @@ class Traced:
     "kernel cannot be opened, 4 none did, but events were lost, the trace was cut off, or of a lookup it cannot be "
     "told.",
 )
-@click.argument("target", default="live", metavar="[live|FILE]")
+@click.argument("target", default="live", metavar="[live|FILE]", shell_complete=complete_targets("live"))
 @click.option(
     "--for", "seconds", type=Duration(), metavar="TIME", help="live: so long. Default: until Ctrl-C."
 )
