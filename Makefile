@@ -127,7 +127,7 @@ audit-deps: $(STAMP)
 man: $(STAMP)
 	$(BIN)/python -m tests.make_man
 
-# Wheel and sdist, the same bytes every time: the date in them is that of the last commit.
+# Wheel and sdist, the same bytes every time: the date in them is that of the last commit. Then twine checks them.
 dist: $(STAMP)
 	$(BIN)/python -m tests.make_dist dist
 # One executable with all in it, for machines without Python: says how large it is, and which glibc it needs.
