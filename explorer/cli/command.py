@@ -107,8 +107,9 @@ class LazyGroup(DocumentedGroup):
         app = self.get_command(ctx, "open")
         assert app is not None
         target = app.params[0]
+        own = super().shell_complete(ctx, incomplete)
         either = app.shell_complete(ctx, incomplete) or target.shell_complete(ctx, incomplete)
-        return [*super().shell_complete(ctx, incomplete), *either]
+        return [*own, *(item for item in either if item.value not in {each.value for each in own})]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         name = _COMMANDS.get(cmd_name) or _INTERNAL.get(cmd_name)

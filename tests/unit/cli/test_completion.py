@@ -216,3 +216,9 @@ def test_no_command_for_children_is_offered() -> None:
     offered, _ = ask("")
     assert {f"plain,{name}" for name in cli.list_commands(click.Context(cli))} <= set(offered)
     assert not {"plain,trace-lines", "plain,fleet-reader"} & set(offered)
+
+
+def test_in_place_of_a_command_are_the_options_of_the_app_too_each_once() -> None:
+    offered, _ = ask("--")
+    assert {"plain,--version", "plain,--core", "plain,--help"} <= set(offered)
+    assert len(offered) == len(set(offered))
