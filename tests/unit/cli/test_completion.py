@@ -222,3 +222,10 @@ def test_in_place_of_a_command_are_the_options_of_the_app_too_each_once() -> Non
     offered, _ = ask("--")
     assert {"plain,--version", "plain,--core", "plain,--help"} <= set(offered)
     assert len(offered) == len(set(offered))
+
+
+def test_the_lines_that_the_readme_has_are_those_that_were_tried() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    assert f"`{_SHELLS['bash'][1]}`" in readme
+    assert f"`{_SHELLS['fish'][1]}`" in readme
+    assert "`zsh_source`" in readme
