@@ -123,6 +123,10 @@ lock-check: $(STAMP)
 audit-deps: $(STAMP)
 	@$(BIN)/python -m tests.audit_deps --strict
 
+# The tests that need no terminal, on every newer Python that is on the path or in ~/.pyenv.
+pythons: $(STAMP)
+	$(BIN)/python -m tests.pythons
+
 # The man pages, made anew from what the commands say.
 man: $(STAMP)
 	$(BIN)/python -m tests.make_man
@@ -134,4 +138,4 @@ dist: $(STAMP)
 standalone: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,standalone]'
 	$(BIN)/python -m tests.make_standalone dist
-.PHONY: man fuzz fuzz-terminal fuzz-coverage churn lock lock-check audit-deps known-vulnerabilities dist standalone
+.PHONY: man pythons fuzz fuzz-terminal fuzz-coverage churn lock lock-check audit-deps known-vulnerabilities dist standalone
