@@ -49,7 +49,7 @@ kernels: $(STAMP) host-tools
 	$(BIN)/pytest -m 'kernel and not repetition' -n $(JOBS) --dist loadfile
 
 terminal-tools:
-	@tests/host-tools.sh tmux chromium
+	@tests/host-tools.sh tmux chromium man shells
 
 host-tools:
 	@tests/host-tools.sh qemu gcc makedumpfile squashfs sudo
@@ -123,11 +123,19 @@ lock-check: $(STAMP)
 audit-deps: $(STAMP)
 	@$(BIN)/python -m tests.audit_deps --strict
 
-# Wheel and sdist, the same bytes every time: the date in them is that of the last commit.
+# The tests that need no terminal, on every newer Python that is on the path or in ~/.pyenv.
+pythons: $(STAMP)
+	$(BIN)/python -m tests.pythons
+
+# The man pages, made anew from what the commands say.
+man: $(STAMP)
+	$(BIN)/python -m tests.make_man
+
+# Wheel and sdist, the same bytes every time: the date in them is that of the last commit. Then twine checks them.
 dist: $(STAMP)
 	$(BIN)/python -m tests.make_dist dist
 # One executable with all in it, for machines without Python: says how large it is, and which glibc it needs.
 standalone: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,standalone]'
 	$(BIN)/python -m tests.make_standalone dist
-.PHONY: fuzz fuzz-terminal fuzz-coverage churn lock lock-check audit-deps known-vulnerabilities dist standalone
+.PHONY: man pythons fuzz fuzz-terminal fuzz-coverage churn lock lock-check audit-deps known-vulnerabilities dist standalone

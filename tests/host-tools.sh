@@ -18,6 +18,8 @@ for tool in "$@"; do
     sudo)         need sudo sudo ;;
     tmux)         need tmux tmux ;;
     chromium)     need chromium chromium fonts-dejavu-core ;;
+    man)          need groff groff-base; need man man-db; need mandoc mandoc ;;
+    shells)       need zsh zsh; need fish fish ;;
     python3-venv) missing="$missing python3-venv" ;;
     *)            echo "host-tools.sh: unknown tool $tool" >&2; exit 2 ;;
     esac

@@ -9,15 +9,20 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from explorer.version import __version__
 from explorer.wire import PROGRAM
 
+from .completion import COMPLETION, register_shells
+from .documented import DocumentedGroup
 from .process import ExitCode, note_program, tell_ending
 from .streams import abandon_stdout, check_streams, is_out_of_memory, say
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ("cli", "known_error", "main")
 
@@ -80,8 +85,8 @@ class _OutputClosedError(Exception):
     """Whoever reads our output has seen enough: not a BrokenPipeError, of which click would make exit code 1."""
 
 
-class LazyGroup(click.Group):
-    """Lists its commands without importing them. Where the first word names none, the app is meant."""
+class LazyGroup(DocumentedGroup):
+    """Where the first word names no command, the app is meant."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
@@ -98,8 +103,13 @@ class LazyGroup(click.Group):
         except BrokenPipeError as error:
             raise _OutputClosedError from error
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_COMMANDS)
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        app = self.get_command(ctx, "open")
+        assert app is not None
+        target = app.params[0]
+        own = super().shell_complete(ctx, incomplete)
+        either = app.shell_complete(ctx, incomplete) or target.shell_complete(ctx, incomplete)
+        return [*own, *(item for item in either if item.value not in {each.value for each in own})]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         name = _COMMANDS.get(cmd_name) or _INTERNAL.get(cmd_name)
@@ -108,10 +118,6 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"explorer.cli.commands.{name}")
         command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _HELP[name]) for name in self.list_commands(ctx)])
 
 
 def _check_first(word: str) -> None:
@@ -127,6 +133,8 @@ def _check_first(word: str) -> None:
 
 @click.group(
     cls=LazyGroup,
+    summaries=_HELP,
+    page="README.md",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="TARGET is live, proc (what /proc tells, without the kernel's memory), "
     "a vmcore or the crash folder it is in, qemu:SOCKET, physmem:FILE, sample, "
@@ -192,6 +200,8 @@ def _run(args: list[str] | None) -> NoReturn:
         check_streams()
         # Before pydantic is there: it runs whatever any installed package has registered as a plugin of its.
         os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+    if COMPLETION in os.environ:
+        register_shells()
     debug = "--debug" in (sys.argv[1:] if args is None else args)
     try:
         from explorer.targets import harden_process

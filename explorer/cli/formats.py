@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .completion import complete_files
+
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from explorer.output import SnapshotFormat
     from explorer.output.mounts import Listing, ListingForm
 
@@ -43,6 +47,11 @@ class OutputFile(click.ParamType[Path | None]):
 
     def __init__(self, or_stdout: bool = False) -> None:
         self._or_stdout = or_stdout
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[Any]]:
+        return complete_files(ctx, param, incomplete)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | None:
         if value == "":

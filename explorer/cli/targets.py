@@ -14,6 +14,7 @@ import click
 from explorer.caller import allow_strangers
 from explorer.wire import PROGRAM
 
+from .completion import complete_files, complete_targets
 from .progress import ProgressLine
 from .units import Size
 
@@ -130,10 +131,21 @@ def plugin_option(words: str) -> Callable[[_F], _F]:
 
 
 _OPTIONS = (
-    click.argument("target", required=False),
-    click.option("-c", "--core", metavar="FILE", help="A vmcore (same as naming it as TARGET)."),
+    click.argument("target", required=False, shell_complete=complete_targets()),
+    click.option(
+        "-c",
+        "--core",
+        metavar="FILE",
+        shell_complete=complete_files,
+        help="A vmcore (same as naming it as TARGET).",
+    ),
     click.option("-k", "--kernel", is_flag=True, help="The running kernel (same as TARGET live)."),
-    click.option("--qemu", metavar="SOCKET|HOST:PORT", help="A guest's QMP socket (same as qemu:…)."),
+    click.option(
+        "--qemu",
+        metavar="SOCKET|HOST:PORT",
+        shell_complete=complete_files,
+        help="A guest's QMP socket (same as qemu:…).",
+    ),
     click.option(
         "-s",
         "--symbols",

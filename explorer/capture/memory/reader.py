@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import drgn
@@ -205,6 +204,28 @@ class MemoryReader:
         return text
 
 
+class _Guard:
+    """No generator: since CPython 3.12 the frame of one that an error goes through is in a circle with that error."""
+
+    __slots__ = ("_counted", "_log", "_what", "_where")
+
+    def __init__(self, log: ErrorLog, where: str, what: str, counted: bool) -> None:
+        """:param counted: it is no entry"""
+        self._log, self._where, self._what, self._counted = log, where, what, counted
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, ReadError):
+            return False
+        if self._counted:
+            self._log.not_in_slice += 1
+        else:
+            self._log.add(self._where, self._what, str(error))
+        return True
+
+
 class ErrorLog:
     """What could not be read: the snapshot's ``errors``.
 
@@ -238,24 +259,13 @@ class ErrorLog:
         else:
             self.dropped += 1
 
-    @contextmanager
-    def guard(self, where: str, what: str) -> Iterator[None]:
+    def guard(self, where: str, what: str) -> _Guard:
         """Turn a :class:`ReadError` in the block into an entry, and go on behind it."""
-        try:
-            yield
-        except ReadError as error:
-            self.add(where, what, str(error))
+        return _Guard(self, where, what, False)
 
-    @contextmanager
-    def guard_newer(self, where: str, what: str) -> Iterator[None]:
+    def guard_newer(self, where: str, what: str) -> _Guard:
         """As :meth:`guard`, for what earlier versions did not read: what their slices lack is no fault, but counted."""
-        try:
-            yield
-        except ReadError as error:
-            if self.is_slice:
-                self.not_in_slice += 1
-            else:
-                self.add(where, what, str(error))
+        return _Guard(self, where, what, self.is_slice)
 
     def finish(self) -> list[CaptureError]:
         """The entries, with one more that says how many were dropped, if any were."""

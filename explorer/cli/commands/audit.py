@@ -19,6 +19,8 @@ from explorer.cli.accepting import (
     make_acceptance,
     save_baseline,
 )
+from explorer.cli.completion import complete_rules
+from explorer.cli.documented import Documented
 from explorer.cli.formats import fail_on_option, format_option
 from explorer.cli.process import ExitCode
 from explorer.cli.targets import (
@@ -62,6 +64,8 @@ class _Accepting:
 
 @click.command(
     "audit",
+    cls=Documented,
+    page="docs/audit.md",
     epilog="Exit codes: 0 no finding reaches the threshold, 1 one does, 2 wrong usage, 3 target cannot be opened, "
     "4 none does, but values could not be read, so that there might be one. Findings that are accepted do not count.",
 )
@@ -69,7 +73,11 @@ class _Accepting:
 @fail_on_option
 @format_option("json", "sarif", "junit", "markdown")
 @click.option(
-    "--only", multiple=True, metavar="RULE", help="Only this rule (as explain lists them). Repeatable."
+    "--only",
+    multiple=True,
+    metavar="RULE",
+    shell_complete=complete_rules,
+    help="Only this rule (as explain lists them). Repeatable.",
 )
 @where_option
 @click.option("--baseline", type=_BASELINE, metavar="FILE", help="Findings in this file are accepted.")
@@ -77,6 +85,7 @@ class _Accepting:
     "--ignore",
     multiple=True,
     type=IgnoreType(),
+    shell_complete=complete_rules,
     metavar="RULE[:QUERY]",
     help="Findings of this rule are accepted; with a query, those about tasks that match. Repeatable.",
 )
@@ -181,8 +190,8 @@ def _print_markdown(snapshot: Snapshot, report: AuditReport, name: str) -> None:
     print_markdown("Findings", findings_table(report), findings_heading(snapshot, name))
 
 
-@click.command("explain")
-@click.argument("rule", required=False)
+@click.command("explain", cls=Documented, page="docs/audit.md")
+@click.argument("rule", required=False, shell_complete=complete_rules)
 @plugin_option("Rules of this plugin, too: a Python file, which is read and not run.")
 def explain_command(rule: str | None, plugins: tuple[Path, ...]) -> None:
     """Say what RULE means and what to do about it; without RULE, list all rules.

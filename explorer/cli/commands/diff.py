@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import click
 
+from explorer.cli.completion import complete_targets
+from explorer.cli.documented import Documented
 from explorer.cli.formats import format_option
 from explorer.cli.process import ExitCode
 from explorer.cli.targets import TargetArguments, read_named_snapshot, target_options
@@ -17,9 +19,9 @@ __all__ = ("diff_command",)
 _DIFFERENT = 1
 
 
-@click.command("diff")
+@click.command("diff", cls=Documented, page="docs/audit.md")
 @target_options
-@click.argument("other", required=False)
+@click.argument("other", required=False, shell_complete=complete_targets())
 @format_option("json")
 def diff_command(arguments: TargetArguments, other: str | None, format_: str) -> int:
     """Say what differs in OTHER, seen from TARGET: tasks, who shares an fs_struct, mounts, namespaces, the kernel.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from explorer.cli.documented import Documented
 from explorer.cli.process import ExitCode
 
 __all__ = ("doctor_command",)
 
 
-@click.command("doctor")
+@click.command("doctor", cls=Documented, page="docs/targets.md")
 def doctor_command() -> int:
     """Say what this machine offers for reading kernels, and what to do about each lack."""
     from explorer.model import escape_text

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from explorer.cli.documented import Documented
 from explorer.cli.formats import (
     format_option,
     listing_options,
@@ -31,6 +32,8 @@ __all__ = ("holders_command", "mounts_command", "namespaces_command")
 
 @click.command(
     "holders",
+    cls=Documented,
+    page="docs/audit.md",
     epilog="MOUNT is an id as in mountinfo, an address (0x…), or where it is mounted (/…: the topmost there). "
     "Exit codes: 0 every reference is explained, 1 one or more are not, 2 wrong usage or no such mount, 3 the target "
     "cannot be opened or does not have the holders, 4 something could not be read, so that there may be more.",
@@ -76,6 +79,8 @@ def holders_command(
 
 @click.command(
     "namespaces",
+    cls=Documented,
+    page="docs/audit.md",
     epilog="KEPT BY names the tasks in it, or what keeps it without any: a mount of nsfs, an open file, an open mount "
     "table. DEPTH counts the mounts that lie on its /, one over the other; ROOT is the topmost. "
     "Exit codes: 0 done, 2 wrong usage or output not writable, 3 the target cannot be opened, 4 captured with errors.",
@@ -99,6 +104,8 @@ def namespaces_command(
 
 @click.command(
     "mounts",
+    cls=Documented,
+    page="docs/audit.md",
     epilog="NAMESPACE is an inode number as in /proc/PID/ns/mnt, or an address (0x…). SOURCE is what mount(8) shows, "
     "or a device (254:1): all mounts of its filesystems are listed, wherever and under whatever name, and the "
     "holders of each are read; a saved snapshot has them of detached mounts alone. "

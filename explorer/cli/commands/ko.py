@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from explorer.cli.documented import Documented
 from explorer.cli.formats import format_option
 from explorer.cli.process import ExitCode
 from explorer.wire import PROGRAM
@@ -15,7 +16,7 @@ __all__ = ("ko_command",)
 _EXPOSED = 1
 
 
-@click.command("ko")
+@click.command("ko", cls=Documented, page="docs/audit.md")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE.ko...")
 @format_option("json")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from explorer.cli.accepting import check_kept_baseline, kept_baseline_option
+from explorer.cli.completion import complete_targets
+from explorer.cli.documented import Documented
 from explorer.cli.process import is_program
 from explorer.cli.targets import TargetArguments, target_options
 
@@ -23,7 +25,7 @@ __all__ = ("become_caller_for", "in_browser", "open_command", "reader_words", "r
 _SAVED = ("snapshot", "recording", "trace")
 
 
-@click.command("open")
+@click.command("open", cls=Documented, page="docs/screen.md")
 @target_options
 @click.option(
     "--interval",
@@ -31,7 +33,12 @@ _SAVED = ("snapshot", "recording", "trace")
     metavar="SECONDS",
     help="Read a kernel that runs again so often; R in the app changes it.",
 )
-@click.option("--against", metavar="OTHER", help="Compare with a second target or snapshot.")
+@click.option(
+    "--against",
+    metavar="OTHER",
+    shell_complete=complete_targets(),
+    help="Compare with a second target or snapshot.",
+)
 @kept_baseline_option
 def open_command(
     arguments: TargetArguments, interval: float | None, against: str | None, baseline: Path | None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from explorer.cli.documented import Documented
 from explorer.cli.formats import format_option
 from explorer.cli.process import ExitCode
 from explorer.cli.targets import TargetArguments, read_named_snapshot, target_options
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ("keys_command", "plugins_command")
 
 
-@click.command("plugins")
+@click.command("plugins", cls=Documented, page="docs/plugins.md")
 @target_options
 @format_option("markdown")
 def plugins_command(arguments: TargetArguments, format_: str) -> int:
@@ -71,7 +72,7 @@ def _unreadable(listing: PluginListing) -> str:
     return f"unreadable: {listing.origin}: {listing.problem}"
 
 
-@click.command("keys")
+@click.command("keys", cls=Documented, page="docs/screen.md")
 def keys_command() -> None:
     """List every key of the terminal app: its id, the keys as they are now, and what it does.
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from explorer.cli.completion import complete_files, complete_targets
+from explorer.cli.documented import Documented
 from explorer.cli.ending import told_by_signals
 from explorer.cli.formats import OutputFile
 from explorer.cli.live_trace import attached_tracer
@@ -111,13 +113,25 @@ class RecordArguments:
 
 @click.command(
     "record",
+    cls=Documented,
+    page="docs/recordings.md",
     epilog="Exit codes: 0 it ended as asked (--for, --until, Ctrl-C), 1 it ended before: the guest shut down or "
     "panicked, QEMU ended, or no kernel was ever readable (the recording says which, and holds what there is), "
     "2 wrong usage or output not writable, 3 the target cannot be opened, 4 values could not be read.",
 )
-@click.argument("target", required=False)
-@click.option("--qemu", metavar="SOCKET", help="A guest's QMP socket, to read its memory.")
-@click.option("--control", metavar="SOCKET", help="Its second QMP socket, to stop it for each frame.")
+@click.argument("target", required=False, shell_complete=complete_targets("live", files=False))
+@click.option(
+    "--qemu",
+    metavar="SOCKET",
+    shell_complete=complete_files,
+    help="A guest's QMP socket, to read its memory.",
+)
+@click.option(
+    "--control",
+    metavar="SOCKET",
+    shell_complete=complete_files,
+    help="Its second QMP socket, to stop it for each frame.",
+)
 @click.option("--free-running", is_flag=True, help="Do not stop the guest: frames may be inconsistent.")
 @click.option(
     "--boot", type=_FILE, metavar="KERNEL", help="Start QEMU with this kernel, and record its boot."

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from explorer.cli.accepting import check_kept_baseline, kept_baseline_option
+from explorer.cli.documented import Documented
 from explorer.cli.targets import TargetArguments, target_options
 from explorer.program import own_command
 from explorer.wire import PROGRAM
@@ -25,7 +26,7 @@ class Refused(click.ClickException):
     exit_code = 2
 
 
-@click.command("serve")
+@click.command("serve", cls=Documented, page="docs/screen.md")
 @target_options
 @click.option(
     "--port",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from explorer.cli.documented import Documented
 from explorer.cli.formats import OutputFile, redact_option
 from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import (
@@ -22,7 +23,7 @@ from .snapshot import warn_of_errors
 __all__ = ("slice_command",)
 
 
-@click.command("slice")
+@click.command("slice", cls=Documented, page="docs/snapshot.md")
 @target_options
 @click.option(
     "-o",

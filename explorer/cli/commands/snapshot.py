@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from explorer.cli.documented import Documented
 from explorer.cli.formats import redact_option, snapshot_format, snapshot_output_options
 from explorer.cli.process import ExitCode
 from explorer.cli.targets import TargetArguments, read_named_snapshot, say_broken, target_options
@@ -26,7 +27,7 @@ __all__ = (
 _MOST_WORDS = 250
 
 
-@click.command("snapshot")
+@click.command("snapshot", cls=Documented, page="docs/snapshot.md")
 @target_options
 @snapshot_output_options
 @redact_option
@@ -77,7 +78,7 @@ def warn_of_errors(snapshot: Snapshot) -> int:
     return ExitCode.ERRORS
 
 
-@click.command("schema")
+@click.command("schema", cls=Documented, page="docs/snapshot.md")
 def schema_command() -> None:
     """Print the JSON Schema of a snapshot."""
     from explorer.codec import snapshot_schema

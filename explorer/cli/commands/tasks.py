@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from explorer.cli.documented import Documented
 from explorer.cli.formats import format_option
 from explorer.cli.targets import TargetArguments, read_named_snapshot, target_options
 from explorer.cli.where import where_option
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ("tasks_command",)
 
 
-@click.command("tasks")
+@click.command("tasks", cls=Documented, page="docs/queries.md")
 @target_options
 @click.option("--all", "-a", "all_tasks", is_flag=True, help="One row per task instead of per fs_struct.")
 @where_option

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from explorer.cli.documented import Documented
 from explorer.cli.formats import snapshot_format, snapshot_output_options
 from explorer.cli.process import ExitCode, give_up_rights_but_for
 from explorer.wire import PROGRAM
@@ -22,7 +23,7 @@ __all__ = ("frame_command", "timeline_command")
 _FILE = click.Path(path_type=Path)
 
 
-@click.command("timeline")
+@click.command("timeline", cls=Documented, page="docs/recordings.md")
 @click.argument("file", type=_FILE)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with a number per frame for every placement.")
 def timeline_command(file: Path, as_json: bool) -> int:
@@ -78,7 +79,7 @@ def _head(recording: Recording) -> TimelineHead:
     )
 
 
-@click.command("frame")
+@click.command("frame", cls=Documented, page="docs/recordings.md")
 @click.argument("file", type=_FILE)
 @click.argument("moment", required=False)
 @snapshot_output_options

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from explorer.cli.completion import complete_targets
+from explorer.cli.documented import Documented
 from explorer.cli.formats import redact_option, terminal_width, trace_output_options, width_option
 from explorer.cli.live_trace import attached_tracer, clean_up, live_trace, write_lines
 from explorer.cli.process import ExitCode, give_up_rights_but_for
@@ -60,11 +62,13 @@ class Traced:
 
 @click.command(
     "trace",
+    cls=Documented,
+    page="docs/trace.md",
     epilog="Exit codes: 0 no lookup failed in nullfs, 1 one did, or would on 7.3, 2 wrong usage, 3 FILE or the "
     "kernel cannot be opened, 4 none did, but events were lost, the trace was cut off, or of a lookup it cannot be "
     "told.",
 )
-@click.argument("target", default="live", metavar="[live|FILE]")
+@click.argument("target", default="live", metavar="[live|FILE]", shell_complete=complete_targets("live"))
 @click.option(
     "--for", "seconds", type=Duration(), metavar="TIME", help="live: so long. Default: until Ctrl-C."
 )

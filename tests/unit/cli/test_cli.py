@@ -233,7 +233,7 @@ def test_the_shell_can_complete_commands() -> None:
         text=True,
         check=False,
     )
-    assert result.stdout.split() == ["plain,snapshot"]
+    assert result.stdout.split() == ["plain,snapshot", "file,sn"]
 
 
 def test_a_closed_pipe_is_no_error_and_no_exit_code_of_one() -> None:

@@ -6,6 +6,8 @@ import importlib
 
 import click
 
+from explorer.cli.documented import DocumentedGroup
+
 __all__ = ("fleet_command", "fleet_reader_command")
 
 #: Subcommand -> what help says of it. It is ``NAME_command`` of the module of its name.
@@ -16,12 +18,7 @@ _COMMANDS = {
 }
 
 
-class _FleetGroup(click.Group):
-    """Lists its commands without importing them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
+class _FleetGroup(DocumentedGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
@@ -29,12 +26,8 @@ class _FleetGroup(click.Group):
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
 
-
-@click.group("fleet", cls=_FleetGroup)
+@click.group("fleet", cls=_FleetGroup, summaries=_COMMANDS, page="docs/fleet.md")
 def fleet_command() -> None:
     """Many targets in one dataset: every vmcore, slice, snapshot and recording a row."""
 

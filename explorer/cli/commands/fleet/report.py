@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from explorer.cli.documented import Documented
 from explorer.cli.formats import fail_on_option, fleet_report_output_options, terminal_width, width_option
 from explorer.cli.process import ExitCode
 
@@ -22,6 +23,8 @@ FLEET = click.Path(path_type=Path, readable=False)
 
 @click.command(
     "report",
+    cls=Documented,
+    page="docs/fleet-report.md",
     epilog="Exit codes, as audit's: 0 no finding reaches the threshold, 1 one does, 2 wrong usage, 3 FLEET cannot be "
     "read, 4 none does, but a target, or values of one, could not be read, so that there might be one. With --against "
     "only findings count that OTHER has not.",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from explorer.cli.completion import complete_files
+from explorer.cli.documented import Documented
 from explorer.cli.process import ExitCode
 from explorer.cli.targets import plugin_option
 from explorer.cli.units import Duration, MemorySize
@@ -25,11 +27,13 @@ _MINUTE, _HOUR = 60, 3600
 
 @click.command(
     "run",
+    cls=Documented,
+    page="docs/fleet.md",
     epilog="A folder is walked: what is no dump, snapshot or recording in it is passed over. With --scheduler, workers "
     "read the files by the same names. Exit codes: 0 every target is a row, whatever came of it, 2 wrong usage or "
     "FLEET not writable, 3 the workers cannot be had or were lost, 130 stopped: the same command goes on.",
 )
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...", shell_complete=complete_files)
 @click.option(
     "-o",
     "--output",

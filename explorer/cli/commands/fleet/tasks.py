@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from explorer.cli.documented import Documented
 from explorer.cli.formats import fleet_tasks_output_options, terminal_width, width_option
 from explorer.cli.process import ExitCode
 from explorer.cli.where import where_option
@@ -25,6 +26,8 @@ __all__ = ("tasks_command",)
 
 @click.command(
     "tasks",
+    cls=Documented,
+    page="docs/fleet-report.md",
     epilog="Exit codes: 0 done, 2 wrong usage, 3 FLEET cannot be read, 4 a target, or values of one, could not be "
     "read, so that tasks may be missing.",
 )

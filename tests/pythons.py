@@ -1,0 +1,102 @@
+"""Runs the tests that need no terminal on every newer Python of this machine: ``python -m tests.pythons [DIRECTORY]``.
+
+Those on the path, and those that pyenv has. Each gets a virtual environment in the directory, with what pip chooses for
+it: the locks are for one Python. One on which the package cannot be installed is said to be that, and is a failure, as
+is a machine without any.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+__all__ = ("TESTED", "find_pythons", "summary")
+
+ROOT = Path(__file__).parents[1]
+#: Of tests/unit: what reads, decodes and means something, not what starts hundreds of processes.
+TESTED = (
+    "analysis",
+    "capture",
+    "codec",
+    "library",
+    "model",
+    "naming",
+    "output",
+    "plugins",
+    "procfs",
+    "recording",
+    "tracing",
+)
+_NEWEST = 20
+
+
+def find_pythons(versions: Path, path: str, oldest: int) -> dict[str, Path]:
+    """``3.N`` -> an interpreter, for each N from the oldest; the newest first.
+
+    :param versions: where pyenv keeps its own
+    :param path: directories, as in ``$PATH``
+    """
+    found = {}
+    for minor in reversed(range(oldest, _NEWEST)):
+        kept = sorted(versions.glob(f"3.{minor}.*/bin/python3.{minor}"), key=_patch)
+        named = shutil.which(f"python3.{minor}", path=path)
+        if kept or named:
+            found[f"3.{minor}"] = kept[-1] if kept else Path(str(named))
+    return found
+
+
+def _patch(python: Path) -> int:
+    digits = python.parents[1].name.split(".")[2]
+    return int(digits) if digits.isdecimal() else -1
+
+
+def summary(output: str) -> str:
+    """The line of pytest's that says how many passed, or that it said none."""
+    lines = output.strip().splitlines()
+    return lines[-1] if lines and " passed" in lines[-1] else "pytest did not come to its end"
+
+
+def _try(version: str, python: Path, directory: Path) -> tuple[bool, str]:
+    """Whether all is well on a Python, and what to say of it."""
+    own = str(directory / version / "bin" / "python")
+    if not Path(own).exists():
+        subprocess.run([str(python), "-m", "venv", str(directory / version)], check=True)
+    quiet = ("--quiet", "--disable-pip-version-check")
+    install = [own, "-m", "pip", "install", *quiet, "-e", f"{ROOT}[dev]"]
+    installed = subprocess.run(install, capture_output=True, text=True, check=False)
+    if installed.returncode != 0:
+        why = [line for line in installed.stderr.splitlines() if line.startswith("ERROR")]
+        return False, f"cannot be installed: {(why or ['without a word'])[-1]}"
+    folders = [str(ROOT / "tests" / "unit" / name) for name in TESTED]
+    command = [own, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not kernel and not repetition"]
+    ran = subprocess.run([*command, *folders], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    if ran.returncode != 0:
+        print(ran.stdout)
+    exact = subprocess.run([own, "-V"], capture_output=True, text=True, check=True).stdout.strip()
+    return ran.returncode == 0, f"{exact}: {summary(ran.stdout)}"
+
+
+def main() -> int:
+    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(sys.prefix) / "pythons"
+    directory.mkdir(parents=True, exist_ok=True)
+    pythons = find_pythons(
+        Path.home() / ".pyenv" / "versions", os.environ.get("PATH", ""), sys.version_info[1] + 1
+    )
+    if not pythons:
+        print(
+            f"no Python newer than {sys.version_info[0]}.{sys.version_info[1]} is on the path or in ~/.pyenv"
+        )
+        return 1
+    failed = 0
+    for version, python in pythons.items():
+        good, said = _try(version, python, directory)
+        failed += not good
+        print(f"{version}: {said}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
