@@ -1,12 +1,16 @@
-"""What a trace costs those who look paths up, in guests: kernel threads that are traced, and programs that are not."""
+"""What a trace costs those who look paths up, in guests: kernel threads that are traced, and programs that are not.
+
+``python -m bench.tracing`` measures that alone; ``make bench`` does it, too.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 from typing import Any
 
-from bench.report import Ratio, Row
+from bench.report import Ratio, Row, as_table
 from tests.kernels.lab import Guest, boot_until
 from tests.kernels.lab.liveimage import boot_live
 from tests.kernels.trace_guest import load_walker
@@ -73,3 +77,15 @@ def ratios_of_tracing(rows: list[Row]) -> list[Ratio]:
             if over is not None and under:
                 ratios.append(Ratio(f"{names[above]} / without", over / under, None))
     return ratios
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.tracing", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    rows = [row for line in TRACED_LINES for row in measure_tracing(line, rounds)]
+    print(as_table(rows, ratios_of_tracing(rows)))
+
+
+if __name__ == "__main__":
+    main()
