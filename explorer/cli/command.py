@@ -18,7 +18,7 @@ from explorer.wire import PROGRAM
 
 from .completion import COMPLETION, register_shells
 from .documented import DocumentedGroup
-from .process import ExitCode, note_program, tell_ending
+from .process import ExitCode, is_program, note_program, tell_ending
 from .streams import abandon_stdout, check_streams, is_out_of_memory, say
 
 if TYPE_CHECKING:
@@ -234,7 +234,8 @@ def _run(args: list[str] | None) -> NoReturn:
                 _end_without_memory()
             raise
         sys.exit(code)
-    gc.freeze()  # else the interpreter looks for cycles in all that was read before it ends
+    if is_program():
+        gc.freeze()  # else the interpreter looks for cycles in all that was read before it ends
     sys.exit(result if isinstance(result, int) else ExitCode.OK)
 
 

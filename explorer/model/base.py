@@ -120,20 +120,24 @@ def _make_builder(cls: type[_RecordT]) -> Callable[[dict[str, Any]], _RecordT]:
 _BUILDERS: dict[type[Record], Callable[[dict[str, Any]], Any]] = {}
 
 
+#: So many new objects are worth a walk through all that is frozen, which is what it takes to see whether anything is.
+_MANY_OBJECTS = 100_000
+
+
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
     """For work that makes a million objects and no cycles: looking for some among them is a third of its time.
 
     They must not be looked through right afterwards either, as one enormous youngest generation: they are put where
-    what has been there for long is.
+    what has been there for long is, unless something is kept frozen, which that would end.
     """
-    enabled, frozen = gc.isenabled(), gc.get_freeze_count()
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
-            if not frozen:
+            if gc.get_count()[0] > _MANY_OBJECTS and not gc.get_freeze_count():
                 gc.freeze()
                 gc.unfreeze()
             gc.enable()

@@ -14,7 +14,7 @@ import pytest
 
 from explorer.analysis.diff.snapshots import diff_snapshots
 from explorer.analysis.mounts.overmounts import overmount_stack
-from explorer.model import Snapshot, TaskKind
+from explorer.model import Frame, Snapshot, TaskKind
 from explorer.recording.reader import Recording
 from tests.kernels.conftest import kernel_or_skip
 from tests.kernels.lab import Guest, GuestOptions
@@ -134,26 +134,36 @@ def test_a_kexec_begins_a_new_segment(kexeced: Recorded) -> None:
     assert (first.why, second.why) == ("start", "kexec")
     assert first.release == second.release
     assert first.build_id == second.build_id is not None
+    begun: dict[int, Snapshot] = {}
+    ended: dict[int, Snapshot] = {}
+    for frame in kexeced.recording.frames():
+        if frame.snapshot is not None:
+            begun.setdefault(frame.segment, frame.snapshot)
+            ended[frame.segment] = frame.snapshot
     for segment in (first, second):
-        frames = [frame for frame in kexeced.recording.frames() if frame.segment == segment.number]
-        seen = [frame.snapshot for frame in frames if frame.snapshot is not None]
-        assert "nx-init" in {task.comm for task in seen[-1].tasks if task.pid == 1}
-        assert "nx-init" not in {task.comm for task in seen[0].tasks}, "each boot is seen from its beginning"
+        seen = ended[segment.number].tasks
+        assert "nx-init" in {task.comm for task in seen if task.pid == 1}
+        seen = begun[segment.number].tasks
+        assert "nx-init" not in {task.comm for task in seen}, "each boot is seen from its beginning"
     assert "new boot" in {event["kind"] for event in kexeced.timeline["events"]}
 
 
 def test_what_is_left_of_a_kernel_that_another_overwrites_is_no_frame_of_it(kexeced: Recorded) -> None:
-    frames = list(kexeced.recording.frames())
-    wrong = [frame.index for frame in frames if frame.snapshot is not None and frame.snapshot.errors]
+    wrong: list[int] = []
+    first: dict[int, int] = {}
+    unread: list[Frame] = []
+    for frame in kexeced.recording.frames():
+        if frame.snapshot is None:
+            unread.append(frame)
+        else:
+            first.setdefault(frame.segment, frame.index)
+            wrong += [frame.index] * bool(frame.snapshot.errors)
     assert wrong == []
-    first, second = (
-        next(frame.index for frame in frames if frame.segment == number and frame.snapshot is not None)
-        for number in (0, 1)
-    )
-    between = [frame for frame in frames[first:second] if frame.snapshot is None]
+    between = [frame for frame in unread if first[0] <= frame.index < first[1]]
     assert between, "the next kernel is not there at once"
     # Either the CPU has left before the old kernel is overwritten, or its page tables go in the same step.
     for frame in between:
         assert frame.why is not None
         assert ("has left this kernel" in frame.why) == (frame.segment == 0), (frame.index, frame.why)
-    assert between == frames[between[0].index : second], "the CPU does not come back"
+    at = [frame.index for frame in between]
+    assert at == list(range(at[0], first[1])), "the CPU does not come back"

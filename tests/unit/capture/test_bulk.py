@@ -104,6 +104,47 @@ def test_garbage_collection_is_on_again_after_a_failure() -> None:
     assert gc.isenabled()
 
 
+def test_a_heap_that_somebody_froze_is_not_walked_for_each_frame_of_a_recording(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To count what is frozen takes as long as there is of it: of a recording of thousands of frames, minutes."""
+    counted: list[int] = []
+    count = gc.get_freeze_count
+
+    def counting() -> int:
+        counted.append(1)
+        return count()
+
+    monkeypatch.setattr(gc, "get_freeze_count", counting)
+    gc.collect()
+    with no_garbage_collection():
+        frame = [[] for _ in range(1_000)]  # type: ignore[var-annotated]
+    assert counted == []
+    with no_garbage_collection():
+        snapshot = [[] for _ in range(200_000)]  # type: ignore[var-annotated]
+    assert counted == [1]
+    assert len(frame) + len(snapshot) == 201_000
+
+
+def test_what_somebody_froze_stays_frozen_and_much_that_is_new_is_not_frozen() -> None:
+    kept = [[] for _ in range(200_000)]  # type: ignore[var-annotated]
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with no_garbage_collection():
+            more = [[] for _ in range(200_000)]  # type: ignore[var-annotated]
+        assert frozen >= len(kept) > 0
+        assert frozen - 1_000 < gc.get_freeze_count() <= frozen
+    finally:
+        gc.unfreeze()
+    gc.collect()
+    with no_garbage_collection():
+        again = [[] for _ in range(200_000)]  # type: ignore[var-annotated]
+    assert gc.get_freeze_count() == 0
+    assert gc.get_count()[0] < 100_000, "they would be walked at once"
+    assert len(more) == len(again)
+
+
 def test_strings_are_read_to_their_end_across_pages(kernel: OpenKernel) -> None:
     """The kernel's own banner, and pieces of it: as drgn reads it byte by byte."""
     reader, banner = MemoryReader(kernel.prog), kernel.types.symbol_address("linux_banner")
