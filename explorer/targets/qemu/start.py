@@ -22,6 +22,8 @@ __all__ = ("BootOptions", "StartedGuest")
 _QEMU = "qemu-system-x86_64"
 _START_S = 30.0
 _END_S = 10.0
+#: Its sockets are there before it greets: on a busy machine it takes a while to get there.
+_GREETS_S = 20.0
 #: The longest path of a unix socket, without its NUL.
 _MAX_SOCKET = 107
 _NAMES = ("memory", "control")
@@ -117,7 +119,7 @@ class StartedGuest:
                 raise TargetError(f"QEMU does not start: {self._last_words()}")
             time.sleep(0.02)
         try:
-            QmpConnection(self.control).close()
+            QmpConnection(self.control, timeout=_GREETS_S).close()
         except TargetError as error:
             with contextlib.suppress(subprocess.TimeoutExpired):  # then it has said why, or never will
                 self._process.wait(_END_S)
