@@ -1,12 +1,17 @@
-"""System calls that Python has no function for, through libc. Stands below all layers."""
+"""System calls that Python has no function for, through libc, and fork(2). Stands below all layers."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
-__all__ = ("checked", "libc")
+__all__ = ("checked", "fork", "libc", "signals_held")
+
+_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 
 @cache
@@ -21,3 +26,19 @@ def checked(result: int) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """What would end this process comes after the block: for a wait of no time, on a child that does not outlive it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def fork() -> int:
+    """os.fork(), in which Ctrl-C is not lost: what it raises in the hooks that Python runs around a fork is ignored."""
+    with signals_held():
+        return os.fork()

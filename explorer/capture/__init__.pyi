@@ -11,3 +11,6 @@ from .target import capture_kernel as capture_kernel
 from .target import capture_target as capture_target
 from .tasks import NameidataOffsets as NameidataOffsets
 from .tasks import nameidata_offsets as nameidata_offsets
+from .workqueue_now import WorkOffsets as WorkOffsets
+from .workqueue_now import WorkqueueNow as WorkqueueNow
+from .workqueue_now import work_offsets as work_offsets

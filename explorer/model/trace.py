@@ -91,6 +91,9 @@ class Lookup(Record):
     """How often the kernel began: 1, and one more for each ECHILD or ESTALE."""
     stack: list[TraceFrame] | None
     """From the caller of ``path_init()`` on; ``None``: lost."""
+    workqueue: KernelText | None = None
+    """From which the work is run that asks; ``None``: no work asks, its worker runs the same function from several
+    workqueues, or it is not known."""
 
 
 class TraceHeader(Record):

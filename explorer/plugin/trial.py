@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from explorer.syscalls import libc
+from explorer.syscalls import fork, libc
 
 __all__ = ("try_imports",)
 
@@ -62,7 +62,7 @@ class _Trial:
         self._ended = False
         parent = os.getpid()
         try:
-            self._pid = os.fork()
+            self._pid = fork()
         except OSError:
             os.close(says)
             os.close(self._said)

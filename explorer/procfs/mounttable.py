@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from explorer.model import MNT_OPTIONS, Attachment, Mount, MountOption, kernel_text
+from explorer.syscalls import fork
 
 from .syscalls import enter_mount_namespace, find_place
 
@@ -36,7 +37,7 @@ class NamespaceView:
 def view_namespace(pid: int, inum: int) -> NamespaceView:
     """Look at the mount namespace of a thread. :raises OSError: if that may not be done"""
     reading, writing = os.pipe()
-    child = os.fork()
+    child = fork()
     if not child:
         status = 1
         try:

@@ -29,7 +29,7 @@ from explorer.caller import (
     runs_for_another_user,
 )
 from explorer.places import find_place
-from explorer.syscalls import checked, libc
+from explorer.syscalls import checked, libc, signals_held
 from explorer.targets.errors import TargetError
 
 __all__ = (
@@ -154,15 +154,16 @@ def drop_privileges(keep_files: bool = False) -> None:
 
 def _suffices(who: Caller | None, kept: int, needs: Needs) -> bool:
     """Whether a process with these rights can do the rest."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            _drop(kept, who)
-            code = 0 if _can_do(needs) else 1
-        finally:
-            os._exit(code)  # whatever was raised: this process has no other business
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with signals_held():
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                _drop(kept, who)
+                code = 0 if _can_do(needs) else 1
+            finally:
+                os._exit(code)  # whatever was raised: this process has no other business
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def _can_do(needs: Needs) -> bool:

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Iterator
 
+from explorer.syscalls import fork
 from explorer.targets.errors import TargetError
 
 __all__ = ("hang_up_in_time",)
@@ -36,7 +37,7 @@ def hang_up_in_time(
     """
     watched = os.getpid()
     ended, end = os.pipe()
-    child = os.fork()
+    child = fork()
     if not child:
         code = _HUNG_UP
         try:

@@ -13,10 +13,11 @@ from pathlib import Path
 from explorer.targets import TargetError
 
 from .decode import Formats
-from .events import WALK_EVENT
+from .events import WALK_EVENT, WORK_EVENT
 from .formats import FormatError, parse_event_format, parse_page_header
 from .instances import open_control, write_control
 from .pages import DamagedPageError, Page, read_page
+from .workqueues import WorkTable
 
 __all__ = ("CpuBuffer", "Instance")
 
@@ -87,6 +88,8 @@ class Instance:
         self._directory = tracefs / "instances" / name
         self._descriptors: list[int] = []
         self.cpus: list[CpuBuffer] = []
+        self.works: WorkTable | None = None
+        """Of which works there are; ``None``: the kernel keeps no such table."""
         self.formats: Formats
         try:
             self._directory.mkdir()
@@ -125,6 +128,14 @@ class Instance:
         except FormatError as error:
             raise TargetError(f"{self._directory}: {error}") from error
 
+    def tabulate_works(self) -> bool:
+        """Have a table kept of the works that run. Whether the kernel can do that."""
+        try:
+            self.works = WorkTable(self._directory / "events" / self._name / WORK_EVENT)
+        except OSError:
+            return False
+        return True
+
     def watch(self, pids: list[int]) -> None:
         """Record events of these tasks too, and of what they start."""
         os.write(self._pids, (" ".join(map(str, pids)) + "\n").encode())
@@ -148,6 +159,9 @@ class Instance:
     def close(self) -> None:
         for cpu in self.cpus:
             cpu.close()
+        if self.works is not None:
+            self.works.close()
+            self.works = None
         for descriptor in self._descriptors:
             os.close(descriptor)
         self.cpus, self._descriptors = [], []

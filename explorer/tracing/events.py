@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from explorer.capture import NameidataOffsets
+from explorer.capture import NameidataOffsets, WorkOffsets
 from explorer.model import LookupSource
 from explorer.targets import TargetError
 
@@ -24,6 +24,7 @@ __all__ = (
     "END_EVENTS",
     "PATH_EVENT",
     "WALK_EVENT",
+    "WORK_EVENT",
     "DefinedEvents",
     "define_events",
     "define_with",
@@ -50,6 +51,9 @@ _FPROBE_WALK = (
     "flags=nd->flags:u32 nd=nd:u64 comm=$comm"
 )
 _FPROBE_PATH = "path_init%return path=nd->name->name:string nd=nd:u64"
+#: A worker takes a work: never in the buffer, see :mod:`.workqueues`.
+WORK_EVENT = "work"
+_FPROBE_WORK = "process_one_work func=work->func:u64 data=work->data.counter:u64"
 Take = Callable[[str], bool]
 _HINTS = {
     1: "kernel lockdown, or a container: see doctor",
@@ -66,12 +70,15 @@ class DefinedEvents:
     source: LookupSource
     names: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    has_works: bool = False
+    """Whether :data:`WORK_EVENT` is there, too."""
 
 
-def define_events(tracefs: Path, group: str, at: NameidataOffsets) -> DefinedEvents:
+def define_events(tracefs: Path, group: str, at: NameidataOffsets, work: WorkOffsets) -> DefinedEvents:
     """Define them, in a group of their own.
 
     :param at: for a kernel that has no fprobe events that could do it
+    :param work: the same, of a work
     :raises TargetError: if the walk of a lookup cannot be seen at all
     """
     path = tracefs / "dynamic_events"
@@ -80,7 +87,7 @@ def define_events(tracefs: Path, group: str, at: NameidataOffsets) -> DefinedEve
     except OSError as error:
         raise TargetError(f"{path}: {error.strerror}{_hint(error)}") from error
     try:
-        return define_with(lambda definition: _add(descriptor, definition), group, at)
+        return define_with(lambda definition: _add(descriptor, definition), group, at, work)
     finally:
         os.close(descriptor)
 
@@ -90,7 +97,9 @@ def _hint(error: OSError) -> str:
     return f" ({hint})" if hint else ""
 
 
-def define_with(take: Take, group: str, at: NameidataOffsets) -> DefinedEvents:
+def define_with(
+    take: Take, group: str, at: NameidataOffsets, work: WorkOffsets | None = None
+) -> DefinedEvents:
     """As :func:`define_events`. :param take: gives a definition to the kernel; says whether that took it"""
     if any(_add_walk(take, group, probe, _FPROBE_WALK, _FPROBE_PATH) for probe in _fprobes()):
         source: LookupSource = "fprobe"
@@ -109,6 +118,10 @@ def define_with(take: Take, group: str, at: NameidataOffsets) -> DefinedEvents:
             defined.names.append(name)
         else:
             defined.problems.append(f"results of {functions[0]}() cannot be seen on this kernel")
+    if work is not None:
+        by_offset = f"process_one_work func=+{work.func}(%si):u64 data=+{work.data}(%si):u64"
+        tried = (("f", _FPROBE_WORK), ("p", by_offset)) if source == "fprobe" else (("p", by_offset),)
+        defined.has_works = any(take(f"{probe}:{group}/{WORK_EVENT} {what}") for probe, what in tried)
     return defined
 
 

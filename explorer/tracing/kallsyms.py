@@ -64,6 +64,14 @@ class Kallsyms:
             self._read(ranges)
         return ranges != before or was_gone != self._gone
 
+    def start(self, address: int) -> int | None:
+        """Where the function begins in which an address lies; ``None``: none that is known."""
+        return (
+            None
+            if self.find(address) is None
+            else self._addresses[bisect_right(self._addresses, address) - 1]
+        )
+
     def find(self, address: int) -> Symbol | None:
         """The function in which an address lies; ``None``: none that is known."""
         at = bisect_right(self._addresses, address) - 1

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from explorer.analysis import find_pid1, is_kernel_thread
 from explorer.model import (
     FsStruct,
+    KernelText,
     Lookup,
     LookupPlace,
     LookupSource,
@@ -27,6 +28,7 @@ from explorer.version import __version__
 from .joining import JoinedLookup
 from .kallsyms import Kallsyms
 from .places import MountPlaces, StackNames, kernel_kind
+from .workqueues import Workqueues
 
 __all__ = ("LookupMaker", "chosen_tasks", "make_header", "utc_text")
 
@@ -41,12 +43,18 @@ class LookupMaker:
     """
 
     def __init__(
-        self, snapshot: Snapshot, mounts: MountPlaces, symbols: Kallsyms, users: frozenset[int]
+        self,
+        snapshot: Snapshot,
+        mounts: MountPlaces,
+        symbols: Kallsyms,
+        workqueues: Workqueues,
+        users: frozenset[int],
     ) -> None:
         self._snapshot = snapshot
         self._users = users
         self._tasks = {task.pid: task for task in snapshot.tasks}
         self._mounts = mounts
+        self._workqueues = workqueues
         self._stacks = StackNames(symbols)
         self.kernel_pids = frozenset(
             task.pid for task in snapshot.tasks if is_kernel_thread(task) and task.pid
@@ -57,6 +65,7 @@ class LookupMaker:
         """Of those that have just ended, but for users' that are not asked for."""
         if joined:
             self._stacks.look()
+            self._workqueues.look()
         self._mounts.look(mount for each in joined for mount in (each.walk.start, each.walk.root))
         for each in joined:
             lookup = self.make(each)
@@ -91,7 +100,12 @@ class LookupMaker:
             result=joined.result,
             tries=joined.tries,
             stack=stack,
+            workqueue=self._workqueue(walk.pid, walk.stack) if in_kernel else None,
         )
+
+    def _workqueue(self, pid: int, stack: list[int] | None) -> KernelText | None:
+        function = None if stack is None else self._stacks.work_function(stack)
+        return None if function is None else self._workqueues.of(pid, function)
 
     def _guess_start(
         self, task: Task | None, path: bytes | None, root: LookupPlace | None

@@ -4,6 +4,7 @@ frames by kallsyms."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 from explorer.analysis import find_pid1
 from explorer.capture import MountIdentity
@@ -25,6 +26,8 @@ _PROBED = frozenset({"return_to_handler", "arch_rethook_trampoline", "terminate_
 _MOST_OF_PROBE = 24
 #: Mounts that are looked at each time, and those that are kept in mind.
 _MOST_LOOKS, _MOST_MOUNTS = 256, 1_000_000
+#: With whatever the compiler put behind it.
+_WORKER = "process_one_work"
 _KERNEL_ENTRY = "ret_from_fork"
 _USER_ENTRIES = ("entry_", "asm_")
 _KINDS = {
@@ -142,6 +145,14 @@ class StackNames:
             if symbol is not None and symbol.function in _PROBED:
                 begin = at + 1
         return [self._frame(address) for address in stack[begin:]]
+
+    def work_function(self, stack: list[int]) -> int | None:
+        """Where the function begins that ``process_one_work()`` has called; ``None``: none, or it has no name."""
+        for inner, outer in pairwise(stack):
+            symbol = self._symbols.find(outer - 1)
+            if symbol is not None and symbol.module is None and symbol.function.startswith(_WORKER):
+                return self._symbols.start(inner - 1)
+        return None
 
     def _frame(self, address: int) -> TraceFrame:
         known = self._known.get(address)

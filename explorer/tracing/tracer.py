@@ -19,8 +19,11 @@ from explorer.capture import (
     NameidataOffsets,
     ProbeMisses,
     ReadError,
+    WorkOffsets,
+    WorkqueueNow,
     capture_snapshot,
     nameidata_offsets,
+    work_offsets,
 )
 from explorer.keeper import Keeper
 from explorer.model import Lookup, TraceEnd, TraceHeader
@@ -34,6 +37,7 @@ from .joining import JoinedLookup, Joiner
 from .kallsyms import Kallsyms
 from .making import LookupMaker, chosen_tasks, make_header, utc_text
 from .places import MountPlaces
+from .workqueues import Workqueues
 
 __all__ = ("POLL_S", "TraceOptions", "Tracer")
 
@@ -68,6 +72,7 @@ class Tracer:
         """The running kernel, once it is open; closed with the trace."""
         self._symbols: Kallsyms | None = None
         self._offsets: NameidataOffsets
+        self._work_offsets: WorkOffsets
         self._defined: DefinedEvents
         self._decoders: list[CpuDecoder] = []
         self._joiner = Joiner()
@@ -108,11 +113,14 @@ class Tracer:
         kernel = self.kernel = open_kernel(TargetSpec("live", "live"), self._options.open_options)
         try:
             self._offsets = nameidata_offsets(kernel.prog)
+            self._work_offsets = work_offsets(kernel.prog)
         except LookupError as error:
             raise TargetError(f"this kernel's types do not describe a lookup: {error}") from error
         self._instance = Instance(tracefs, name)
-        self._defined = define_events(tracefs, name, self._offsets)
+        self._defined = define_events(tracefs, name, self._offsets, self._work_offsets)
         self._instance.set_up(self._defined.names)
+        if not self._defined.has_works or not self._instance.tabulate_works():
+            self._defined.problems.append("which workqueue a work is of cannot be seen on this kernel")
         formats = self._instance.formats
         self._decoders = [CpuDecoder(formats, cpu.cpu) for cpu in self._instance.cpus]
 
@@ -125,7 +133,9 @@ class Tracer:
         snapshot = capture_snapshot(request)
         users = chosen_tasks(snapshot, self._options.users)
         mounts = MountPlaces(snapshot, self._offsets.mount_mnt, MountNow(request).read)
-        maker = self._maker = LookupMaker(snapshot, mounts, self._symbols, users)
+        works = self._instance.works
+        workqueues = Workqueues(dict if works is None else works.read, WorkqueueNow(request).name)
+        maker = self._maker = LookupMaker(snapshot, mounts, self._symbols, workqueues, users)
         self._instance.watch(sorted(maker.kernel_pids | users))
         self._instance.switch(True)
         return make_header(snapshot, self._defined.source, bool(users))

@@ -157,6 +157,12 @@ def test_what_is_caught_has_the_path_result_and_kind_that_the_kernel_says(
         assert (found.kind, found.in_kernel) == (_KINDS[made.who], True)
 
 
+def test_the_workqueue_is_the_one_that_the_module_has_queued_its_work_on(traced: Traced) -> None:
+    queues = {"kworker": "events", "workqueue": "walker_queue"}
+    told = {(made.who, judged.lookup.workqueue) for made in _by_kernel(traced) for judged in traced.of(made)}
+    assert told == {(who, queues.get(who)) for who in LOOKERS}
+
+
 def test_who_asked_is_the_function_of_the_module_with_its_taint(traced: Traced) -> None:
     for made in _by_kernel(traced):
         [judged] = traced.of(made)

@@ -96,6 +96,7 @@ _DECLARED = (
         "taint", FieldType.TEXT, lambda judged: None if judged.asker is None else judged.asker.taint or None
     ),
     RowField("func", FieldType.TEXT, _runs("work")),
+    RowField("workqueue", FieldType.TEXT, _of_lookup("workqueue")),
     RowField("threadfn", FieldType.TEXT, _runs("thread")),
     RowField("stack", FieldType.TEXT, _stack),
     RowField(

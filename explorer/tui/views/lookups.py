@@ -379,6 +379,7 @@ def _add_runs(detail: Detail, row: LookupRow) -> None:
     if runs is not None:
         of = "" if runs.module is None else f" [{runs.module}]"
         detail.add("work", None if runs.work is None else f"{runs.work}{of}")
+        detail.add("workqueue", row.judged.lookup.workqueue)
         detail.add("thread", runs.thread)
 
 
