@@ -17,16 +17,24 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from bench.tui_app import SIZE, Driver, Moment, Watched
+from explorer.codec import load_snapshot, load_trace
+from explorer.fleet import Outcome
 from explorer.model import Snapshot
 from explorer.tui.screens.arranging import ArrangingScreen
 from explorer.tui.session import Session, View
+from explorer.tui.session.tracing import MOST_LOOKUPS
+from tests.conftest import DATA
+from tests.tui.conftest import SAVED
 from tests.unit.recordings import write_recording
+from tests.unit.traces import write_trace
+from tests.written_fleets import write_fleet
 
 __all__ = ("MEASURED", "TABLES", "measure_tables")
 
 Moments = dict[str, list[Moment]]
 Keep = Callable[[str, Moments], None]
 _SCROLLS = 30
+_SNAPSHOTS = (SAVED, DATA.parent.parent / "screenshots" / "abandoned.json.zst")
 _MARKS = 10
 _KEYS = {" ": "space", ":": "colon", "~": "tilde", "_": "underscore", ">": "greater_than_sign", "@": "at"}
 
@@ -54,8 +62,16 @@ _COMPARED = Table("differences", "=", ("name:plain*", "chroot"), ("nam", "kind:"
 _PLAYED = Table("timeline", "L", ("frame>0", "plain"), ("fra", "what:"))
 
 
+#: Of a saved trace, and of a fleet's dataset: no snapshot is there.
+_TRACED = Table("lookups", "", ("meaning:bad", "walker"), ("mea", "meaning:", "path:/e"))
+_FLEET = Table("fleet", "", ("outcome:crashed", "7.3"), ("out", "outcome:", "verdict:"))
+#: As many as a trace of the running kernel keeps.
+_LOOKUPS, _TARGETS = MOST_LOOKUPS, 5_000
 _GO_TO = "go to"
-MEASURED = (*(table.name for table in TABLES), _GO_TO, _COMPARED.name, _PLAYED.name)
+MEASURED = (
+    *(table.name for table in TABLES),
+    *(_GO_TO, _COMPARED.name, _PLAYED.name, _TRACED.name, _FLEET.name),
+)
 
 
 async def _type(driver: Driver, char: str, shown: Callable[[], bool]) -> Moment:
@@ -212,6 +228,42 @@ async def _go_to(driver: Driver, snapshot: Snapshot) -> list[Moment]:
     return found
 
 
+async def _drive_file(app: Watched, table: Table, keep: Keep) -> None:
+    """Of what is opened without a snapshot: its only table."""
+    start = Moment.now()
+    async with app.run_test(size=SIZE) as pilot:
+        driver = Driver(app, pilot)
+        run = _Run(driver, table)
+        opened = await driver.until(
+            lambda: app.current_mode == table.name and run.is_there() and len(run.screen.source()) > 0, start
+        )
+        keep(table.name, {"read, and first paint": [opened], **await run.all()})
+
+
+def _many_lookups(path: Path) -> None:
+    """Those of a real trace, many times over, each by a task and at a path of its own."""
+    trace = load_trace(DATA / "trace" / "saved-7.3.jsonl")
+    few = trace.lookups
+    many = [
+        few[number % len(few)].model_copy(
+            update={"time_s": 30 + number / 1000, "pid": number % 30_000, "path": f"/etc/file-{number}"}
+        )
+        for number in range(_LOOKUPS)
+    ]
+    assert trace.end is not None
+    write_trace(path, trace.header, many, trace.end.model_copy(update={"lookups": len(many)}))
+
+
+def _many_targets(path: Path, snapshots: list[Snapshot]) -> None:
+    """Some that were read, and thousands of which each says why it was not."""
+    outcomes = [Outcome.CANNOT_OPEN, Outcome.CRASHED, Outcome.TIMEOUT]
+    unread = [
+        (f"dumps/machine-{number}/vmcore", outcomes[number % 3], f"reason {number % 50}")
+        for number in range(_TARGETS)
+    ]
+    write_fleet(path, {f"read-{number}.json": each for number, each in enumerate(snapshots)}, unread)
+
+
 async def _drive(app: Watched, steps: Callable[[Driver], Awaitable[None]]) -> None:
     async with app.run_test(size=SIZE) as pilot:
         driver = Driver(app, pilot)
@@ -240,18 +292,26 @@ async def _measure(snapshot: Snapshot, later: Snapshot, names: Collection[str], 
         await driver.until(lambda: run.is_there() and len(run.screen.source()) > 0, Moment.now())
         keep(_COMPARED.name, await run.all())
 
-    await _drive(Watched(snapshot=snapshot), steps)
-    if _PLAYED.name not in names:
-        return
+    if not {_TRACED.name, _FLEET.name, _PLAYED.name}.issuperset(names):
+        await _drive(Watched(snapshot=snapshot), steps)
     with tempfile.TemporaryDirectory(prefix="nullfs-explorer-bench-") as directory:
-        path = Path(directory) / "scaled.nxrec"
-        write_recording(path, [snapshot, later])
+        if _PLAYED.name in names:
+            path = Path(directory) / "scaled.nxrec"
+            write_recording(path, [snapshot, later])
 
-        async def played(driver: Driver) -> None:
-            run, opened = await _open(driver, _PLAYED)
-            keep(_PLAYED.name, {"first paint": [opened], **await run.all()})
+            async def played(driver: Driver) -> None:
+                run, opened = await _open(driver, _PLAYED)
+                keep(_PLAYED.name, {"first paint": [opened], **await run.all()})
 
-        await _drive(Watched(Session((str(path),), recording=path)), played)
+            await _drive(Watched(Session((str(path),), recording=path)), played)
+        if _TRACED.name in names:
+            path = Path(directory) / "lookups.jsonl"
+            _many_lookups(path)
+            await _drive_file(Watched(Session((str(path),), trace=path)), _TRACED, keep)
+        if _FLEET.name in names:
+            path = Path(directory) / "fleet"
+            _many_targets(path, [load_snapshot(each) for each in _SNAPSHOTS])
+            await _drive_file(Watched(Session((str(path),), fleet=path)), _FLEET, keep)
 
 
 def measure_tables(snapshot: Snapshot, later: Snapshot, names: Collection[str], keep: Keep) -> None:

@@ -43,8 +43,6 @@ class ArrangingScreen(BrowserScreen):
     FILTER_HINT = "words, or column:value; tab completes"
     FILTER_ALWAYS = False
     """Whether the filter has a line where nothing is filtered."""
-    WARMS_UP = True
-    """Whether what the first key in the filter would wait for is made before it comes, where there are many rows."""
     BINDINGS: ClassVar[list[BindingType]] = [
         shown(
             "slash",
@@ -150,9 +148,14 @@ class ArrangingScreen(BrowserScreen):
         """Back to the rows from what is beside them. False: the keyboard is there already."""
         return False
 
+    @property
+    def warms_up(self) -> bool:
+        """Whether what the first key in the filter would wait for is made before it comes; of many rows."""
+        return True
+
     def arrange_source(self, source: ArrangedSource) -> None:
         """Filter, order and mark a new source as the one before."""
-        if len(source) > MANY_TASKS and self.WARMS_UP:
+        if len(source) > MANY_TASKS and self.warms_up:
             self.run_worker(asyncio.to_thread(_warm_up, source), group="warm-up", exclusive=True)
         names = [column.name for column in source.columns]
         if self._sort[0] in names:

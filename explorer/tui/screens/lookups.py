@@ -38,7 +38,6 @@ class LookupsScreen(TableScreen):
 
     ROWS = "lookups"
     FILTER_HINT = "meaning:bad path~/etc asker:badfn module:bad; tab completes"
-    WARMS_UP = False  # while lookups come there is another table each second
     BINDINGS: ClassVar[list[BindingType]] = [
         shown(
             "v",
@@ -62,6 +61,11 @@ class LookupsScreen(TableScreen):
         self._due = 0.0
 
     # -- what is shown -----------------------------------------------------------------------------------------
+
+    @property
+    def warms_up(self) -> bool:
+        """While lookups come there is another table each second."""
+        return not self.shell.tracing.is_running
 
     def catch_up(self) -> None:
         if not self.is_there:

@@ -41,7 +41,6 @@ class TasksScreen(FacetedScreen):
     ROWS = "tasks"
     FILTER_HINT = "/ to type: kind:kernel placement:nullfs"
     FILTER_ALWAYS = True
-    WARMS_UP = False  # in its own way
     BINDINGS: ClassVar[list[BindingType]] = [
         hidden("F", "facets", "tasks.facets", "To the counts by kind, root and owner; from there: hide them"),
         hidden("v", "flat", "tasks.flat", "Grouped by fs_struct, or one row a task"),
@@ -54,6 +53,10 @@ class TasksScreen(FacetedScreen):
         self._counting: Timer | None = None
         self._warm = False
         """Whether counting facets is quick."""
+
+    @property
+    def warms_up(self) -> bool:
+        return False  # in its own way
 
     @property
     def tasks(self) -> TaskTable | None:
