@@ -13,7 +13,7 @@ from typing import Any
 
 from explorer.targets.addresses import is_kernel_pointer
 from explorer.targets.errors import TargetError
-from explorer.targets.qemu.qmp import QmpConnection
+from explorer.targets.qemu.qmp import ENDED, QmpConnection
 
 __all__ = ("GuestControl", "GuestEndedError", "let_run_on", "runs_before_any_kernel")
 
@@ -96,7 +96,8 @@ class GuestControl(QmpConnection):
             self._take_events(ran)
             with contextlib.suppress(TargetError):  # it has ended: that is said
                 self._check_state(ran)
-            raise GuestEndedError("closed", f"QEMU has ended or hung up: {error}", ran) from error
+            why = str(error) if ENDED in str(error) else f"{ENDED}: {error}"
+            raise GuestEndedError("closed", why, ran) from error
         return ran
 
     def _check_state(self, ran: float) -> None:

@@ -25,8 +25,10 @@ from typing import Any
 
 from explorer.targets.errors import TargetError
 
-__all__ = ("QmpConnection", "connect", "parse_ram_ranges", "parse_xp")
+__all__ = ("ENDED", "QmpConnection", "connect", "parse_ram_ranges", "parse_xp")
 
+#: What is said of one that is no longer there.
+ENDED = "QEMU has ended or hung up"
 _TIMEOUT = 5.0
 #: Seconds until a reply must have come, whatever else QEMU says meanwhile.
 _REPLY_TIMEOUT = 20.0
@@ -181,6 +183,11 @@ class QmpConnection:
         credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         return int(_CREDENTIALS.unpack(credentials)[0])
 
+    def _broken(self, error: OSError) -> TargetError:
+        """A QEMU that ends is noticed by whichever comes first, what is sent or what is awaited."""
+        ended = isinstance(error, BrokenPipeError | ConnectionResetError)
+        return TargetError(f"qemu:{self._address}: {ENDED if ended else error.strerror or error}")
+
     def execute(self, command: str, **arguments: object) -> Any:
         """Run a command and return what it returns.
 
@@ -192,7 +199,7 @@ class QmpConnection:
         try:
             self._socket.sendall(json.dumps(request).encode() + b"\r\n")
         except OSError as error:
-            raise TargetError(f"qemu:{self._address}: {error.strerror or error}") from error
+            raise self._broken(error) from error
         try:
             reply = self._await_reply(command, number, begin + max(self._timeout, _REPLY_TIMEOUT))
         except TargetError:
@@ -260,9 +267,9 @@ class QmpConnection:
             try:
                 data = self._socket.recv(1 << 16)
             except OSError as error:
-                raise TargetError(f"qemu:{self._address}: {error.strerror or error}") from error
+                raise self._broken(error) from error
             if not data:
-                raise TargetError(f"qemu:{self._address}: QEMU closed the connection")
+                raise TargetError(f"qemu:{self._address}: {ENDED}")
             self._buffer += data
             if b"\n" not in data and len(self._buffer) > limit:
                 raise TargetError(f"qemu:{self._address}: a message without end: not QMP")
