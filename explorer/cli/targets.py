@@ -224,7 +224,7 @@ def read_named_snapshot(
     if spec.kind == "proc":
         return _read_proc(arguments, spec, None if keeps_rights else output, keeps_rights)
     progress = ProgressLine(arguments.progress_lines)
-    guard = guard_reader(spec.text, progress)
+    guard = guard_reader(spec, progress)
     from explorer.capture import CaptureStats, capture_kernel
     from explorer.targets import open_kernel
 
@@ -251,7 +251,7 @@ def _load_named(
     spec: TargetSpec, output: Path | None, keeps_rights: bool, plugins: PluginSet | None
 ) -> tuple[Snapshot, str]:
     if plugins is not None and plugins.has_strangers:
-        guard_reader(spec.text, ProgressLine()).doing("plugins judged")
+        guard_reader(spec, ProgressLine()).doing("plugins judged")
     if not keeps_rights:
         give_up_rights(spec, output)
     from explorer.reading import load_saved
@@ -299,10 +299,8 @@ def _read_proc(
     return snapshot, spec.text
 
 
-def guard_reader(target: str, progress: ProgressLine, left: str | None = None) -> CrashGuard:
+def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
     """Go on in a process that may crash: see :mod:`explorer.targets.crash`. Only where this process is the command.
-
-    :param left: what is left of the output then, in words, if it is neither whole nor nothing
 
     :raises TargetError: if it did, and nothing could be kept
     """
@@ -315,7 +313,7 @@ def guard_reader(target: str, progress: ProgressLine, left: str | None = None) -
         return CrashGuard()
     if _guard is None:
         try:
-            _guard = fork_reader(target, left)
+            _guard = fork_reader(spec.text)
         except TargetError:
             progress.clear("")
             raise

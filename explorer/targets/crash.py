@@ -142,10 +142,8 @@ class CrashGuard:
             self._keeper = 0  # the watcher waits for it: it takes some milliseconds to give its memory back
 
 
-def fork_reader(target: str, left: str | None = None) -> CrashGuard:
+def fork_reader(target: str) -> CrashGuard:
     """Fork. Returns in the reader; the watcher ends with the exit code of whoever ends last.
-
-    :param left: what is left of the output of one that crashed, in words; ``None``: nothing, or a part
 
     :raises ReaderCrashedError: in the watcher, if the reader crashed and there is no keeper to go on
     """
@@ -184,8 +182,7 @@ def fork_reader(target: str, left: str | None = None) -> CrashGuard:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
         os.kill(watcher, number)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    if left is None:
-        left = "its output is not complete" if keeper else "there was nothing to keep, and nothing is written"
+    left = "its output is not complete" if keeper else "there was nothing to keep, and nothing is written"
     raise ReaderCrashedError(f"{target}: the reader {_how(number)}, {_doing(page)}: {left}", _name_of(number))
 
 

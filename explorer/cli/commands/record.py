@@ -17,7 +17,7 @@ from explorer.cli.formats import OutputFile
 from explorer.cli.live_trace import attached_tracer
 from explorer.cli.process import ExitCode
 from explorer.cli.progress import ProgressLine
-from explorer.cli.targets import guard_reader, say_broken
+from explorer.cli.targets import say_broken
 from explorer.cli.units import ConditionType, Duration, MemorySize
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ __all__ = ("record_command",)
 
 _FILE = click.Path(path_type=Path)
 _AS_ASKED = ("done", "until", "interrupted")
-_LEFT = "the frames that were written are whole, if there are any"
 _GUEST_STEP_S, _LIVE_STEP_S = 0.05, 1.0
 #: With KVM a kernel can be read after a second or two.
 _PROOF_S = 30.0
@@ -207,7 +206,6 @@ def record_command(**values: Any) -> int:
     if arguments.output.exists() and not arguments.output.is_file():
         raise click.UsageError(f"{arguments.output} is no regular file: a recording can only be one.")
     progress = ProgressLine()
-    _guard(arguments, mode, progress)
     try:
         try:
             with ExitStack() as stack:
@@ -220,17 +218,6 @@ def record_command(**values: Any) -> int:
     finally:
         progress.clear()
     return _say(summary, arguments.output)
-
-
-def _guard(arguments: RecordArguments, mode: str, progress: ProgressLine) -> None:
-    """A crash in C is told in a line. Not where the reader becomes another user: who waits for it, without any rights,
-    could not pass on what ends a recording in good order."""
-    from explorer.caller import runs_for_another_user
-
-    if mode == "live" and runs_for_another_user():
-        return
-    name = {"live": "live", "boot": f"boot:{arguments.boot}"}.get(mode, f"qemu:{arguments.qemu}")
-    guard_reader(name, progress, _LEFT).doing("it recorded")
 
 
 def _record(
