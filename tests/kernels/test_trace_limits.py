@@ -68,7 +68,8 @@ class Limits:
         assert code == 0, printed[-3000:]
         self.kills = _said(printed)
         self.left = ours_in(guest)
-        self.missed: list[str] = [] if kills < MOST_KILLS else _missed(guest)
+        # On 7.3 a task itself has room for its returns, and a storm in nullfs finds nothing that hangs.
+        self.missed: list[str] = [] if kills < MOST_KILLS or line == "7.3" else _missed(guest)
 
 
 @pytest.fixture(
@@ -105,9 +106,10 @@ def test_ten_thousand_lookups_a_second_are_caught_or_counted_to_the_last_one(lim
 
 
 def test_calls_that_the_probes_missed_are_counted_and_said(limits: Limits) -> None:
-    """On 7.3 none can be: there a task itself has room for its returns."""
-    if limits.line == "7.3" or len(limits.kills["kills"]) < MOST_KILLS:
-        assert limits.missed == []
+    """None are in a storm that does not hang, and on 7.3 none can be."""
+    assert limits.said["problems"] == []
+    if not limits.missed:
+        assert limits.line == "7.3" or len(limits.kills["kills"]) < MOST_KILLS
         return
     [words] = limits.missed
     number = re.match(r"the probes missed (\d+) calls", words)
