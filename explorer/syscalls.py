@@ -30,7 +30,10 @@ def checked(result: int) -> int:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """What would end this process comes after the block: for a wait of no time, on a child that does not outlive it."""
+    """What would end this process comes after the block: for a wait of no time, on a child that does not outlive it.
+
+    Of a process with one thread; where there are more, another one hears it.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         yield
