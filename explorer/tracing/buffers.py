@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from explorer.targets import TargetError
@@ -128,13 +129,10 @@ class Instance:
         except FormatError as error:
             raise TargetError(f"{self._directory}: {error}") from error
 
-    def tabulate_works(self) -> bool:
-        """Have a table kept of the works that run. Whether the kernel can do that."""
-        try:
+    def tabulate_works(self) -> None:
+        """Have a table kept of the works that run, if the kernel can do that."""
+        with suppress(OSError):
             self.works = WorkTable(self._directory / "events" / self._name / WORK_EVENT)
-        except OSError:
-            return False
-        return True
 
     def watch(self, pids: list[int]) -> None:
         """Record events of these tasks too, and of what they start."""

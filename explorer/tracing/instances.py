@@ -19,6 +19,7 @@ __all__ = (
     "Owner",
     "find_tracefs",
     "open_control",
+    "read_anew",
     "remove_stale",
     "remove_tracing",
     "stale_names",
@@ -170,6 +171,16 @@ def open_control(path: Path) -> int:
     :raises OSError: if it cannot be opened
     """
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+
+def read_anew(descriptor: int, most: int) -> bytes:
+    """What a file of the kernel's says now, from its beginning. :param most: bytes, at most"""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    blocks, left = [], most
+    while left > 0 and (block := os.read(descriptor, min(left, 1 << 20))):
+        blocks.append(block)
+        left -= len(block)
+    return b"".join(blocks)
 
 
 def write_control(path: Path, text: str) -> None:

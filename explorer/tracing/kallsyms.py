@@ -10,6 +10,8 @@ import os
 from bisect import bisect_right
 from typing import NamedTuple
 
+from .instances import read_anew
+
 __all__ = ("Kallsyms", "Symbol")
 
 #: Some 200,000 lines, of up to 500 bytes each.
@@ -64,22 +66,23 @@ class Kallsyms:
             self._read(ranges)
         return ranges != before or was_gone != self._gone
 
-    def start(self, address: int) -> int | None:
-        """Where the function begins in which an address lies; ``None``: none that is known."""
-        return (
-            None
-            if self.find(address) is None
-            else self._addresses[bisect_right(self._addresses, address) - 1]
-        )
-
     def find(self, address: int) -> Symbol | None:
         """The function in which an address lies; ``None``: none that is known."""
+        at = self._find(address)
+        return None if at is None else self._symbols[at]
+
+    def start(self, address: int) -> int | None:
+        """Where the function begins in which an address lies; ``None``: none that is known."""
+        at = self._find(address)
+        return None if at is None else self._addresses[at]
+
+    def _find(self, address: int) -> int | None:
         at = bisect_right(self._addresses, address) - 1
         if at < 0 or any(low <= address < high for low, high in self._gone):
             return None
-        symbol = self._symbols[at]
-        low, high = self._core if symbol.module is None else self._ranges.get(symbol.module, (0, 0))
-        return symbol if low <= address < high else None
+        module = self._symbols[at].module
+        low, high = self._core if module is None else self._ranges.get(module, (0, 0))
+        return at if low <= address < high else None
 
     def _module_ranges(self) -> dict[str, tuple[int, int]]:
         """Where each module lies that is loaded now."""
@@ -112,9 +115,4 @@ class Kallsyms:
 
 
 def _content(descriptor: int) -> str:
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    blocks, left = [], _MAX_BYTES
-    while left > 0 and (block := os.read(descriptor, min(left, 1 << 20))):
-        blocks.append(block)
-        left -= len(block)
-    return b"".join(blocks).decode("utf-8", "surrogateescape")
+    return read_anew(descriptor, _MAX_BYTES).decode("utf-8", "surrogateescape")

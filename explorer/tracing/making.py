@@ -19,6 +19,7 @@ from explorer.model import (
     LookupSource,
     Snapshot,
     Task,
+    TraceFrame,
     TraceHeader,
     kernel_text,
 )
@@ -100,10 +101,10 @@ class LookupMaker:
             result=joined.result,
             tries=joined.tries,
             stack=stack,
-            workqueue=self._workqueue(walk.pid, walk.stack) if in_kernel else None,
+            workqueue=self._workqueue(walk.pid, stack) if in_kernel else None,
         )
 
-    def _workqueue(self, pid: int, stack: list[int] | None) -> KernelText | None:
+    def _workqueue(self, pid: int, stack: list[TraceFrame] | None) -> KernelText | None:
         function = None if stack is None else self._stacks.work_function(stack)
         return None if function is None else self._workqueues.of(pid, function)
 

@@ -146,12 +146,11 @@ class StackNames:
                 begin = at + 1
         return [self._frame(address) for address in stack[begin:]]
 
-    def work_function(self, stack: list[int]) -> int | None:
+    def work_function(self, frames: list[TraceFrame]) -> int | None:
         """Where the function begins that ``process_one_work()`` has called; ``None``: none, or it has no name."""
-        for inner, outer in pairwise(stack):
-            symbol = self._symbols.find(outer - 1)
-            if symbol is not None and symbol.module is None and symbol.function.startswith(_WORKER):
-                return self._symbols.start(inner - 1)
+        for inner, outer in pairwise(frames):
+            if outer.module is None and (outer.function or "").startswith(_WORKER):
+                return self._symbols.start(inner.address - 1)
         return None
 
     def _frame(self, address: int) -> TraceFrame:

@@ -119,8 +119,8 @@ class Tracer:
         self._instance = Instance(tracefs, name)
         self._defined = define_events(tracefs, name, self._offsets, self._work_offsets)
         self._instance.set_up(self._defined.names)
-        if not self._defined.has_works or not self._instance.tabulate_works():
-            self._defined.problems.append("which workqueue a work is of cannot be seen on this kernel")
+        if self._defined.has_works:
+            self._instance.tabulate_works()
         formats = self._instance.formats
         self._decoders = [CpuDecoder(formats, cpu.cpu) for cpu in self._instance.cpus]
 
@@ -133,12 +133,23 @@ class Tracer:
         snapshot = capture_snapshot(request)
         users = chosen_tasks(snapshot, self._options.users)
         mounts = MountPlaces(snapshot, self._offsets.mount_mnt, MountNow(request).read)
-        works = self._instance.works
-        workqueues = Workqueues(dict if works is None else works.read, WorkqueueNow(request).name)
-        maker = self._maker = LookupMaker(snapshot, mounts, self._symbols, workqueues, users)
+        maker = self._maker = LookupMaker(snapshot, mounts, self._symbols, self._workqueues(request), users)
         self._instance.watch(sorted(maker.kernel_pids | users))
         self._instance.switch(True)
         return make_header(snapshot, self._defined.source, bool(users))
+
+    def _workqueues(self, request: CaptureRequest) -> Workqueues:
+        """Those of works; of a kernel that does not tell, none, which is said."""
+        assert self._instance is not None
+        works = self._instance.works
+        try:
+            if works is not None:
+                return Workqueues(works.read, WorkqueueNow(request).name)
+            why = "it keeps no table of works"
+        except LookupError as error:
+            why = str(error)
+        self._defined.problems.append(f"which workqueue a work is of cannot be seen on this kernel: {why}")
+        return Workqueues(dict, lambda data: None)
 
     def poll(self) -> list[Lookup]:
         """What has ended since the last call, in the order in which it ended."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from explorer.model import KernelText
 
-from .instances import write_control
+from .instances import read_anew, write_control
 
 __all__ = ("WorkTable", "Workqueues")
 
@@ -41,12 +41,7 @@ class WorkTable:
 
     def read(self) -> Works:
         """What has run; nothing at all where the table is full, as it tells only some of it then."""
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        blocks, left = [], _MAX_BYTES
-        while left > 0 and (block := os.read(self._descriptor, min(left, 1 << 16))):
-            blocks.append(block)
-            left -= len(block)
-        return parse_table(b"".join(blocks))
+        return parse_table(read_anew(self._descriptor, _MAX_BYTES))
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -74,14 +69,18 @@ class Workqueues:
         self._read = read
         self._name = name
         self._table: Works | None = None
+        self._known: dict[tuple[int, int], KernelText | None] = {}
 
     def look(self) -> None:
         """Before works are named that have come: the table is read again when it is asked for."""
         self._table = None
+        self._known.clear()
 
     def of(self, pid: int, function: int) -> KernelText | None:
         """The workqueue from which a worker runs a function; ``None``: none, several, or it cannot be told."""
-        if self._table is None:
-            self._table = self._read()
-        names = {self._name(data) for data in self._table.get((pid, function), ())}
-        return names.pop() if len(names) == 1 else None
+        if (pid, function) not in self._known:
+            if self._table is None:
+                self._table = self._read()
+            names = {self._name(data) for data in self._table.get((pid, function), ())}
+            self._known[pid, function] = names.pop() if len(names) == 1 else None
+        return self._known[pid, function]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from explorer.tracing.events import DefinedEvents
+from explorer.tracing.tracer import Tracer
 from explorer.tracing.workqueues import Workqueues, WorkTable, parse_table
 
 #: As 7.3.4 prints it.
@@ -74,3 +76,50 @@ def test_what_has_run_since_is_known_after_the_next_look() -> None:
     assert workqueues.of(7, 2) is None
     workqueues.look()
     assert (workqueues.of(7, 1), workqueues.of(7, 2)) == (None, "other")
+
+
+class _Instance:
+    """As much of a tracing instance as is asked for its table."""
+
+    def __init__(self, works: WorkTable | None) -> None:
+        self.works = works
+
+
+@pytest.mark.parametrize("has_table", [False, True])
+def test_a_kernel_that_does_not_tell_of_workqueues_is_traced_all_the_same_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_table: bool
+) -> None:
+    """It keeps no table of works, or its types lack what leads from one to its workqueue."""
+
+    def lacks(request: object) -> None:
+        raise LookupError("no member pool_workqueue.pwqs_node")
+
+    monkeypatch.setattr("explorer.tracing.tracer.WorkqueueNow", lacks)
+    (tmp_path / "trigger").touch()
+    (tmp_path / "hist").write_bytes(TABLE)
+    works = WorkTable(tmp_path) if has_table else None
+    tracer = Tracer()
+    tracer._instance = _Instance(works)  # type: ignore[assignment]
+    tracer._defined = DefinedEvents("kprobe")
+    assert tracer._workqueues(None).of(9, 18446744072642658304) is None  # type: ignore[arg-type]
+    [said] = tracer._defined.problems
+    assert said.startswith("which workqueue a work is of cannot be seen on this kernel: ")
+    assert ("pwqs_node" in said) is has_table
+    if works is not None:
+        works.close()
+
+
+def test_the_workqueue_of_a_storm_of_works_is_read_once_for_each_look() -> None:
+    asked: list[int] = []
+
+    def name(data: int) -> str:
+        asked.append(data)
+        return "events"
+
+    workqueues = Workqueues(lambda: {(7, 1): {10, 11}}, name)
+    workqueues.look()
+    assert {workqueues.of(7, 1) for _ in range(1_000)} == {"events"}
+    assert sorted(asked) == [10, 11]
+    workqueues.look()
+    workqueues.of(7, 1)
+    assert len(asked) == 4
