@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from explorer.recording.reader import Recording
 from tests.kernels.lab import Guest, GuestOptions
 from tests.kernels.lab.rootimage import build_root_image
+from tests.signals import heed_signals
 
 __all__ = ("COMMAND", "UNTIL_SWITCHED", "await_frames", "boot_options", "record_guest", "recorder")
 
@@ -53,19 +53,13 @@ def recorder(guest: Guest, output: Path, *arguments: str) -> Iterator[subprocess
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_heed_signals,
+        preexec_fn=heed_signals,
     )
     try:
         yield process
     finally:
         process.kill()
         process.communicate()
-
-
-def _heed_signals() -> None:
-    """Whoever runs the tests in the background (nohup, &) ignores some, and the command would do as they do."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def await_frames(path: Path, count: int, timeout_s: float = 60.0) -> None:

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.signals import heed_signals
+
 __all__ = ("PATIENCE_S", "PseudoTerminal", "modes_left")
 
 ROOT = Path(__file__).parents[2]
@@ -72,9 +74,7 @@ class PseudoTerminal:
         def prepare() -> None:
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-            # Whoever runs the tests in the background (nohup, &) ignores some, and the app would do as it does.
-            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-                signal.signal(number, signal.SIG_DFL)
+            heed_signals()
             for number in ignored:
                 signal.signal(number, signal.SIG_IGN)
 

@@ -30,8 +30,13 @@ def notices(app: ExplorerApp) -> list[str]:
     return [notice.message for notice in app._notifications]
 
 
+def crumbs_of(screen: str) -> str:
+    """Where its first line says that one is."""
+    return screen.splitlines()[0].strip().partition("   ")[0]
+
+
 def crumbs(app: ExplorerApp) -> str:
-    return screen_text(app).splitlines()[0].strip().partition("   ")[0]
+    return crumbs_of(screen_text(app))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

@@ -13,20 +13,19 @@ from tests.conftest import SAMPLE
 from tests.tui import test_terminal
 from tests.tui.conftest import SAVED
 from tests.tui.test_terminal import Terminal
-from tests.unit.targets.test_privilege_drop import _PATHS, NOBODY, SUDO, as_root, open_up, python_for_all
+from tests.unit.targets.test_privilege_drop import (
+    _PATHS,
+    NOBODY,
+    SUDO,
+    as_root,
+    home,
+    python_for_all,
+)
+
+__all__ = ("home",)
 
 pytestmark = as_root
 _CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A directory of nobody's, whose parents all can be entered."""
-    open_up(tmp_path)
-    made = tmp_path / "home"
-    made.mkdir(mode=0o700)
-    os.chown(made, NOBODY, NOBODY)
-    return made
 
 
 def rights(pid: int) -> tuple[list[str], bool, bool]:

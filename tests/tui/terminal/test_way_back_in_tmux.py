@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.tui.conftest import SAVED
+from tests.tui.screens.test_places import crumbs_of
 from tests.tui.test_goldens import SIZES
 from tests.tui.test_terminal import COMMAND, ROOT, Tmux, tmux
 
@@ -12,11 +13,6 @@ __all__ = ("tmux",)
 
 #: The keys that lead on, and how the first line ends then.
 _JUMPS = (("t", "tasks"), ("m", "mounts"), ("M", "namespaces"), ("s", "subsystems"), ("f", "fs_structs"))
-
-
-def _where(screen: str) -> str:
-    """The crumbs of the first line."""
-    return screen.splitlines()[0].strip().partition("   ")[0]
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -27,15 +23,15 @@ def test_backspace_paints_each_screen_that_was_left_as_it_was(tmux: Tmux, size: 
     left: list[str] = []
     for key, mode in _JUMPS:
         tmux.keys(key)
-        first = tmux.until(lambda screen, mode=mode: _where(screen).endswith(mode))  # type: ignore[misc]
+        first = tmux.until(lambda screen, mode=mode: crumbs_of(screen).endswith(mode))  # type: ignore[misc]
         tmux.keys("j")
         left.append(tmux.until(lambda screen, first=first: screen != first))  # type: ignore[misc]
     tmux.keys("o")
     tmux.until(lambda screen: "ISOLATED" in screen)
     for before, (_, mode) in zip(reversed(left), reversed(_JUMPS), strict=True):
         tmux.keys("BSpace")
-        assert tmux.until(lambda screen, mode=mode: _where(screen).endswith(mode)) == before  # type: ignore[misc]
+        assert tmux.until(lambda screen, mode=mode: crumbs_of(screen).endswith(mode)) == before  # type: ignore[misc]
     tmux.keys("BSpace")
-    tmux.until(lambda screen: "ISOLATED" in screen and _where(screen) == "overview")
+    tmux.until(lambda screen: "ISOLATED" in screen and crumbs_of(screen) == "overview")
     tmux.keys("q")
     tmux.until(lambda screen: "ISOLATED" not in screen)

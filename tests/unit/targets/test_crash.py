@@ -16,6 +16,7 @@ import pytest
 from explorer.codec.snapshots import load_snapshot
 from tests.conftest import DATA, FIXTURES, SAMPLE, Run, capture_file
 from tests.crashing import crashing_plugin
+from tests.signals import heed_signals
 
 _REST = (
     "nullfs-explorer: 1 value could not be read; the first: capture: the rest: the reader was ended by signal"
@@ -151,12 +152,6 @@ def test_what_a_plugin_does_as_the_interpreter_ends_does_not_change_the_exit_cod
     assert run(*words).returncode == run(*words, "--plugin", plugin).returncode == 1
 
 
-def _default_signals() -> None:
-    """Whoever started the tests may have ignored these, which is inherited."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
 class Started:
     """The command, in a process group of its own, with a plugin that waits in ``collect``; it has written its pid."""
 
@@ -171,7 +166,7 @@ class Started:
             stderr=subprocess.PIPE,
             text=True,
             process_group=0,
-            preexec_fn=_default_signals,
+            preexec_fn=heed_signals,
         )
         deadline = time.monotonic() + 60.0
         while not (self._told.exists() and self._told.read_text().endswith("\n")):

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import DATA, FIXTURES, SAMPLE
 from tests.crashing import crashing_plugin
+from tests.signals import heed_signals
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -34,7 +35,7 @@ def started(*words: str | Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        preexec_fn=heed_signals,
     )
 
 
