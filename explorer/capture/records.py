@@ -32,13 +32,13 @@ _build_fs = FsStruct.builder()
 class RecordBuilder:
     """Makes them: what the records are decided against (who shares what, where init's root is, what isolates) first."""
 
-    def __init__(self, memory: Memory, mounts: MountTable, raw: RawKernel) -> None:
+    def __init__(self, memory: Memory, mounts: MountTable, paths: PathResolver, raw: RawKernel) -> None:
         self._memory = memory
         self._errors = memory.errors
         self._mounts = mounts
         self._raw = raw
         self.ownership = Ownership(raw, memory.layout.has_real_fs)
-        self.paths = PathResolver(memory, mounts)
+        self.paths = paths
         self._mount_records = MountRecords(memory, mounts, self.paths)
         # A hundred thousand fs_structs have a few paths, and few have something of their own but addresses and counts.
         self._path_refs: dict[tuple[int | None, int | None], PathRef] = {}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from operator import itemgetter
 
 from explorer.capture.holders import HolderReader, count_tasks
 from explorer.capture.kernel import KernelActivity, read_log, read_modules, read_struct_sizes
@@ -16,19 +15,13 @@ from explorer.capture.memory import (
     ErrorLog,
     Memory,
     MemoryReader,
-    RawFs,
-    RawTask,
-    ReadError,
-    TaskStruct,
     find_direct_map,
-    is_kernel_pointer,
     probe_layout,
     probed,
 )
 from explorer.capture.paths import DcacheLookup, MountTable, load_unreached
 from explorer.capture.tasks import (
     FoundTasks,
-    FsReader,
     JiffiesClock,
     KthreadReader,
     SchedulerClocks,
@@ -43,6 +36,7 @@ from explorer.version import __version__
 
 from .generation import WellKnown, find_well_known, read_clocks_ns, read_cmdline, read_nodename
 from .ownership import RawKernel
+from .places import PlaceReader
 from .plugins import PluginContext, run_plugins
 from .records import RecordBuilder
 from .request import CaptureProgress, CaptureRequest, CaptureStats
@@ -50,12 +44,6 @@ from .task_records import TaskRecords
 
 __all__ = ("capture_snapshot",)
 
-_fs_of, _real_fs_of, _nsproxy_of = (
-    itemgetter(TaskStruct._fields.index(name)) for name in ("fs", "real_fs", "nsproxy")
-)
-_address_of = itemgetter(RawFs._fields.index("address"))
-_root_and_pwd = itemgetter(*map(RawFs._fields.index, ("root_mnt", "pwd_mnt")))
-_SETTLE_ROUNDS = 3
 #: What is read after the tasks, and is lost if the reader crashes meanwhile.
 _LATER = "workqueues, usermodehelpers, settings, modules, log and plugins are missing, mounts may be"
 
@@ -104,11 +92,9 @@ class _Capture:
         if not request.direct:
             reader.read_strings_exactly()
         self.memory = memory = Memory(prog, reader, layout, symbols, errors, not request.consistent)
-        self.mounts = MountTable(memory)
+        self.mounts = mounts = MountTable(memory)
         self.task_reader = TaskReader(memory)
-        self.fs_reader = FsReader(memory)
-        self.fs_structs: dict[int, RawFs | None] = {}
-        self.namespace_of: dict[int, int | None] = {}
+        self.places = PlaceReader(memory, mounts, self.task_reader)
         self.lookup: DcacheLookup | None = None
 
     def run(self) -> Snapshot:
@@ -125,11 +111,13 @@ class _Capture:
             )
         self.progress("tasks", len(tasks), len(tasks))
         stats.mark("tasks")
-        self._read_fs_structs(tasks, known)
-        if self.memory.live:
-            self._settle(tasks.whole)
+        self.progress("fs_structs", 0, len(tasks))
+        self.places.read_fs_structs(tasks, known)
         stats.mark("fs_structs")
-        self._read_namespaces(tasks)
+        self.places.read_mounts(tasks)
+        if self.memory.live:
+            self.places.settle(tasks, known)
+        load_unreached(self.memory, self.mounts, self.request.is_slice)
         stats.mark("namespaces")
         snapshot = self._build(tasks, known, taken_at)
         stats.mark("snapshot")
@@ -139,89 +127,6 @@ class _Capture:
         stats.tasks = len(tasks)
         stats.seconds = snapshot.capture.duration_s = round(time.perf_counter() - started, 6)
         return snapshot
-
-    def _read_fs_structs(self, tasks: FoundTasks, known: WellKnown) -> None:
-        """Every fs_struct that a task or a well-known pointer points at."""
-        held = set(map(_fs_of, tasks.whole.values()))
-        if self.memory.layout.has_real_fs:
-            held.update(map(_real_fs_of, tasks.whole.values()))
-        for task in tasks.partial.values():
-            held |= {task.fs or 0, task.real_fs or 0}
-        held |= {known.init_fs or 0, known.userspace_init_fs or 0}
-        held.discard(0)
-        self.progress("fs_structs", 0, len(held))
-        self.fs_structs = self.fs_reader.read_many(sorted(held), self._missing_fs)
-
-    def _read_fs(self, address: int) -> None:
-        try:
-            self.fs_structs[address] = self.fs_reader.read_fs(address)
-        except ReadError as error:
-            self.fs_structs[address] = None
-            self._missing_fs(address, error)
-
-    def _missing_fs(self, address: int, error: ReadError) -> None:
-        self.errors.add(f"fs_struct 0x{address:x}", "fs_struct", str(error))
-
-    def _settle(self, tasks: dict[int, RawTask]) -> None:
-        """On a live kernel: look at every task again, now that its fs_struct has been read.
-
-        A task that owns another fs_struct by now is taken as it is now; one that has gone is dropped and said
-        so. Without this, an fs_struct could be shown that was freed between the two reads.
-        """
-        unsettled = list(tasks)
-        for _ in range(_SETTLE_ROUNDS):
-            unsettled = [address for address in unsettled if self._moved(tasks, address)]
-            if not unsettled:
-                return
-        for address in unsettled:
-            self.errors.add(tasks[address].name, "fs", f"it changed in each of {_SETTLE_ROUNDS} reads")
-
-    def _moved(self, tasks: dict[int, RawTask], address: int) -> bool:
-        before = tasks[address]
-        try:
-            now = self.task_reader.read_task(address)
-        except ReadError as error:
-            now, why = None, str(error)
-        else:
-            why = "it exited while the kernel was read"
-        if now is None or (now.pid, now.start_time) != (before.pid, before.start_time):
-            del tasks[address]
-            self.errors.add(before.name, "task", why)
-            return False
-        if (now.fs, now.real_fs) == (before.fs, before.real_fs):
-            return False
-        tasks[address] = now
-        for pointer in (now.fs, now.real_fs):
-            if pointer:
-                self._read_fs(pointer)
-        return True
-
-    def _read_namespaces(self, tasks: FoundTasks) -> None:
-        """The mount namespaces of all tasks, and of every mount that a root or a pwd is on."""
-        everyone = list(tasks.all())
-        proxies = list(map(_nsproxy_of, everyone))
-        first_of = dict(zip(reversed(proxies), reversed(everyone), strict=True))
-        for nsproxy in dict.fromkeys(proxies):
-            if nsproxy:
-                self.namespace_of[nsproxy] = None
-                with self.errors.guard(first_of[nsproxy].name, "nsproxy.mnt_ns"):
-                    namespace = self.reader.read_u64(nsproxy + self.memory.layout.nsproxy_mnt_ns)
-                    self.namespace_of[nsproxy] = namespace
-                    self.mounts.load_namespace(namespace)
-        there = [fs for fs in self.fs_structs.values() if fs is not None]
-        holder_of: dict[int, int] = {}  # a handful of mounts, however many fs_structs
-        for places, address in dict(
-            zip(map(_root_and_pwd, there), map(_address_of, there), strict=True)
-        ).items():
-            for vfsmount in places:
-                holder_of[vfsmount or 0] = max(holder_of.get(vfsmount or 0, 0), address)
-        holder_of.pop(0, None)  # not there
-        for vfsmount, holder in holder_of.items():
-            with self.errors.guard(f"fs_struct 0x{holder:x}", "mount"):
-                mount = self.mounts.read_mount(self.mounts.from_vfsmount(vfsmount))
-                if mount.mnt_ns is not None and is_kernel_pointer(mount.mnt_ns):
-                    self.mounts.load_namespace(mount.mnt_ns)
-        load_unreached(self.memory, self.mounts, self.request.is_slice)
 
     def _task_activity(self) -> TaskActivity:
         return TaskActivity(
@@ -235,9 +140,9 @@ class _Capture:
         jiffies = JiffiesClock(memory)
         kthreads = KthreadReader(memory, jiffies)
         init_task = tasks.get(request.symbols.symbol_address("init_task") or 0)
-        init_ns = self.namespace_of.get(init_task.nsproxy or 0) if init_task is not None else None
-        raw = RawKernel(known, tasks, self.fs_structs, self.namespace_of, init_task)
-        builder = RecordBuilder(memory, self.mounts, raw)
+        init_ns = self.places.namespace_of.get(init_task.nsproxy or 0) if init_task is not None else None
+        raw = RawKernel(known, tasks, self.places.fs_structs, self.places.namespace_of, init_task)
+        builder = RecordBuilder(memory, self.mounts, self.places.paths, raw)
         records = TaskRecords(memory, raw, builder, kthreads, self._task_activity()).build()
         fs_structs = builder.build_fs_structs()
         self.stats.mark("records")
@@ -257,7 +162,7 @@ class _Capture:
             self._run_plugins(snapshot, builder, known)
             # Paths that were met since may have led to more of them.
             snapshot.mounts, snapshot.mount_namespaces = builder.build_mounts(), builder.build_namespaces()
-        count_tasks(snapshot, tasks, self.namespace_of)
+        count_tasks(snapshot, tasks, self.places.namespace_of)
         if crash is None and not (request.is_slice and self.mounts.lost):
             request.guard.doing("it read who holds mounts")
             self.progress("holders", 0, None)

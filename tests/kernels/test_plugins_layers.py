@@ -11,7 +11,7 @@ import pytest
 from explorer.model import Owner, Placement, Severity, Snapshot, Walk
 from tests.kernels.conftest import OLDER
 from tests.kernels.lab import LINES, Guest
-from tests.kernels.subsystems import Seen, capture_guest, read_dump, run_steps
+from tests.kernels.subsystems import Seen, capture_guest, read_dump, run_steps, wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -97,13 +97,19 @@ BROKEN_TREES = {
 }
 
 
-def break_trees(guest: Guest) -> tuple[Seen, Seen]:
-    """What is seen before and after the trees are renamed away, mounted over, and unmounted while in use."""
+def watch_and_use_lazy(guest: Guest) -> None:
+    """A watched mount with somebody in it: the mount, and with it the rule, go when it is unmounted before he is in."""
     run_steps(
         guest,
         "mkdir /w/lazy; mount -t tmpfs lazy /w/lazy; auditctl -a always,exit -F dir=/w/lazy -F perm=w -k lazy",
-        "sh -c 'cd /w/lazy; exec sleep 99999' >/dev/null 2>&1 &",
+        "sh -c 'cd /w/lazy; exec sleep 99999' >/dev/null 2>&1 & echo $! >/lazy.pid",
     )
+    wait_until(guest, "test $(readlink /proc/$(cat /lazy.pid)/cwd) = /w/lazy", 60)
+
+
+def break_trees(guest: Guest) -> tuple[Seen, Seen]:
+    """What is seen before and after the trees are renamed away, mounted over, and unmounted while in use."""
+    watch_and_use_lazy(guest)
     before = capture_guest(guest, "audit")
     run_steps(
         guest,
@@ -139,11 +145,7 @@ def layers() -> Iterator[Layers]:
         rule = "always,exit -F dir=/w/kept -F perm=w -k ept"
         run_steps(guest, f"auditctl -d {rule}; auditctl -a {rule}; auditctl -l")
         again = capture_guest(guest, "audit")
-        run_steps(
-            guest,
-            "mkdir /w/lazy; mount -t tmpfs lazy /w/lazy; auditctl -a always,exit -F dir=/w/lazy -F perm=w -k lazy",
-            "sh -c 'cd /w/lazy; exec sleep 99999' >/dev/null 2>&1 &",
-        )
+        watch_and_use_lazy(guest)
         before = capture_guest(guest, "audit")
         run_steps(guest, "umount -l /w/lazy; ls /w/lazy")
         lazy = capture_guest(guest, "audit")

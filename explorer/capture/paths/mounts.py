@@ -5,6 +5,7 @@ Mirrors fs/mount.h and fs/namespace.c: the mounts of a namespace are an rb-tree 
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import NamedTuple
 
 from explorer.capture.memory import Memory, RawMount, RawSuperBlock, ReadError, is_kernel_pointer, lie_apart
@@ -55,7 +56,7 @@ class MountTable:
         self._strings: dict[int, bytes] = {}
         self._overmounts: dict[int, int] = {}
         self._passed = 0
-        self._unread_namespace = False  # or not all of its mounts were found
+        self._unread: set[int] = set()  # namespaces of which not all mounts were found
         self._unplaced: set[int] = set()  # mounts of which it is not known what they are mounted on
         self._may_be = _STEP
         self._apart = True
@@ -68,7 +69,7 @@ class MountTable:
     def complete(self) -> bool:
         """Whether all mounts of all namespaces met are known, and what each is mounted on."""
         # Asked at every step of every lookup: not to be looked for among all mounts each time.
-        return not self._unread_namespace and self.mounts.keys().isdisjoint(self._unplaced)
+        return not self._unread and self.mounts.keys().isdisjoint(self._unplaced)
 
     def from_vfsmount(self, vfsmount: int) -> int:
         """``real_mount()``: the ``struct mount`` around a ``struct vfsmount``."""
@@ -108,6 +109,27 @@ class MountTable:
             self._apart = False
             raise ReadError(f"of {count} mounts, some lie within another")
         self._may_be = min(2 * count, _MAX_MOUNTS)
+
+    def keep(self, namespaces: Set[int], mounts: Set[int]) -> None:
+        """Forget all but these namespaces with their mounts, and these mounts with their namespaces.
+
+        Of a kernel that runs: nobody held the others while they were read.
+        """
+        self.namespaces = {
+            address: namespace
+            for address, namespace in self.namespaces.items()
+            if address in namespaces or not mounts.isdisjoint(namespace.mounts)
+        }
+        kept = set(mounts).union(*(namespace.mounts for namespace in self.namespaces.values()))
+        self.mounts = {address: mount for address, mount in self.mounts.items() if address in kept}
+        superblocks = {mount.superblock for mount in self.mounts.values()}
+        self._superblocks = {
+            address: found for address, found in self._superblocks.items() if address in superblocks
+        }
+        self._overmounts = {below: above for below, above in self._overmounts.items() if below in kept}
+        self._unread &= namespaces | self.namespaces.keys()
+        self._failed.clear()
+        self._strings.clear()
 
     def superblock(self, mount: RawMount) -> SuperBlock | None:
         """Magic and type of the mount's filesystem; an error entry and ``None`` if they cannot be read."""
@@ -164,7 +186,7 @@ class MountTable:
             values, unread, why = self._reader.read_members(self._layout.mnt_namespace, address)
         except ReadError as error:
             self._errors.add(where, "mnt_namespace", str(error))
-            self._unread_namespace = True
+            self._unread.add(address)
             return None
         inum, root, rb_root, list_next, marker = values
         if why is not None:
@@ -184,7 +206,8 @@ class MountTable:
         complete = first is not None and self._errors.count == before
         namespace = RawNamespace(address, inum, root, anonymous, tuple(mounts), complete)
         self.namespaces[address] = namespace
-        self._unread_namespace |= not complete
+        if not complete:
+            self._unread.add(address)
         self._note_overmounts(namespace)
         return namespace
 

@@ -60,6 +60,13 @@ class PathResolver:
         self._kept = 0
         self._credit = _CREDIT
 
+    def forget(self) -> None:
+        """What was read until now: of a kernel that runs, what was left may be something else by now."""
+        for known in (self._dentries, self._prefixes, self._texts):
+            known.clear()
+        self._too_long.clear()
+        self._kept = 0
+
     def path_text(self, mount: int, dentry: int) -> bytes:
         """The path of ``dentry`` on ``mount`` (a ``struct mount``).
 
