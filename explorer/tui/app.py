@@ -20,10 +20,9 @@ from explorer.tui.widgets import TimelineBar
 
 from .copying import Copier, copy_text
 from .debug_info import debug_lines
-from .faults import GuardedApp
 from .keys import APP_KEYS, FRAME_KEYS
 from .navigation import MODE_KEYS, MODES, Navigator
-from .palette import palette_commands, view_commands
+from .palette import PaletteApp, palette_commands, view_commands
 from .terminal import own_driver
 from .themes import Look
 from .typeahead import GO
@@ -33,7 +32,7 @@ __all__ = ("ExplorerApp",)
 _TICK_S = 0.5
 
 
-class ExplorerApp(GuardedApp):
+class ExplorerApp(PaletteApp):
     """Browses one snapshot at a time, and compares it with another."""
 
     TITLE = "nullfs-explorer"

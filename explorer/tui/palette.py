@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
-from textual.binding import ActiveBinding, Binding
+from textual.binding import ActiveBinding, Binding, BindingType
+from textual.command import CommandList, CommandPalette
 from textual.screen import Screen
+from textual.theme import ThemeProvider
 
 from explorer.model import escape_text
 from explorer.tui.screens import TableScreen
 from explorer.tui.session import INTERVALS
 
+from .faults import GuardedApp
 from .settings import SavedView
 from .shell import shell_of
 
-__all__ = ("palette_commands", "view_commands")
+__all__ = ("PaletteApp", "palette_commands", "view_commands")
 
 #: Keys that move about, and those for which the palette has one command a choice: no commands.
 _NO_COMMANDS = (
@@ -25,6 +28,30 @@ _NO_COMMANDS = (
     *("rows.sort-left", "rows.sort-right", "app.interval"),
     "app.copy",  # what ctrl+c does depends on what is selected, and the palette selects nothing
 )
+
+
+class _Palette(CommandPalette):
+    """Textual's, whose list cannot move by a page before it was laid out, or on a terminal that has no line for it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pagedown", "page('page_down')", show=False, system=True),
+        Binding("pageup", "page('page_up')", show=False, system=True),
+    ]
+
+    async def action_page(self, action: str) -> None:
+        if self.query_one(CommandList).scrollable_content_region:
+            await self.run_action(f"command_list('{action}')")
+
+
+class PaletteApp(GuardedApp):
+    """An app whose palettes are such."""
+
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(_Palette(id="--command-palette"))
+
+    def search_themes(self) -> None:
+        self.push_screen(_Palette([ThemeProvider], placeholder="Search for themes…"))
 
 
 def palette_commands(

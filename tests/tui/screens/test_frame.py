@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from textual.command import CommandList, CommandPalette
 
 from explorer.analysis.query import parse_query
 from explorer.model import Snapshot
@@ -16,7 +17,7 @@ from explorer.tui.screens.modes import BROWSED
 from explorer.tui.screens.tables import TableScreen
 from explorer.tui.session.state import View
 from explorer.tui.settings import SavedView
-from tests.tui.conftest import Pilots, press, run_at, screen_text
+from tests.tui.conftest import Pilots, press, run_at, screen_text, until
 from tests.tui.test_goldens import SIZES, app_with_findings
 
 MODES = [mode.name for mode in BROWSED if mode.name != "timeline"]  # it is of recordings
@@ -226,3 +227,26 @@ def test_a_saved_view_is_listed_once_to_show_and_once_to_forget() -> None:
     views = [SavedView(name, "tasks", "", None, False, []) for name in ("one", "two")]
     titles = [command.title for command in view_commands(views, lambda view: None, lambda name: None)]
     assert titles == ["View one", "Forget the view one", "View two", "Forget the view two"]
+
+
+@pytest.mark.parametrize("themes", [False, True], ids=["commands", "themes"])
+@pytest.mark.parametrize("key", ["pagedown", "pageup"])
+def test_a_page_in_a_palette_that_has_no_line_to_show_is_no_fault(
+    saved: Snapshot, key: str, themes: bool
+) -> None:
+    """Its list knows where a line is when it was laid out: not on a tiny terminal, nor before it was painted."""
+    app = app_with_findings(saved)
+
+    async def steps(pilot: Pilots) -> None:
+        if themes:
+            app.search_themes()
+        else:
+            app.action_command_palette()
+        await until(pilot, lambda: any(each.option_count for each in app.screen.query(CommandList)))
+        commands = app.screen.query_one(CommandList)
+        assert not commands.scrollable_content_region
+        await press(pilot, key)
+        assert not app.faults
+        assert isinstance(app.screen, CommandPalette)
+
+    run_at(app, (20, 4), steps)
