@@ -20,9 +20,10 @@ from explorer.tui.widgets import TimelineBar
 
 from .copying import Copier, copy_text
 from .debug_info import debug_lines
+from .faults import GuardedApp
 from .keys import APP_KEYS, FRAME_KEYS
 from .navigation import MODE_KEYS, MODES, Navigator
-from .palette import PaletteApp, palette_commands, view_commands
+from .palette import open_palette, open_themes, palette_commands, view_commands
 from .terminal import own_driver
 from .themes import Look
 from .typeahead import GO
@@ -32,7 +33,7 @@ __all__ = ("ExplorerApp",)
 _TICK_S = 0.5
 
 
-class ExplorerApp(PaletteApp):
+class ExplorerApp(GuardedApp):
     """Browses one snapshot at a time, and compares it with another."""
 
     TITLE = "nullfs-explorer"
@@ -56,6 +57,7 @@ class ExplorerApp(PaletteApp):
         self.open_target = self._navigator.open_target
         self.filter_tasks = self.action_inside = self._navigator.filter_tasks
         self.show_finding = self._navigator.show_finding
+        self.action_filter, self.action_compare = self._navigator.type_filter, self._navigator.compare
         self.show_mounts, self.compare_with = self._navigator.show_mounts, self._navigator.compare_with
         self.show_other, self.compare_later = self._navigator.show_other, self._navigator.compare_later
         self.action_kernel, self.action_locate = self._navigator.show_kernel, self._navigator.locate
@@ -185,12 +187,6 @@ class ExplorerApp(PaletteApp):
     async def action_log(self) -> None:
         await self.action_browse("events" if self.player.playback is None else "timeline")
 
-    async def action_filter(self) -> None:
-        await self._navigator.type_filter()
-
-    async def action_compare(self) -> None:
-        await self._navigator.compare()
-
     def action_compare_with_another(self) -> None:
         self.compare_with("")
 
@@ -216,6 +212,12 @@ class ExplorerApp(PaletteApp):
     def action_debug_info(self) -> None:
         lines = debug_lines(self, self.source.session, self.view, self.faults)
         self.push_screen(TextScreen("debug info: for a bug report; c copies it", lines))
+
+    def action_command_palette(self) -> None:
+        open_palette(self)
+
+    def search_themes(self) -> None:
+        open_themes(self)
 
     def action_next_theme(self) -> None:
         self.say(f"theme {self.look.next_theme()}")

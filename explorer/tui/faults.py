@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from textual import events
 from textual.app import App
+from textual.css.query import NoMatches
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.worker import WorkerFailed
@@ -119,6 +120,9 @@ class GuardedApp(App[None]):
 
     def _handle_exception(self, error: Exception) -> None:
         """What Textual calls for every exception that nobody caught."""
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        if self._exit and isinstance(cause, NoMatches):
+            return  # whoever was at work when the end came asks for what has been taken down
         storm = self.fault_log.strikes_again()
         if not self._running or self._exit or storm or self._current_mode == FAULT_MODE:
             super()._handle_exception(error)

@@ -16,11 +16,10 @@ from explorer.model import escape_text
 from explorer.tui.screens import TableScreen
 from explorer.tui.session import INTERVALS
 
-from .faults import GuardedApp
 from .settings import SavedView
 from .shell import shell_of
 
-__all__ = ("PaletteApp", "palette_commands", "view_commands")
+__all__ = ("open_palette", "open_themes", "palette_commands", "view_commands")
 
 #: Keys that move about, and those for which the palette has one command a choice: no commands.
 _NO_COMMANDS = (
@@ -43,15 +42,15 @@ class _Palette(CommandPalette):
             await self.run_action(f"command_list('{action}')")
 
 
-class PaletteApp(GuardedApp):
-    """An app whose palettes are such."""
+def open_palette(app: App[Any]) -> None:
+    """The palette of what applies now."""
+    if not isinstance(app.screen, CommandPalette):
+        app.push_screen(_Palette(id="--command-palette"))
 
-    def action_command_palette(self) -> None:
-        if not isinstance(self.screen, CommandPalette):
-            self.push_screen(_Palette(id="--command-palette"))
 
-    def search_themes(self) -> None:
-        self.push_screen(_Palette([ThemeProvider], placeholder="Search for themes…"))
+def open_themes(app: App[Any]) -> None:
+    """The palette of all themes."""
+    app.push_screen(_Palette([ThemeProvider], placeholder="Search for themes…"))
 
 
 def palette_commands(

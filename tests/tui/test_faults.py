@@ -196,3 +196,40 @@ def test_a_screen_of_which_only_the_innermost_part_is_gone_is_no_fault(app: Expl
         app._tick()
 
     drive(app, steps)
+
+
+@pytest.mark.parametrize("at_work", ["worker", "call"])
+def test_who_is_at_work_when_the_end_comes_and_asks_for_what_is_gone_ends_nothing_with_a_traceback(
+    app: ExplorerApp, at_work: str
+) -> None:
+    async def ask() -> None:
+        app.exit()
+        screen = app.screen
+        await screen.query_one("#body").remove_children()
+        screen.query_one("#detail")
+
+    async def steps(pilot: Pilots) -> None:
+        await app.show_mode("tasks")
+        if at_work == "worker":
+            app.run_worker(ask())
+        else:
+            app.call_later(ask)
+        while app._running:
+            await pilot.pause(0.02)
+
+    drive(app, steps)
+    assert (app.return_code, list(app.faults)) == (0, [])
+
+
+def test_a_fault_of_another_kind_while_the_app_ends_is_not_hidden(app: ExplorerApp) -> None:
+    async def ask() -> None:
+        app.exit()
+        breaks()
+
+    async def steps(pilot: Pilots) -> None:
+        app.call_later(ask)
+        while app._running:
+            await pilot.pause(0.02)
+
+    with pytest.raises(RuntimeError, match="no such"):
+        drive(app, steps)

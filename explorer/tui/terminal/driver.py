@@ -217,6 +217,8 @@ class TerminalDriver(LinuxDriver):
             try:
                 self.run_input_thread()
             except Exception as error:  # noqa: BLE001  # reported, and shown
+                if self._loop.is_closed():
+                    return  # the app has ended: what was typed meanwhile is for nobody
                 self._loop.call_soon_threadsafe(self._report, error)
 
     def _report(self, error: Exception) -> None:
