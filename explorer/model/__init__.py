@@ -12,7 +12,7 @@ from .base import (
     hex_address,
     no_garbage_collection,
 )
-from .container import Container, ContainerRuntime, container_of, lasting_cgroup
+from .container import Container, ContainerRuntime, container_among, container_of, lasting_cgroup
 from .diff import (
     Change,
     DiffSide,
@@ -189,6 +189,7 @@ __all__ = (
     "classify_owner",
     "classify_path",
     "comm_and_pid",
+    "container_among",
     "container_of",
     "display_width",
     "escape_text",

@@ -7,6 +7,7 @@ container it is the inner one.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -14,7 +15,7 @@ from functools import lru_cache
 from .base import KernelText, Record
 from .text import kernel_text
 
-__all__ = ("Container", "ContainerRuntime", "container_of", "lasting_cgroup")
+__all__ = ("Container", "ContainerRuntime", "container_among", "container_of", "lasting_cgroup")
 
 
 class ContainerRuntime(StrEnum):
@@ -122,3 +123,9 @@ def container_of(path: bytes) -> Container | None:
             name = _ESCAPED.sub(lambda escape: bytes([int(escape[1], 16)]), found["id"])
             return Container(runtime=rule.runtime, id=kernel_text(name))
     return None
+
+
+def container_among(paths: Iterable[bytes]) -> Container | None:
+    """As :func:`container_of`, of groups in several hierarchies; if they differ, the first by runtime and id."""
+    found = [container for path in paths if (container := container_of(path)) is not None]
+    return min(found, key=lambda container: (container.runtime, container.id), default=None)

@@ -158,7 +158,8 @@ class Task(Record):
     """``cgroups->dfl_cgrp``: its control group in the default hierarchy (v2), as the line ``0::`` of /proc/PID/cgroup
     has it, from the hierarchy's root. ``None`` on a kernel without control groups, and in older snapshots."""
     container: Container | None = None
-    """What the path of its control group names; ``None`` where that names none."""
+    """What the path of its control group names, or else that of one in another hierarchy (v1, as of Docker there);
+    ``None`` where none names one."""
     pid_in_namespace: KernelInt | None = None
     """``thread_pid->numbers[level].nr``: its pid in its own pid namespace, the last of ``NSpid`` in /proc/PID/status.
     ``None`` if that is the initial namespace, where it is :attr:`pid`; and of a task that has no pid any more."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from explorer.model import Container, TaskFlag, TaskKind, container_of, kernel_text
+from explorer.model import Container, TaskFlag, TaskKind, container_among, container_of, kernel_text
 
 __all__ = ("Thread", "kind_of", "list_threads", "read_thread")
 
@@ -23,6 +23,7 @@ _RESCUER = b"kworker/R-"
 _UMASK = re.compile(rb"^Umask:\s*([0-7]+)$", re.MULTILINE)
 _NSPID = re.compile(rb"^NSpid:\s*([\d\t ]+)$", re.MULTILINE)
 _CGROUP = re.compile(rb"^0::(.*)$", re.MULTILINE)
+_CGROUP_V1 = re.compile(rb"^[1-9][0-9]*:[^:\n]*:(.*)$", re.MULTILINE)
 _IO_OR_USER_WORKER = TaskFlag.IO_WORKER | TaskFlag.USER_WORKER
 
 
@@ -73,13 +74,10 @@ def read_thread(tgid: int, pid: int) -> Thread:
     name, _, rest = stat[stat.index(b"(") + 1 :].rpartition(b") ")
     words = rest.split()
     status = _read(f"{path}/status")
-    umask, numbers, group = (
-        _UMASK.search(status),
-        _NSPID.search(status),
-        _CGROUP.search(_read(f"{path}/cgroup")),
-    )
+    umask, numbers = _UMASK.search(status), _NSPID.search(status)
     inner = numbers[1].split() if numbers else []
-    cgroup = None if group is None else group[1]
+    groups = _read(f"{path}/cgroup")
+    group = _CGROUP.search(groups)
     return Thread(
         path=path,
         pid=pid,
@@ -91,8 +89,9 @@ def read_thread(tgid: int, pid: int) -> Thread:
         ticks=int(words[19]),
         umask=f"{int(umask[1], 8):04o}" if umask else None,
         pid_in_namespace=int(inner[-1]) if len(inner) > 1 else None,
-        cgroup=None if cgroup is None else kernel_text(cgroup),
-        container=None if cgroup is None else container_of(cgroup),
+        cgroup=None if group is None else kernel_text(group[1]),
+        container=(None if group is None else container_of(group[1]))
+        or container_among(_CGROUP_V1.findall(groups)),
     )
 
 

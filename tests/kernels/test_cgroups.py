@@ -11,6 +11,7 @@ from pathlib import Path
 
 import drgn
 import pytest
+from drgn.helpers.linux.list import list_for_each_entry
 
 from explorer.analysis.query import TaskIndex, count_facets, parse_query, selected
 from explorer.capture.request import CaptureRequest
@@ -28,7 +29,7 @@ from tests.unit.capture.test_holes import Holes
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(900)]
 
-ID, OTHER = "3f2a" * 16, "0b1c" * 16
+ID, OTHER, OLD = "3f2a" * 16, "0b1c" * 16, "7d5e" * 16
 POD = "pod0f1e2d3c_4b5a_6978_8796_a5b4c3d2e1f0"
 DOCKER, CONTAINERD, CRIO = ContainerRuntime.DOCKER, ContainerRuntime.CONTAINERD, ContainerRuntime.CRIO
 #: A group in the guest, as its shell's printf writes it -> the container that it is of.
@@ -58,11 +59,23 @@ GROUPS: dict[str, Container | None] = {
 DEEP, DEEP_NAME = 300, "e" * 100
 #: Bytes of a path that /proc/PID/cgroup has room for: a page, without what ends it.
 _SHOWN = 4095
+#: Hierarchies of v1 as systemd mounts them -> a group in each, of a container or none, and v2 knows nothing of it.
+_V1: dict[str, tuple[str, Container | None]] = {
+    "none,name=lab": (f"docker/{OLD}", Container(runtime=DOCKER, id=OLD)),
+    "pids": ("lxc.payload.old", Container(runtime=ContainerRuntime.LXC, id="old")),
+    "none,name=other": ("system.slice", None),
+}
 _ENTER = "echo $$ >/cg/$1/cgroup.procs && exec sleep 100000"
 
 
 def start_processes(guest: Guest) -> None:
     """One in every group; pids of its own in one and in two namespaces; a zombie whose group is gone."""
+    for at, (options, (group, _)) in enumerate(_V1.items()):
+        run_steps(
+            guest,
+            f"mkdir -p /v1/{at}; mount -t cgroup -o {options} none /v1/{at}; mkdir -p /v1/{at}/{group}",
+            f"(sh -c 'echo $$ >/v1/{at}/{group}/cgroup.procs && exec sleep 100005' &)",
+        )
     run_steps(guest, "mkdir -p /cg; mount -t cgroup2 none /cg", f"echo '{_ENTER}' >/enter")
     run_steps(guest, "echo 'echo $$ >/cg/gone/cgroup.procs' >/die")
     for group in GROUPS:
@@ -77,7 +90,9 @@ def start_processes(guest: Guest) -> None:
     )
     sleepers = "grep -l ^sleep /proc/[0-9]*/cmdline | wc -l"
     wait_until(
-        guest, f"test $({sleepers}) -eq {len(GROUPS) + 5} && grep -q '^State:.Z' /proc/[0-9]*/status", 360
+        guest,
+        f"test $({sleepers}) -eq {len(GROUPS) + len(_V1) + 5} && grep -q '^State:.Z' /proc/[0-9]*/status",
+        360,
     )
     run_steps(guest, "rmdir /cg/gone")
 
@@ -88,22 +103,30 @@ class Said:
 
     groups: dict[int, bytes]
     pids: dict[int, list[int]]
+    v1: dict[int, str]
+    """By pid: a group in a hierarchy of v1, if not its root."""
 
 
 def listing(guest: Guest) -> Said:
     rows = run_steps(
-        guest, "grep -H -e ^0:: -e ^NSpid: /proc/[0-9]*/cgroup /proc/[0-9]*/status 2>/dev/null | xxd -p"
+        guest,
+        "grep -H -e ^0:: -e '^[1-9].*:/.' -e ^NSpid: /proc/[0-9]*/cgroup /proc/[0-9]*/status 2>/dev/null | xxd -p",
     )
     groups: dict[int, bytes] = {}
     pids: dict[int, list[int]] = {}
+    v1: dict[int, str] = {}
     for row in bytes.fromhex("".join(rows.split())).splitlines():
-        found = re.fullmatch(rb"/proc/(\d+)/(?:cgroup:0::(.*)|status:NSpid:\t(.*))", row, re.DOTALL)
+        found = re.fullmatch(
+            rb"/proc/(\d+)/(?:cgroup:0::(.*)|status:NSpid:\t(.*)|cgroup:\d+:[^:]*:/(.*))", row, re.DOTALL
+        )
         assert found is not None, row
-        if found[2] is None:
+        if found[4] is not None:
+            v1[int(found[1])] = found[4].decode()
+        elif found[2] is None:
             pids[int(found[1])] = [int(number) for number in found[3].split()]
         else:
             groups[int(found[1])] = found[2]
-    return Said(groups, pids)
+    return Said(groups, pids, v1)
 
 
 def capture(target: str, use_cache: bool = True) -> Snapshot:
@@ -175,7 +198,19 @@ def test_containers_are_told_by_the_names_of_their_groups(scene: Scene) -> None:
     assert by_path[f"{box}/payload"] == Container(runtime=ContainerRuntime.NSPAWN, id="my-box")
     assert by_path[f"{box}/supervisor"] is None
     assert by_path["/machine.slice/machine-qemu\\x2d1\\x2dvm.scope"] is None
-    assert all(task.container is None for _, task in scene.processes() if task.cgroup == "/")
+    elsewhere = scene.before.v1
+    assert all(
+        task.container is None
+        for pid, task in scene.processes()
+        if task.cgroup == "/" and pid not in elsewhere
+    )
+
+
+def test_containers_of_which_only_a_hierarchy_of_v1_knows_are_told_by_that(scene: Scene) -> None:
+    said = scene.before.v1
+    assert sorted(said.values()) == sorted(group for group, _ in _V1.values())
+    found = {said[pid]: (task.cgroup, task.container) for pid, task in scene.processes() if pid in said}
+    assert found == {group: ("/", container) for group, container in _V1.values()}
 
 
 def test_pids_in_namespaces_are_those_of_the_guests_status(scene: Scene) -> None:
@@ -210,6 +245,7 @@ def test_a_dump_and_its_redacted_slice_tell_the_same_containers(scene: Scene, tm
     out = io.BytesIO()
     piece.write(out)
     assert ID.encode() not in out.getvalue()
+    assert OLD.encode() not in out.getvalue()
     assert DEEP_NAME.encode() not in out.getvalue()
     path = tmp_path / "slice"
     path.write_bytes(out.getvalue())
@@ -226,7 +262,8 @@ def test_a_dump_and_its_redacted_slice_tell_the_same_containers(scene: Scene, tm
         ]
 
     assert runtimes(redacted) == runtimes(scene.snapshot)
-    assert not {task.container.id for task in redacted.tasks if task.container} & {ID, OTHER, "my-box", "web"}
+    ids = {task.container.id for task in redacted.tasks if task.container}
+    assert not ids & {ID, OTHER, OLD, "my-box", "web", "old"}
 
 
 def group_pages(kernel: OpenKernel, snapshot: Snapshot) -> set[int]:
@@ -234,15 +271,18 @@ def group_pages(kernel: OpenKernel, snapshot: Snapshot) -> set[int]:
     prog, found = kernel.prog, set[int]()
     for task in snapshot.tasks:
         css_set = drgn.Object(prog, "struct task_struct *", task.address).cgroups
-        group = css_set.dfl_cgrp
-        found |= {css_set.value_(), group.value_()}
-        node = group.kn
-        for _ in range(5):
-            if not node:
-                break
-            found |= {node.value_(), node.name.value_()}
-            node = node.member_("__parent" if node.type_.type.has_member("__parent") else "parent")
-            node = drgn.Object(prog, "struct kernfs_node *", node.value_())
+        found.add(css_set.value_())
+        for link in list_for_each_entry(
+            "struct cgrp_cset_link", css_set.cgrp_links.address_of_(), "cgrp_link"
+        ):
+            found |= {link.value_(), link.cgrp.value_()}
+            node = link.cgrp.kn
+            for _ in range(5):
+                if not node:
+                    break
+                found |= {node.value_(), node.name.value_()}
+                node = node.member_("__parent" if node.type_.type.has_member("__parent") else "parent")
+                node = drgn.Object(prog, "struct kernfs_node *", node.value_())
     return {address & -PAGE for address in found}
 
 

@@ -247,7 +247,7 @@ class Redactor:
                 values[name] = value
             else:
                 values[name] = self.value(value)
-        if isinstance(record, Task) and values["cgroup"] is not None:
+        if isinstance(record, Task) and record.cgroup and container_of(kernel_bytes(record.cgroup)):
             # As it is told from the path that is shown: of parts of words in that (``\x2d``) it is made, too.
             values["container"] = container_of(kernel_bytes(values["cgroup"]))
         return record.model_copy(update=values)

@@ -1,5 +1,8 @@
 """The control group of a task, in the default hierarchy (v2), and the container that it is of.
 
+Where that group is no container's, a group that the task has in another hierarchy (v1) may be: Docker and LXC make
+theirs in all of v1's where systemd mounts those, and in none of v2.
+
 Mirrors ``proc_cgroup_show()`` of kernel/cgroup/cgroup.c and ``kernfs_path_from_node()`` of fs/kernfs/dir.c, read from
 the hierarchy's root and without the `` (deleted)`` behind a group that was removed. Tasks in the same groups share a
 ``css_set``: each is read once.
@@ -7,7 +10,7 @@ the hierarchy's root and without the `` (deleted)`` behind a group that was remo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,7 +27,7 @@ from explorer.capture.memory import (
     make_decoder,
     member_offset,
 )
-from explorer.model import Container, container_of, kernel_text
+from explorer.model import Container, container_among, container_of, kernel_text
 
 __all__ = ("CgroupReader", "TaskCgroup", "cgroup_names")
 
@@ -34,6 +37,7 @@ _MAX_PATH = 64 << 10  # bytes: of what is longer than PATH_MAX /proc shows the b
 _CREDIT = 32 << 20
 _CREDIT_OF_A_PATH = 512
 _COST_OF_A_STEP = 32
+_MAX_HIERARCHIES = 256  # each has a controller, or a name that somebody gave it
 _LIVE_ATTEMPTS = 4
 _WHERE = "cgroups"
 
@@ -63,6 +67,11 @@ class _Layout:
     cgroup_node: int
     node: Decoder
     """parent, name"""
+    css_set_links: int
+    """``cgrp_links``: one for every hierarchy."""
+    link: Decoder
+    """next, cgroup"""
+    link_node: int
 
 
 def _probe(prog: drgn.Program) -> _Layout | None:
@@ -75,6 +84,9 @@ def _probe(prog: drgn.Program) -> _Layout | None:
         css_set_cgroup=member_offset(prog, "css_set", "dfl_cgrp"),
         cgroup_node=member_offset(prog, "cgroup", "kn"),
         node=make_decoder(prog, "kernfs_node", ("__parent", "parent"), "name"),  # 6.15: protected by RCU
+        css_set_links=member_offset(prog, "css_set", "cgrp_links"),
+        link=make_decoder(prog, "cgrp_cset_link", "cgrp_link.next", "cgrp"),
+        link_node=member_offset(prog, "cgrp_cset_link", "cgrp_link"),
     )
 
 
@@ -91,14 +103,37 @@ class _Nodes:
         self._nodes.clear()
 
     def path(self, css_set: int) -> bytes:
-        """:raises ReadError: if a part of it is not there"""
-        return b"".join(b"/" + node.name for node in reversed(self.above(css_set))) or b"/"
+        """That of its group in the default hierarchy. :raises ReadError: if a part of it is not there"""
+        return self._path(self.group(css_set))
 
-    def above(self, css_set: int) -> list[_Node]:
-        """The node of its group and those above, without the root's. :raises ReadError: if one is not there"""
-        reader, layout = self._reader, self._layout
-        cgroup = reader.read_u64(css_set + layout.css_set_cgroup)
-        here = self._node(reader.read_u64(cgroup + layout.cgroup_node))
+    def group(self, css_set: int) -> int:
+        """Its ``cgroup`` in the default hierarchy."""
+        return self._reader.read_u64(css_set + self._layout.css_set_cgroup)
+
+    def other_paths(self, css_set: int) -> Iterator[bytes]:
+        """Those of its groups in all other hierarchies. :raises ReadError: if a part of one is not there"""
+        for group in self.other_groups(css_set):
+            yield self._path(group)
+
+    def other_groups(self, css_set: int) -> Iterator[int]:
+        """Its ``cgroup`` in every hierarchy but the default one."""
+        layout, default = self._layout, self.group(css_set)
+        head = css_set + layout.css_set_links
+        here = self._reader.read_u64(head)
+        for _ in range(_MAX_HIERARCHIES):
+            if here == head:
+                return
+            here, group = self._reader.decode(layout.link, here - layout.link_node)
+            if group != default:
+                yield group
+        raise ReadError(f"css_set 0x{css_set:x} is in more than {_MAX_HIERARCHIES} hierarchies")
+
+    def _path(self, group: int) -> bytes:
+        return b"".join(b"/" + node.name for node in reversed(self.above(group))) or b"/"
+
+    def above(self, group: int) -> list[_Node]:
+        """The node of a ``cgroup`` and those above, without the root's. :raises ReadError: if one is not there"""
+        here = self._node(self._reader.read_u64(group + self._layout.cgroup_node))
         self._credit += _CREDIT_OF_A_PATH
         length, above = 0, []
         while here.parent:
@@ -157,9 +192,19 @@ class CgroupReader:
                 return known
             self.known[css_set] = _UNKNOWN  # what fails is not tried again
             path = self._settled_path(nodes, pointer, css_set) if memory.live else nodes.path(css_set)
-            self.known[css_set] = known = TaskCgroup(kernel_text(path), container_of(path))
-            return known
+            self.known[css_set] = TaskCgroup(kernel_text(path), container_of(path))
+            if self.known[css_set].container is None:
+                self._look_elsewhere(nodes, task, pointer, css_set)
+            return self.known[css_set]
         return _UNKNOWN
+
+    def _look_elsewhere(self, nodes: _Nodes, task: AnyTask, pointer: int, css_set: int) -> None:
+        """For a container that another hierarchy tells."""
+        with self._memory.errors.guard_newer(task.name, "cgroups of other hierarchies"):
+            found = container_among(nodes.other_paths(css_set))
+            if self._memory.live and self._memory.reader.read_u64(pointer) != css_set:
+                raise ReadError("the task moved while they were read")
+            self.known[css_set] = self.known[css_set]._replace(container=found)
 
     def _settled_path(self, nodes: _Nodes, pointer: int, css_set: int) -> bytes:
         """:raises ReadError: if it cannot be read, or the task moves each time"""
@@ -189,5 +234,6 @@ def cgroup_names(prog: drgn.Program, tasks: Iterable[int]) -> set[int]:
             css_set = reader.read_u64(task + layout.task_cgroups)
             if css_set not in known:
                 known.add(css_set)
-                found.update(node.name_at for node in nodes.above(css_set))
+                for group in (nodes.group(css_set), *nodes.other_groups(css_set)):
+                    found.update(node.name_at for node in nodes.above(group))
     return found

@@ -7,7 +7,14 @@ import time
 import pytest
 
 from explorer.analysis.redact import Redactor
-from explorer.model import Container, ContainerRuntime, container_of, kernel_bytes, kernel_text
+from explorer.model import (
+    Container,
+    ContainerRuntime,
+    container_among,
+    container_of,
+    kernel_bytes,
+    kernel_text,
+)
 from explorer.model.container import _RULES
 
 ID, OTHER = "3f2a" * 16, "0b1c" * 16
@@ -98,3 +105,12 @@ def test_a_path_made_to_cost_time_costs_none() -> None:
     for path in hostile:
         container_of(path)
     assert time.process_time() - started < 5
+
+
+def test_of_groups_in_several_hierarchies_the_same_container_is_told_in_whatever_order() -> None:
+    paths = [b"/", b"/lxc.payload.web", f"/docker/{ID}".encode(), b"/system.slice"]
+    assert (
+        container_among(paths) == container_among(reversed(paths)) == Container(runtime=RUNTIME.DOCKER, id=ID)
+    )
+    assert container_among(paths[:2]) == Container(runtime=RUNTIME.LXC, id="web")
+    assert container_among([b"/", b"/system.slice"]) is None
