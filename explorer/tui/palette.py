@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import ActiveBinding, Binding, BindingType
 from textual.command import CommandList, CommandPalette
@@ -30,12 +31,25 @@ _NO_COMMANDS = (
 
 
 class _Palette(CommandPalette):
-    """Textual's, whose list cannot move by a page before it was laid out, or on a terminal that has no line for it."""
+    """Textual's, which must have come to lie on a screen before that of another mode is shown, and whose list cannot
+    move by a page before it was laid out, or on a terminal that has no line for it.
+    """
 
+    _lies_on_a_screen = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("pagedown", "page('page_down')", show=False, system=True),
         Binding("pageup", "page('page_up')", show=False, system=True),
     ]
+
+    def on_mount(self, event: events.Mount) -> None:
+        self._lies_on_a_screen = self in self.app.screen_stack[1:]
+        if not self._lies_on_a_screen:
+            event.prevent_default()
+
+    def on_screen_resume(self) -> None:
+        """Of the mode that it was opened in: what it was opened for is over."""
+        if not self._lies_on_a_screen and self.app.screen is self:
+            self.dismiss()
 
     async def action_page(self, action: str) -> None:
         if self.query_one(CommandList).scrollable_content_region:

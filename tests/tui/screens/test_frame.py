@@ -250,3 +250,22 @@ def test_a_page_in_a_palette_that_has_no_line_to_show_is_no_fault(
         assert isinstance(app.screen, CommandPalette)
 
     run_at(app, (20, 4), steps)
+
+
+def test_a_palette_that_another_screen_overtakes_is_no_fault_and_is_not_met_again(saved: Snapshot) -> None:
+    """Who opens it while the first snapshot is read, or the next key: a screen of another mode may be there first."""
+    app = app_with_findings(saved)
+
+    async def steps(pilot: Pilots) -> None:
+        app.action_command_palette()
+        await app.show_mode("tasks")
+        await pilot.pause()
+        assert app.current_mode == "tasks" and not app.faults
+        await app.show_mode("overview")
+        await until(pilot, lambda: type(app.screen).__name__, "OverviewScreen")
+        await press(pilot, "ctrl+p")
+        assert isinstance(app.screen, CommandPalette)
+        await until(pilot, lambda: bool(app.screen.query_one(CommandList).option_count))
+        assert not app.faults
+
+    run_at(app, (80, 24), steps)
