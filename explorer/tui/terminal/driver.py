@@ -50,6 +50,8 @@ _HEARD_S: Final = 0.02
 #: does not say so, or leans on a key; they wait in the terminal then.
 _MOST_WAITING = 200
 _POLL_S, _POLL_SOON_S = 0.1, 0.01
+#: As long as this an app that must end at once waits for a terminal to take what it is sent.
+_MOMENT_S: Final = 0.5
 
 
 class _Output:
@@ -64,12 +66,18 @@ class _Output:
         )
         self._lost = lost
         self._is_lost = False
+        self._has_last = False
+        self.owes = False
+        """The last that it is to write was not written yet."""
 
     def write(self, text: str) -> None:
+        self._has_last |= text.endswith(_FORGOTTEN)
         self._try(lambda: self._file.write(text))
 
     def flush(self) -> None:
         self._try(self._file.flush)
+        if self._has_last:
+            self._has_last = self.owes = False
 
     def fileno(self) -> int:
         return self._file.fileno()
@@ -122,6 +130,7 @@ class TerminalDriver(LinuxDriver):
 
     def stop_application_mode(self) -> None:
         if self._is_on:
+            self._output.owes = True
             super().stop_application_mode()
             self.write(_FORGOTTEN)
             self._is_on = False
@@ -151,6 +160,8 @@ class TerminalDriver(LinuxDriver):
     def _continued(self) -> None:
         """SIGCONT: after a SIGTSTP, or a SIGSTOP, of which nobody is told; or before the process has stopped."""
         self._stop_not()
+        if self._endings.number is not None:
+            return  # the terminal is given back, or is about to be
         if self._auto_restart and not self._is_on:
             self.resume_application_mode()
         elif self._auto_restart and self._own_attributes is not None:
@@ -174,15 +185,25 @@ class TerminalDriver(LinuxDriver):
         self._endings.ask(signal.SIGHUP)
 
     def _restore_at_once(self) -> None:
-        """What is left to do where the app's own way out was not taken, or leads nowhere. It waits for nothing."""
-        if not self._is_on:
+        """What is left to do where the app's own way out was not taken to its end, or leads nowhere."""
+        if not self._is_on and not self._waits_to_be_written():
             return
         self._is_on = False
+        output = self._output.fileno()
         with suppress(OSError, termios.error):  # it is gone
             if self.attrs_before is not None:
                 termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
-            if select.select([], [self._output.fileno()], [], 0)[1]:
-                os.write(self._output.fileno(), _RESTORE.encode())
+            if not select.select([], [output], [], 0)[1]:
+                termios.tcflush(output, termios.TCOFLUSH)  # pictures that nobody sees any more are in the way
+            if select.select([], [output], [], _MOMENT_S)[1]:
+                os.write(output, _RESTORE.encode())
+
+    def _waits_to_be_written(self) -> bool:
+        """Whether what gives the terminal back is, a moment from now, still behind what the app has drawn."""
+        until = time.monotonic() + _MOMENT_S
+        while self._output.owes and time.monotonic() < until:
+            time.sleep(_POLL_SOON_S)
+        return self._output.owes
 
     # -- mouse -----------------------------------------------------------------------------------------------
 

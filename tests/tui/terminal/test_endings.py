@@ -182,7 +182,11 @@ def test_many_signals_at_once_end_it_once(start: Start) -> None:
     assert_as_found(terminal)
 
 
-def test_a_terminal_that_takes_nothing_does_not_keep_a_signal_from_ending_it(start: Start) -> None:
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "insisted"])
+def test_a_terminal_that_takes_nothing_does_not_keep_a_signal_from_ending_it_and_is_as_it_was_found(
+    start: Start, times: int
+) -> None:
+    """What the app has drawn is in the way of what gives the terminal back."""
     terminal = start()
     began = time.monotonic()
     while time.monotonic() - began < 3:  # pages are turned, and nobody reads what is drawn
@@ -192,9 +196,12 @@ def test_a_terminal_that_takes_nothing_does_not_keep_a_signal_from_ending_it(sta
         except BlockingIOError:
             break
         time.sleep(0.02)
-    terminal.process.send_signal(signal.SIGTERM)
+    for _ in range(times):
+        terminal.process.send_signal(signal.SIGTERM)
+        time.sleep(2)
     assert terminal.process.wait(PATIENCE_S) in (-signal.SIGTERM, 128 + signal.SIGTERM)
-    assert terminal.attributes() == terminal.before
+    terminal.read(0.5)
+    assert_as_found(terminal)
 
 
 @pytest.mark.parametrize("error", ["RuntimeError", "SystemExit", "KeyboardInterrupt", "MemoryError"])
