@@ -123,7 +123,8 @@ lock-check: $(STAMP)
 audit-deps: $(STAMP)
 	@$(BIN)/python -m tests.audit_deps --strict
 
-# The tests that need no terminal, on every newer Python that is on the path or in ~/.pyenv.
+# The tests that need no terminal, on every newer Python that is on the path or in ~/.pyenv, and on 3.14, which else comes
+# from Debian's packages.
 pythons: $(STAMP)
 	$(BIN)/python -m tests.pythons
 
