@@ -49,7 +49,7 @@ kernels: $(STAMP) host-tools
 	$(BIN)/pytest -m 'kernel and not repetition' -n $(JOBS) --dist loadfile
 
 terminal-tools:
-	@tests/host-tools.sh tmux chromium man shells
+	@tests/host-tools.sh tmux chromium man shells gcc zstd
 
 host-tools:
 	@tests/host-tools.sh qemu gcc makedumpfile squashfs sudo
@@ -123,7 +123,8 @@ lock-check: $(STAMP)
 audit-deps: $(STAMP)
 	@$(BIN)/python -m tests.audit_deps --strict
 
-# The tests that need no terminal, on every newer Python that is on the path or in ~/.pyenv.
+# The tests that need no terminal, on every newer Python that is on the path or in ~/.pyenv, and on 3.14, which else comes
+# from Debian's packages.
 pythons: $(STAMP)
 	$(BIN)/python -m tests.pythons
 
@@ -134,8 +135,14 @@ man: $(STAMP)
 # Wheel and sdist, the same bytes every time: the date in them is that of the last commit. Then twine checks them.
 dist: $(STAMP)
 	$(BIN)/python -m tests.make_dist dist
-# One executable with all in it, for machines without Python: says how large it is, and which glibc it needs.
+# One executable with all in it, for machines without Python: says how large it is, how fast it starts, and what it needs of
+# a machine. What is there can be measured again: make standalone STANDALONE=--measure.
 standalone: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,standalone]'
-	$(BIN)/python -m tests.make_standalone dist
-.PHONY: man pythons fuzz fuzz-terminal fuzz-coverage churn lock lock-check audit-deps known-vulnerabilities dist standalone
+	@tests/host-tools.sh gcc zstd
+	$(BIN)/python -m tests.standalone dist/nullfs-explorer $(STANDALONE)
+
+# Whether that is so: built twice, run alone in a root directory, on the oldest Debian that can be had, and in a guest.
+standalone-check: $(STAMP) host-tools
+	@tests/host-tools.sh zstd
+	$(BIN)/pytest tests/standalone -m ''
+.PHONY: man pythons fuzz fuzz-terminal fuzz-coverage churn lock lock-check audit-deps known-vulnerabilities dist standalone standalone-check

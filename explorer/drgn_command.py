@@ -6,17 +6,20 @@ does is imported when it is used.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from drgn import Object, Program
 from drgn.commands import CommandArgumentError, CommandError, custom_command, parse_shell_command
+
+if TYPE_CHECKING:
+    from explorer.targets import OpenKernel
 
 __all__ = ("run_nullfs",)
 
 _PREFIX = "%nullfs"
 _HELP = """
     *command* is **tasks**, **audit**, **explain**, **plugins**, **mounts**, **namespaces**, **holders** or
-    **snapshot**, with the options that nullfs-explorer has for it (**--help** lists them). It is about the program
+    **snapshot**, with the options that nullfs-explorer has for it (**-h** lists them). It is about the program
     that is open.
 
     **tasks** returns the tasks that it shows, as a list of ``struct task_struct *``.
@@ -37,19 +40,18 @@ def run_nullfs(prog: Program, name: str, args: Any, **kwargs: Any) -> list[Objec
     :raises CommandError: if the program cannot be captured
     """
     from explorer.cli import GivenError, run_command
-    from explorer.targets import TargetError, adopt_program
+    from explorer.targets import adopt_program
 
-    words = ["--help"] if not args else list(args)
+    opened: list[OpenKernel] = []
+
+    def open_kernel() -> OpenKernel:
+        opened.append(adopt_program(prog))
+        return opened[-1]
+
     try:
-        run_command(None, words, _PREFIX)  # before the kernel is opened, which may take a while
-        if words[0] == "explain" or {"-h", "--help"} & set(words):
-            return None
-        kernel = adopt_program(prog)
-        tasks = run_command(kernel, words, _PREFIX)
+        tasks = run_command(open_kernel, list(args), _PREFIX)
     except GivenError as error:
         raise (CommandArgumentError if error.of_words else CommandError)(str(error)) from None
-    except TargetError as error:
-        raise CommandError(str(error)) from None
     if tasks is None:
         return None
-    return [Object(kernel.prog, "struct task_struct *", value=task.address) for task in tasks]
+    return [Object(opened[-1].prog, "struct task_struct *", value=task.address) for task in tasks]

@@ -13,6 +13,8 @@ for tool in "$@"; do
     gcc)          need gcc gcc libc6-dev
                   echo 'int main(void) { return 0; }' | gcc -static -x c -o /dev/null - 2>/dev/null ||
                       missing="$missing gcc libc6-dev" ;;
+    zstd)         echo 'int ZSTD_versionNumber(void); int main(void) { return !ZSTD_versionNumber(); }' |
+                      gcc -static -x c -o /dev/null - -lzstd 2>/dev/null || missing="$missing libzstd-dev" ;;
     makedumpfile) need makedumpfile makedumpfile ;;
     squashfs)     need mksquashfs squashfs-tools ;;
     sudo)         need sudo sudo ;;

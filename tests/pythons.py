@@ -1,8 +1,8 @@
 """Runs the tests that need no terminal on every newer Python of this machine: ``python -m tests.pythons [DIRECTORY]``.
 
-Those on the path, and those that pyenv has. Each gets a virtual environment in the directory, with what pip chooses for
-it: the locks are for one Python. One on which the package cannot be installed is said to be that, and is a failure, as
-is a machine without any.
+Those on the path, those that pyenv has, and of those that are promised (``NEWEST``) and not here, what Debian has. Each
+gets a virtual environment in the directory, with what pip chooses for it: the locks are for one Python. One on which
+the package cannot be installed is said to be that, and is a failure, as is one that is promised and cannot be had.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ("TESTED", "find_pythons", "summary")
+from tests.debian_python import fetch_python
+from tests.kernels.lab.errors import LabError
+
+__all__ = ("NEWEST", "TESTED", "find_pythons", "summary")
 
 ROOT = Path(__file__).parents[1]
 #: Of tests/unit: what reads, decodes and means something, not what starts hundreds of processes.
@@ -30,7 +33,9 @@ TESTED = (
     "recording",
     "tracing",
 )
-_NEWEST = 20
+#: Tested whoever has installed what.
+NEWEST = "3.14"
+_NO_NEWER = 20
 
 
 def find_pythons(versions: Path, path: str, oldest: int) -> dict[str, Path]:
@@ -40,7 +45,7 @@ def find_pythons(versions: Path, path: str, oldest: int) -> dict[str, Path]:
     :param path: directories, as in ``$PATH``
     """
     found = {}
-    for minor in reversed(range(oldest, _NEWEST)):
+    for minor in reversed(range(oldest, _NO_NEWER)):
         kept = sorted(versions.glob(f"3.{minor}.*/bin/python3.{minor}"), key=_patch)
         named = shutil.which(f"python3.{minor}", path=path)
         if kept or named:
@@ -62,10 +67,10 @@ def summary(output: str) -> str:
 def _try(version: str, python: Path, directory: Path) -> tuple[bool, str]:
     """Whether all is well on a Python, and what to say of it."""
     own = str(directory / version / "bin" / "python")
-    if not Path(own).exists():
-        subprocess.run([str(python), "-m", "venv", str(directory / version)], check=True)
+    if not Path(own).exists():  # Debian's has no pip of its own: this one's will do
+        subprocess.run([str(python), "-m", "venv", "--without-pip", str(directory / version)], check=True)
     quiet = ("--quiet", "--disable-pip-version-check")
-    install = [own, "-m", "pip", "install", *quiet, "-e", f"{ROOT}[dev]"]
+    install = [sys.executable, "-m", "pip", "--python", own, "install", *quiet, "-e", f"{ROOT}[dev]"]
     installed = subprocess.run(install, capture_output=True, text=True, check=False)
     if installed.returncode != 0:
         why = [line for line in installed.stderr.splitlines() if line.startswith("ERROR")]
@@ -85,12 +90,13 @@ def main() -> int:
     pythons = find_pythons(
         Path.home() / ".pyenv" / "versions", os.environ.get("PATH", ""), sys.version_info[1] + 1
     )
-    if not pythons:
-        print(
-            f"no Python newer than {sys.version_info[0]}.{sys.version_info[1]} is on the path or in ~/.pyenv"
-        )
-        return 1
     failed = 0
+    if NEWEST not in pythons:
+        try:
+            pythons = {NEWEST: fetch_python(NEWEST), **pythons}
+        except LabError as error:
+            failed += 1
+            print(f"{NEWEST}: is not here, and cannot be had from Debian: {error}", flush=True)
     for version, python in pythons.items():
         good, said = _try(version, python, directory)
         failed += not good

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -36,28 +37,33 @@ class GivenError(Exception):
         self.of_words = of_words
 
 
-def run_command(kernel: OpenKernel | None, words: list[str], prefix: str) -> list[Task] | None:
+def run_command(open_kernel: Callable[[], OpenKernel], words: list[str], prefix: str) -> list[Task] | None:
     """Run one command, which prints. Returns the tasks that ``tasks`` showed, and ``None`` from the others.
 
-    :param kernel: what it is about; it stays open. ``None``: only the words are checked, and help is printed
+    :param open_kernel: gives what the command is about, which stays open. It may take a while: it is called when the
+        words are right, and a kernel is needed
     :param prefix: what stands before the command, for messages
 
     :raises GivenError: if the words are wrong, or the kernel cannot be captured
     """
+    # As click makes a context for the command line: how help is asked for, and how wide it is, is said by the group.
+    group = cli.context_class(cli, info_name=prefix, **cli.context_settings)
     name, *rest = words or [""]
+    if name in group.help_option_names:
+        click.echo(_help(group))
+        return None
     if name not in COMMANDS:
         raise GivenError(
             f"{prefix} COMMAND [OPTION...]; COMMAND is one of {', '.join(COMMANDS)}", of_words=True
         )
-    command = cli.get_command(click.Context(cli), name)
+    command = cli.get_command(group, name)
     assert command is not None
+    needs_kernel = COMMANDS[name]
     try:
-        with command.make_context(f"{prefix} {name}", [GIVEN, *rest] if COMMANDS[name] else rest) as context:
-            if kernel is None and COMMANDS[name]:
-                return None
-            with give_kernel(kernel) as captured:
-                command.invoke(context)
-    except click.exceptions.Exit:  # --help
+        context = command.make_context(name, [GIVEN, *rest] if needs_kernel else rest, parent=group)
+        with context, give_kernel(open_kernel() if needs_kernel else None) as captured:
+            command.invoke(context)
+    except click.exceptions.Exit:  # help was asked for
         return None
     except click.ClickException as error:
         raise GivenError(" ".join(error.format_message().split()), of_words=True) from error
@@ -70,3 +76,11 @@ def run_command(kernel: OpenKernel | None, words: list[str], prefix: str) -> lis
         return None
     where = context.params["where"]
     return list(filter(where.bind(captured[-1]), captured[-1].tasks)) if where else captured[-1].tasks
+
+
+def _help(group: click.Context) -> str:
+    formatter = group.make_formatter()
+    formatter.write_usage(group.command_path, "COMMAND [OPTION...]")
+    with formatter.section("Commands"):
+        formatter.write_dl([(name, cli.summaries[name]) for name in COMMANDS])
+    return formatter.getvalue().rstrip()

@@ -9,30 +9,23 @@ from __future__ import annotations
 
 import compileall
 import hashlib
-import importlib.metadata
 import py_compile
-import re
 import shutil
-import subprocess
 import sys
-import sysconfig
-import tomllib
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+from tests import python_tree
 from tests.kernels.lab.errors import LabError
 from tests.kernels.lab.guest import Guest, GuestOptions
 from tests.kernels.lab.kernels import Kernel
 from tests.kernels.lab.squashfs import cached_image
+from tests.python_tree import copy_packages, copy_python, metadata_files, required_packages, shared_libraries
 
 __all__ = ("boot_live", "build_live_image")
 
 _PACKAGE = Path(__file__).parents[3] / "explorer"
 #: What runs in the guest beside the tool.
 _SCRIPTS = Path(__file__).parent / "guest"
-#: Parts of the standard library that a command-line tool never imports; half of its size.
-_LEFT_OUT = ("test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "site-packages")
 #: passwd, sudoers and the like of the guest.
 _ETC = Path(__file__).parent / "guestfiles" / "etc"
 #: Where distributions keep sudo's plugins, and the only part of PAM that this sudoers leads to.
@@ -51,89 +44,20 @@ sys.exit(main())
 """
 
 
-def _requirements() -> Iterator[importlib.metadata.Distribution]:
-    """The distributions the tool needs, with what they need."""
-    pending, seen = _names(_project()["dependencies"]), set()
-    while pending:
-        name = re.sub(r"[-_.]+", "-", pending.pop()).lower()
-        if name in seen:
-            continue
-        seen.add(name)
-        try:
-            distribution = importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # an optional one, of another platform
-        yield distribution
-        pending += _names(distribution.requires or ())
-
-
-def _names(requirements: Iterable[str]) -> list[str]:
-    return [
-        re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
-        for requirement in requirements
-        if "extra ==" not in requirement
-    ]
-
-
-def _project() -> dict[str, Any]:
-    """What an installation of the tool goes by; what is installed here may be a link to it, and older."""
-    project: dict[str, Any] = tomllib.loads((_PACKAGE.parent / "pyproject.toml").read_text())["project"]
-    return project
-
-
-def _metadata() -> dict[str, str]:
-    """The files by which Python knows the installed tool and its plugins."""
-    project = _project()
-    points = "".join(
-        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
-        for group, entries in project["entry-points"].items()
-    )
-    about = f"Metadata-Version: 2.4\nName: {project['name']}\nVersion: {project['version']}\n"
-    return {"METADATA": about, "entry_points.txt": points}
-
-
-def _install_tool(root: Path) -> None:
+def _install_tool(root: Path, packages: Path) -> None:
     shutil.copytree(_PACKAGE, root / "app" / "explorer", ignore=shutil.ignore_patterns("__pycache__"))
     for script in _SCRIPTS.glob("*.py"):
         shutil.copy2(script, root / "app" / script.name)
     info = root / "site" / f"{_PROGRAM_NAME.replace('-', '_')}-0.dist-info"
     info.mkdir()
-    for name, text in _metadata().items():
+    for name, text in metadata_files().items():
         (info / name).write_text(text)
-    packages = root / "py" / "lib" / Path(sysconfig.get_path("stdlib")).name / "site-packages"
     packages.mkdir()
     (packages / "lab.pth").write_text("/app\n/site\n")
     program = root / "bin" / _PROGRAM_NAME
     program.parent.mkdir()
     program.write_text(_PROGRAM)
     program.chmod(0o755)
-
-
-def _copy_packages(site: Path) -> None:
-    for distribution in _requirements():
-        for file in distribution.files or ():
-            source = Path(str(distribution.locate_file(file)))
-            if ".." in file.parts or file.suffix == ".pyc" or not source.is_file():
-                continue
-            target = site / file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
-
-
-def _copy_python(prefix: Path) -> None:
-    stdlib = Path(sysconfig.get_path("stdlib"))
-    ignore = shutil.ignore_patterns("__pycache__", "*.a", "config-*", *_LEFT_OUT)
-    shutil.copytree(stdlib, prefix / "lib" / stdlib.name, ignore=ignore)
-    (prefix / "bin").mkdir()
-    shutil.copy2(Path(sys.executable).resolve(), prefix / "bin" / "python3")
-
-
-def _shared_libraries(root: Path) -> set[Path]:
-    """Every library that an ELF file below ``root`` needs and that is not below it."""
-    files = [path for path in root.rglob("*") if path.name in ("python3", "sudo") or ".so" in path.name]
-    listing = subprocess.run(["ldd", *map(str, files)], capture_output=True, text=True, check=False).stdout
-    found = set(re.findall(r"(?:=>\s+|^\s+)(/\S+)\s+\(0x", listing, re.MULTILINE))
-    return {Path(path) for path in found if not path.startswith(str(root))}
 
 
 def _install_sudo(root: Path) -> None:
@@ -155,14 +79,14 @@ def _install_sudo(root: Path) -> None:
 
 
 def _stage(root: Path) -> None:
-    _copy_python(root / "py")
-    _copy_packages(root / "site")
-    _install_tool(root)
+    packages = copy_python(root / "py")
+    copy_packages(root / "site")
+    _install_tool(root, packages)
     _install_sudo(root)
     for directory in ("py", "site", "app"):
         unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
         compileall.compile_dir(str(root / directory), quiet=2, invalidation_mode=unchecked)
-    for library in _shared_libraries(root):
+    for library in shared_libraries(root):
         target = root / str(library).lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(library.resolve(), target)
@@ -173,12 +97,13 @@ def _stage(root: Path) -> None:
 def _digest() -> str:
     """Changes with whatever goes into the image."""
     digest = hashlib.sha256(sys.version.encode())
-    for distribution in sorted(_requirements(), key=lambda found: found.name):
+    for distribution in sorted(required_packages(), key=lambda found: found.name):
         digest.update(f"{distribution.name} {distribution.version}\n".encode())
-    digest.update(repr(_metadata()).encode())
+    digest.update(repr(metadata_files()).encode())
     package = [path for path in _PACKAGE.rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
     lab = [
         Path(__file__),
+        Path(python_tree.__file__),
         *sorted(_SCRIPTS.glob("*.py")),
         *sorted(path for path in _ETC.rglob("*") if path.is_file()),
     ]

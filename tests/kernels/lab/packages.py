@@ -114,10 +114,13 @@ def choose_newest(sets: Iterable[PackageSet]) -> PackageSet | None:
 
 
 class Apt:
-    """apt with its own directories and the suites of ``SUITES``, from the machine's own mirror."""
+    """apt with its own directories and the suites of ``SUITES``, or others, from the machine's own mirror."""
 
-    def __init__(self, mirror: Mirror | None = None) -> None:
-        self.root = cache_dir() / "apt"
+    suites = SUITES
+
+    def __init__(self, mirror: Mirror | None = None, suites: tuple[str, ...] = SUITES) -> None:
+        self.suites = suites
+        self.root = cache_dir() / ("apt" if suites == SUITES else f"apt-{'-'.join(suites)}")
         self.debs = cache_dir() / "debs"
         self._sources = self.root / "sources.list.d/lab.sources"
         for directory in (self.root / "lists/partial", self.root / "cache/archives/partial", self.debs):
@@ -125,7 +128,7 @@ class Apt:
         self._write_sources(mirror or find_mirror())
 
     def _write_sources(self, mirror: Mirror) -> None:
-        fields = ["Types: deb", f"URIs: {mirror.uri}", "Suites: " + " ".join(SUITES), "Components: main"]
+        fields = ["Types: deb", f"URIs: {mirror.uri}", "Suites: " + " ".join(self.suites), "Components: main"]
         if mirror.signed_by:
             fields.append(f"Signed-By: {mirror.signed_by}")
         self._sources.parent.mkdir(exist_ok=True)
@@ -203,7 +206,7 @@ class Apt:
         )
         newest = choose_newest(found)
         if newest is None:
-            raise NoSuchKernelError(f"no suite of {', '.join(SUITES)} has a kernel {line}")
+            raise NoSuchKernelError(f"no suite of {', '.join(self.suites)} has a kernel {line}")
         return newest
 
     def find_series(self) -> set[str]:

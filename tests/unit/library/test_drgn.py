@@ -119,8 +119,21 @@ def test_what_is_wrong_is_one_line_and_the_session_goes_on(words: str, said: str
     assert session.say("print(1 + 1)").strip() == "2"
 
 
-def test_a_command_says_its_options(session: Drgn) -> None:
-    assert "--where QUERY" in session.say("%nullfs tasks --help")
+@pytest.mark.parametrize("asked", ["-h", "--help"])
+def test_a_command_says_its_options_however_the_command_line_lets_one_ask(
+    asked: str, session: Drgn, run: Run
+) -> None:
+    said = session.say(f"%nullfs tasks {asked}")
+    assert said == run("tasks", asked).stdout.replace("nullfs-explorer tasks", "%nullfs tasks")
+    assert "--where QUERY" in said
+    listed = session.say(f"%nullfs {asked}")
+    assert "Usage: %nullfs COMMAND [OPTION...]" in listed
+    assert "  explain " in listed and "  serve " not in listed
+
+
+def test_a_value_that_looks_like_a_question_for_help_is_a_value(session: Drgn, directory: Path) -> None:
+    session.say("%nullfs snapshot -o -h")
+    assert (directory / "-h").read_bytes().startswith(b"{")
 
 
 def test_drgns_start_loads_nothing_of_ours_but_the_commands_name(directory: Path) -> None:

@@ -6,7 +6,8 @@
  *
  * What comes before the arguments says how: "@nobody" and "@user" as an ordinary user, "@sudo" as root on behalf of the
  * latter, by the real sudo, "@tty COLUMNSxROWS" with the line as its terminal, as a login leaves it; whether it was left
- * so is said before the exit code. "@script NAME" runs a script of the image instead of the tool.
+ * so is said before the exit code. "@script NAME" runs a script of the image instead of the tool, "@busybox NAME" one of
+ * busybox's applets, where the image has it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -71,6 +72,7 @@ static char *parse_how(struct run *run, char *word)
 	static const char *const python[] = { "/py/bin/python3", NULL };
 	static const char *const tool[] = { "/bin/nullfs-explorer", NULL };
 	static const char *const sudo[] = { "/usr/bin/sudo", "nullfs-explorer", NULL };
+	static const char *const busybox[] = { "/bin/busybox", NULL };
 	const char *const *program = tool;
 
 	for (; word && *word == '@'; word = next_word()) {
@@ -83,6 +85,8 @@ static char *parse_how(struct run *run, char *word)
 			program = sudo;
 		} else if (!strcmp(word, "@script")) {
 			program = python;
+		} else if (!strcmp(word, "@busybox")) {
+			program = busybox;
 		} else if (!strcmp(word, "@tty") && (word = next_word())) {
 			sscanf(word, "%hux%hu", &run->size.ws_col, &run->size.ws_row);
 		}
@@ -168,7 +172,7 @@ void make_live_runner(void)
 	must(mount("/proc", "/img/proc", NULL, MS_BIND | MS_REC, NULL) ? -errno : 0, "bind-proc");
 	must(mount("/sys", "/img/sys", NULL, MS_BIND | MS_REC, NULL) ? -errno : 0, "bind-sys");
 	must(mount("/dev", "/img/dev", NULL, MS_BIND | MS_REC, NULL) ? -errno : 0, "bind-dev");
-	must(mount("tmp", "/img/tmp", "tmpfs", 0, "size=32m") ? -errno : 0, "tmp");
+	must(mount("tmp", "/img/tmp", "tmpfs", 0, NULL) ? -errno : 0, "tmp");
 	/* what sudo wants to have: a host that its hosts file knows, a place for its tickets */
 	must(sethostname("lab", 3) ? -errno : 0, "hostname");
 	must(mount("tmp", "/img/run", "tmpfs", 0, "size=1m") ? -errno : 0, "run");

@@ -1,0 +1,1 @@
+"""``make standalone``: one executable with Python, drgn, Textual, sample and plugins, for machines without Python."""
