@@ -14,7 +14,7 @@ import zstandard
 from pydantic import ValidationError
 
 from explorer.files import NotRegularError, open_regular
-from explorer.model import CaptureError, Frame, Lookup, Snapshot, no_garbage_collection
+from explorer.model import CaptureError, Frame, Lookup, Snapshot, Task, no_garbage_collection
 
 from .about import (
     EndRecord,
@@ -30,7 +30,7 @@ from .about import (
     reason_of,
 )
 from .cache import WeighedCache
-from .delta import apply_delta
+from .delta import apply_delta_to_records
 from .format import (
     KEY_INTERVAL,
     RecordingError,
@@ -158,13 +158,22 @@ class Recording:
         if cached is not None:
             return cached[0]
         with no_garbage_collection():
-            frame, weight = self._make_frame(index)
+            frame, weight = self._make_frame(index, self._builder)
         self._cache.put(index, frame, weight)
         return frame
 
     def frames(self) -> Iterator[Frame]:
-        """All frames in order: for :func:`explorer.analysis.timeline.follow.build_timeline`."""
+        """All frames in order."""
         return map(self.frame, range(len(self)))
+
+    def still_frames(self) -> Iterator[Frame]:
+        """The same for :func:`explorer.analysis.timeline.build_timeline`: two of them share every record of which nothing
+        but clocks has changed. These go on only where a task is in a path walk; no such frame is kept."""
+        builder = SnapshotBuilder(_is_in_walk)
+        for index in range(len(self)):
+            with no_garbage_collection():
+                frame, _ = self._make_frame(index, builder)
+            yield frame
 
     def index_at(self, seconds: float) -> int:
         """The number of the last frame not after ``seconds``; of the first one if all are later.
@@ -257,7 +266,7 @@ class Recording:
         except RecordingError as error:
             raise RecordingError(f"{self.name}: {error}") from error
 
-    def _make_frame(self, index: int) -> tuple[Frame, int]:
+    def _make_frame(self, index: int, builder: SnapshotBuilder) -> tuple[Frame, int]:
         """The frame and, as its weight, the bytes of JSON that were read for it."""
         record = self._table.records[index]
         where = (index, self.times[index], self.segment_numbers[index])
@@ -268,7 +277,7 @@ class Recording:
         with self._named():
             document, weight = self._document(index)
         try:
-            return Frame(*where, self._builder.build(document), None, lookups, lost), weight + read
+            return Frame(*where, builder.build(document), None, lookups, lost), weight + read
         except (ValidationError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise RecordingError(
                 f"{self.name}: frame #{index} is no valid snapshot: {reason_of(error)}"
@@ -314,7 +323,8 @@ class Recording:
             self._documents.put(index, *found)
         for number in reversed(chain):
             plain = self._plain(self._table.records[number], self._dictionary(self._table.keys[number]))
-            found = apply_delta(found[0], decode_json(plain), MEMBERS), found[1] + len(plain)
+            document = apply_delta_to_records(found[0], decode_json(plain), MEMBERS)
+            found = document, found[1] + len(plain)
             self._documents.put(number, *found)
         return found
 
@@ -339,6 +349,10 @@ class Recording:
             elif head.type == RecordType.END:
                 end = self._parsed(EndRecord, record)
                 self.end = RecordingEnd(seconds, end.code, end.reason)
+
+
+def _is_in_walk(record: Task) -> bool:
+    return record.walk is not None
 
 
 def _only(document: dict[str, Any], members: frozenset[str]) -> dict[str, Any]:
