@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from operator import is_not
 from typing import Generic, TypeVar
 
 from explorer.model import Attachment, Kernel, Mount, MountNamespace, Snapshot, Task, TaskKind
@@ -43,6 +44,11 @@ class Pairs(Generic[_T]):
     """Only in the first."""
     added: list[_T]
     """Only in the second."""
+
+    @property
+    def changed(self) -> list[tuple[_T, _T]]:
+        """Those of both that are not the same object: frames of a recording share what did not change."""
+        return [pair for pair in self.both if pair[0] is not pair[1]]
 
 
 def is_same_boot(a: Kernel, b: Kernel) -> bool:
@@ -109,6 +115,10 @@ def _match(
     before: Iterable[_T], after: Iterable[_T], keys: tuple[Callable[[_T], Hashable], Callable[[_T], Hashable]]
 ) -> Pairs[_T]:
     before, after = list(before), list(after)
+    if keys[0] is keys[1] and len(before) == len(after):
+        others = [at for at, differs in enumerate(map(is_not, before, after)) if differs]
+        if all(keys[0](before[at]) == keys[1](after[at]) for at in others):
+            return Pairs(list(zip(before, after, strict=True)), [], [])
     of_old, of_new = list(map(keys[0], before)), list(map(keys[1], after))
     if of_old == of_new:
         return Pairs(
@@ -159,9 +169,14 @@ def worker_group(task: Task) -> str:
     return f"kworker/{name[1]}N{name[2]}" if name else re.sub(r"[0-9]+", "N", task.comm_word)
 
 
+def _number(namespace: MountNamespace) -> Hashable:
+    """Of a namespace in one boot."""
+    return namespace.address if namespace.inum is None else (namespace.inum,)
+
+
 def _namespace_key(snapshot: Snapshot, same_boot: bool) -> Callable[[MountNamespace], Hashable]:
     if same_boot:
-        return lambda namespace: namespace.address if namespace.inum is None else (namespace.inum,)
+        return _number
     dweller: dict[int, str] = {}
     for task in snapshot.tasks:
         if task.mnt_ns is not None and task.kind is not TaskKind.IDLE:
