@@ -70,7 +70,7 @@ from explorer.analysis.timeline import build_timeline
 from explorer.recording import Recording
 started = time.process_time()
 with Recording.open(Path(sys.argv[1])) as recording:
-    build_timeline(recording.frames())
+    build_timeline(recording.still_frames())
 print(json.dumps(time.process_time() - started))
 """
 

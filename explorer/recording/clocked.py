@@ -27,12 +27,14 @@ class _OddClockError(Exception):
 class ClockedTable(list[Document]):
     """Records, each as it was when anything but a clock of it changed last."""
 
-    __slots__ = ("moved",)
+    __slots__ = ("moved", "places")
 
     def __init__(self, records: Iterable[Document], moved: dict[str, list[int | None]] | None = None) -> None:
         super().__init__(records)
         self.moved: dict[str, list[int | None]] = {} if moved is None else moved
         """By clock, milliseconds of every record; ``None`` for one that shows what the record has."""
+        self.places: dict[str, int] | None = None
+        """Where the record of a key is, if that is known; shared, and so never changed."""
 
     def picked(self, places: Sequence[int]) -> ClockedTable:
         """The records at these places, and their clocks."""
@@ -71,9 +73,7 @@ class ClockedTable(list[Document]):
             if not -_MOST_BY < by < _MOST_BY:
                 raise _OddClockError
             self.moved[clock] = [
-                ms
-                if step == "."
-                else (_milliseconds(record.get(clock)) if ms is None else ms) + ahead[step]
+                ms if step == "." else (_milliseconds(record.get(clock)) if ms is None else ms) + ahead[step]
                 for record, ms, step in zip(self, shown, steps, strict=True)
             ]
         except _OddClockError:

@@ -40,6 +40,8 @@ TABLES = {
     "tasks": "address",
 }
 _MERGED = ("capture", "kernel")
+#: What a delta may say of a table that leaves every record where it is.
+_IN_PLACE = {"later", "set"}
 _NAMES = {step: char for char, step in STEPS.items()}
 #: A record that lacks a member is not one that has null there.
 _ABSENT = object()
@@ -183,18 +185,18 @@ def _apply(before: Document, delta: Document, members: Container[str] | None) ->
 def _apply_table(records: list[Document], table: Document, key: str) -> ClockedTable:
     known = records.moved if isinstance(records, ClockedTable) else {}
     found = ClockedTable(records, {clock: list(shown) for clock, shown in known.items()})
-    places = {record[key]: place for place, record in enumerate(found)}
+    places = records.places if isinstance(records, ClockedTable) else None
+    if places is None:
+        places = {record[key]: place for place, record in enumerate(found)}
+    if table.keys() <= _IN_PLACE and len(places) == len(found):
+        return _apply_in_place(found, places, table, key)
+    places = dict(places)
     for gone in table.get("gone", ()):
         del places[gone]
     if len(places) != len(found):
         found = found.picked(list(places.values()))
         places = {name: place for place, name in enumerate(places)}
-    for clock, (by, steps) in table.get("later", {}).items():
-        if clock not in CLOCKS or type(by) is not int:
-            raise ValueError(clock)
-        found.move(clock, by, steps)
-    for name, members in table.get("set", {}).items():
-        found.put(places[name], {**found.settled(places[name]), **members})
+    _apply_in_place(found, places, table, key)
     for record in table.get("put", ()):
         found.put(places.setdefault(record[key], len(found)), record)
     if "order" in table:
@@ -203,6 +205,19 @@ def _apply_table(records: list[Document], table: Document, key: str) -> ClockedT
         return found.picked([places[name] for name in table["order"]])
     if "put" in table:
         return found.picked(sorted(places.values(), key=lambda place: _order(found[place])))
+    return found
+
+
+def _apply_in_place(found: ClockedTable, places: dict[str, int], table: Document, key: str) -> ClockedTable:
+    """What leaves every record where it is."""
+    for clock, (by, steps) in table.get("later", {}).items():
+        if clock not in CLOCKS or type(by) is not int:
+            raise ValueError(clock)
+        found.move(clock, by, steps)
+    for name, members in table.get("set", {}).items():
+        found.put(places[name], {**found.settled(places[name]), **members})
+    if not any(key in members for members in table.get("set", {}).values()):
+        found.places = places
     return found
 
 

@@ -167,8 +167,8 @@ class Recording:
         return map(self.frame, range(len(self)))
 
     def still_frames(self) -> Iterator[Frame]:
-        """The same for :func:`explorer.analysis.timeline.build_timeline`: two of them share every record of which nothing
-        but clocks has changed. These go on only where a task is in a path walk; no such frame is kept."""
+        """The same for :func:`explorer.analysis.timeline.build_timeline`: they share every record of which nothing but
+        clocks has changed. Clocks go on only of a task that is in a path walk. No such frame is kept."""
         builder = SnapshotBuilder(_is_in_walk)
         for index in range(len(self)):
             with no_garbage_collection():

@@ -21,8 +21,8 @@ MEMBERS = frozenset(Snapshot.model_fields)
 class SnapshotBuilder:
     """Makes snapshots. What it made last of each record is kept: a neighbouring frame's records mostly are the same.
 
-    :param shows: whether the clocks of a record are of interest; those of all others stay as they were at first, so that
-        frames share the records
+    :param shows: whether the clocks of a record are of interest; those of all others stay as they were at first, so
+        that frames share the records
     """
 
     def __init__(self, shows: Callable[[Any], bool] | None = None) -> None:

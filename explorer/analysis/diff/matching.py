@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
+from itertools import compress
 from operator import is_not
 from typing import Generic, TypeVar
 
@@ -35,20 +35,35 @@ _TICK_NS = 10_000_000
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
 class Pairs(Generic[_T]):
     """Objects of two snapshots, matched; each list in its snapshot's order."""
 
-    both: list[tuple[_T, _T]]
-    gone: list[_T]
-    """Only in the first."""
-    added: list[_T]
-    """Only in the second."""
+    def __init__(
+        self,
+        both: Iterable[tuple[_T, _T]],
+        gone: list[_T],
+        added: list[_T],
+        changed: list[tuple[_T, _T]] | None = None,
+    ) -> None:
+        self._both, self._changed = both, changed
+        self.gone = gone
+        """Only in the first."""
+        self.added = added
+        """Only in the second."""
+
+    @property
+    def both(self) -> list[tuple[_T, _T]]:
+        """In both."""
+        if not isinstance(self._both, list):
+            self._both = list(self._both)
+        return self._both
 
     @property
     def changed(self) -> list[tuple[_T, _T]]:
         """Those of both that are not the same object: frames of a recording share what did not change."""
-        return [pair for pair in self.both if pair[0] is not pair[1]]
+        if self._changed is None:
+            self._changed = [pair for pair in self.both if pair[0] is not pair[1]]
+        return self._changed
 
 
 def is_same_boot(a: Kernel, b: Kernel) -> bool:
@@ -116,9 +131,10 @@ def _match(
 ) -> Pairs[_T]:
     before, after = list(before), list(after)
     if keys[0] is keys[1] and len(before) == len(after):
-        others = [at for at, differs in enumerate(map(is_not, before, after)) if differs]
-        if all(keys[0](before[at]) == keys[1](after[at]) for at in others):
-            return Pairs(list(zip(before, after, strict=True)), [], [])
+        differ = list(map(is_not, before, after))
+        changed = list(compress(zip(before, after, strict=True), differ))
+        if all(keys[0](old) == keys[1](new) for old, new in changed):
+            return Pairs(zip(before, after, strict=True), [], [], changed)
     of_old, of_new = list(map(keys[0], before)), list(map(keys[1], after))
     if of_old == of_new:
         return Pairs(

@@ -1,4 +1,4 @@
-"""What a timeline asks of a frame, where most of it is as the frame before it was: only what differs is looked at again.
+"""What a timeline asks of a frame, most of which is as the frame before it was: only what differs is looked at again.
 
 Two frames of a recording share the records that did not change (``Recording.still_frames``): a record that is the same
 object is not compared. Of other frames every record is looked at, and the answers are the same. Pure functions.
