@@ -14,7 +14,7 @@ import zstandard
 from pydantic import ValidationError
 
 from explorer.files import NotRegularError, open_regular
-from explorer.model import CaptureError, Frame, Lookup, Snapshot, Task, no_garbage_collection
+from explorer.model import CaptureError, Frame, Lookup, Snapshot, no_garbage_collection
 
 from .about import (
     EndRecord,
@@ -158,7 +158,7 @@ class Recording:
         if cached is not None:
             return cached[0]
         with no_garbage_collection():
-            frame, weight = self._make_frame(index, self._builder)
+            frame, weight = self._make_frame(index)
         self._cache.put(index, frame, weight)
         return frame
 
@@ -169,10 +169,9 @@ class Recording:
     def still_frames(self) -> Iterator[Frame]:
         """The same for :func:`explorer.analysis.timeline.build_timeline`: they share every record of which nothing but
         clocks has changed. Clocks go on only of a task that is in a path walk. No such frame is kept."""
-        builder = SnapshotBuilder(_is_in_walk)
         for index in range(len(self)):
             with no_garbage_collection():
-                frame, _ = self._make_frame(index, builder)
+                frame, _ = self._make_frame(index, still=True)
             yield frame
 
     def index_at(self, seconds: float) -> int:
@@ -266,7 +265,7 @@ class Recording:
         except RecordingError as error:
             raise RecordingError(f"{self.name}: {error}") from error
 
-    def _make_frame(self, index: int, builder: SnapshotBuilder) -> tuple[Frame, int]:
+    def _make_frame(self, index: int, *, still: bool = False) -> tuple[Frame, int]:
         """The frame and, as its weight, the bytes of JSON that were read for it."""
         record = self._table.records[index]
         where = (index, self.times[index], self.segment_numbers[index])
@@ -277,7 +276,9 @@ class Recording:
         with self._named():
             document, weight = self._document(index)
         try:
-            return Frame(*where, builder.build(document), None, lookups, lost), weight + read
+            return Frame(
+                *where, self._builder.build(document, still=still), None, lookups, lost
+            ), weight + read
         except (ValidationError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise RecordingError(
                 f"{self.name}: frame #{index} is no valid snapshot: {reason_of(error)}"
@@ -349,10 +350,6 @@ class Recording:
             elif head.type == RecordType.END:
                 end = self._parsed(EndRecord, record)
                 self.end = RecordingEnd(seconds, end.code, end.reason)
-
-
-def _is_in_walk(record: Task) -> bool:
-    return record.walk is not None
 
 
 def _only(document: dict[str, Any], members: frozenset[str]) -> dict[str, Any]:
