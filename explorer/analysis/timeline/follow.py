@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from explorer.analysis.worlds import WorldKey
 from explorer.model import Frame, KernelText, Task, comm_and_pid, task_name
@@ -15,7 +15,7 @@ from .lookups import lookup_events
 from .phases import Phase, PhaseSpan, find_phase, runs, spans_of, unpacker
 from .standing import Seen, see
 
-__all__ = ("BorrowSpan", "Timeline", "build_timeline")
+__all__ = ("BorrowSpan", "Timeline", "TimelineBuilder", "build_timeline")
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ def build_timeline(frames: Iterable[Frame], end: tuple[float, str] | None = None
 
     :param end: seconds and reason of the recording's end: its last event
     """
-    builder = _Builder()
+    builder = TimelineBuilder()
     for frame in frames:
         builder.add(frame)
     return builder.finish(end)
@@ -99,7 +99,9 @@ def _without_snapshot(frame: Frame) -> Frame:
     return Frame(frame.index, frame.seconds, frame.segment, None, frame.why)
 
 
-class _Builder:
+class TimelineBuilder:
+    """Makes a timeline frame by frame."""
+
     def __init__(self) -> None:
         self.timeline = Timeline()
         self._frames: list[Frame] = []
@@ -138,6 +140,20 @@ class _Builder:
             last = self._frames[-1]
             timeline.events.append(Event(last.index, end[0], last.segment, EventKind.END, end[1]))
         return timeline
+
+    def so_far(self, frames: int) -> Timeline:
+        """What is known of a recording of so many frames, of which only the first ones have been added."""
+        known, rest = self.timeline, frames - len(self._frames)
+        return Timeline(
+            events=list(known.events),
+            phases=known.phases + [Phase.UNSEEN] * rest,
+            spans=spans_of(self._frames, known.phases),
+            borrows=[replace(span) for span in known.borrows],
+            most_borrowers=known.most_borrowers,
+            worlds={key: numbers + [0] * rest for key, numbers in known.worlds.items()},
+            borrowers=known.borrowers + [0] * rest,
+            tasks=known.tasks + [0] * rest,
+        )
 
     def _count(self, seen: Seen | None) -> None:
         timeline, position = self.timeline, len(self._frames) - 1

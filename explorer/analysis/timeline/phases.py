@@ -21,6 +21,8 @@ _BEFORE_REAL_ROOT = frozenset({"rootfs", "nullfs", "ramfs"})
 class Phase(StrEnum):
     """In the order of a boot; the value is what to show."""
 
+    UNSEEN = "not looked at yet"
+    """Of a timeline that is still being made: a frame that it has not come to."""
     UNREADABLE = "not readable"
     """The kernel could not be read."""
     EARLY = "early"
