@@ -76,20 +76,22 @@ class Playback:
     def look_on(self, seconds: float, progress: Callable[[int, int], None] | None = None) -> None:
         """Look at further frames for so long, at one at least. :raises RecordingError: if the file is damaged there"""
         total, until = len(self.recording), time.monotonic() + seconds
-        while not self.is_all_seen:
-            with self._lock:
-                frame = next(self._ahead)
-            self._builder.add(frame)
-            self.looked_at += 1
-            if progress is not None:
-                progress(self.looked_at, total)
-            if time.monotonic() >= until:
-                break
-        if self.is_all_seen:
+        try:
+            while not self.is_all_seen:
+                with self._lock:
+                    frame = next(self._ahead)
+                self._builder.add(frame)
+                self.looked_at += 1
+                if progress is not None:
+                    progress(self.looked_at, total)
+                if time.monotonic() >= until:
+                    break
+        finally:
             end = self.recording.end
-            self.timeline = self._builder.finish(None if end is None else (end.seconds, end.reason))
-        else:
-            self.timeline = self._builder.so_far(total)
+            if self.is_all_seen:
+                self.timeline = self._builder.finish(None if end is None else (end.seconds, end.reason))
+            else:
+                self.timeline = self._builder.so_far(total)
 
     @property
     def seconds(self) -> float:
