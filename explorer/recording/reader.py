@@ -100,6 +100,7 @@ class Recording:
         self._dictionaries: WeighedCache[zstandard.ZstdCompressionDict] = WeighedCache(
             _CACHED_KEYS, _CACHED_BYTES
         )
+        self._last_key: tuple[int, dict[str, Any]] | None = None
         self._builder = SnapshotBuilder()
 
     @classmethod
@@ -169,10 +170,12 @@ class Recording:
     def still_frames(self) -> Iterator[Frame]:
         """The same for :func:`explorer.analysis.timeline.build_timeline`: they share every record of which nothing but
         clocks has changed. Clocks go on only of a task that is in a path walk. No such frame is kept."""
-        for index in range(len(self)):
-            with no_garbage_collection():
-                frame, _ = self._make_frame(index, still=True)
-            yield frame
+        return map(self.still_frame, range(len(self)))
+
+    def still_frame(self, index: int) -> Frame:
+        """One of them."""
+        with no_garbage_collection():
+            return self._make_frame(index, still=True)[0]
 
     def index_at(self, seconds: float) -> int:
         """The number of the last frame not after ``seconds``; of the first one if all are later.
@@ -319,8 +322,7 @@ class Recording:
             raise RecordingError(f"{KEY_INTERVAL} frames without a key frame")
         found = self._documents.get(index)
         if found is None:
-            document = _only(decode_json(self._plain(self._table.records[index])), MEMBERS)
-            found = document, self._records.heads[self._table.records[index]].plain
+            found = self._whole_document(index)
             self._documents.put(index, *found)
         for number in reversed(chain):
             plain = self._plain(self._table.records[number], self._dictionary(self._table.keys[number]))
@@ -328,6 +330,14 @@ class Recording:
             found = document, found[1] + len(plain)
             self._documents.put(number, *found)
         return found
+
+    def _whole_document(self, index: int) -> tuple[dict[str, Any], int]:
+        """That of a key frame. The last one is kept: the frames behind it have most of their records from there, and so
+        whoever goes back among them makes none of these again."""
+        if self._last_key is None or self._last_key[0] != index:
+            document = _only(decode_json(self._plain(self._table.records[index])), MEMBERS)
+            self._last_key = index, document
+        return self._last_key[1], self._records.heads[self._table.records[index]].plain
 
     def _dictionary(self, key: int) -> zstandard.ZstdCompressionDict:
         """That of the deltas behind a key frame."""

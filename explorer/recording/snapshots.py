@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import compress
 from operator import is_not
+from typing import Any
 
 from explorer.codec import check_facts, check_version
 from explorer.model import SNAPSHOT_ARRAYS, Record, Snapshot
@@ -49,7 +51,8 @@ class _Made:
     def __init__(self, name: str) -> None:
         record = SNAPSHOT_ARRAYS[name]
         self._name = name
-        self._validate, self._build = record.model_validate, record.builder()
+        self._record, self._build = record, record.builder()
+        self._validate: Callable[[Document], Any] | None = None
         self._every = set(record.model_fields)
         self._clocks = [clock for clock in CLOCKS if clock in self._every]
         self._rows: list[Document] = []
@@ -74,7 +77,7 @@ class _Made:
 
     def _records_as_read(self, rows: list[Document]) -> list[Record]:
         if len(rows) == len(self._rows):
-            others = [at for at, differs in enumerate(map(is_not, rows, self._rows)) if differs]
+            others = list(compress(range(len(rows)), map(is_not, rows, self._rows)))
             if len(others) <= len(rows) // 8:
                 found = list(self._as_read)
                 for at in others:
@@ -94,8 +97,11 @@ class _Made:
             self._walks.update(at for at in places if getattr(records[at], "walk", None) is not None)
 
     def _read(self, row: Document) -> Record:
-        record = self._validate(row)
-        if len(record.model_fields_set) == len(self._every):
+        if self._validate is None:
+            self._record.model_rebuild()  # makes the validator, which is asked a hundred thousand times
+            self._validate = self._record.__pydantic_validator__.validate_python
+        record: Record = self._validate(row)
+        if len(record.__pydantic_fields_set__) == len(self._every):
             # a set for each would be half of the memory
             object.__setattr__(record, "__pydantic_fields_set__", self._every)
         return record

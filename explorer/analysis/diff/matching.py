@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime
 from itertools import compress
 from operator import is_not
@@ -24,6 +24,8 @@ __all__ = (
     "match_mounts",
     "match_namespaces",
     "match_tasks",
+    "perhaps_moved",
+    "same_records",
     "worker_group",
 )
 
@@ -64,6 +66,20 @@ class Pairs(Generic[_T]):
         if self._changed is None:
             self._changed = [pair for pair in self.both if pair[0] is not pair[1]]
         return self._changed
+
+
+def same_records(a: Sequence[object], b: Sequence[object]) -> bool:
+    """Whether two lists have the same objects, in the same order."""
+    return len(a) == len(b) and not any(map(is_not, a, b))
+
+
+def perhaps_moved(tasks: Pairs[Task], a: Snapshot, b: Snapshot) -> list[tuple[Task, Task]]:
+    """Of the tasks of both, those that are not the same object, or whose ``fs_struct`` is not."""
+    if same_records(a.fs_structs, b.fs_structs):
+        return tasks.changed
+    old, new = a.fs_by_address, b.fs_by_address
+    others = {address for address in old.keys() | new.keys() if old.get(address) is not new.get(address)}
+    return [pair for pair in tasks.both if pair[0] is not pair[1] or pair[1].owned_fs in others]
 
 
 def is_same_boot(a: Kernel, b: Kernel) -> bool:
@@ -131,8 +147,7 @@ def _match(
 ) -> Pairs[_T]:
     before, after = list(before), list(after)
     if keys[0] is keys[1] and len(before) == len(after):
-        differ = list(map(is_not, before, after))
-        changed = list(compress(zip(before, after, strict=True), differ))
+        changed = list(compress(zip(before, after, strict=True), map(is_not, before, after)))
         if all(keys[0](old) == keys[1](new) for old, new in changed):
             return Pairs(zip(before, after, strict=True), [], [], changed)
     of_old, of_new = list(map(keys[0], before)), list(map(keys[1], after))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from explorer.analysis.diff import Pairs, match_mounts, match_namespaces, match_tasks
+from explorer.analysis.diff import Pairs, match_mounts, match_namespaces, match_tasks, perhaps_moved
 from explorer.analysis.isolation import find_abandonment, find_pid1, is_kernel_thread
 from explorer.analysis.kthread_words import name_kthreads
 from explorer.analysis.mounts import overmount_stack
@@ -37,7 +37,7 @@ from explorer.naming import count, name_tasks, place
 
 from .cgroups import find_moves
 from .phases import root_mount, unpacker
-from .standing import Seen, same_records
+from .standing import Seen
 
 __all__ = ("Event", "EventKind", "events_between", "first_events")
 
@@ -285,7 +285,7 @@ def _moves(make: _Maker, tasks: Pairs[Task], a: Snapshot, b: Snapshot) -> Iterat
     """unshare(CLONE_FS) and chroot(), of user tasks; PID 1's moves have events of their own."""
     together: dict[int, list[str]] = defaultdict(list)
     pid1 = find_pid1(b)
-    for old, new in _perhaps_moved(tasks, a, b):
+    for old, new in perhaps_moved(tasks, a, b):
         if is_kernel_thread(new) or old.owned_fs is None or new.owned_fs is None:
             continue
         moved_root = pid1 is new
@@ -302,15 +302,6 @@ def _moves(make: _Maker, tasks: Pairs[Task], a: Snapshot, b: Snapshot) -> Iterat
             together[new.owned_fs].append(task_name(new))
             if len(together[new.owned_fs]) == 1:
                 yield make.task(EventKind.CHROOT, f"{task_name(new)} chroots to {place(after.root, b)}", new)
-
-
-def _perhaps_moved(tasks: Pairs[Task], a: Snapshot, b: Snapshot) -> Iterable[tuple[Task, Task]]:
-    """Of the tasks of both, those that are not as they were, or whose ``fs_struct`` is not."""
-    if same_records(a.fs_structs, b.fs_structs):
-        return tasks.changed
-    old, new = a.fs_by_address, b.fs_by_address
-    others = {address for address in old.keys() | new.keys() if old.get(address) is not new.get(address)}
-    return [pair for pair in tasks.both if pair[0] is not pair[1] or pair[1].owned_fs in others]
 
 
 def _abandonment(make: _Maker, a: Snapshot | None, b: Snapshot) -> Iterator[Event]:

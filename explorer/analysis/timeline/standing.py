@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from operator import is_not
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from explorer.model import Frame, Snapshot, Task
 
 from .phases import may_unpack
 
-__all__ = ("Seen", "same_records", "see")
+__all__ = ("Seen", "see")
 
 _T = TypeVar("_T")
 
@@ -45,16 +46,11 @@ def see(frame: Frame, snapshot: Snapshot, before: Seen | None) -> Seen:
     return Seen(frame, snapshot, _busy(snapshot.tasks, range(len(snapshot.tasks))), _worlds(snapshot))
 
 
-def same_records(before: Sequence[object], after: Sequence[object]) -> bool:
-    """Whether two lists have the same objects, in the same order."""
-    return _others(before, after) == []
-
-
 def _others(before: Sequence[_T], after: Sequence[_T]) -> list[int] | None:
     """The places at which two lists have not the same object; ``None`` if they are not as long as each other."""
     if len(before) != len(after):
         return None
-    return [at for at, differs in enumerate(map(is_not, before, after)) if differs]
+    return list(compress(range(len(before)), map(is_not, before, after)))
 
 
 def _busy(tasks: Sequence[Task], places: Sequence[int]) -> dict[int, Task]:

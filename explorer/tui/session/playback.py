@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 from explorer.analysis import run_audit
+from explorer.analysis.diff import Changes, find_changes
 from explorer.analysis.timeline import Event, TimelineBuilder
 from explorer.model import Finding, Frame, Snapshot
 from explorer.plugin import PluginSet
@@ -115,6 +116,12 @@ class Playback:
                 f"{self.recording.name}: frame #{index} could not be read when it was recorded"
             )
         return found
+
+    def changes(self, earlier: int, index: int) -> Changes:
+        """What is not in a frame as it was in an earlier one of the same boot, clocks aside."""
+        with self._lock:
+            before, after = (self.recording.still_frame(each).snapshot for each in (earlier, index))
+        return Changes() if before is None or after is None else find_changes(before, after)
 
     # -- from moment to moment ---------------------------------------------------------------------------------
 

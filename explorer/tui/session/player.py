@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from explorer.analysis.diff import find_changes
-from explorer.model import Finding, Snapshot, escape_text
+from explorer.model import Finding, escape_text
 from explorer.plugin import PluginSet
 from explorer.recording import RecordingError
 
@@ -219,5 +218,4 @@ def _frame_view(playback: Playback, index: int, number: int, plugins: PluginSet)
     earlier = playback.before(index)
     if earlier is None:
         return bare
-    before: Snapshot = playback.snapshot(earlier)
-    return replace(bare, changes=find_changes(before, bare.snapshot))
+    return replace(bare, changes=playback.changes(earlier, index))
