@@ -80,7 +80,7 @@ _HELP = {
 _DRGN_COMMANDS = "builtin_commands,crash_commands,nullfs"
 #: Objects made since the last look for garbage: by 700 of them, the interpreter's own, imports have it looked for a
 #: thousand times, and it is a tenth of what a command takes to start.
-_GARBAGE_AT = 20_000
+_GARBAGE_AT = 50_000
 _MAX_LINE = 1000
 _OUT_OF_MEMORY = f"{PROGRAM}: out of memory: this process may not have as much as the target needs\n".encode()
 
