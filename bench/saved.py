@@ -26,6 +26,7 @@ from tests.unit.recordings import write_recording
 __all__ = ("measure_saved", "promises_of_saved")
 
 _SOURCE = Path(__file__).parents[1] / "tests" / "tui" / "data" / "lively.json.zst"
+_BOOT = Path(__file__).parents[1] / "tests" / "data" / "boot-7.3.nxrec"
 _FRAMES = 20
 #: The first word of the verdict of the snapshot that is scaled up.
 _VERDICT = b"ISOLATED"
@@ -70,7 +71,21 @@ from explorer.analysis.timeline import build_timeline
 from explorer.recording import Recording
 started = time.process_time()
 with Recording.open(Path(sys.argv[1])) as recording:
-    build_timeline(recording.frames())
+    build_timeline(recording.still_frames())
+print(json.dumps(time.process_time() - started))
+"""
+#: What the screen does before it shows a recording; imports, and what is made once, aside.
+_OPENED = """
+import json, sys, time
+from pathlib import Path
+from explorer.tui.session import Playback
+def show(path):
+    playback = Playback.open(Path(path))
+    playback.snapshot(playback.index)
+    playback.changes(playback.before(playback.index), playback.index)
+show(sys.argv[2])
+started = time.process_time()
+show(sys.argv[1])
 print(json.dumps(time.process_time() - started))
 """
 
@@ -91,6 +106,7 @@ def measure_saved(tasks: int, recorded: int, rounds: int) -> list[Row]:
         shown = [_first_paint(saved, Path(scratch)) for _ in range(rounds)]
         recording = Path(scratch, "r.nxrec")
         write_recording(recording, _frames(recorded))
+        opened = [float(child_output(["-c", _OPENED, str(recording), str(_BOOT)])) for _ in range(rounds)]
         timeline = [float(child_output(["-c", _TIMELINE, str(recording)])) for _ in range(rounds)]
     median = {name: statistics.median(each[name] for each in taken) for name in taken[0]}
     names = {
@@ -111,6 +127,9 @@ def measure_saved(tasks: int, recorded: int, rounds: int) -> list[Row]:
             statistics.median(timeline) / _FRAMES / recorded * 1e6,
             "µs",
             recorded,
+        ),
+        Row(
+            f"recording of {_FRAMES} frames: opened, up to a frame", statistics.median(opened), "s", recorded
         ),
         *_measure_start(rounds),
     ]
@@ -143,9 +162,14 @@ def _frames(tasks: int) -> list[Snapshot]:
 
 
 def _measure_start(rounds: int) -> list[Row]:
-    """The least that such a program needs, and the whole of a command on the sample; types are cached."""
+    """The least that such a program needs, and the whole of a command on the sample; types are cached, and so is
+    bytecode, as it is for whoever has installed this."""
     tasks = ["-m", "explorer", "tasks", "sample"]
-    done = run_children(rounds + 1, {"tasks": tasks, "imports": ["-c", "import drgn, pydantic"]})
+    commands = {"tasks": tasks, "imports": ["-c", "import drgn, pydantic"]}
+    with tempfile.TemporaryDirectory() as bytecode:
+        warm = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": bytecode}
+        run_children(1, commands, warm)
+        done = run_children(rounds + 1, commands, warm)
     return [
         Row("tasks sample, as a process", done["tasks"].seconds, "s"),
         Row('python -c "import drgn, pydantic"', done["imports"].seconds, "s"),
@@ -177,6 +201,11 @@ def promises_of_saved(rows: list[Row]) -> list[Ratio]:
             f"timeline, a task and frame of {_FRAMES}: µs",
             value.get(f"timeline of {_FRAMES} frames, a task and frame"),
             1.25,
+        ),
+        Ratio(
+            "recording, opened up to a frame: seconds",
+            value.get(f"recording of {_FRAMES} frames: opened, up to a frame"),
+            0.5,
         ),
         Ratio(
             "tasks sample / import drgn, pydantic", None if start is None or not least else start / least, 3

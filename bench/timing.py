@@ -53,10 +53,14 @@ print(json.dumps([taken, usage.ru_maxrss * 1024, os.waitstatus_to_exitcode(statu
 """
 
 
-def run_child(arguments: Sequence[str]) -> Child:
+def run_child(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Child:
     """Run this Python with ``arguments``. :raises RuntimeError: if it fails; with what it said"""
     done = subprocess.run(
-        [sys.executable, "-S", "-E", "-c", _START, *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-S", "-E", "-c", _START, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **(environment or {})},
     )
     seconds, peak, code = json.loads(done.stdout)
     if code not in (0, 4):  # 4: captured with errors
@@ -64,12 +68,14 @@ def run_child(arguments: Sequence[str]) -> Child:
     return Child(seconds, peak, done.stderr)
 
 
-def run_children(rounds: int, commands: Mapping[str, Sequence[str]]) -> dict[str, Child]:
+def run_children(
+    rounds: int, commands: Mapping[str, Sequence[str]], environment: Mapping[str, str] | None = None
+) -> dict[str, Child]:
     """Each command ``rounds`` times in turn: median seconds, and the highest peak."""
     done: dict[str, list[Child]] = {name: [] for name in commands}
     for _ in range(rounds):
         for name, arguments in commands.items():
-            done[name].append(run_child(arguments))
+            done[name].append(run_child(arguments, environment))
     return {
         name: Child(statistics.median(child.seconds for child in runs), max(child.peak for child in runs))
         for name, runs in done.items()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from explorer.plugin import PluginKernel, Reference, TaskFlag, function_name
+from explorer.plugin import PluginKernel, Reference, TaskFlag, function_name, linux_helpers
 
 if TYPE_CHECKING:
     import drgn
@@ -23,8 +23,7 @@ _WAKES_TASK = ("autoremove_wake_function", "default_wake_function")
 
 def completion_waiters(kernel: PluginKernel, completion: drgn.Object) -> Iterator[drgn.Object]:
     """The ``struct task_struct *`` that wait for a ``struct completion *``."""
-    from drgn.helpers.linux.list import list_for_each_entry
-
+    list_for_each_entry = linux_helpers("list").list_for_each_entry
     head = completion.wait.task_list.address_of_()
     queue = list_for_each_entry("struct swait_queue", head, "task_list")
     for entry in kernel.bounded(queue, "completion", _MAX_WAITERS):
@@ -37,7 +36,6 @@ def dumpers_into_stdin(kernel: PluginKernel, task: drgn.Object) -> Iterator[Refe
     They wait to write (``pipe_write()``), or for the reader to end (``wait_for_dump_helpers()``).
     """
     from drgn import cast
-    from drgn.helpers.linux.list import list_for_each_entry
 
     if not task.files.value_() or not task.files.fdt.max_fds.value_():
         return
@@ -47,6 +45,7 @@ def dumpers_into_stdin(kernel: PluginKernel, task: drgn.Object) -> Iterator[Refe
     pipe = file.f_inode.i_pipe.read_()
     if not pipe.value_():
         return
+    list_for_each_entry = linux_helpers("list").list_for_each_entry
     for queue in (pipe.rd_wait, pipe.wr_wait):
         entries = list_for_each_entry("struct wait_queue_entry", queue.head.address_of_(), "entry")
         for entry in kernel.bounded(entries, "pipe", _MAX_WAITERS):

@@ -43,6 +43,7 @@ from explorer.plugin import (
     for_each_net_state,
     function_name,
     incomplete,
+    linux_helpers,
     pointer_text,
     spoken_for,
     task_name,
@@ -150,8 +151,8 @@ def _export(kernel: PluginKernel, export: drgn.Object, flushed: int, reading: Re
 def _exports(kernel: PluginKernel, net: drgn.Object, reading: Reading) -> Iterator[Export]:
     """The entries of ``svc_export_cache``: a table whose length is a member; it is read in one go."""
     from drgn import Object
-    from drgn.helpers.linux.list import hlist_for_each_entry
 
+    hlist_for_each_entry = linux_helpers("list").hlist_for_each_entry
     cache = net.svc_export_cache
     flushed = cache.flush_time.value_()
     table, buckets = cache.hash_table.value_(), min(int(cache.hash_size), _MAX_BUCKETS)

@@ -43,6 +43,7 @@ from .rule import NotJudged as NotJudged
 from .rule import Rule as Rule
 from .verdicts import VerdictKind as VerdictKind
 from .verdicts import verdict as verdict
+from .verdicts import verdict_and_subject as verdict_and_subject
 from .worlds import WORLD_ORDER as WORLD_ORDER
 from .worlds import World as World
 from .worlds import WorldKey as WorldKey

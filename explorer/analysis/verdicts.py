@@ -8,7 +8,7 @@ from enum import StrEnum
 from explorer.model import Generation, KernelText, Owner, Snapshot, fields_of, is_isolating, task_name
 from explorer.naming import count, name_tasks, place
 
-from .completeness import incompleteness, lost_tasks
+from .completeness import incompleteness, lost_tasks, task_count
 from .isolation import (
     Abandonment,
     find_abandonment,
@@ -18,7 +18,7 @@ from .isolation import (
     is_kernel_thread,
 )
 
-__all__ = ("Verdict", "VerdictKind", "verdict")
+__all__ = ("Verdict", "VerdictKind", "verdict", "verdict_and_subject")
 
 
 class VerdictKind(StrEnum):
@@ -110,3 +110,12 @@ def _abandoned(abandonment: Abandonment, snapshot: Snapshot) -> str:
         was = "was" if len(abandonment.collateral) == 1 else "were"
         sentence += f" {bystanders} {was} moved with it: {name_tasks(abandonment.collateral)}."
     return sentence
+
+
+def verdict_and_subject(snapshot: Snapshot, name: str) -> tuple[str, str]:
+    """The verdict, and what it is about; not escaped. :param name: of the target"""
+    judged, tasks = verdict(snapshot), task_count(snapshot)
+    capture, kernel = snapshot.capture, snapshot.kernel
+    state = "" if capture.consistent else ", running while it was read"
+    about = f"Linux {kernel.release}, {kernel.generation}, {tasks}, {name}{state}"
+    return f"{judged.headline}. {judged.sentence}", about

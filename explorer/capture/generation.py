@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import drgn
-from drgn.helpers.linux.timekeeping import ktime_get_coarse_boottime_ns, ktime_get_coarse_real_ns
 
 from explorer.capture.memory import Memory, is_kernel_pointer
 from explorer.model import Generation
+from explorer.plugin import linux_helpers
 
 __all__ = ("WellKnown", "find_well_known", "read_clocks_ns", "read_cmdline", "read_nodename")
 
@@ -106,9 +106,10 @@ def read_clocks_ns(memory: Memory) -> tuple[int | None, int | None]:
     ``ktime_get_coarse_real_ns()`` and ``getboottime64()``. That clock is set forward at every tick: it stands still
     while all CPUs are idle.
     """
+    clocks = linux_helpers("timekeeping")
     try:
-        now = int(ktime_get_coarse_real_ns(memory.prog))
-        return now, now - int(ktime_get_coarse_boottime_ns(memory.prog))
+        now = int(clocks.ktime_get_coarse_real_ns(memory.prog))
+        return now, now - int(clocks.ktime_get_coarse_boottime_ns(memory.prog))
     except (drgn.FaultError, LookupError, AttributeError, ValueError) as error:
         memory.errors.add("kernel", "boot_time", str(error))
         return None, None

@@ -11,15 +11,7 @@ import drgn
 
 from explorer.model import CaptureError, Snapshot
 from explorer.plugin import LoadedPlugins, PluginSet
-from explorer.procfs import capture_proc
-from explorer.targets import (
-    CrashGuard,
-    OpenKernel,
-    TargetError,
-    adopt_program,
-    detect_target,
-    open_kernel,
-)
+from explorer.targets import CrashGuard, OpenKernel, TargetError, detect_target, open_kernel
 from explorer.targets.symbols import BtfError
 
 from .request import CaptureProgress, CaptureRequest, CaptureStats
@@ -79,11 +71,15 @@ def capture_target(
     """
     loaded = PluginSet().loaded if plugins else LoadedPlugins()
     if isinstance(target, drgn.Program):
+        from explorer.targets import adopt_program
+
         return capture_kernel(adopt_program(target), loaded)
     if isinstance(target, OpenKernel):
         return capture_kernel(target, loaded)
     spec = detect_target(fspath(target))
     if spec.kind == "proc":
+        from explorer.procfs import capture_proc
+
         return capture_proc()
     with open_kernel(spec) as kernel:
         return capture_kernel(kernel, loaded)

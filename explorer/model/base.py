@@ -43,8 +43,8 @@ def _from_hex(value: Any) -> Any:
 #: A bit mask or a magic number: an ``int`` in Python, a ``0x`` string in an export.
 HexInt = Annotated[
     int,
+    Field(ge=0, lt=1 << 64),  # in front of the validator in Python: so pydantic's own core holds it
     BeforeValidator(_from_hex),
-    Field(ge=0, lt=1 << 64),
     PlainSerializer(hex_address, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": _HEX_PATTERN}),
 ]

@@ -5,7 +5,6 @@ from .files import check_writable as check_writable
 from .files import open_growing as open_growing
 from .files import open_output as open_output
 from .findings import findings_document as findings_document
-from .findings import findings_heading as findings_heading
 from .findings import findings_table as findings_table
 from .findings import render_findings as render_findings
 from .findings import render_lookup_rule as render_lookup_rule
@@ -36,6 +35,7 @@ from .table import fit as fit
 from .table import fit_middle as fit_middle
 from .table import render_table as render_table
 from .table import wrap_lines as wrap_lines
+from .tasks import findings_heading as findings_heading
 from .tasks import render_summary as render_summary
 from .tasks import tasks_table as tasks_table
 from .tasks import worlds_table as worlds_table

@@ -15,8 +15,8 @@ from explorer.analysis import (
     Rule,
     fold_findings,
     rule_title,
-    task_count,
     verdict,
+    verdict_and_subject,
 )
 from explorer.analysis.lookups import LookupRule
 from explorer.model import Finding, Generation, Severity, Snapshot, escape_text
@@ -30,7 +30,6 @@ from .table import wrap_escaped as _wrap
 __all__ = (
     "count_findings",
     "findings_document",
-    "findings_heading",
     "findings_table",
     "render_findings",
     "render_lookup_rule",
@@ -60,20 +59,6 @@ def _alike(findings: list[Finding]) -> list[list[Finding]]:
     return [list(group) for _, group in groupby(findings, key=lambda each: (each.explanation, each.advice))]
 
 
-def _heading(snapshot: Snapshot, name: str) -> tuple[str, str]:
-    """The verdict, and what it is about; not escaped."""
-    judged, tasks = verdict(snapshot), task_count(snapshot)
-    capture, kernel = snapshot.capture, snapshot.kernel
-    state = "" if capture.consistent else ", running while it was read"
-    about = f"Linux {kernel.release}, {kernel.generation}, {tasks}, {name}{state}"
-    return f"{judged.headline}. {judged.sentence}", about
-
-
-def findings_heading(snapshot: Snapshot, name: str) -> list[str]:
-    """The verdict, and what it is about, in escaped lines. :param name: of the target"""
-    return [escape_text(line) for line in _heading(snapshot, name)]
-
-
 def render_findings(
     snapshot: Snapshot, report: AuditReport, name: str, width: int, *, unfolded: bool = False
 ) -> list[str]:
@@ -83,7 +68,7 @@ def render_findings(
     :param width: columns to wrap to
     :param unfolded: every finding in full, those of one rule and those that are accepted, too
     """
-    judged, about = _heading(snapshot, name)
+    judged, about = verdict_and_subject(snapshot, name)
     lines = _wrap(judged, width, indent=0)
     lines += _wrap(about, width, indent=0)
     counted = [finding for finding in report.findings if finding.accepted is None]

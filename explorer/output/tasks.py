@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from explorer.analysis import WORLD_ORDER, WorldKey, books_of, reconcile, world_of_root
+from explorer.analysis import WORLD_ORDER, WorldKey, books_of, reconcile, verdict_and_subject, world_of_root
 from explorer.analysis.query import label_columns, task_rows
 from explorer.model import (
     FsStruct,
@@ -19,10 +19,9 @@ from explorer.model import (
 )
 from explorer.naming import count_kinds, name_label, path_label, pwd_label
 
-from .findings import findings_heading
 from .table import Table, TableColumn, fit_address, fit_middle
 
-__all__ = ("Matches", "render_summary", "tasks_table", "worlds_table")
+__all__ = ("Matches", "findings_heading", "render_summary", "tasks_table", "worlds_table")
 
 #: Which tasks to show; ``None`` for all.
 Matches = Callable[[Task], bool] | None
@@ -32,6 +31,11 @@ _NAMES_SHOWN = 4
 _SHORT_NAME = len("userspace_init_fs")
 #: What a path may take of a terminal's width.
 _PATH = 40
+
+
+def findings_heading(snapshot: Snapshot, name: str) -> list[str]:
+    """The verdict, and what it is about, in escaped lines. :param name: of the target"""
+    return [escape_text(line) for line in verdict_and_subject(snapshot, name)]
 
 
 def render_summary(snapshot: Snapshot, name: str) -> list[str]:

@@ -28,6 +28,7 @@ from .declare import PluginKernel as PluginKernel
 from .declare import Speaks as Speaks
 from .declare import everywhere as everywhere
 from .declare import rule_prefix as rule_prefix
+from .drgn_helpers import linux_helpers as linux_helpers
 from .explaining import PluginRule as PluginRule
 from .explaining import explain_rules as explain_rules
 from .loading import BrokenPlugin as BrokenPlugin

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from explorer.model import KernelSetting, Reference, kernel_text
 
 from .declare import PluginKernel
+from .drgn_helpers import linux_helpers
 
 if TYPE_CHECKING:
     import drgn
@@ -98,8 +99,7 @@ def for_each_list_entry(
     kernel: PluginKernel, type_name: str, head: drgn.Object, member: str
 ) -> Iterator[drgn.Object]:
     """Entries of a ``struct list_head``, bounded. ``head``: the head itself, not a pointer to it."""
-    from drgn.helpers.linux.list import list_for_each_entry
-
+    list_for_each_entry = linux_helpers("list").list_for_each_entry
     entries = list_for_each_entry(f"struct {type_name}", head.address_of_(), member)
     yield from kernel.bounded(entries, f"list of {type_name}", _MAX_ENTRIES)
 
@@ -112,8 +112,8 @@ def for_each_hlist_entry(
     ``table``: an object at the table's address, of whatever type. The buckets are read in one go.
     """
     import drgn
-    from drgn.helpers.linux.list import hlist_for_each_entry
 
+    hlist_for_each_entry = linux_helpers("list").hlist_for_each_entry
     prog, address = table.prog_, table.address_
     buckets = min(prog.symbol(address).size // _POINTER, _MAX_BUCKETS)
     raw = prog.read(address, buckets * _POINTER)
@@ -141,8 +141,7 @@ def for_each_busy_worker(kernel: PluginKernel, func: str) -> Iterator[BusyWorker
 
     Mirrors ``print_worker_info()`` and ``process_one_work()`` of kernel/workqueue.c.
     """
-    from drgn.helpers.linux.list import hlist_for_each_entry
-
+    hlist_for_each_entry = linux_helpers("list").hlist_for_each_entry
     idr = kernel.variable("", "worker_pool_idr", "struct idr")
     for pool in kernel.for_each_idr_entry(idr, "worker pools", "struct worker_pool *"):
         heads = pool.busy_hash.read_()

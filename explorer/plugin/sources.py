@@ -11,6 +11,7 @@ import ast
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from pathlib import Path
 from typing import Any
@@ -99,13 +100,19 @@ def plugin_points() -> tuple[list[EntryPoint], list[tuple[str, str]]]:
     return sorted(points, key=lambda point: point.name), broken
 
 
+@cache
+def _name_in_metadata(distribution: Distribution) -> str | None:
+    """Asked for each of its plugins: all of its metadata, a long text, is read for that."""
+    return distribution.metadata["Name"]
+
+
 def _name_of(distribution: Distribution) -> str:
-    return str(distribution.metadata["Name"] or "a distribution without a name")
+    return str(_name_in_metadata(distribution) or "a distribution without a name")
 
 
 def is_ours(point: EntryPoint) -> bool:
     """Whether it is in this package, and registered by the distribution that this package came in."""
-    registered = None if point.dist is None else point.dist.metadata["Name"]
+    registered = None if point.dist is None else _name_in_metadata(point.dist)
     return registered == _DISTRIBUTION and _module_of(point).startswith(_OURS)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .declare import PluginKernel
+from .drgn_helpers import linux_helpers
 
 if TYPE_CHECKING:
     import drgn
@@ -24,8 +25,7 @@ def for_each_super_block(kernel: PluginKernel, module: str, fs_type: str) -> Ite
 
     One whose mount(2) has not got to its private data yet, or has given it back, is left out.
     """
-    from drgn.helpers.linux.list import hlist_for_each_entry
-
+    hlist_for_each_entry = linux_helpers("list").hlist_for_each_entry
     head = kernel.variable(module, fs_type, "struct file_system_type").fs_supers
     entries = hlist_for_each_entry("struct super_block", head.address_of_(), "s_instances")
     for block in kernel.bounded(entries, f"superblocks of {fs_type}", _MAX_SUPERBLOCKS):
@@ -41,8 +41,7 @@ def for_each_mount(kernel: PluginKernel, block: drgn.Object) -> Iterator[drgn.Ob
     if kernel.prog.type("struct mount").has_member("mnt_next_for_sb"):
         entries = _chain(block.s_mounts)
     else:
-        from drgn.helpers.linux.list import list_for_each_entry
-
+        list_for_each_entry = linux_helpers("list").list_for_each_entry
         entries = list_for_each_entry("struct mount", block.s_mounts.address_of_(), "mnt_instance")
     yield from kernel.bounded(entries, "mounts of a superblock", _MAX_MOUNTS)
 

@@ -22,11 +22,11 @@ from collections import Counter
 from collections.abc import Container
 from typing import Any
 
+from .clocked import CLOCKS, STEPS, ClockedTable, Document
 from .format import RecordingError
 
-__all__ = ("CLOCKS", "TABLES", "Later", "apply_delta", "make_delta")
+__all__ = ("TABLES", "apply_delta", "apply_delta_to_records", "make_delta")
 
-Document = dict[str, Any]
 Rows = dict[str, Document]
 
 #: Table -> the member that tells its records apart. The order is that of a key frame: tasks last, for the dictionary.
@@ -39,22 +39,12 @@ TABLES = {
     "fs_structs": "address",
     "tasks": "address",
 }
-CLOCKS = ("waiting_s",)
 _MERGED = ("capture", "kernel")
-_STEPS = {"0": 0, "1": 1, "-": -1}
-_NAMES = {step: char for char, step in _STEPS.items()}
+#: What a delta may say of a table that leaves every record where it is.
+_IN_PLACE = {"later", "set"}
+_NAMES = {step: char for char, step in STEPS.items()}
 #: A record that lacks a member is not one that has null there.
 _ABSENT = object()
-
-
-class Later(Document):
-    """A record in which nothing but clocks has moved since ``since``; each is a number that was worked out here."""
-
-    __slots__ = ("since",)
-
-    def __init__(self, record: Document, **clocks: float) -> None:
-        super().__init__(record, **clocks)
-        self.since: Document | None = (record.since if type(record) is Later else None) or record
 
 
 def make_delta(before: Document, after: Document) -> Document | None:
@@ -164,6 +154,16 @@ def apply_delta(before: Document, delta: Document, members: Container[str] | Non
 
     :raises RecordingError: if the delta does not belong to this document
     """
+    after = apply_delta_to_records(before, delta, members)
+    tables = {name: table for name, table in after.items() if isinstance(table, ClockedTable)}
+    return after | {name: table.all_settled() for name, table in tables.items()}
+
+
+def apply_delta_to_records(
+    before: Document, delta: Document, members: Container[str] | None = None
+) -> Document:
+    """The same, where what clocks show is kept beside the records: each table that a delta changed is a
+    :class:`ClockedTable`."""
     try:
         return _apply(before, delta, members)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
@@ -182,26 +182,43 @@ def _apply(before: Document, delta: Document, members: Container[str] | None) ->
     return after
 
 
-def _apply_table(records: list[Document], table: Document, key: str) -> list[Document]:
-    rows = {record[key]: record for record in records}
+def _apply_table(records: list[Document], table: Document, key: str) -> ClockedTable:
+    known = records.moved if isinstance(records, ClockedTable) else {}
+    found = ClockedTable(records, {clock: list(shown) for clock, shown in known.items()})
+    places = records.places if isinstance(records, ClockedTable) else None
+    if places is None:
+        places = {record[key]: place for place, record in enumerate(found)}
+    if table.keys() <= _IN_PLACE and len(places) == len(found):
+        return _apply_in_place(found, places, table, key)
+    places = dict(places)
     for gone in table.get("gone", ()):
-        del rows[gone]
-    for clock, (usual, chars) in table.get("later", {}).items():
-        if clock not in CLOCKS or type(usual) is not int:
-            raise ValueError(clock)
-        for (name, record), char in zip(list(rows.items()), chars, strict=True):
-            if char != ".":
-                milliseconds = round(float(record[clock]) * 1000) + usual + _STEPS[char]
-                rows[name] = Later(record, **{clock: milliseconds / 1000})
-    for name, members in table.get("set", {}).items():
-        rows[name] = {**rows[name], **members}
+        del places[gone]
+    if len(places) != len(found):
+        found = found.picked(list(places.values()))
+        places = {name: place for place, name in enumerate(places)}
+    _apply_in_place(found, places, table, key)
     for record in table.get("put", ()):
-        rows[record[key]] = record
+        found.put(places.setdefault(record[key], len(found)), record)
     if "order" in table:
-        if len(table["order"]) != len(rows):
+        if len(table["order"]) != len(places):
             raise ValueError("order")
-        return [rows[name] for name in table["order"]]
-    return sorted(rows.values(), key=_order) if "put" in table else list(rows.values())
+        return found.picked([places[name] for name in table["order"]])
+    if "put" in table:
+        return found.picked(sorted(places.values(), key=lambda place: _order(found[place])))
+    return found
+
+
+def _apply_in_place(found: ClockedTable, places: dict[str, int], table: Document, key: str) -> ClockedTable:
+    """What leaves every record where it is."""
+    for clock, (by, steps) in table.get("later", {}).items():
+        if clock not in CLOCKS or type(by) is not int:
+            raise ValueError(clock)
+        found.move(clock, by, steps)
+    for name, members in table.get("set", {}).items():
+        found.put(places[name], {**found.settled(places[name]), **members})
+    if not any(key in members for members in table.get("set", {}).values()):
+        found.places = places
+    return found
 
 
 def _order(record: Document) -> tuple[int, int, str]:

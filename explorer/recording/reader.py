@@ -30,7 +30,7 @@ from .about import (
     reason_of,
 )
 from .cache import WeighedCache
-from .delta import apply_delta
+from .delta import apply_delta_to_records
 from .format import (
     KEY_INTERVAL,
     RecordingError,
@@ -100,6 +100,7 @@ class Recording:
         self._dictionaries: WeighedCache[zstandard.ZstdCompressionDict] = WeighedCache(
             _CACHED_KEYS, _CACHED_BYTES
         )
+        self._last_key: tuple[int, dict[str, Any]] | None = None
         self._builder = SnapshotBuilder()
 
     @classmethod
@@ -163,8 +164,18 @@ class Recording:
         return frame
 
     def frames(self) -> Iterator[Frame]:
-        """All frames in order: for :func:`explorer.analysis.timeline.follow.build_timeline`."""
+        """All frames in order."""
         return map(self.frame, range(len(self)))
+
+    def still_frames(self) -> Iterator[Frame]:
+        """The same for :func:`explorer.analysis.timeline.build_timeline`: they share every record of which nothing but
+        clocks has changed. Clocks go on only of a task that is in a path walk. No such frame is kept."""
+        return map(self.still_frame, range(len(self)))
+
+    def still_frame(self, index: int) -> Frame:
+        """One of them."""
+        with no_garbage_collection():
+            return self._make_frame(index, still=True)[0]
 
     def index_at(self, seconds: float) -> int:
         """The number of the last frame not after ``seconds``; of the first one if all are later.
@@ -257,7 +268,7 @@ class Recording:
         except RecordingError as error:
             raise RecordingError(f"{self.name}: {error}") from error
 
-    def _make_frame(self, index: int) -> tuple[Frame, int]:
+    def _make_frame(self, index: int, *, still: bool = False) -> tuple[Frame, int]:
         """The frame and, as its weight, the bytes of JSON that were read for it."""
         record = self._table.records[index]
         where = (index, self.times[index], self.segment_numbers[index])
@@ -268,7 +279,9 @@ class Recording:
         with self._named():
             document, weight = self._document(index)
         try:
-            return Frame(*where, self._builder.build(document), None, lookups, lost), weight + read
+            return Frame(
+                *where, self._builder.build(document, still=still), None, lookups, lost
+            ), weight + read
         except (ValidationError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise RecordingError(
                 f"{self.name}: frame #{index} is no valid snapshot: {reason_of(error)}"
@@ -309,14 +322,22 @@ class Recording:
             raise RecordingError(f"{KEY_INTERVAL} frames without a key frame")
         found = self._documents.get(index)
         if found is None:
-            document = _only(decode_json(self._plain(self._table.records[index])), MEMBERS)
-            found = document, self._records.heads[self._table.records[index]].plain
+            found = self._whole_document(index)
             self._documents.put(index, *found)
         for number in reversed(chain):
             plain = self._plain(self._table.records[number], self._dictionary(self._table.keys[number]))
-            found = apply_delta(found[0], decode_json(plain), MEMBERS), found[1] + len(plain)
+            document = apply_delta_to_records(found[0], decode_json(plain), MEMBERS)
+            found = document, found[1] + len(plain)
             self._documents.put(number, *found)
         return found
+
+    def _whole_document(self, index: int) -> tuple[dict[str, Any], int]:
+        """That of a key frame. The last one is kept: the frames behind it have most of their records from there, and so
+        whoever goes back among them makes none of these again."""
+        if self._last_key is None or self._last_key[0] != index:
+            document = _only(decode_json(self._plain(self._table.records[index])), MEMBERS)
+            self._last_key = index, document
+        return self._last_key[1], self._records.heads[self._table.records[index]].plain
 
     def _dictionary(self, key: int) -> zstandard.ZstdCompressionDict:
         """That of the deltas behind a key frame."""

@@ -37,7 +37,6 @@ from explorer.targets.dumps import (
     find_kernel,
     hide_absent,
     open_file,
-    open_physmem,
     read_elf_core,
     read_kdump_header,
     reassemble,
@@ -48,7 +47,6 @@ from explorer.targets.dumps import (
 )
 from explorer.targets.errors import TargetError
 from explorer.targets.opened import OpenProgram
-from explorer.targets.qemu import open_qemu
 from explorer.targets.spec import Progress, TargetSpec, no_progress
 from explorer.targets.vmcoreinfo import VmcoreInfo
 
@@ -102,6 +100,8 @@ def _open(
     if spec.kind in ("vmcore", "sample") and spec.path is not None:
         return _open_vmcore(spec, spec.path, given, report)
     if spec.kind == "qemu" and spec.address is not None:
+        from explorer.targets.qemu import open_qemu
+
         guest = open_qemu(spec.address, given, report)
         return OpenProgram(
             guest.prog,
@@ -113,6 +113,8 @@ def _open(
             closers=[guest.release],
         )
     if spec.kind == "physmem" and spec.path is not None:
+        from explorer.targets.dumps import open_physmem
+
         image = open_physmem(spec.path, given, ram_below_4g, report)
         return OpenProgram(
             image.prog, "physmem", spec.text, image.vmcoreinfo, True, image.notes, closers=[image.release]

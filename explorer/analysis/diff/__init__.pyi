@@ -12,4 +12,5 @@ from .matching import Pairs as Pairs
 from .matching import match_mounts as match_mounts
 from .matching import match_namespaces as match_namespaces
 from .matching import match_tasks as match_tasks
+from .matching import perhaps_moved as perhaps_moved
 from .snapshots import diff_snapshots as diff_snapshots

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime
+from itertools import compress
+from operator import is_not
 from typing import Generic, TypeVar
 
 from explorer.model import Attachment, Kernel, Mount, MountNamespace, Snapshot, Task, TaskKind
@@ -23,6 +24,8 @@ __all__ = (
     "match_mounts",
     "match_namespaces",
     "match_tasks",
+    "perhaps_moved",
+    "same_records",
     "worker_group",
 )
 
@@ -34,15 +37,49 @@ _TICK_NS = 10_000_000
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
 class Pairs(Generic[_T]):
     """Objects of two snapshots, matched; each list in its snapshot's order."""
 
-    both: list[tuple[_T, _T]]
-    gone: list[_T]
-    """Only in the first."""
-    added: list[_T]
-    """Only in the second."""
+    def __init__(
+        self,
+        both: Iterable[tuple[_T, _T]],
+        gone: list[_T],
+        added: list[_T],
+        changed: list[tuple[_T, _T]] | None = None,
+    ) -> None:
+        self._both, self._changed = both, changed
+        self.gone = gone
+        """Only in the first."""
+        self.added = added
+        """Only in the second."""
+
+    @property
+    def both(self) -> list[tuple[_T, _T]]:
+        """In both."""
+        if not isinstance(self._both, list):
+            self._both = list(self._both)
+        return self._both
+
+    @property
+    def changed(self) -> list[tuple[_T, _T]]:
+        """Those of both that are not the same object: frames of a recording share what did not change."""
+        if self._changed is None:
+            self._changed = [pair for pair in self.both if pair[0] is not pair[1]]
+        return self._changed
+
+
+def same_records(a: Sequence[object], b: Sequence[object]) -> bool:
+    """Whether two lists have the same objects, in the same order."""
+    return len(a) == len(b) and not any(map(is_not, a, b))
+
+
+def perhaps_moved(tasks: Pairs[Task], a: Snapshot, b: Snapshot) -> list[tuple[Task, Task]]:
+    """Of the tasks of both, those that are not the same object, or whose ``fs_struct`` is not."""
+    if same_records(a.fs_structs, b.fs_structs):
+        return tasks.changed
+    old, new = a.fs_by_address, b.fs_by_address
+    others = {address for address in old.keys() | new.keys() if old.get(address) is not new.get(address)}
+    return [pair for pair in tasks.both if pair[0] is not pair[1] or pair[1].owned_fs in others]
 
 
 def is_same_boot(a: Kernel, b: Kernel) -> bool:
@@ -109,6 +146,10 @@ def _match(
     before: Iterable[_T], after: Iterable[_T], keys: tuple[Callable[[_T], Hashable], Callable[[_T], Hashable]]
 ) -> Pairs[_T]:
     before, after = list(before), list(after)
+    if keys[0] is keys[1] and len(before) == len(after):
+        changed = list(compress(zip(before, after, strict=True), map(is_not, before, after)))
+        if all(keys[0](old) == keys[1](new) for old, new in changed):
+            return Pairs(zip(before, after, strict=True), [], [], changed)
     of_old, of_new = list(map(keys[0], before)), list(map(keys[1], after))
     if of_old == of_new:
         return Pairs(
@@ -159,9 +200,14 @@ def worker_group(task: Task) -> str:
     return f"kworker/{name[1]}N{name[2]}" if name else re.sub(r"[0-9]+", "N", task.comm_word)
 
 
+def _number(namespace: MountNamespace) -> Hashable:
+    """Of a namespace in one boot."""
+    return namespace.address if namespace.inum is None else (namespace.inum,)
+
+
 def _namespace_key(snapshot: Snapshot, same_boot: bool) -> Callable[[MountNamespace], Hashable]:
     if same_boot:
-        return lambda namespace: namespace.address if namespace.inum is None else (namespace.inum,)
+        return _number
     dweller: dict[int, str] = {}
     for task in snapshot.tasks:
         if task.mnt_ns is not None and task.kind is not TaskKind.IDLE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from explorer.model import (
@@ -16,12 +16,21 @@ from explorer.model import (
     Snapshot,
     Task,
     fs_name,
+    global_fs,
     hex_address,
     known,
     namespace_name,
 )
 
-from .matching import Pairs, knows_less, match_mounts, match_namespaces, match_tasks
+from .matching import (
+    Pairs,
+    knows_less,
+    match_mounts,
+    match_namespaces,
+    match_tasks,
+    perhaps_moved,
+    same_records,
+)
 
 __all__ = ("SideBySide", "changed_values", "describe_mount")
 
@@ -65,6 +74,23 @@ class SideBySide:
         self.namespaces = match_namespaces(self.a, self.b, self.same_boot)
         self.partners = {before.address: after.address for before, after in self.mounts.both}
         self.partners |= {before.address: after.address for before, after in self.namespaces.both}
+
+    def tasks_to_compare(self) -> Iterable[tuple[Task, Task]]:
+        """All pairs of tasks that may differ: frames of a recording share the records of which nothing changed.
+
+        What is shared is called by the same names in both where mounts and namespaces are shared, too.
+        """
+        a, b = self.a, self.b
+        is_shared = (
+            self.same_boot
+            and not self.knows_less
+            and global_fs(a.kernel) == global_fs(b.kernel)
+            and same_records(a.mounts, b.mounts)
+            and same_records(a.mount_namespaces, b.mount_namespaces)
+        )
+        if not is_shared or any(self.partners.get(task.mnt_ns or 0) != task.mnt_ns for task in a.tasks):
+            return self.tasks.both
+        return perhaps_moved(self.tasks, a, b)
 
     def place(self, path: PathRef | None, snapshot: Snapshot, is_root: bool = True) -> str | None:
         """``init-root rootfs:/srv``; with the mount's id where that means the same in both snapshots.

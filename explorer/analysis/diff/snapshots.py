@@ -89,7 +89,7 @@ def _label(pair: SideBySide, task: Task, snapshot: Snapshot) -> TaskLabel:
 
 
 def _changed(pair: SideBySide) -> Iterator[TaskChange]:
-    for old, new in pair.tasks.both:
+    for old, new in pair.tasks_to_compare():
         changes = list(_task_changes(pair, old, new))
         if changes:
             yield TaskChange(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from explorer.analysis.isolation import is_kernel_thread
@@ -35,15 +36,17 @@ class HangingTask:
     """The mount that it is about to enter."""
 
 
-def find_hanging(snapshot: Snapshot) -> list[list[HangingTask]]:
+def find_hanging(snapshot: Snapshot, among: Iterable[Task] | None = None) -> list[list[HangingTask]]:
     """Who hangs, by the filesystem that does not answer and by whether it is grave, who has waited longest first.
 
     All who want something of it wait for the same thing: its server, or the first of them, that has a directory locked.
     One that has waited for so long that no disk explains it is enough: NFS wakes others each time that it tries again.
+
+    :param among: all tasks that are in a walk, and perhaps others
     """
     covers: Covers | None = None
     groups: dict[tuple[int, bool], list[HangingTask]] = {}
-    for task in snapshot.tasks:
+    for task in snapshot.tasks if among is None else among:
         walk, waiting_s = task.walk, task.waiting_s
         if walk is None or waiting_s is None or not _waits_for_a_server(task, walk):
             continue

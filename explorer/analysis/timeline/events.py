@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from explorer.analysis.diff import Pairs, match_mounts, match_namespaces, match_tasks
+from explorer.analysis.diff import Pairs, match_mounts, match_namespaces, match_tasks, perhaps_moved
 from explorer.analysis.isolation import find_abandonment, find_pid1, is_kernel_thread
 from explorer.analysis.kthread_words import name_kthreads
 from explorer.analysis.mounts import overmount_stack
@@ -37,6 +37,7 @@ from explorer.naming import count, name_tasks, place
 
 from .cgroups import find_moves
 from .phases import root_mount, unpacker
+from .standing import Seen
 
 __all__ = ("Event", "EventKind", "events_between", "first_events")
 
@@ -118,12 +119,9 @@ def _stack_text(snapshot: Snapshot) -> str:
     return " → ".join(map(mount_name, overmount_stack(snapshot))) or "?"
 
 
-def first_events(frame: Frame) -> Iterator[Event]:
+def first_events(seen: Seen) -> Iterator[Event]:
     """That a boot can be read from now on, and what was there already: nobody saw that happen."""
-    snapshot = frame.snapshot
-    if snapshot is None:
-        return
-    make = _Maker(frame)
+    snapshot, make = seen.snapshot, _Maker(seen.frame)
     generation = snapshot.kernel.generation.value
     yield make.of(EventKind.READABLE, f"Linux {snapshot.kernel.release} ({generation}) can be read")
     pid1 = find_pid1(snapshot)
@@ -134,7 +132,7 @@ def first_events(frame: Frame) -> Iterator[Event]:
     threads = [task for task in snapshot.tasks if is_kernel_thread(task)]
     if threads:
         yield make.task(EventKind.INITIAL, name_kthreads(threads), threads[0])
-    for event in (*_unpacking(make, None, snapshot), *_abandonment(make, None, snapshot)):
+    for event in (*_unpacking(make, None, seen), *_abandonment(make, None, snapshot)):
         yield replace(event, kind=EventKind.INITIAL)
 
 
@@ -149,16 +147,13 @@ def _pid1_state(pid1: Task, snapshot: Snapshot) -> KernelText:
     )
 
 
-def events_between(before: Frame, after: Frame) -> Iterator[Event]:
+def events_between(before: Seen, after: Seen) -> Iterator[Event]:
     """What happened from one frame to the next of the same boot; borrowing is in :mod:`.timeline`."""
-    a, b = before.snapshot, after.snapshot
-    if a is None or b is None:
-        return
-    make = _Maker(after)
+    a, b, make = before.snapshot, after.snapshot, _Maker(after.frame)
     if a.kernel.userspace_init_fs is None and b.kernel.userspace_init_fs is not None:
         yield _published(make, b)
     yield from _pid1(make, a, b)
-    yield from _unpacking(make, a, b)
+    yield from _unpacking(make, before, after)
     tasks = match_tasks(a, b, same_boot=True)
     threads = [task for task in tasks.added if is_kernel_thread(task)]
     if threads:
@@ -167,7 +162,7 @@ def events_between(before: Frame, after: Frame) -> Iterator[Event]:
     namespaces = match_namespaces(a, b, same_boot=True)
     yield from _namespaces(make, namespaces.added, b)
     yield from _moves(make, tasks, a, b)
-    for move in find_moves(tasks.both):
+    for move in find_moves(tasks.changed):
         yield make.task(EventKind.CGROUP, move.text, move.tasks[0])
     yield from _abandonment(make, a, b)
     yield from _helpers(make, a, b)
@@ -227,8 +222,9 @@ def _moved_root(
     return make.task(EventKind.PIVOT_ROOT, f"{moved} by pivot_root; {stacks}", pid1)
 
 
-def _unpacking(make: _Maker, a: Snapshot | None, b: Snapshot) -> Iterator[Event]:
-    old, new = None if a is None else unpacker(a), unpacker(b)
+def _unpacking(make: _Maker, before: Seen | None, after: Seen) -> Iterator[Event]:
+    old = None if before is None else unpacker(before.snapshot, before.busy.values())
+    new = unpacker(after.snapshot, after.busy.values())
     if old is None and new is not None:
         text = f"{task_name(new)} unpacks the initramfs into rootfs (do_populate_rootfs)"
         yield make.task(EventKind.UNPACK_BEGIN, text, new)
@@ -242,7 +238,7 @@ def _mounts(make: _Maker, mounts: Pairs[Mount], a: Snapshot, b: Snapshot) -> Ite
         if mount.mnt_ns in copied:
             continue  # a namespace begins with copies of its parent's mounts: that is one event, not thirty
         yield from _mounted(make, mount, b)
-    for before, after in mounts.both:
+    for before, after in mounts.changed:
         if before.overmount != after.overmount and after.overmount is not None:
             top = b.mount_by_address.get(after.overmount)
             new = top is None or any(top is added for added in mounts.added)
@@ -289,7 +285,7 @@ def _moves(make: _Maker, tasks: Pairs[Task], a: Snapshot, b: Snapshot) -> Iterat
     """unshare(CLONE_FS) and chroot(), of user tasks; PID 1's moves have events of their own."""
     together: dict[int, list[str]] = defaultdict(list)
     pid1 = find_pid1(b)
-    for old, new in tasks.both:
+    for old, new in perhaps_moved(tasks, a, b):
         if is_kernel_thread(new) or old.owned_fs is None or new.owned_fs is None:
             continue
         moved_root = pid1 is new
@@ -338,9 +334,10 @@ def _helper_words(helper: UserModeHelper) -> str:
 
 def _helpers(make: _Maker, a: Snapshot, b: Snapshot) -> Iterator[Event]:
     seen = {_helper_key(helper) for helper in a.usermodehelpers}
-    known = {task.address for task in a.tasks}
     for helper in b.usermodehelpers:
-        if _helper_key(helper) in seen or (helper.process in known and helper.process is not None):
+        if _helper_key(helper) in seen or (
+            helper.process is not None and helper.process in a.task_by_address
+        ):
             continue
         task = next((task for task in b.tasks if task.address == helper.process), None)
         words = _helper_words(helper) or (task.name if task else "?")

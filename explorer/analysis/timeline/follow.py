@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from explorer.analysis.worlds import WorldKey, find_worlds
-from explorer.model import Frame, KernelText, Snapshot, Task, comm_and_pid, task_name
+from explorer.analysis.worlds import WorldKey
+from explorer.model import Frame, KernelText, Task, comm_and_pid, task_name
 from explorer.naming import seconds
 
 from .events import Event, EventKind, events_between, first_events
 from .hangs import Hangs
 from .lookups import lookup_events
-from .phases import Phase, PhaseSpan, find_phase, runs, spans_of
+from .phases import Phase, PhaseSpan, find_phase, runs, spans_of, unpacker
+from .standing import Seen, see
 
-__all__ = ("BorrowSpan", "Timeline", "build_timeline")
+__all__ = ("BorrowSpan", "Timeline", "TimelineBuilder", "build_timeline")
 
 
 @dataclass(slots=True)
@@ -84,21 +85,27 @@ def build_timeline(frames: Iterable[Frame], end: tuple[float, str] | None = None
 
     :param end: seconds and reason of the recording's end: its last event
     """
-    builder = _Builder()
+    builder = TimelineBuilder()
     for frame in frames:
         builder.add(frame)
     return builder.finish(end)
+
+
+def _phase(seen: Seen) -> Phase:
+    return find_phase(seen.snapshot, unpacker(seen.snapshot, seen.busy.values()))
 
 
 def _without_snapshot(frame: Frame) -> Frame:
     return Frame(frame.index, frame.seconds, frame.segment, None, frame.why)
 
 
-class _Builder:
+class TimelineBuilder:
+    """Makes a timeline frame by frame."""
+
     def __init__(self) -> None:
         self.timeline = Timeline()
         self._frames: list[Frame] = []
-        self._before: Frame | None = None
+        self._before: Seen | None = None
         """The last readable frame of this boot."""
         self._open: dict[tuple[int, int | None, KernelText | None], BorrowSpan] = {}
         self._hangs = Hangs()
@@ -110,19 +117,21 @@ class _Builder:
             self._before = None
             text = f"boot {frame.segment + 1} begins"
             timeline.events.append(Event(frame.index, frame.seconds, frame.segment, EventKind.SEGMENT, text))
-        timeline.phases.append(find_phase(frame.snapshot))
+        snapshot = frame.snapshot
+        seen = None if snapshot is None else see(frame, snapshot, self._before)
         self._frames.append(_without_snapshot(frame))  # a recording of an hour must not be held in memory
-        self._count(frame)
+        timeline.phases.append(Phase.UNREADABLE if seen is None else _phase(seen))
+        self._count(seen)
         timeline.events.extend(lookup_events(frame))
-        if frame.snapshot is None:
+        if seen is None:
             return
         if self._before is None:
-            timeline.events.extend(first_events(frame))
+            timeline.events.extend(first_events(seen))
         else:
-            timeline.events.extend(events_between(self._before, frame))
-        self._borrowing(frame, frame.snapshot)
-        self._hanging(frame, frame.snapshot)
-        self._before = frame
+            timeline.events.extend(events_between(self._before, seen))
+        self._borrowing(seen)
+        self._hanging(seen)
+        self._before = seen
 
     def finish(self, end: tuple[float, str] | None) -> Timeline:
         timeline = self.timeline
@@ -132,24 +141,39 @@ class _Builder:
             timeline.events.append(Event(last.index, end[0], last.segment, EventKind.END, end[1]))
         return timeline
 
-    def _count(self, frame: Frame) -> None:
+    def so_far(self, frames: int) -> Timeline:
+        """What is known of a recording of so many frames, of which only the first ones have been added."""
+        known, rest = self.timeline, frames - len(self._frames)
+        return Timeline(
+            events=list(known.events),
+            phases=known.phases + [Phase.UNSEEN] * rest,
+            spans=spans_of(self._frames, known.phases),
+            borrows=[replace(span) for span in known.borrows],
+            most_borrowers=known.most_borrowers,
+            worlds={key: numbers + [0] * rest for key, numbers in known.worlds.items()},
+            borrowers=known.borrowers + [0] * rest,
+            tasks=known.tasks + [0] * rest,
+        )
+
+    def _count(self, seen: Seen | None) -> None:
         timeline, position = self.timeline, len(self._frames) - 1
-        found = None if frame.snapshot is None else find_worlds(frame.snapshot)
-        counts = {} if found is None else {key: len(world.tasks) for key, world in found.worlds.items()}
+        counts = {} if seen is None else seen.worlds
         for key in counts:
             if key not in timeline.worlds:
                 timeline.worlds[key] = [0] * position
         for key, numbers in timeline.worlds.items():
             numbers.append(counts.get(key, 0))
-        timeline.tasks.append(0 if frame.snapshot is None else len(frame.snapshot.tasks))
-        timeline.borrowers.append(0 if found is None else len(found.borrowers))
-        timeline.most_borrowers = max(timeline.most_borrowers, timeline.borrowers[-1])
+        timeline.tasks.append(0 if seen is None else len(seen.snapshot.tasks))
+        borrowers = 0 if seen is None else sum(bool(task.borrowing) for task in seen.busy.values())
+        timeline.borrowers.append(borrowers)
+        timeline.most_borrowers = max(timeline.most_borrowers, borrowers)
 
-    def _borrowing(self, frame: Frame, snapshot: Snapshot) -> None:
+    def _borrowing(self, seen: Seen) -> None:
+        frame = seen.frame
         now: dict[tuple[int, int | None, KernelText | None], Task] = {}
-        for task in snapshot.tasks:
+        for task in seen.busy.values():
             if task.borrowing:
-                now[task.address, task.start_time, runs(task, snapshot)] = task
+                now[task.address, task.start_time, runs(task, seen.snapshot)] = task
         for key in [key for key in self._open if key not in now]:
             self._close(key, frame)
         for key, task in now.items():
@@ -161,9 +185,10 @@ class _Builder:
                 span.last, span.end_s = frame.index, frame.seconds
                 span.path = span.path if span.path is not None else path
 
-    def _hanging(self, frame: Frame, snapshot: Snapshot) -> None:
+    def _hanging(self, seen: Seen) -> None:
         """What hung in the first readable frame of a boot began before it."""
-        for change in self._hangs.changes(snapshot):
+        frame = seen.frame
+        for change in self._hangs.changes(seen.snapshot, seen.busy.values()):
             kind = EventKind.HANG_BEGIN if change.begins else EventKind.HANG_END
             kind = EventKind.INITIAL if self._before is None else kind
             where = (frame.index, frame.seconds, frame.segment)

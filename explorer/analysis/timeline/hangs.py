@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from explorer.analysis.completeness import lost_tasks
@@ -30,9 +30,12 @@ class Hangs:
     def __init__(self) -> None:
         self._hanging: dict[_Key, HangingTask] = {}
 
-    def changes(self, snapshot: Snapshot) -> Iterator[HangChange]:
-        """What the next frame shows. One for all that begin to wait for the same filesystem, one for all that end."""
-        groups = find_hanging(snapshot)
+    def changes(self, snapshot: Snapshot, among: Iterable[Task]) -> Iterator[HangChange]:
+        """What the next frame shows. One for all that begin to wait for the same filesystem, one for all that end.
+
+        :param among: all tasks that are in a walk, and perhaps others
+        """
+        groups = find_hanging(snapshot, among)
         now = {_key(hanging.task): hanging for group in groups for hanging in group}
         ended = [key for key in self._hanging if key not in now and _is_known(key, snapshot)]
         if ended:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from explorer.analysis.isolation import find_pid1
 from explorer.model import Frame, KernelText, Mount, Snapshot, Task, TaskFlag, TaskKind
 
-__all__ = ("Phase", "PhaseSpan", "find_phase", "root_mount", "runs", "spans_of", "unpacker")
+__all__ = ("Phase", "PhaseSpan", "find_phase", "may_unpack", "root_mount", "runs", "spans_of", "unpacker")
 
 _UNPACK = "do_populate_rootfs"
 _ASYNC = "async_run_entry_fn"
@@ -21,6 +21,8 @@ _BEFORE_REAL_ROOT = frozenset({"rootfs", "nullfs", "ramfs"})
 class Phase(StrEnum):
     """In the order of a boot; the value is what to show."""
 
+    UNSEEN = "not looked at yet"
+    """Of a timeline that is still being made: a frame that it has not come to."""
     UNREADABLE = "not readable"
     """The kernel could not be read."""
     EARLY = "early"
@@ -71,9 +73,16 @@ def _async_function(task: Task, snapshot: Snapshot) -> KernelText | None:
     return None
 
 
-def unpacker(snapshot: Snapshot) -> Task | None:
-    """The kworker that unpacks the initramfs."""
-    for task in snapshot.tasks:
+def may_unpack(task: Task) -> bool:
+    """Whether it is a kworker that unpacks the initramfs, or in an asynchronous call, which may be that."""
+    if task.kind is not TaskKind.KWORKER or task.kthread is None:
+        return False
+    return (task.kthread.current_func or task.kthread.threadfn) in (_UNPACK, _ASYNC)
+
+
+def unpacker(snapshot: Snapshot, among: Iterable[Task]) -> Task | None:
+    """The kworker that unpacks the initramfs. :param among: all that :func:`may_unpack`, and perhaps others"""
+    for task in among:
         if task.kind is TaskKind.KWORKER and runs(task, snapshot) == _UNPACK:
             return task
     return None
@@ -85,11 +94,9 @@ def root_mount(task: Task | None, snapshot: Snapshot) -> Mount | None:
     return None if fs is None or fs.root is None else snapshot.mount_by_address.get(fs.root.mount)
 
 
-def find_phase(snapshot: Snapshot | None) -> Phase:
-    """The phase."""
-    if snapshot is None:
-        return Phase.UNREADABLE
-    if unpacker(snapshot) is not None:
+def find_phase(snapshot: Snapshot, unpacks: Task | None) -> Phase:
+    """The phase, of a frame that could be read. :param unpacks: who unpacks the initramfs"""
+    if unpacks is not None:
         return Phase.UNPACKING
     pid1 = find_pid1(snapshot)
     if pid1 is None or pid1.owned_fs is None:

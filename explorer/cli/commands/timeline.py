@@ -42,7 +42,9 @@ def timeline_command(file: Path, as_json: bool) -> int:
     give_up_rights_but_for(path)
     with Recording.open(path, str(file)) as recording:
         end = recording.end
-        timeline = build_timeline(recording.frames(), None if end is None else (end.seconds, end.reason))
+        timeline = build_timeline(
+            recording.still_frames(), None if end is None else (end.seconds, end.reason)
+        )
         head = _head(recording)
     click.echo(timeline_json(timeline, head) if as_json else "\n".join(render_timeline(timeline, head)))
     if head.damage is None:

@@ -33,6 +33,8 @@ _HEADER = struct.Struct("<HBBIIIII")
 
 #: Chains of typedefs, qualifiers and arrays are a handful of links in a real kernel.
 MAX_CHAIN = 64
+#: Headers that are kept: a capture asks for some thousands, again and again.
+_MAX_HEADS = 1 << 14
 #: A type id fits in 27 bits of an index entry; the kernel's own limit (BTF_MAX_TYPE) is 20.
 _ID_BITS = 27
 _MAX_TYPES = (1 << 24) - 1
@@ -165,6 +167,7 @@ class Btf:
         self.strings = bytes(strings)
         self.end_str: int = self.start_str + len(self.strings)
         self._words = words_of(types)
+        self._heads: dict[int, BtfType] = {}
         if index is None:
             index = _scan(self._words, self.start_id)
         elif len(index.starts) and index.starts[-1] + 3 > len(self._words):
@@ -185,6 +188,9 @@ class Btf:
 
     def type(self, type_id: int) -> BtfType:
         """The header of a type (id 0 is ``void``)."""
+        known = self._heads.get(type_id)
+        if known is not None:
+            return known
         if type_id < self.start_id:
             if self.base is not None:
                 return self.base.type(type_id)
@@ -198,7 +204,10 @@ class Btf:
             kind = Kind(info >> 24 & 0x1F)
         except ValueError:
             raise BtfError(f"BTF type {type_id} is not where the index says") from None
-        return BtfType(kind, bool(info >> 31), info & 0xFFFF, self.string(name_off) or None, ref, word + 3)
+        head = BtfType(kind, bool(info >> 31), info & 0xFFFF, self.string(name_off) or None, ref, word + 3)
+        if len(self._heads) < _MAX_HEADS:
+            self._heads[type_id] = head
+        return head
 
     def owner(self, type_id: int) -> Btf:
         """The BTF (this one or one of its bases) whose section holds the type."""
@@ -230,10 +239,11 @@ class Btf:
 
     def _plain_member(self, member: Member) -> Member:
         """Without ``kind_flag`` a bit-field hides in its integer's own encoding."""
-        target = self.type(self.strip(member.type_id))
+        stripped = self.strip(member.type_id)
+        target = self.type(stripped)
         if target.kind is not Kind.INT:
             return member
-        _, offset, bits = self.int_encoding(self.strip(member.type_id))
+        _, offset, bits = self.int_encoding(stripped)
         if bits == target.ref * 8 and not offset:
             return member
         return member._replace(bit_offset=member.bit_offset + offset, bit_size=bits)

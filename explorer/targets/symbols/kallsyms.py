@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from drgn import Program, ProgramFlags, Symbol, SymbolBinding, SymbolKind
-from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
 from explorer.targets.addresses import is_kernel_pointer
 from explorer.targets.drgn_calls import drgn_errors
@@ -289,6 +288,8 @@ def load_symbols(prog: Program) -> SymbolTable:
                 f"kallsyms cannot be read: it is damaged, not in the dump, or older than Linux 6.0; {remedy}"
             )
         return raw
+    from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
+
     with drgn_errors(f"kallsyms cannot be read (that needs Linux 6.0 or newer; else {remedy})"):
         symbols = load_vmlinux_kallsyms(prog)(prog, None, None, False)
         # In here: a damaged name is no UTF-8, and drgn finds that out when it is asked for.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -236,6 +235,8 @@ def attach_types(
     found = KernelTypes(prog, mode, _build_id(info))
     if mode == "dwarf":
         tell("loading debug info")
+        from concurrent.futures import ThreadPoolExecutor
+
         # drgn's threads for this end with the thread that needed them. Else they would stay, with the capabilities that
         # this one gives up later, and which nobody can take from them.
         with ThreadPoolExecutor(1) as thread:

@@ -8,7 +8,7 @@ from typing import Any
 from textual.app import ComposeResult
 
 from explorer.analysis.query import FieldType
-from explorer.analysis.timeline import Event, EventKind
+from explorer.analysis.timeline import Event, EventKind, Timeline
 from explorer.model import Reference, Snapshot, escape_text, mount_name, namespace_name, task_name
 from explorer.tui.session import Playback, View
 from explorer.tui.views import Cell, ViewColumn
@@ -100,6 +100,8 @@ class TimelineScreen(TableScreen):
     EMPTY = "nothing happened in this recording"
     ROWS = "events"
 
+    _told: Timeline | None = None
+    """What is shown: of a large recording, more is found while one looks."""
     _followed = 0
     """The row that the moment has put the cursor on. While it plays, a cursor that the user has moved stays there."""
 
@@ -116,6 +118,7 @@ class TimelineScreen(TableScreen):
         playback = self.shell.player.playback
         if playback is None:
             return
+        self._told = playback.timeline
         self.query_one(WorldLines).show_worlds(playback)
         self.pane.snapshot = view.snapshot
         source = self.fresh_source(view)
@@ -127,6 +130,23 @@ class TimelineScreen(TableScreen):
         if not 0 <= row < len(events) or events[row].frame != playback.index or self.table.source is None:
             row = _row_of_frame(events, playback.index)
         self._followed = row
+        self.table.show(source, row)
+
+    def show_status(self) -> None:
+        playback, view = self.shell.player.playback, self.shell.view
+        is_told = playback is None or self._told is None or self._told is playback.timeline
+        if self.is_current and self.is_mounted and view is not None and playback is not None and not is_told:
+            self._show_more(playback, view)
+        super().show_status()
+
+    def _show_more(self, playback: Playback, view: View) -> None:
+        """More was found: the cursor stays with its event, or with the moment."""
+        self._told, event = playback.timeline, self.record_at(self.table.row)
+        self.query_one(WorldLines).show_worlds(playback)
+        source = self.fresh_source(view)
+        row = next((at for at, each in enumerate(source.records) if each is event), 0)
+        if self.table.row == self._followed:
+            row = self._followed = _row_of_frame(source.records, playback.index)
         self.table.show(source, row)
 
     def detail_of(self, row: int) -> Detail | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
 from explorer.analysis import run_audit
-from explorer.analysis.timeline import Event, Timeline, build_timeline
+from explorer.analysis.diff import Changes, find_changes
+from explorer.analysis.timeline import Event, TimelineBuilder
 from explorer.model import Finding, Frame, Snapshot
 from explorer.plugin import PluginSet
 from explorer.recording import Recording, RecordingError
@@ -17,16 +19,20 @@ __all__ = ("SPEEDS", "Playback")
 #: How many seconds of the recording pass in one on the clock.
 SPEEDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _SHORTEST_S = 0.05
+#: Seconds for which frames are looked at before one is shown: all of a recording that is small.
+_AT_FIRST_S = 0.2
 #: The first frame with a finding is looked for no further back than so many frames.
 _MOST_AUDITS = 2000
 
 
 class Playback:
-    """Knows the moment; does not know the screen. Files are read under a lock: any thread may ask."""
+    """Knows the moment; does not know the screen. Files are read under a lock: any thread may ask.
 
-    def __init__(self, recording: Recording, timeline: Timeline) -> None:
+    What happened is told of the frames that were looked at; a large recording is shown before all of them were.
+    """
+
+    def __init__(self, recording: Recording) -> None:
         self.recording = recording
-        self.timeline = timeline
         self.readable = [number for number, bad in enumerate(recording.unreadable) if not bad]
         if not self.readable:
             raise RecordingError(
@@ -37,12 +43,16 @@ class Playback:
         self.speed = 1.0
         self.playing = False
         self._lock = Lock()
+        self._builder, self._ahead = TimelineBuilder(), recording.still_frames()
+        self.looked_at = 0
+        """So many frames are in the timeline."""
+        self.timeline = self._builder.so_far(len(recording))
 
     @classmethod
     def open(
         cls, path: Path, moment: str | None = None, progress: Callable[[int, int], None] | None = None
     ) -> Playback:
-        """Open a recording and look at all of it once.
+        """Open a recording and look at as much of it as nobody notices.
 
         :param moment: where to begin, as ``3.4s`` or ``#12``; the end if ``None``
         :param progress: called with frames read, of how many
@@ -50,26 +60,39 @@ class Playback:
         """
         recording = Recording.open(path)
         try:
-            return cls._opened(recording, moment, progress)
+            playback = cls(recording)
+            if moment is not None:
+                playback.index = playback.nearest(recording.find(moment))
+            playback.look_on(_AT_FIRST_S, progress)
         except BaseException:
             recording.close()
             raise
-
-    @classmethod
-    def _opened(
-        cls, recording: Recording, moment: str | None, progress: Callable[[int, int], None] | None
-    ) -> Playback:
-        def counted() -> Iterator[Frame]:
-            for number, frame in enumerate(recording.frames()):
-                if progress is not None:
-                    progress(number + 1, len(recording))
-                yield frame
-
-        end = None if recording.end is None else (recording.end.seconds, recording.end.reason)
-        playback = cls(recording, build_timeline(counted(), end))
-        if moment is not None:
-            playback.index = playback.nearest(recording.find(moment))
         return playback
+
+    @property
+    def is_all_seen(self) -> bool:
+        """Whether the timeline is of all frames."""
+        return self.looked_at == len(self.recording)
+
+    def look_on(self, seconds: float, progress: Callable[[int, int], None] | None = None) -> None:
+        """Look at further frames for so long, at one at least. :raises RecordingError: if the file is damaged there"""
+        total, until = len(self.recording), time.monotonic() + seconds
+        try:
+            while not self.is_all_seen:
+                with self._lock:
+                    frame = next(self._ahead)
+                self._builder.add(frame)
+                self.looked_at += 1
+                if progress is not None:
+                    progress(self.looked_at, total)
+                if time.monotonic() >= until:
+                    break
+        finally:
+            end = self.recording.end
+            if self.is_all_seen:
+                self.timeline = self._builder.finish(None if end is None else (end.seconds, end.reason))
+            else:
+                self.timeline = self._builder.so_far(total)
 
     @property
     def seconds(self) -> float:
@@ -93,6 +116,12 @@ class Playback:
                 f"{self.recording.name}: frame #{index} could not be read when it was recorded"
             )
         return found
+
+    def changes(self, earlier: int, index: int) -> Changes:
+        """What is not in a frame as it was in an earlier one of the same boot, clocks aside."""
+        with self._lock:
+            before, after = (self.recording.still_frame(each).snapshot for each in (earlier, index))
+        return Changes() if before is None or after is None else find_changes(before, after)
 
     # -- from moment to moment ---------------------------------------------------------------------------------
 

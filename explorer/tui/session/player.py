@@ -7,16 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from explorer.analysis.diff import find_changes
-from explorer.model import Finding, Snapshot, escape_text
+from explorer.model import Finding, escape_text
 from explorer.plugin import PluginSet
 from explorer.recording import RecordingError
 
+from .background import give_way, in_background
 from .host import Alarm, Host
 from .playback import Playback
 from .state import Session, View
 
 __all__ = ("Player",)
+
+#: Seconds for which frames are looked at before what happened in them is shown.
+_AT_A_TIME_S = 0.25
 
 
 class Player:
@@ -37,7 +40,7 @@ class Player:
         return self.playback is not None and self.playback.recording.damage is not None
 
     async def open(self, session: Session, progress: Callable[[int, int], None]) -> str | None:
-        """Look at all of a recording, off the screen's time; no child is needed, as no kernel is read.
+        """Show a recording, and look at all of it off the screen's time; no child is needed, as no kernel is read.
 
         What was shown of it before stays where it was. Why it cannot be shown, escaped, or ``None``.
 
@@ -54,7 +57,22 @@ class Player:
         if self.playback is not None:
             self.playback.recording.close()
         self.playback, self._wanted, self.view = playback, playback.index, view
+        if not playback.is_all_seen:
+            self._host.work(self._look_on(playback))
         return None
+
+    async def _look_on(self, playback: Playback) -> None:
+        """Derive the rest of what happened, and show it as it is found."""
+        while self.playback is playback and not playback.is_all_seen:
+            try:
+                await asyncio.to_thread(_look_on, playback)
+            except RecordingError as error:
+                if self.playback is playback:
+                    why = f"what happened from frame #{playback.looked_at} on is not known: {error}"
+                    self._host.say(escape_text(why))
+                return
+            if self.playback is playback:
+                self._host.catch_up()
 
     def say_damage(self) -> None:
         """Say that the file ends too early, if it does."""
@@ -186,6 +204,13 @@ class Player:
             self._host.show_moment()
 
 
+def _look_on(playback: Playback) -> None:
+    """Runs in a thread. :raises RecordingError: if the file is damaged there"""
+    with in_background():
+        give_way()
+        playback.look_on(_AT_A_TIME_S)
+
+
 def _frame_view(playback: Playback, index: int, number: int, plugins: PluginSet) -> View:
     """Runs in a thread. :raises RecordingError: if the file is damaged there"""
     name = escape_text(Path(playback.recording.name).name)
@@ -193,5 +218,4 @@ def _frame_view(playback: Playback, index: int, number: int, plugins: PluginSet)
     earlier = playback.before(index)
     if earlier is None:
         return bare
-    before: Snapshot = playback.snapshot(earlier)
-    return replace(bare, changes=find_changes(before, bare.snapshot))
+    return replace(bare, changes=playback.changes(earlier, index))

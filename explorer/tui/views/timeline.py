@@ -19,7 +19,7 @@ __all__ = ("TimelineText", "event_text", "spark", "world_lines")
 _BARS = "▁▂▃▄▅▆▇█"
 _LABEL_WIDTH = 9
 _PLAYHEAD = "◆"
-_PHASE_CHARS = {Phase.UNREADABLE: "·", Phase.UNPACKING: "═", Phase.REAL_ROOT: "━"}
+_PHASE_CHARS = {Phase.UNSEEN: " ", Phase.UNREADABLE: "·", Phase.UNPACKING: "═", Phase.REAL_ROOT: "━"}
 
 
 class Playback(Protocol):
@@ -27,6 +27,7 @@ class Playback(Protocol):
 
     recording: Recording
     timeline: Timeline
+    looked_at: int
     readable: list[int]
     index: int
     speed: float
@@ -92,10 +93,11 @@ class _Scale:
 
 
 class TimelineText:
-    """Lines of cells for one width; made anew when that changes."""
+    """Lines of cells for one width and what is known by now; made anew when either changes."""
 
     def __init__(self, playback: Playback, width: int) -> None:
         self.playback = playback
+        self.timeline = playback.timeline
         self.width = width
         self._scale = _Scale.of(playback, width - _LABEL_WIDTH - 1)
         self._columns = self._scale.frames()
@@ -138,6 +140,9 @@ class TimelineText:
 
     def _event(self) -> list[Cell]:
         playback = self.playback
+        if playback.index >= playback.looked_at:
+            text = f"not known yet: {playback.looked_at} of {len(playback.recording)} frames looked at"
+            return [Cell(f" {'event':<{_LABEL_WIDTH - 1}}", "muted"), Cell(text, "muted")]
         now = playback.timeline.events_at(playback.index)
         event = now[0] if now else playback.event_before(playback.index)
         room = self.width - _LABEL_WIDTH - 1

@@ -63,9 +63,10 @@ class TimelineBar(_Lines):
         self.display = playback is not None
         if playback is None:
             return
-        if self._text is None or self._text.playback is not playback or self._text.width != self.size.width:
-            self._text = TimelineText(playback, self.size.width)
-        self._draw(self._text.lines(self.size.height))
+        text, shown = self._text, (playback, playback.timeline, self.size.width)
+        if text is None or (text.playback, text.timeline, text.width) != shown:
+            text = self._text = TimelineText(playback, self.size.width)
+        self._draw(text.lines(self.size.height))
 
     def on_resize(self, event: events.Resize) -> None:
         if self._text is not None:

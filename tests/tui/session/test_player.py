@@ -9,10 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from explorer.analysis.timeline import Phase, build_timeline
+from explorer.model import Snapshot
 from explorer.plugin import PluginSet
+from explorer.recording.format import RecordType
+from explorer.recording.reader import Recording
+from explorer.recording.writer import to_document
 from explorer.tui.session.playback import Playback
 from explorer.tui.session.player import Player
 from explorer.tui.session.state import Session
+from tests.unit.recording.test_format import HEADER
+from tests.unit.recordings import copy_of, hand_made
 
 from .host import FakeHost
 
@@ -84,6 +91,51 @@ def test_a_step_stops_the_playing() -> None:
         assert not playback.playing and await host.pass_time() is None
 
     play(steps, "#100")
+
+
+def test_a_frame_is_shown_before_all_were_looked_at_and_what_happened_is_found_as_it_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("explorer.tui.session.playback._AT_FIRST_S", 0.0)
+    monkeypatch.setattr("explorer.tui.session.player._AT_A_TIME_S", 0.0)
+    with Recording.open(BOOT) as recording:
+        assert recording.end is not None
+        whole = build_timeline(recording.frames(), (recording.end.seconds, recording.end.reason))
+
+    async def steps(player: Player, host: FakeHost, playback: Playback) -> None:
+        total = len(playback.recording)
+        assert player.view is not None and playback.looked_at < total
+        assert len(playback.timeline.phases) == len(playback.timeline.tasks) == total
+        assert playback.timeline.phases[-1] is Phase.UNSEEN
+        await host.finish()
+        assert playback.timeline == whole and playback.is_all_seen
+        assert host.caught_up > 10 and not host.said
+
+    play(steps, "#100")
+
+
+def test_damage_that_is_found_after_a_frame_is_shown_is_said_and_what_was_found_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fixture_snapshots: dict[str, Snapshot]
+) -> None:
+    monkeypatch.setattr("explorer.tui.session.playback._AT_FIRST_S", 0.0)
+    frames: list[tuple[RecordType, object]] = [
+        (RecordType.HEADER, HEADER),
+        (RecordType.KEY, to_document(copy_of(fixture_snapshots["isolated"]))),
+        (RecordType.DELTA, {}),
+        (RecordType.DELTA, {"values": {"plugins": [1]}}),
+    ]
+    path = hand_made(tmp_path / "r.nxrec", frames)
+
+    async def run() -> None:
+        host = FakeHost()
+        player = Player(host)
+        assert await player.open(Session(recording=path, moment="#1"), lambda done, total: None) is None
+        await host.finish()
+        assert player.playback is not None and player.playback.looked_at == 2
+        assert [said for said in host.said if "frame #2" in said and said.isprintable()]
+        assert player.view is not None and player.playback.timeline.phases[1] is not Phase.UNSEEN
+
+    asyncio.run(run())
 
 
 def test_a_file_that_is_no_recording_is_a_line_and_not_an_exception(tmp_path: Path) -> None:

@@ -48,12 +48,14 @@ def document(fixture_snapshots: dict[str, Snapshot]) -> dict[str, Any]:
     return to_document(small(copy_of(fixture_snapshots["isolated"]), 4))
 
 
-def read_all(path: Path) -> None:
+def read_all(path: Path, *, still: bool = False) -> None:
     with Recording.open(path) as recording:
-        build_timeline(recording.frames())
+        build_timeline(recording.still_frames() if still else recording.frames())
 
 
 def refused(path: Path, match: str | None = None) -> None:
+    with pytest.raises(RecordingError, match=match):
+        read_all(path, still=True)
     with pytest.raises(RecordingError, match=match) as caught:
         read_all(path)
     text = str(caught.value)
