@@ -116,7 +116,7 @@ def choose_newest(sets: Iterable[PackageSet]) -> PackageSet | None:
 class Apt:
     """apt with its own directories and the suites of ``SUITES``, or others, from the machine's own mirror."""
 
-    suites = SUITES
+    suites: tuple[str, ...] = SUITES
 
     def __init__(self, mirror: Mirror | None = None, suites: tuple[str, ...] = SUITES) -> None:
         self.suites = suites
