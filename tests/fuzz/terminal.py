@@ -185,7 +185,7 @@ def _send_all(terminal: PseudoTerminal, rng: random.Random, session: Session) ->
             terminal.resize(rng.choice((1, 2, 40, 80, 133, 300, 5000)), rng.choice((1, 2, 10, 24, 60, 5000)))
         elif chance < 0.07:
             terminal.process.send_signal(rng.choice((signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)))
-        terminal.send(data)
+        terminal.send(data, lambda: _continue(terminal, session))
         session.sent += len(data)
         terminal.read(rng.choice(_PAUSES) if data else 0.2)
         _continue(terminal, session)

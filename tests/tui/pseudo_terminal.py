@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,14 +119,19 @@ class PseudoTerminal:
             assert time.monotonic() < deadline, (sign, self.received[start:][-2000:])
             self.read(0.05)
 
-    def send(self, data: bytes) -> None:
-        """All of it, while reading what the app draws meanwhile: a terminal does not wait for one to do the other."""
+    def send(self, data: bytes, meanwhile: Callable[[], None] | None = None) -> None:
+        """All of it, while reading what the app draws meanwhile: a terminal does not wait for one to do the other.
+
+        :param meanwhile: called where the app takes nothing for a while: it may have been stopped by what it took
+        """
         deadline = time.monotonic() + PATIENCE_S
         while data and self.process.poll() is None:
             assert time.monotonic() < deadline, "the app takes no input"
             readable, writable, _ = select.select([self.master], [self.master], [], 0.1)
             if readable:
                 self.received += os.read(self.master, 1 << 16)
+            elif not writable and meanwhile is not None:
+                meanwhile()
             if writable:
                 data = data[os.write(self.master, data[:1024]) :]
                 deadline = time.monotonic() + PATIENCE_S  # it takes some, however slowly
