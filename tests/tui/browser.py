@@ -27,6 +27,10 @@ def chromium() -> str:
     return found
 
 
+#: Keys that are no character, by their name: their code, and what they type.
+_NAMED_KEYS = {"Enter": (13, "\r"), "Backspace": (8, "")}
+
+
 class Browser:
     """One tab."""
 
@@ -63,7 +67,9 @@ class Browser:
 
     async def press(self, key: str) -> None:
         """Type one character."""
-        await self("Input.dispatchKeyEvent", type="keyDown", text=key, key=key)
+        code, text = _NAMED_KEYS.get(key, (0, key))
+        what = {"text": text} if text else {}
+        await self("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **what)
         await self("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     async def picture(self) -> bytes:

@@ -20,7 +20,7 @@ from explorer.cli.targets import TargetArguments, target_options
 if TYPE_CHECKING:
     from explorer.targets import TargetSpec
 
-__all__ = ("become_caller_for", "in_browser", "open_command", "reader_words", "refuse_pipe")
+__all__ = ("become_caller_for", "fleet_named", "in_browser", "open_command", "reader_words", "refuse_pipe")
 
 _SAVED = ("snapshot", "recording", "trace")
 
@@ -49,7 +49,7 @@ def open_command(
         raise click.UsageError(
             "The app needs a terminal. For scripts: nullfs-explorer tasks TARGET, or snapshot TARGET."
         )
-    fleet = _fleet_named(arguments)
+    fleet = fleet_named(arguments)
     if fleet is not None:
         return _open_fleet(arguments, fleet, interval, against, baseline)
     guess = not arguments.is_named()
@@ -88,12 +88,20 @@ def open_command(
     )
 
 
-def _fleet_named(arguments: TargetArguments) -> Path | None:
-    """The dataset of a fleet, if that is what is named."""
-    from explorer.fleet import is_fleet
+def fleet_named(arguments: TargetArguments) -> Path | None:
+    """The dataset of a fleet, if that is what is named. Under sudo, the rest is done as the caller, as with files.
+
+    :raises FleetError: if it is one that cannot be opened
+    """
+    from explorer.fleet import Dataset, is_fleet
 
     path = None if arguments.target is None else Path(arguments.target)
-    return path if path is not None and is_fleet(path) else None
+    if path is None or not is_fleet(path):
+        return None
+    arguments.name()
+    become_caller_of_files(arguments, [path, *path.rglob("*")])
+    Dataset.open(path)
+    return path
 
 
 def _open_fleet(
@@ -103,12 +111,7 @@ def _open_fleet(
     against: str | None,
     baseline: Path | None,
 ) -> int:
-    """Browse its targets. One that is wrong is one line on the terminal, not a screen."""
-    from explorer.fleet import Dataset
-
-    arguments.name()
-    become_caller_of_files(arguments, [fleet, *fleet.rglob("*")])
-    Dataset.open(fleet)
+    """Browse its targets."""
     if interval is not None:
         raise click.UsageError("--interval is for a kernel that runs: a fleet's dataset is read once.")
     if against is not None:

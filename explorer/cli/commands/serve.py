@@ -15,7 +15,7 @@ from explorer.cli.targets import TargetArguments, target_options
 from explorer.program import own_command
 from explorer.wire import PROGRAM
 
-from .open import become_caller_for, reader_words, refuse_pipe
+from .open import become_caller_for, fleet_named, reader_words, refuse_pipe
 
 __all__ = ("serve_command",)
 
@@ -38,13 +38,13 @@ class Refused(click.ClickException):
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on: loopback only.")
 @kept_baseline_option
 def serve_command(arguments: TargetArguments, port: int, host: str, baseline: Path | None) -> int:
-    """Browse TARGET in a web browser on this machine; without one, the running kernel.
+    """Browse TARGET in a web browser on this machine; without one, the running kernel. Of a fleet, its targets.
 
     Prints the address to open. It has a key in it, made anew each time: there is no other log-in, and so nothing but
     loopback is listened on. Every tab that opens it runs the app as a child of its own.
     """
     sockets = listen_on_loopback(host, port)
-    if arguments.is_named():
+    if fleet_named(arguments) is None and arguments.is_named():
         # A name that is wrong is one line here, not a screen there.
         arguments.name()
         spec = arguments.spec()

@@ -19,9 +19,10 @@ import aiohttp
 import pytest
 
 from explorer.cli.commands.serve import is_loopback
-from explorer.codec import load_baseline
+from explorer.codec import load_baseline, load_snapshot
 from explorer.tui.web.server import AppServer, is_ours
 from tests.conftest import Run
+from tests.fleets import make_snapshots
 from tests.tui.browser import Browser, open_browser
 from tests.tui.conftest import SAVED
 from tests.tui.test_terminal import ROOT, environment
@@ -138,6 +139,30 @@ def test_a_browser_shows_the_app_obeys_its_keys_and_loads_nothing_from_elsewhere
 
     in_browser(tmp_path / "profile", steps)
     wait_until(lambda: not served.children())
+
+
+def test_a_fleet_in_a_browser_opens_a_target_and_comes_back_from_it(tmp_path: Path) -> None:
+    files, fleet = tmp_path / "files", tmp_path / "fleet"
+    files.mkdir()
+    make_snapshots(files, 4, {"saved": load_snapshot(SAVED)})
+    run = [*COMMAND, "fleet", "run", str(files), "-o", str(fleet), "--keep-snapshots", "--workers", "1"]
+    subprocess.run(run, env=environment(tmp_path / "home"), cwd=ROOT, check=True, capture_output=True)
+    server = Served(tmp_path / "home", str(fleet))
+
+    async def steps(browser: Browser) -> None:
+        await browser("Page.navigate", url=server.url)
+        listed = await browser.until(SCREEN, lambda text: "host-00003" in text)
+        assert all(f"host-0000{number}" in listed for number in range(4))
+        await browser.press("Enter")
+        opened = await browser.until(SCREEN, lambda text: text.lstrip().startswith("overview"))
+        assert "ABANDONED" in opened and "host-00002" not in opened
+        await browser.press("Backspace")
+        await browser.until(SCREEN, lambda text: "host-00002" in text)
+
+    try:
+        in_browser(tmp_path / "profile", steps)
+    finally:
+        server.end(signal.SIGKILL)
 
 
 def test_another_site_in_the_same_browser_gets_no_app(served: Served, tmp_path: Path) -> None:
