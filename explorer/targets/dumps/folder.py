@@ -19,6 +19,8 @@ _NAMED = 5
 #: The newest: they are named by date.
 _MAX_FOLDERS = 100
 _NAMES = ("dump.", "dump-", "vmcore")
+#: Lies in every dataset of a fleet, which no reader opens.
+_FLEET = "fleet.json"
 
 
 def dump_in(folder: Path, name: str) -> Path:
@@ -35,6 +37,11 @@ def dump_in(folder: Path, name: str) -> Path:
     within = [path for path in folders[-_MAX_FOLDERS:] if _holds_dump(path)]
     if within:
         raise TargetError(f"{name}: a folder of crash folders: name one of them: {_some(within)}")
+    if folder / _FLEET in files:
+        raise TargetError(
+            f"{name}: a fleet's dataset, and no dump: for it there are nullfs-explorer FLEET, serve, fleet report and "
+            "fleet tasks"
+        )
     what = f"no dump in this folder, only {_some(files)}" if files else "no dump in this folder"
     raise TargetError(f"{name}: {what}: name a dump, or a crash folder that holds one")
 

@@ -227,6 +227,7 @@ def test_a_folder_that_is_no_crash_folder_is_one_line_that_says_what_to_name(tmp
     assert "a folder with 2 dumps: name one of them: dump.1, dump.2" in refusal(several)
     assert "no dump in this folder, only dmesg.1: " in refusal(folder(tmp_path / "none", {"dmesg.1": text}))
     assert "no dump in this folder: " in refusal(folder(tmp_path / "empty", {}))
+    assert "fleet report" in refusal(folder(tmp_path / "fleet", {"fleet.json": b"{}"}))
     vmlinux = b"\x7fELF\2\1\1" + bytes(9) + struct.pack("<HH", 2, 62) + bytes(44)
     assert "only vmlinux" in refusal(folder(tmp_path / "symbols", {"vmlinux": vmlinux}))
     empty = folder(tmp_path / "full-disk", {"vmcore-incomplete": b"", "vmcore-dmesg.txt": text})
