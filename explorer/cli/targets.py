@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ __all__ = (
     "TargetArguments",
     "give_kernel",
     "give_up_rights",
+    "parse_without_rights",
     "plugin_option",
     "read_named_snapshot",
     "say_broken",
@@ -40,6 +41,8 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path, readable=False)
 #: What a target is called that somebody has open, and gave (:func:`give_kernel`).
 GIVEN = "the program that is open"
+#: Kinds of targets that are files with a kernel's memory.
+_DUMPS = ("vmcore", "sample", "physmem")
 _given: tuple[OpenKernel, list[Snapshot]] | None = None
 #: Of this process: it is forked off once, before drgn is there, whatever is read then.
 _guard: CrashGuard | None = None
@@ -230,7 +233,10 @@ def read_named_snapshot(
 
     stats = CaptureStats()
     try:
-        with open_kernel(spec, arguments.open_options(), progress) as kernel:
+        options = arguments.open_options()
+        if not keeps_rights:
+            parse_without_rights(spec, options.symbols, output)
+        with open_kernel(spec, options, progress) as kernel:
             stats.mark("opening")
             if not keeps_rights:
                 give_up_rights(spec, output)
@@ -320,6 +326,20 @@ def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
         note_watcher(_guard.ends)
     _guard.begin()
     return _guard
+
+
+def parse_without_rights(spec: TargetSpec, symbols: Sequence[Path], output: Path | None) -> None:
+    """Of a dump: open it, and give up the rights that it took before anything in it is parsed, its symbols likewise.
+
+    :raises TargetError: if it cannot be opened, or rights cannot be given up
+    """
+    from .process import is_program
+
+    if spec.kind in _DUMPS and spec.path is not None and is_program():
+        from explorer.targets import Needs, give_up_rights, hold_open
+
+        hold_open(spec.path)
+        give_up_rights(Needs(tuple(symbols), () if output is None else (output,)))
 
 
 def give_up_rights(spec: TargetSpec, output: Path | None) -> None:

@@ -9,6 +9,7 @@ from .detect import detect_target as detect_target
 from .doctor import Check as Check
 from .doctor import examine as examine
 from .drgn_calls import drgn_errors as drgn_errors
+from .dumps import hold_open as hold_open
 from .errors import TargetError as TargetError
 from .kernel import OpenKernel as OpenKernel
 from .kernel import OpenOptions as OpenOptions

@@ -110,6 +110,7 @@ def give_up_rights(needs: Needs) -> None:
     for who, kept in [*levels, (None, always)]:
         if _suffices(who, kept, needs):
             _drop(kept, who)
+            _go_home(who)
             break
     else:
         kept = always | _FILES
@@ -132,9 +133,8 @@ def become_caller(needs: Needs, *, starts_nobody: bool = False) -> None:
         return
     children_run_for_another_user()
     if _suffices(caller, 0, needs):
-        with suppress(KeyError):  # sudo may give a number that nobody has here
-            os.environ["HOME"] = pwd.getpwuid(caller.uid).pw_dir
         _drop(0, caller)
+        _go_home(caller)
         _check_threads(0)
     elif starts_nobody:
         give_up_rights(needs)
@@ -202,6 +202,13 @@ def _drop(kept: int, who: Caller | None = None) -> None:
         word = held[index].permitted & (kept >> 32 * index & 0xFFFFFFFF)
         wanted[index] = _Data(word, word, 0)
     checked(libc().capset(ctypes.byref(header), wanted))
+
+
+def _go_home(who: Caller | None) -> None:
+    """Settings and caches are that user's now."""
+    if who is not None:
+        with suppress(KeyError):  # sudo may give a number that nobody has here
+            os.environ["HOME"] = pwd.getpwuid(who.uid).pw_dir
 
 
 def _become(who: Caller) -> None:

@@ -13,6 +13,7 @@ from explorer.cli.targets import (
     TargetArguments,
     give_up_rights,
     guard_reader,
+    parse_without_rights,
     say_broken,
     target_options,
 )
@@ -51,7 +52,9 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
     from explorer.targets import open_kernel
 
     try:
-        with open_kernel(spec, arguments.open_options(), progress) as kernel:
+        options = arguments.open_options()
+        parse_without_rights(spec, options.symbols, output)
+        with open_kernel(spec, options, progress) as kernel:
             give_up_rights(spec, output)
             with capture_errors(kernel):
                 loaded = arguments.plugin_set().loaded

@@ -4,6 +4,7 @@ from .containers import RANGED as RANGED
 from .containers import Format as Format
 from .containers import decompress as decompress
 from .containers import file_errors as file_errors
+from .containers import hold_open as hold_open
 from .containers import open_file as open_file
 from .containers import peek as peek
 from .containers import read_small_file as read_small_file

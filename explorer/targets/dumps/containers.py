@@ -32,6 +32,7 @@ __all__ = (
     "decompress",
     "disk_error",
     "file_errors",
+    "hold_open",
     "open_file",
     "peek",
     "read_small_file",
@@ -133,12 +134,28 @@ def file_errors(name: str) -> Iterator[None]:
         raise disk_error(name, error) from error
 
 
+_held: dict[Path, int] = {}
+
+
+def hold_open(path: Path) -> None:
+    """Open a file now, with rights that are given up before it is read: :func:`open_file` gives that, then.
+
+    :raises TargetError: as :func:`open_file` does
+    """
+    with open_file(path) as file:
+        _held[path] = os.dup(file.fileno())
+
+
 def open_file(path: Path, option: str | None = None) -> BinaryIO:
     """Open a regular file, and never wait for it. Raises :class:`TargetError`, in words, for everything else.
 
     :param option: the option of the command line that names the file; ``None``: it is the target
     """
     name = str(path) if option is None else f"{option} {path}"
+    if path in _held and option is None:
+        fd = os.dup(_held[path])
+        os.lseek(fd, 0, os.SEEK_SET)
+        return os.fdopen(fd, "rb")
     try:
         fd = open_regular(path)
     except NotRegularError as error:

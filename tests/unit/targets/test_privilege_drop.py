@@ -34,6 +34,23 @@ raise RuntimeError("it has said all")
 """
 
 
+#: Imported by Python as it starts: the same when a target begins to be opened.
+WATCHES_OPENING = """
+import sys
+
+def watch(frame, event, argument):
+    if event == "call" and frame.f_code.co_name == "open_program":
+        sys.setprofile(None)
+        try:
+            exec(STATE)
+        except RuntimeError:
+            pass
+
+STATE = %r
+sys.setprofile(watch)
+"""
+
+
 @cache
 def python_for_all() -> str:
     """A Python that ordinary users can run too, with what the tool needs."""
@@ -269,3 +286,34 @@ def test_an_ordinary_users_reader_that_crashes_leaves_what_it_had_read(home: Pat
         check=False,
     )
     assert ran.stderr.count("ended by signal SIGSEGV") == 2, ran.stderr
+
+
+@as_root
+@pytest.mark.parametrize("caller", [{}, SUDO], ids=["root", "sudo"])
+def test_a_dump_that_only_root_may_read_is_parsed_by_a_process_that_has_no_rights_any_more(
+    tmp_path: Path, caller: dict[str, str]
+) -> None:
+    """Headers, VMCOREINFO, symbols and types of a stranger's dump: all of it comes after rights were given up."""
+    open_up(tmp_path)
+    dump, state, hooks = tmp_path / "dump", tmp_path / "state", tmp_path / "hooks"
+    dump.write_bytes(SAMPLE.read_bytes())
+    dump.chmod(0o600)
+    state.touch()
+    state.chmod(0o666)
+    hooks.mkdir()
+    (hooks / "sitecustomize.py").write_text(WATCHES_OPENING % STATE)
+    done = subprocess.run(
+        [python_for_all(), "-P", "-m", "explorer", "tasks", str(dump)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{hooks}:{_PATHS}", **caller, "STATE": str(state)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    threads = json.loads(state.read_text())
+    assert threads
+    for thread in threads:
+        assert {thread["Uid"].split()[1]} == {str(NOBODY) if caller else "0"}
+        assert (int(thread["CapEff"], 16), int(thread["CapPrm"], 16), thread["NoNewPrivs"]) == (0, 0, "1")
