@@ -30,6 +30,7 @@ def linux_helpers(name: str) -> ModuleType:
         spec = spec_from_file_location(f"{_PACKAGE}.{name}", file)
         if spec is None or spec.loader is None or not file.is_file():  # laid out in another way
             return importlib.import_module(f"{_PACKAGE}.{name}")
-        _loaded[name] = module_from_spec(spec)
-        spec.loader.exec_module(_loaded[name])
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        _loaded[name] = module
     return _loaded[name]

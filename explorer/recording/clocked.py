@@ -6,7 +6,7 @@ same objects from frame to frame; what their clocks show is kept beside them, a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 __all__ = ("CLOCKS", "STEPS", "ClockedTable", "Document")
@@ -27,7 +27,7 @@ class _OddClockError(Exception):
 class ClockedTable(list[Document]):
     """Records, each as it was when anything but a clock of it changed last."""
 
-    __slots__ = ("moved", "places")
+    __slots__ = ("moved", "orders", "places")
 
     def __init__(self, records: Iterable[Document], moved: dict[str, list[int | None]] | None = None) -> None:
         super().__init__(records)
@@ -35,11 +35,22 @@ class ClockedTable(list[Document]):
         """By clock, milliseconds of every record; ``None`` for one that shows what the record has."""
         self.places: dict[str, int] | None = None
         """Where the record of a key is, if that is known; shared, and so never changed."""
+        self.orders: list[Any] | None = None
+        """By what each record is sorted, if that is known: ``None`` where it is not."""
 
     def picked(self, places: Sequence[int]) -> ClockedTable:
         """The records at these places, and their clocks."""
         moved = {clock: [shown[at] for at in places] for clock, shown in self.moved.items()}
-        return ClockedTable([self[at] for at in places], moved)
+        found = ClockedTable([self[at] for at in places], moved)
+        if self.orders is not None:
+            found.orders = [self.orders[at] for at in places]
+        return found
+
+    def sorted(self, order: Callable[[Document], Any]) -> ClockedTable:
+        """The records in order. :raises KeyError: (also TypeError, ValueError) if one has none"""
+        known = self.orders or [None] * len(self)
+        self.orders = [order(record) if by is None else by for record, by in zip(self, known, strict=True)]
+        return self.picked(sorted(range(len(self)), key=self.orders.__getitem__))
 
     def settled(self, place: int) -> Document:
         """A record with what its clocks show."""
@@ -56,6 +67,8 @@ class ClockedTable(list[Document]):
 
     def put(self, place: int, record: Document) -> None:
         """Another record at a place, or behind the last, with clocks of its own."""
+        if self.orders is not None:
+            self.orders[place : place + 1] = [None]
         if place == len(self):
             self.append(record)
             for shown in self.moved.values():

@@ -185,7 +185,9 @@ def _apply(before: Document, delta: Document, members: Container[str] | None) ->
 def _apply_table(records: list[Document], table: Document, key: str) -> ClockedTable:
     known = records.moved if isinstance(records, ClockedTable) else {}
     found = ClockedTable(records, {clock: list(shown) for clock, shown in known.items()})
-    places = records.places if isinstance(records, ClockedTable) else None
+    places = None
+    if isinstance(records, ClockedTable):
+        places, found.orders = records.places, None if records.orders is None else list(records.orders)
     if places is None:
         places = {record[key]: place for place, record in enumerate(found)}
     if table.keys() <= _IN_PLACE and len(places) == len(found):
@@ -204,7 +206,7 @@ def _apply_table(records: list[Document], table: Document, key: str) -> ClockedT
             raise ValueError("order")
         return found.picked([places[name] for name in table["order"]])
     if "put" in table:
-        return found.picked(sorted(places.values(), key=lambda place: _order(found[place])))
+        return found.sorted(_order)
     return found
 
 

@@ -34,6 +34,9 @@ _BOOT_TIME_TOLERANCE_S = 2.0
 #: Of /proc/PID/stat: ``USER_HZ`` is 100 on x86_64.
 _TICK_NS = 10_000_000
 
+#: Where fewer than one in so many differ, they are few.
+_FEW = 8
+
 _T = TypeVar("_T")
 
 
@@ -150,6 +153,10 @@ def _match(
         changed = list(compress(zip(before, after, strict=True), map(is_not, before, after)))
         if all(keys[0](old) == keys[1](new) for old, new in changed):
             return Pairs(zip(before, after, strict=True), [], [], changed)
+    if keys[0] is keys[1]:
+        found = _match_others(before, after, keys[0])
+        if found is not None:
+            return found
     of_old, of_new = list(map(keys[0], before)), list(map(keys[1], after))
     if of_old == of_new:
         return Pairs(
@@ -161,6 +168,27 @@ def _match(
         gone=[item for key, item in old.items() if key not in new],
         added=[item for key, item in new.items() if key not in old],
     )
+
+
+def _match_others(before: list[_T], after: list[_T], key: Callable[[_T], Hashable]) -> Pairs[_T] | None:
+    """The same where most are the same objects, in the same order: these need no key, and the few others are matched.
+
+    ``None`` where that is not so, or where one that is shared has a key of those others.
+    """
+    there, still = set(map(id, before)), set(map(id, after))
+    old, new = [one for one in before if id(one) not in still], [one for one in after if id(one) not in there]
+    if len(old) + len(new) > len(before) // _FEW:
+        return None
+    shared = [one for one in before if id(one) in still]
+    if not same_records(shared, [one for one in after if id(one) in there]):
+        return None
+    taken = set(map(key, (*old, *new)))
+    if not taken.isdisjoint(map(key, shared)):
+        return None
+    others = _match(old, new, (key, lambda one: key(one)))
+    partners = {id(one): other for one, other in others.both}
+    both = ((one, partners.get(id(one), one)) for one in before if id(one) in still or id(one) in partners)
+    return Pairs(both, others.gone, others.added, others.both)
 
 
 def match_tasks(a: Snapshot, b: Snapshot, same_boot: bool) -> Pairs[Task]:

@@ -223,8 +223,8 @@ def _moved_root(
 
 
 def _unpacking(make: _Maker, before: Seen | None, after: Seen) -> Iterator[Event]:
-    old = None if before is None else unpacker(before.snapshot, before.busy.values())
-    new = unpacker(after.snapshot, after.busy.values())
+    old = None if before is None else unpacker(before.snapshot, before.busy)
+    new = unpacker(after.snapshot, after.busy)
     if old is None and new is not None:
         text = f"{task_name(new)} unpacks the initramfs into rootfs (do_populate_rootfs)"
         yield make.task(EventKind.UNPACK_BEGIN, text, new)

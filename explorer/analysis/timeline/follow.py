@@ -92,7 +92,7 @@ def build_timeline(frames: Iterable[Frame], end: tuple[float, str] | None = None
 
 
 def _phase(seen: Seen) -> Phase:
-    return find_phase(seen.snapshot, unpacker(seen.snapshot, seen.busy.values()))
+    return find_phase(seen.snapshot, unpacker(seen.snapshot, seen.busy))
 
 
 def _without_snapshot(frame: Frame) -> Frame:
@@ -164,14 +164,14 @@ class TimelineBuilder:
         for key, numbers in timeline.worlds.items():
             numbers.append(counts.get(key, 0))
         timeline.tasks.append(0 if seen is None else len(seen.snapshot.tasks))
-        borrowers = 0 if seen is None else sum(bool(task.borrowing) for task in seen.busy.values())
+        borrowers = 0 if seen is None else sum(bool(task.borrowing) for task in seen.busy)
         timeline.borrowers.append(borrowers)
         timeline.most_borrowers = max(timeline.most_borrowers, borrowers)
 
     def _borrowing(self, seen: Seen) -> None:
         frame = seen.frame
         now: dict[tuple[int, int | None, KernelText | None], Task] = {}
-        for task in seen.busy.values():
+        for task in seen.busy:
             if task.borrowing:
                 now[task.address, task.start_time, runs(task, seen.snapshot)] = task
         for key in [key for key in self._open if key not in now]:
@@ -188,7 +188,7 @@ class TimelineBuilder:
     def _hanging(self, seen: Seen) -> None:
         """What hung in the first readable frame of a boot began before it."""
         frame = seen.frame
-        for change in self._hangs.changes(seen.snapshot, seen.busy.values()):
+        for change in self._hangs.changes(seen.snapshot, seen.busy):
             kind = EventKind.HANG_BEGIN if change.begins else EventKind.HANG_END
             kind = EventKind.INITIAL if self._before is None else kind
             where = (frame.index, frame.seconds, frame.segment)

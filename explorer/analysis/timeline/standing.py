@@ -28,22 +28,39 @@ class Seen:
 
     frame: Frame
     snapshot: Snapshot
-    busy: dict[int, Task]
-    """By place among all tasks, in order, those that borrow, walk a path, or may be unpacking the initramfs."""
+    busy: list[Task]
+    """In order, those that borrow, walk a path, or may be unpacking the initramfs."""
     worlds: dict[WorldKey, int]
     """How many tasks each has."""
 
 
 def see(frame: Frame, snapshot: Snapshot, before: Seen | None) -> Seen:
     """:param before: the frame before it, if that could be read and is of the same boot"""
-    if before is not None:
-        others = _others(before.snapshot.tasks, snapshot.tasks)
-        if others is not None:
-            busy = {at: task for at, task in before.busy.items() if task is snapshot.tasks[at]}
-            busy |= _busy(snapshot.tasks, others)
-            worlds = before.worlds if _live_alike(before.snapshot, snapshot, others) else _worlds(snapshot)
-            return Seen(frame, snapshot, dict(sorted(busy.items())), worlds)
-    return Seen(frame, snapshot, _busy(snapshot.tasks, range(len(snapshot.tasks))), _worlds(snapshot))
+    if before is None:
+        return Seen(frame, snapshot, list(filter(_is_busy, snapshot.tasks)), _worlds(snapshot))
+    others = _others(before.snapshot.tasks, snapshot.tasks)
+    alike = others is not None and _live_alike(before.snapshot, snapshot, others)
+    return Seen(
+        frame, snapshot, _busy(snapshot, before, others), before.worlds if alike else _worlds(snapshot)
+    )
+
+
+def _busy(snapshot: Snapshot, before: Seen, others: list[int] | None) -> list[Task]:
+    """:param others: places at which there is another task than before; ``None`` where tasks have come or gone"""
+    tasks, busy = snapshot.tasks, {id(task) for task in before.busy}
+    if others is None:
+        known = set(map(id, before.snapshot.tasks))
+        new = [task for task in tasks if id(task) not in known and _is_busy(task)]
+    else:
+        new = [tasks[at] for at in others if _is_busy(tasks[at])]
+        if not new and busy.isdisjoint(id(before.snapshot.tasks[at]) for at in others):
+            return before.busy
+    busy.update(map(id, new))
+    return [task for task in tasks if id(task) in busy]
+
+
+def _is_busy(task: Task) -> bool:
+    return bool(task.borrowing) or task.walk is not None or may_unpack(task)
 
 
 def _others(before: Sequence[_T], after: Sequence[_T]) -> list[int] | None:
@@ -51,14 +68,6 @@ def _others(before: Sequence[_T], after: Sequence[_T]) -> list[int] | None:
     if len(before) != len(after):
         return None
     return list(compress(range(len(before)), map(is_not, before, after)))
-
-
-def _busy(tasks: Sequence[Task], places: Sequence[int]) -> dict[int, Task]:
-    return {
-        at: task
-        for at in places
-        if (task := tasks[at]).borrowing or task.walk is not None or may_unpack(task)
-    }
 
 
 def _worlds(snapshot: Snapshot) -> dict[WorldKey, int]:

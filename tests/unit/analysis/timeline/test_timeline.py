@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from explorer.model import (
 )
 from explorer.recording.reader import Recording
 from tests.conftest import DATA
-from tests.unit.recordings import copy_of, frames_of, make_snapshots, write_recording
+from tests.unit.recordings import copy_of, frames_of
 
 BOOT = DATA / "boot-7.3.nxrec"
 
@@ -40,42 +39,6 @@ def boot() -> Timeline:
     with Recording.open(BOOT) as recording:
         assert recording.end is not None
         return build_timeline(recording.frames(), (recording.end.seconds, recording.end.reason))
-
-
-def test_frames_that_share_what_did_not_change_tell_what_whole_ones_tell(boot: Timeline) -> None:
-    with Recording.open(BOOT) as recording:
-        assert recording.end is not None
-        end = (recording.end.seconds, recording.end.reason)
-        assert build_timeline(recording.still_frames(), end) == boot
-        frames = [
-            replace(frame, snapshot=None if frame.snapshot is None else copy_of(frame.snapshot))
-            for frame in recording.frames()
-        ]
-    assert build_timeline(frames, end) == boot
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_tasks_that_come_and_go_between_frames_that_share_records_are_told_alike(
-    fresh: Callable[[str], Snapshot], tmp_path: Path, seed: int
-) -> None:
-    """The snapshots walk, wait, borrow, chroot and move to other groups at random."""
-    dice, snapshots = random.Random(seed), make_snapshots(fresh("isolated"), 12, seed=seed)
-    for snapshot in snapshots[1:]:
-        for task in dice.sample(snapshot.tasks, 3):
-            task.borrowing, task.cgroup = dice.random() < 0.5, dice.choice(("/a", "/b"))
-            task.owner = dice.choice((*Owner, task.owner))
-            fs = snapshot.fs_of(task)
-            if fs is not None and fs.root is not None:
-                fs.root.placement = dice.choice(list(Placement))
-                task.state, task.waiting_s = "D", dice.choice((None, 1.0, STUCK_S, STUCK_S + dice.random()))
-                task.walk = dice.choice((None, Walk(path="/x", root=None, start=fs.root, in_init=False)))
-    write_recording(tmp_path / "r.nxrec", snapshots)
-    with Recording.open(tmp_path / "r.nxrec") as recording:
-        told = build_timeline(recording.still_frames())
-        assert told == build_timeline(recording.frames())
-        apart = [replace(frame, snapshot=copy_of(snapshots[frame.index])) for frame in recording.frames()]
-    assert told == build_timeline(apart)
-    assert len({event.kind for event in told.events}) > 4
 
 
 def first(timeline: Timeline, kind: EventKind, text: str = "") -> Event:

@@ -147,7 +147,7 @@ def test_a_damaged_token_table_is_refused_and_not_given_to_drgn_to_hang_in(
         info = vmcoreinfo(kernel.prog)
         table, index = (vmcoreinfo_symbol(info, f"kallsyms_token_{name}") or 0 for name in ("table", "index"))
         put(kernel.prog, table, b"a" * (index - table - 1) + b"\0")
-        monkeypatch.setattr(kallsyms, "load_vmlinux_kallsyms", hang)
+        monkeypatch.setattr("drgn.helpers.linux.kallsyms.load_vmlinux_kallsyms", hang)
         with pytest.raises(TargetError, match="give a vmlinux with -s"):
             load_symbols(kernel.prog)
 
