@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from textual.app import ComposeResult
 
 from explorer.analysis.query import FieldType
 from explorer.analysis.timeline import Event, EventKind, Timeline
-from explorer.model import Reference, Snapshot, escape_text, mount_name, namespace_name, task_name
+from explorer.model import Reference, Snapshot, escape_text, fields_of, mount_name, namespace_name, task_name
 from explorer.tui.session import Playback, View
 from explorer.tui.views import Cell, ViewColumn
 from explorer.tui.views.details import ColumnValue, Detail, RecordTable
@@ -57,18 +58,34 @@ def events_table(playback: Playback, snapshot: Snapshot) -> RecordTable[Event]:
         "time": ColumnValue(FieldType.SECONDS, lambda event: event.seconds),
         "frame": ColumnValue(FieldType.NUMBER, lambda event: event.frame),
     }
-    return RecordTable(
-        columns, playback.timeline.events, cells, lambda event: _about(event, snapshot), values
-    )
+    about = _Subjects(snapshot)
+    return RecordTable(columns, playback.timeline.events, cells, about.of, values)
 
 
-def _about(event: Event, snapshot: Snapshot) -> Reference | None:
-    """What an event is about, if this snapshot has it."""
-    address = event.address
-    if address is None:
-        return None
+class _Subjects:
+    """What events are about, as far as a snapshot has it: asked of all of them, and there are many."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    @cached_property
+    def _tasks(self) -> dict[int, int]:
+        """Where the task of an address is: its record is made when somebody asks for it."""
+        [addresses] = fields_of(self._snapshot.tasks, "address")
+        return {address: place for place, address in enumerate(addresses)}
+
+    def of(self, event: Event) -> Reference | None:
+        return None if event.address is None else self._found(event.address)
+
+    def _found(self, address: int) -> Reference | None:
+        snapshot, place = self._snapshot, self._tasks.get(address)
+        if place is not None:
+            return Reference(kind="task", address=address, label=task_name(snapshot.tasks[place]))
+        return _find_other(snapshot, address)
+
+
+def _find_other(snapshot: Snapshot, address: int) -> Reference | None:
     tables: tuple[tuple[str, Any], ...] = (
-        ("task", next((task for task in snapshot.tasks if task.address == address), None)),
         ("mount", snapshot.mount_by_address.get(address)),
         ("fs_struct", snapshot.fs_by_address.get(address)),
         ("mount_namespace", snapshot.namespace_by_address.get(address)),
@@ -81,7 +98,6 @@ def _about(event: Event, snapshot: Snapshot) -> Reference | None:
 
 def _label(kind: str, found: Any) -> str:
     labels = {
-        "task": lambda: task_name(found),
         "mount": lambda: mount_name(found),
         "mount_namespace": lambda: namespace_name(found),
     }
