@@ -54,6 +54,7 @@ class TargetArguments:
     kernel: bool
     qemu: str | None
     symbols: tuple[Path, ...]
+    symbols_file: Path | None
     types: Literal["btf", "dwarf"] | None
     vmcoreinfo: Path | None
     ram_below_4g: int | None
@@ -99,11 +100,16 @@ class TargetArguments:
         from explorer.targets import MAX_VMCOREINFO, OpenOptions
         from explorer.targets.dumps import read_small_file
 
+        if self.symbols_file is not None and (self.symbols or self.types == "dwarf"):
+            raise click.UsageError(
+                "--symbols-file goes with the kernel's own types: debug info has symbols of its own."
+            )
         vmcoreinfo = None
         if self.vmcoreinfo is not None:
             vmcoreinfo = read_small_file(self.vmcoreinfo, "--vmcoreinfo", MAX_VMCOREINFO)
         return OpenOptions(
             symbols=self.symbols,
+            symbols_file=self.symbols_file,
             types=self.types,
             vmcoreinfo=vmcoreinfo,
             ram_below_4g=self.ram_below_4g,
@@ -153,6 +159,12 @@ _OPTIONS = (
         type=_FILE,
         metavar="FILE",
         help="A vmlinux with debug info (DWARF).",
+    ),
+    click.option(
+        "--symbols-file",
+        type=_FILE,
+        metavar="FILE",
+        help="The kernel's System.map, for a dump of one older than 6.0.",
     ),
     click.option(
         "--types",
