@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 __all__ = (
     "GIVEN",
     "TargetArguments",
+    "check_symbols",
     "give_kernel",
     "give_up_rights",
     "plugin_option",
     "read_named_snapshot",
     "say_broken",
+    "symbols_file_option",
     "target_options",
 )
 
@@ -100,10 +102,7 @@ class TargetArguments:
         from explorer.targets import MAX_VMCOREINFO, OpenOptions
         from explorer.targets.dumps import read_small_file
 
-        if self.symbols_file is not None and (self.symbols or self.types == "dwarf"):
-            raise click.UsageError(
-                "--symbols-file goes with the kernel's own types: debug info has symbols of its own."
-            )
+        check_symbols(self.symbols_file, self.symbols, self.types)
         vmcoreinfo = None
         if self.vmcoreinfo is not None:
             vmcoreinfo = read_small_file(self.vmcoreinfo, "--vmcoreinfo", MAX_VMCOREINFO)
@@ -136,6 +135,19 @@ def plugin_option(words: str) -> Callable[[_F], _F]:
     )
 
 
+def symbols_file_option(words: str) -> Callable[[_F], _F]:
+    """``--symbols-file``. :param words: what needs it"""
+    return click.option("--symbols-file", type=_FILE, metavar="FILE", help=words)
+
+
+def check_symbols(file: Path | None, symbols: tuple[Path, ...], types: str | None) -> None:
+    """:raises click.UsageError: if symbols are said to come from two places"""
+    if file is not None and (symbols or types == "dwarf"):
+        raise click.UsageError(
+            "--symbols-file goes with the kernel's own types: debug info has symbols of its own."
+        )
+
+
 _OPTIONS = (
     click.argument("target", required=False, shell_complete=complete_targets()),
     click.option(
@@ -160,12 +172,7 @@ _OPTIONS = (
         metavar="FILE",
         help="A vmlinux with debug info (DWARF).",
     ),
-    click.option(
-        "--symbols-file",
-        type=_FILE,
-        metavar="FILE",
-        help="The kernel's System.map, for a dump of one older than 6.0.",
-    ),
+    symbols_file_option("The kernel's System.map, for a dump of one older than 6.0."),
     click.option(
         "--types",
         type=click.Choice(["btf", "dwarf"]),

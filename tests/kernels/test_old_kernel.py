@@ -36,14 +36,19 @@ class Old:
     after: Oracle
     audit: tuple[int, str]
     dump: Path
+    over_qmp: Snapshot
 
     @property
     def with_map(self) -> OpenOptions:
-        return OpenOptions(symbols_file=self.kernel.system_map, use_cache=False)
+        return with_map(self.kernel)
 
 
-def captured(path: Path, options: OpenOptions) -> Snapshot:
-    with open_kernel(detect_target(str(path)), options) as kernel:
+def with_map(kernel: Kernel) -> OpenOptions:
+    return OpenOptions(symbols_file=kernel.system_map, use_cache=False)
+
+
+def captured(target: Path | str, options: OpenOptions) -> Snapshot:
+    with open_kernel(detect_target(str(target)), options) as kernel:
         return capture_snapshot(CaptureRequest.from_kernel(kernel))
 
 
@@ -59,8 +64,9 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Old]:
         after = guest.oracle()
         guest.stop()
         guest.dump(dump)
+        over_qmp = captured(f"qemu:{guest.qmp_socket}", with_map(kernel))
         guest.cont()
-        return Old(kernel, before, live, after, audit, dump)
+        return Old(kernel, before, live, after, audit, dump, over_qmp)
 
     guest, made = boot_until(lambda: boot_live(kernel), look, f"{_LINE} live")
     with guest:
@@ -92,6 +98,10 @@ def test_of_a_dump_with_its_system_map_every_task_is_as_the_guest_says(old: Old)
     assert snapshot.capture.types == "btf"
     assert snapshot.errors == []
     assert disagreements(snapshot, old.after, old.after) == []
+
+
+def test_the_guest_itself_is_read_as_its_dump_is(old: Old) -> None:
+    assert facts(old.over_qmp) == facts(captured(old.dump, old.with_map))
 
 
 def test_debug_info_gives_the_same(old: Old) -> None:
