@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 __all__ = (
     "GIVEN",
     "TargetArguments",
+    "check_symbols",
     "give_kernel",
     "give_up_rights",
     "parse_without_rights",
     "plugin_option",
     "read_named_snapshot",
     "say_broken",
+    "symbols_file_option",
     "target_options",
 )
 
@@ -57,6 +59,7 @@ class TargetArguments:
     kernel: bool
     qemu: str | None
     symbols: tuple[Path, ...]
+    symbols_file: Path | None
     types: Literal["btf", "dwarf"] | None
     vmcoreinfo: Path | None
     ram_below_4g: int | None
@@ -102,11 +105,13 @@ class TargetArguments:
         from explorer.targets import MAX_VMCOREINFO, OpenOptions
         from explorer.targets.dumps import read_small_file
 
+        check_symbols(self.symbols_file, self.symbols, self.types)
         vmcoreinfo = None
         if self.vmcoreinfo is not None:
             vmcoreinfo = read_small_file(self.vmcoreinfo, "--vmcoreinfo", MAX_VMCOREINFO)
         return OpenOptions(
             symbols=self.symbols,
+            symbols_file=self.symbols_file,
             types=self.types,
             vmcoreinfo=vmcoreinfo,
             ram_below_4g=self.ram_below_4g,
@@ -133,6 +138,19 @@ def plugin_option(words: str) -> Callable[[_F], _F]:
     )
 
 
+def symbols_file_option(words: str) -> Callable[[_F], _F]:
+    """``--symbols-file``. :param words: what needs it"""
+    return click.option("--symbols-file", type=_FILE, metavar="FILE", help=words)
+
+
+def check_symbols(file: Path | None, symbols: tuple[Path, ...], types: str | None) -> None:
+    """:raises click.UsageError: if symbols are said to come from two places"""
+    if file is not None and (symbols or types == "dwarf"):
+        raise click.UsageError(
+            "--symbols-file goes with the kernel's own types: debug info has symbols of its own."
+        )
+
+
 _OPTIONS = (
     click.argument("target", required=False, shell_complete=complete_targets()),
     click.option(
@@ -157,6 +175,7 @@ _OPTIONS = (
         metavar="FILE",
         help="A vmlinux with debug info (DWARF).",
     ),
+    symbols_file_option("The kernel's System.map, for a dump of one older than 6.0."),
     click.option(
         "--types",
         type=click.Choice(["btf", "dwarf"]),
@@ -235,7 +254,7 @@ def read_named_snapshot(
     try:
         options = arguments.open_options()
         if not keeps_rights:
-            parse_without_rights(spec, options.symbols, output)
+            parse_without_rights(spec, options, output)
         with open_kernel(spec, options, progress) as kernel:
             stats.mark("opening")
             if not keeps_rights:
@@ -328,7 +347,7 @@ def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
     return _guard
 
 
-def parse_without_rights(spec: TargetSpec, symbols: Sequence[Path], output: Path | None) -> None:
+def parse_without_rights(spec: TargetSpec, options: OpenOptions, output: Path | None) -> None:
     """Of a dump: open it, and give up the rights that it took before anything in it is parsed, its symbols likewise.
 
     :raises TargetError: if it cannot be opened, or rights cannot be given up
@@ -339,7 +358,8 @@ def parse_without_rights(spec: TargetSpec, symbols: Sequence[Path], output: Path
         from explorer.targets import Needs, give_up_rights, hold_open
 
         hold_open(spec.path)
-        give_up_rights(Needs(tuple(symbols), () if output is None else (output,)))
+        more = () if options.symbols_file is None else (options.symbols_file,)
+        give_up_rights(Needs((*options.symbols, *more), () if output is None else (output,)))
 
 
 def give_up_rights(spec: TargetSpec, output: Path | None) -> None:

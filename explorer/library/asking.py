@@ -48,6 +48,7 @@ def open_target(
     symbols: Iterable[str | PathLike[str]] = (),
     types: Literal["btf", "dwarf"] | None = None,
     use_cache: bool = True,
+    symbols_file: str | PathLike[str] | None = None,
 ) -> OpenKernel:
     """Open a kernel: close it, or use it in a ``with``. Its ``prog`` is a ``drgn.Program``.
 
@@ -55,10 +56,16 @@ def open_target(
     :param symbols: a vmlinux with debug info (DWARF), and modules
     :param types: where types come from; ``None``: DWARF if there are symbols, else the kernel's own BTF
     :param use_cache: keep types and symbols for the next time
+    :param symbols_file: the kernel's System.map, for a dump of one older than 6.0
 
     :raises TargetError: if it cannot be opened; the message is one line
     """
-    options = OpenOptions(symbols=[Path(fspath(path)) for path in symbols], types=types, use_cache=use_cache)
+    options = OpenOptions(
+        symbols=[Path(fspath(path)) for path in symbols],
+        symbols_file=None if symbols_file is None else Path(fspath(symbols_file)),
+        types=types,
+        use_cache=use_cache,
+    )
     return open_kernel(detect_target(fspath(target)), options)
 
 

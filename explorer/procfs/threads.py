@@ -109,7 +109,8 @@ def kind_of(thread: Thread, parent: Thread | None) -> TaskKind | None:
             return TaskKind.KTHREAD
         is_rescuer = thread.name.startswith(_RESCUER) or not thread.name.startswith(b"kworker/")
         return TaskKind.RESCUER if is_rescuer else TaskKind.KWORKER
-    if thread.flags & _IO_OR_USER_WORKER:
+    # None of them leads its process; until 5.16 one of the bits meant PF_USED_ASYNC, which what loads modules has.
+    if thread.flags & _IO_OR_USER_WORKER and thread.pid != thread.tgid:
         return TaskKind.IO_WORKER
     if thread.ppid == 1:
         return TaskKind.USER

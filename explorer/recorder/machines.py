@@ -121,6 +121,7 @@ class QemuMachine:
             symbols=self._options.symbols,
             use_cache=self._options.use_cache,
             force=self._options.force,
+            symbols_file=self._options.symbols_file,
         )
         return OpenKernel(program, types, [*program.notes, *types.notes])
 

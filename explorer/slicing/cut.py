@@ -120,7 +120,13 @@ def record(kernel: OpenKernel, progress: CaptureProgress, plugins: Sequence[Plug
     with drgn_errors(f"{kernel.source.target}: cannot be opened a second time"):
         prog.add_memory_segment(0, _PHYSICAL_SPACE, recorder.read, physical=True)
         prog.set_linux_kernel_custom(vmcoreinfo, is_live=False)
-    types = attach_types(prog, mode="btf", use_cache=False, progress=lambda what: progress(what, 0, None))
+    types = attach_types(
+        prog,
+        mode="btf",
+        use_cache=False,
+        progress=lambda what: progress(what, 0, None),
+        symbols_file=kernel.types.symbols_file,
+    )
     request = dataclasses.replace(
         CaptureRequest.from_kernel(kernel, plugins), prog=prog, symbols=types, types=types.mode, direct=False
     )

@@ -25,6 +25,8 @@ class OpenOptions:
     symbols: Sequence[Path] = ()
     types: Literal["btf", "dwarf"] | None = None
     """``None``: DWARF if symbols are given, else BTF."""
+    symbols_file: Path | None = None
+    """A ``System.map``; with types from BTF."""
     vmcoreinfo: bytes | None = None
     ram_below_4g: int | None = None
     force: bool = False
@@ -75,6 +77,7 @@ def open_kernel(
             mode=options.types or ("dwarf" if options.symbols else "btf"),
             symbols=options.symbols,
             use_cache=options.use_cache,
+            symbols_file=options.symbols_file,
             force=options.force,
             progress=lambda what: report(what, 0, None),
         )

@@ -12,6 +12,7 @@ from _pytest.mark.structures import ParameterSet
 
 from tests.kernels.lab import LINES, Guest, GuestOptions, Kernel, get_kernel
 from tests.kernels.lab.errors import LabError, NoSuchKernelError
+from tests.kernels.lab.kernels import OLD_LINES
 
 _TOOLS = ("apt-get", "dpkg-deb", "gcc", "qemu-system-x86_64", "setpriv")
 
@@ -36,15 +37,19 @@ def cannot_run(reason: str) -> None:
     pytest.skip(reason)
 
 
-def kernel_or_skip(line: str) -> Kernel:
-    """The newest kernel of ``line``. A series that the mirror does not have is skipped everywhere, saying so."""
+def kernel_or_skip(line: str, *, debug: bool = False) -> Kernel:
+    """The newest kernel of ``line``. A series that the mirror does not have is skipped everywhere, saying so; so is one
+    of a suite that may have left it.
+
+    :param debug: with its ``vmlinux`` and ``System.map``
+    """
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
         cannot_run(f"not installed: {', '.join(missing)}")
     try:
-        return get_kernel(line)
+        return get_kernel(line, debug=debug)
     except LabError as error:
-        if isinstance(error, NoSuchKernelError) and line not in LINES:
+        if line in OLD_LINES or (isinstance(error, NoSuchKernelError) and line not in LINES):
             pytest.skip(f"not tested by boot: {error}")
         cannot_run(str(error))
         raise

@@ -17,7 +17,7 @@ import pytest
 from explorer.cli.command import _COMMANDS
 from tests.conftest import Run
 from tests.kernels.lab.errors import LabError
-from tests.kernels.lab.packages import Apt
+from tests.kernels.lab.packages import OLD_SUITES, Apt
 from tests.python_tree import ROOT, project_table
 from tests.standalone.measure import find_needs, unpack_file
 
@@ -25,7 +25,6 @@ pytestmark = [pytest.mark.repetition, pytest.mark.timeout(900)]
 
 _BUILT_FROM = ("explorer", "plugins", "tests", "pyproject.toml")
 _VARIES = re.compile(r"read in \d+\.\d+ s")
-_OLD_SUITE = "bullseye"
 _OLD_GLIBC = "2.31"
 _OLD_PACKAGES = (
     "libc6",
@@ -153,11 +152,11 @@ def test_it_runs_where_there_is_no_other_file(standalone: Path, tmp_path: Path, 
 def test_it_runs_on_the_oldest_debian_that_can_be_had(standalone: Path, tmp_path: Path, run: Run) -> None:
     """With the libraries of Debian 11 around it, none of which it may take up; from that system's own shell."""
     try:
-        apt = Apt(suites=(_OLD_SUITE,))
+        apt = Apt(suites=OLD_SUITES)
         apt.update()
-        found = [apt.download(apt.find_package(name, _OLD_SUITE)) for name in _OLD_PACKAGES]
+        found = [apt.download(apt.find_package(name, OLD_SUITES[0])) for name in _OLD_PACKAGES]
     except LabError as error:
-        pytest.skip(f"{_OLD_SUITE} cannot be had: {error}")
+        pytest.skip(f"{OLD_SUITES[0]} cannot be had: {error}")
     root = tmp_path / "root"
     root.mkdir()
     for package in found:

@@ -11,7 +11,7 @@ import drgn
 
 from explorer.capture.memory import Decoder, find_member, make_decoder, member_offset
 
-__all__ = ("HolderLayout", "MapleNode", "probe_holders")
+__all__ = ("HolderLayout", "MapleNode", "MapleNodes", "probe_holders")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,14 @@ class MapleNode:
 
 
 @dataclass(frozen=True, slots=True)
+class MapleNodes:
+    """Those of ``maple_range_64`` and of ``maple_arange_64``."""
+
+    range: MapleNode
+    arange: MapleNode
+
+
+@dataclass(frozen=True, slots=True)
 class HolderLayout:
     """Every layout that is needed to find who holds a mount."""
 
@@ -38,10 +46,11 @@ class HolderLayout:
     file: Decoder
     """f_path.mnt, f_path.dentry, f_inode, f_op, f_mode, private_data"""
     mm: Decoder
-    """exe_file, mm_mt.ma_root"""
+    """exe_file, and where mappings begin: mm_mt.ma_root, or mmap"""
     vma_file: int
-    range_node: MapleNode
-    arange_node: MapleNode
+    vma_next: int | None
+    """Of a kernel whose mappings are a list (until 6.1)."""
+    maple: MapleNodes | None
     pcp: Decoder | None
     """mnt_gets, mnt_puts (7.x), or mnt_count; ``None`` without CONFIG_SMP"""
     mount_count: int | None
@@ -63,7 +72,7 @@ class HolderLayout:
     walk_state: int | None
     """``nameidata.state``"""
     namespace_count: int
-    """The ``refcount_t`` of a ``struct mnt_namespace``."""
+    """The ``refcount_t`` of a ``struct mnt_namespace``, before 5.11 its ``atomic_t``."""
     namespace_stashed: int
     """The dentry in nsfs of a ``struct mnt_namespace``, while there is one."""
     dentry_inode: int
@@ -72,6 +81,7 @@ class HolderLayout:
 def probe_holders(prog: drgn.Program) -> HolderLayout:
     """Probe the kernel's types. :raises LookupError: if they lack something indispensable"""
     has_pcp = find_member(prog.type("struct mount"), "mnt_pcp") is not None
+    vma_next = _optional(prog, "vm_area_struct", "vm_next")
     return HolderLayout(
         task=make_decoder(prog, "task_struct", "files", "mm"),
         files_fdt=member_offset(prog, "files_struct", "fdt"),
@@ -79,10 +89,10 @@ def probe_holders(prog: drgn.Program) -> HolderLayout:
         file=make_decoder(
             prog, "file", "f_path.mnt", "f_path.dentry", "f_inode", "f_op", "f_mode", "private_data"
         ),
-        mm=make_decoder(prog, "mm_struct", "exe_file", "mm_mt.ma_root"),
+        mm=make_decoder(prog, "mm_struct", "exe_file", ("mm_mt.ma_root", "mmap")),
         vma_file=member_offset(prog, "vm_area_struct", "vm_file"),
-        range_node=_maple_node(prog, "maple_range_64"),
-        arange_node=_maple_node(prog, "maple_arange_64"),
+        vma_next=vma_next,
+        maple=_maple_nodes(prog) if vma_next is None else None,
         pcp=make_decoder(prog, "mnt_pcp", "?mnt_gets", "?mnt_puts", "?mnt_count") if has_pcp else None,
         mount_count=None if has_pcp else member_offset(prog, "mount", "mnt_count"),
         parent_is_held=find_member(prog.type("struct mount"), "mnt_t_flags") is None,
@@ -96,11 +106,15 @@ def probe_holders(prog: drgn.Program) -> HolderLayout:
         inode_mode=member_offset(prog, "inode", "i_mode"),
         walk_state=_optional(prog, "nameidata", "state"),
         namespace_count=member_offset(
-            prog, "mnt_namespace", "ns.__ns_ref.refs.counter", "ns.count.refs.counter"
+            prog, "mnt_namespace", "ns.__ns_ref.refs.counter", "ns.count.refs.counter", "count.counter"
         ),
         namespace_stashed=member_offset(prog, "mnt_namespace", "ns.stashed"),
         dentry_inode=member_offset(prog, "dentry", "d_inode"),
     )
+
+
+def _maple_nodes(prog: drgn.Program) -> MapleNodes:
+    return MapleNodes(_maple_node(prog, "maple_range_64"), _maple_node(prog, "maple_arange_64"))
 
 
 def _maple_node(prog: drgn.Program, name: str) -> MapleNode:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from explorer.capture.memory import MemoryReader, ReadError, is_kernel_pointer
 
-from .layout import HolderLayout, MapleNode
+from .layout import MapleNode, MapleNodes
 
 __all__ = ("maple_entries",)
 
@@ -22,7 +22,7 @@ _MAX_NODES = 1_000_000
 _ULONG_MAX = (1 << 64) - 1
 
 
-def maple_entries(reader: MemoryReader, layout: HolderLayout, root: int) -> Iterator[int]:
+def maple_entries(reader: MemoryReader, nodes: MapleNodes, root: int) -> Iterator[int]:
     """Every entry that is a pointer. :raises ReadError: where the tree cannot be followed"""
     if not root:
         return
@@ -40,7 +40,7 @@ def maple_entries(reader: MemoryReader, layout: HolderLayout, root: int) -> Iter
         seen.add(address)
         if kind not in (_LEAF, _RANGE, _ARANGE):
             raise ReadError(f"0x{pointer:x} is no node of a maple tree")
-        node = layout.arange_node if kind == _ARANGE else layout.range_node
+        node = nodes.arange if kind == _ARANGE else nodes.range
         for slot, last in _slots(reader.read(address, node.size), node, end):
             if kind == _LEAF:
                 if is_kernel_pointer(slot) and not slot & 3:

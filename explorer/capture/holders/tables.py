@@ -1,6 +1,6 @@
 """The files of a task: its descriptors, the program it runs, what it has mapped.
 
-Mirrors ``files_struct`` and ``fdtable`` (include/linux/fdtable.h), ``mm_struct.exe_file`` and ``.mm_mt``
+Mirrors ``files_struct`` and ``fdtable`` (include/linux/fdtable.h), ``mm_struct.exe_file`` and ``.mm_mt``, or ``.mmap``
 (include/linux/mm_types.h). Tasks that share a table or an address space have it read once.
 """
 
@@ -18,6 +18,7 @@ from .maple import maple_entries
 __all__ = ("AddressSpace", "TaskFiles")
 
 _MAX_FDS = 1 << 24  # sysctl_nr_open is a million
+_MAX_MAPPINGS = 1_000_000  # by default a process has at most 65530 (vm.max_map_count)
 _CHUNK = 4096  # bytes of an array of descriptors
 
 
@@ -26,7 +27,7 @@ class AddressSpace(NamedTuple):
 
     exe_file: int
     mappings: int
-    """``mm_mt.ma_root``"""
+    """``mm_mt.ma_root``, or the first of the list"""
 
 
 class TaskFiles:
@@ -65,7 +66,19 @@ class TaskFiles:
 
     def mapped_files(self, space: AddressSpace) -> Iterator[int]:
         """The ``struct file`` of every mapping that has one. :raises ReadError: where they cannot be read"""
-        for vma in maple_entries(self._reader, self._layout, space.mappings):
+        for vma in self._mappings(space.mappings):
             file = self._reader.read_u64(vma + self._layout.vma_file)
             if is_kernel_pointer(file):
                 yield file
+
+    def _mappings(self, first: int) -> Iterator[int]:
+        """Every ``vm_area_struct``."""
+        layout, seen = self._layout, 0
+        if layout.maple is not None:
+            yield from maple_entries(self._reader, layout.maple, first)
+        elif layout.vma_next is not None:
+            while first:
+                yield first
+                first, seen = self._reader.read_u64(first + layout.vma_next), seen + 1
+                if seen > _MAX_MAPPINGS:
+                    raise ReadError("the list of mappings has no end")

@@ -25,6 +25,6 @@ from .structures import RawTask as RawTask
 from .structures import RawWorker as RawWorker
 from .structures import TaskStruct as TaskStruct
 from .structures import new_raw_fs as new_raw_fs
-from .structures import new_raw_task as new_raw_task
+from .structures import task_maker as task_maker
 from .symbols import SymbolTable as SymbolTable
 from .symbols import function_name as function_name

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 import drgn
 
+from explorer.model import TaskFlag
+
 from .decode import (
     NOT_READ,
     Decoder,
@@ -41,6 +43,8 @@ class Layout:
 
     task: Decoder
     """Gives a :class:`~.structures.TaskStruct`."""
+    task_flags: int
+    """The bits of its flags that mean what :class:`~explorer.model.TaskFlag` says."""
     task_of_slice: Decoder
     """The same without what is behind the members that earlier versions read."""
     has_task_cgroups: bool
@@ -125,6 +129,11 @@ def probe_layout(prog: drgn.Program) -> Layout:
     :raises LayoutError: if the kernel lacks something indispensable
     :raises LookupError: if a whole type is missing
     """
+    if find_member(prog.type("struct task_struct"), "worker_private", "pf_io_worker") is None:
+        raise LayoutError(
+            "this kernel is older than 5.10.162, or 5.11: it has neither worker_private nor pf_io_worker, and its PF_ "
+            "flags mean something else"
+        )
     mount = prog.type("struct mount")
     namespace = prog.type("struct mnt_namespace")
     mount_node = optional_offset(prog, "mount", "mnt_node")
@@ -132,6 +141,10 @@ def probe_layout(prog: drgn.Program) -> Layout:
     flagged = namespace.has_member("is_anon")
     return Layout(
         task=decoder_of(prog, TaskStruct),
+        # What is PF_USER_WORKER since 6.4 was PF_USED_ASYNC until 5.16, which has no worker_private either.
+        task_flags=-1
+        if prog.type("struct task_struct").has_member("worker_private")
+        else ~TaskFlag.USER_WORKER,
         task_of_slice=decoder_of(prog, TaskStruct, of_slice=True),
         has_task_cgroups=prog.type("struct task_struct").has_member("cgroups"),
         task_tgid=make_decoder(prog, "task_struct", "tgid"),

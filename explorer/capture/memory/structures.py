@@ -29,7 +29,7 @@ __all__ = (
     "TaskStruct",
     "decoder_of",
     "new_raw_fs",
-    "new_raw_task",
+    "task_maker",
 )
 
 #: ``None`` where a part of a structure may not be there, ``Never`` where all of it is.
@@ -56,13 +56,13 @@ class TaskStruct(NamedTuple, Generic[Gap]):
     signal: Annotated[int | Gap, "signal"]
     real_parent: Annotated[int | Gap, "real_parent"]
     nsproxy: Annotated[int | Gap, "nsproxy"]
-    state: Annotated[int | Gap, "__state"]
+    state: Annotated[int | Gap, "__state", "state"]  # 5.14; a long before
     exit_state: Annotated[int | Gap, "exit_state"]
-    worker_private: Annotated[int | Gap, "worker_private"]
+    worker_private: Annotated[int | Gap, "worker_private", "set_child_tid"]  # 5.17; of kthreads alone before
     start_time: Annotated[int | Gap, "start_boottime"]
     nameidata: Annotated[int | Gap, "nameidata"]
     on_cpu: Annotated[int | None, "?on_cpu"]
-    cpu: Annotated[int | None, "?thread_info.cpu"]
+    cpu: Annotated[int | None, "?thread_info.cpu", "?cpu"]  # 5.16; if both, the same
     exec_start: Annotated[int | None, "?se.exec_start"]
     last_arrival: Annotated[int | None, "?sched_info.last_arrival"]  # with CONFIG_SCHED_INFO only
     real_cred: Annotated[int | Gap, "real_cred"]
@@ -80,7 +80,14 @@ RawTask = TaskStruct[Never]
 PartialTask = TaskStruct[None]
 AnyTask = RawTask | PartialTask
 
-new_raw_task: Callable[[tuple[Any, ...]], RawTask] = partial(tuple.__new__, TaskStruct)
+_new_raw_task: Callable[[tuple[Any, ...]], RawTask] = partial(tuple.__new__, TaskStruct)
+
+
+def task_maker(kept: int) -> Callable[[tuple[Any, ...]], RawTask]:
+    """Makes a task of (address, the decoder's values...). :param kept: ``Layout.task_flags``"""
+    if kept == -1:
+        return _new_raw_task
+    return lambda values: _new_raw_task((values[0], values[1] & kept, *values[2:]))
 
 
 class RawFs(NamedTuple):

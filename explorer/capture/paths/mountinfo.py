@@ -118,6 +118,8 @@ class MountInfo:
         symbols = memory.symbols
         nop = symbols.symbol_address("nop_mnt_idmap")
         self._groups: dict[int, set[int | None]] = {}
+        mount = memory.layout.mount
+        self._has_idmaps = mount.members[mount.fields.index("idmap")] is not None  # 5.12
         self._no_idmap = symbols.symbol_address("init_user_ns") if nop is None else nop
 
     def fields(self, raw: RawMount) -> dict[str, Any]:
@@ -151,11 +153,11 @@ class MountInfo:
         return None
 
     def _options(self, raw: RawMount) -> list[str] | None:
-        if raw.flags is None or raw.idmap is None:
+        if raw.flags is None or (raw.idmap is None and self._has_idmaps):
             return None
         options = ["ro" if raw.flags & MNT_READONLY else "rw"]
         options += [name for bit, name in MNT_OPTIONS.items() if raw.flags & bit and bit != MNT_READONLY]
-        return [*options, "idmapped"] if raw.idmap != self._no_idmap else options
+        return [*options, "idmapped"] if self._has_idmaps and raw.idmap != self._no_idmap else options
 
     def _master(self, raw: RawMount) -> int | None:
         if not raw.master:

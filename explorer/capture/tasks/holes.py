@@ -96,6 +96,7 @@ class HoleWalk:
             task = self.whole[address] = self._read_task(address)
         except ReadError as error:
             values, unread = self._reader.recover_members(self._layout.task, address, error)
+            values = (values[0] and values[0] & self._layout.task_flags, *values[1:])
             if unread:
                 self._why[address] = str(error)
                 partial = PartialTask(address, *values)

@@ -19,7 +19,7 @@ from explorer.capture.memory import (
     find_member,
     is_kernel_pointer,
     lie_apart,
-    new_raw_task,
+    task_maker,
 )
 
 from .found import MAX_TASKS, FoundTasks
@@ -56,7 +56,9 @@ class TaskReader:
         self._symbols = memory.symbols
         self._errors = memory.errors
         self._live = memory.live
-        self._read_task = memory.reader.record_reader(memory.layout.task, new_raw_task)
+        self._read_task = memory.reader.record_reader(
+            memory.layout.task, task_maker(memory.layout.task_flags)
+        )
         self._progress: Progress = lambda count: None
         self.found: dict[int, RawTask] = {}  # so far
         self.runqueues: dict[int, int] = {}

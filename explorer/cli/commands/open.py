@@ -144,7 +144,7 @@ def become_caller_of_files(arguments: TargetArguments, files: Sequence[Path], sa
     if is_program():
         from explorer.targets import Needs, become_caller
 
-        more = () if arguments.vmcoreinfo is None else (arguments.vmcoreinfo,)
+        more = [file for file in (arguments.vmcoreinfo, arguments.symbols_file) if file is not None]
         needs = Needs((*files, *arguments.symbols, *arguments.plugins, *more))
         become_caller(needs, starts_nobody=saved)
 
@@ -184,6 +184,7 @@ def reader_words(arguments: TargetArguments) -> list[str]:
         words += ["--plugin", str(path)]
     valued = {
         "--types": arguments.types,
+        "--symbols-file": arguments.symbols_file,
         "--vmcoreinfo": arguments.vmcoreinfo,
         "--ram-below-4g": arguments.ram_below_4g,
     }

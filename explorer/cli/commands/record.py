@@ -17,7 +17,7 @@ from explorer.cli.formats import OutputFile
 from explorer.cli.live_trace import attached_tracer
 from explorer.cli.process import ExitCode
 from explorer.cli.progress import ProgressLine
-from explorer.cli.targets import say_broken
+from explorer.cli.targets import check_symbols, say_broken, symbols_file_option
 from explorer.cli.units import ConditionType, Duration, MemorySize
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class RecordArguments:
     until: Condition | None
     output: Path
     symbols: tuple[Path, ...]
+    symbols_file: Path | None
     types: Literal["btf", "dwarf"] | None
     cache: bool
     all_plugins: bool
@@ -97,7 +98,10 @@ class RecordArguments:
     def open_options(self) -> OpenOptions:
         from explorer.targets import OpenOptions
 
-        return OpenOptions(symbols=self.symbols, types=self.types, use_cache=self.cache)
+        check_symbols(self.symbols_file, self.symbols, self.types)
+        return OpenOptions(
+            symbols=self.symbols, symbols_file=self.symbols_file, types=self.types, use_cache=self.cache
+        )
 
     def plugins(self) -> list[Plugin]:
         """What a frame is captured with: what unpacks the initramfs is known to its plugin alone."""
@@ -182,6 +186,7 @@ class RecordArguments:
 @click.option(
     "-s", "--symbols", multiple=True, type=_FILE, metavar="FILE", help="A vmlinux with debug info (DWARF)."
 )
+@symbols_file_option("The kernel's System.map, for a guest whose kernel is older than 6.0.")
 @click.option(
     "--types", type=click.Choice(["btf", "dwarf"]), help="Where types come from. Default: as elsewhere."
 )

@@ -53,7 +53,7 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
 
     try:
         options = arguments.open_options()
-        parse_without_rights(spec, options.symbols, output)
+        parse_without_rights(spec, options, output)
         with open_kernel(spec, options, progress) as kernel:
             give_up_rights(spec, output)
             with capture_errors(kernel):

@@ -26,6 +26,8 @@ _ADDRESS = 0x000FFFFFFFFFF000
 _ENTRIES = 512
 _TABLE_SIZE = 4096
 _UTS_FIELD = 65
+#: Of ``uts_namespace.name``, where VMCOREINFO does not say (until 5.10): at first, or behind a ``kref``.
+_UTS_OFFSETS = (0, 4)
 #: 1024 GiB of direct map without 1 GiB pages need as many tables of 2 MiB pages.
 _MAX_TABLES = 1 << 14
 
@@ -62,13 +64,19 @@ def describes_memory(read: PhysicalRead, info: VmcoreInfo) -> bool:
     uts = info.symbols.get("init_uts_ns")
     if uts is None or "phys_base" not in info.numbers:
         return False
-    name = uts + info.offsets.get("uts_namespace.name", 0)
-    fields = []
-    for index in (0, 2):  # sysname, nodename, release
-        physical = translate(read, info, name + index * _UTS_FIELD)
-        data = read(physical, _UTS_FIELD) if physical is not None else None
-        fields.append(data.split(b"\0", 1)[0] if data is not None else b"")
-    return fields == [b"Linux", info.osrelease.encode("ascii", "replace")]
+    known = info.offsets.get("uts_namespace.name")
+    expected = [b"Linux", info.osrelease.encode("ascii", "replace")]
+    return any(
+        [_uts_field(read, info, uts + offset, index) for index in (0, 2)]
+        == expected  # sysname, nodename, release
+        for offset in (_UTS_OFFSETS if known is None else (known,))
+    )
+
+
+def _uts_field(read: PhysicalRead, info: VmcoreInfo, name: int, index: int) -> bytes:
+    physical = translate(read, info, name + index * _UTS_FIELD)
+    data = read(physical, _UTS_FIELD) if physical is not None else None
+    return data.split(b"\0", 1)[0] if data is not None else b""
 
 
 def find_kernel(

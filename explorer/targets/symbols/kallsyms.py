@@ -23,7 +23,7 @@ from explorer.targets.errors import TargetError
 from explorer.targets.symbols.btf import bytes_of, words_of
 from explorer.targets.symbols.kallsyms_raw import NR_TOKENS, RawSymbols, expand, read_raw_symbols
 
-__all__ = ("SymbolTable", "TableSymbol", "load_symbols", "vmcoreinfo", "vmcoreinfo_symbol")
+__all__ = ("SymbolTable", "TableSymbol", "letter_means", "load_symbols", "vmcoreinfo", "vmcoreinfo_symbol")
 
 #: Everything below is an offset (per-CPU, or a constant), not a kernel address.
 _KERNEL = 1 << 47
@@ -44,7 +44,7 @@ _MAX_NAME = 0x7FFF
 _MAX_TEXT = 256 << 20  # bytes of all names: a distribution's kernel has six million
 
 
-def _type_of(letter: int) -> int:
+def letter_means(letter: int) -> tuple[SymbolBinding, SymbolKind]:
     """What drgn makes of a letter of nm(1)."""
     lower = letter | 0x20
     if letter == ord("u"):
@@ -58,6 +58,11 @@ def _type_of(letter: int) -> int:
         kind = SymbolKind.OBJECT
     elif lower == ord("t"):
         kind = SymbolKind.FUNC
+    return binding, kind
+
+
+def _type_of(letter: int) -> int:
+    binding, kind = letter_means(letter)
     return _BINDINGS.index(binding) << 4 | _KINDS.index(kind)
 
 
@@ -285,12 +290,13 @@ def load_symbols(prog: Program) -> SymbolTable:
         raw = _load_raw(prog, info, base)
         if raw is None:  # not for drgn either: a damaged table keeps it busy for ever
             raise TargetError(
-                f"kallsyms cannot be read: it is damaged, not in the dump, or older than Linux 6.0; {remedy}"
+                f"kallsyms cannot be read: it is damaged, not in the dump, or older than Linux 6.0; "
+                f"bring the kernel's System.map (--symbols-file), or {remedy}"
             )
         return raw
     from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
-    with drgn_errors(f"kallsyms cannot be read (that needs Linux 6.0 or newer; else {remedy})"):
+    with drgn_errors(f"kallsyms cannot be read ({remedy})"):
         symbols = load_vmlinux_kallsyms(prog)(prog, None, None, False)
         # In here: a damaged name is no UTF-8, and drgn finds that out when it is asked for.
         placed = any(symbol.name == "_stext" and symbol.address == base for symbol in symbols)

@@ -22,6 +22,7 @@ from explorer.targets.symbols.dwarf import load_dwarf
 from explorer.targets.symbols.globals import GlobalFinder
 from explorer.targets.symbols.kallsyms import SymbolTable, load_symbols, vmcoreinfo, vmcoreinfo_symbol
 from explorer.targets.symbols.modules import ModuleTable
+from explorer.targets.symbols.system_map import load_system_map
 
 __all__ = ("KernelTypes", "adopt_types", "attach_types")
 
@@ -40,6 +41,7 @@ class KernelTypes:
     :ivar cached: whether types and symbols came from the cache.
     :ivar notes: what went wrong without stopping us (a damaged cache, an unreadable module), one line each.
     :ivar modules: the loaded kernel modules.
+    :ivar symbols_file: the ``System.map`` that its symbols come from.
     """
 
     def __init__(self, prog: Program, mode: Literal["btf", "dwarf"], build_id: str) -> None:
@@ -47,6 +49,7 @@ class KernelTypes:
         self.mode = mode
         self.build_id = build_id
         self.cached = False
+        self.symbols_file: Path | None = None
         self.modules = ModuleTable(prog)
         self._notes: list[str] = []
         self._symbols: SymbolTable | None = None
@@ -219,7 +222,7 @@ def attach_types(
     use_cache: bool = True,
     force: bool = False,
     progress: Callable[[str], None] | None = None,
-    btf_file: Path | None = None,
+    symbols_file: Path | None = None,
 ) -> KernelTypes:
     """Attach types and symbols to a program that is a Linux kernel; once per program.
 
@@ -227,7 +230,7 @@ def attach_types(
     :param use_cache: read and write the per-BUILD-ID cache (mode ``btf``).
     :param force: accept a vmlinux whose build id differs.
     :param progress: called with a short text before each slow step.
-    :param btf_file: a file of raw BTF to use instead of the kernel's own.
+    :param symbols_file: a ``System.map``, for a kernel whose kallsyms cannot be read (mode ``btf``).
     :raises TargetError: if there are no types for this kernel; says what to do.
     """
     tell = progress or (lambda text: None)
@@ -244,29 +247,27 @@ def attach_types(
         found._attach_module_symbols()
         found._attach_module_types()
         return found
-    use_cache = use_cache and bool(found.build_id) and btf_file is None
+    found.symbols_file = symbols_file
+    use_cache = use_cache and bool(found.build_id) and symbols_file is None
     pair = _from_cache(found, info) if use_cache else None
     if pair is None:
         tell("reading symbols (kallsyms)")
-        table = load_symbols(prog)
+        table = load_symbols(prog) if symbols_file is None else load_system_map(symbols_file, info)
         tell("reading types (BTF)")
-        pair = _read_btf(prog, table, btf_file), table
-        if btf_file:
-            found._notes.append(f"types come from {btf_file}: whether they are this kernel's is not checked")
+        pair = _read_btf(prog, table), table
         if use_cache:
             _to_cache(found, *pair)
     found._attach_btf(*pair)
     return found
 
 
-def _read_btf(prog: Program, table: SymbolTable, btf_file: Path | None) -> Btf:
+def _read_btf(prog: Program, table: SymbolTable) -> Btf:
     live = ProgramFlags.IS_LIVE | ProgramFlags.IS_LOCAL
     sysfs = Path("/sys/kernel/btf/vmlinux")
-    if btf_file is None and prog.flags & live == live and sysfs.exists():
-        btf_file = sysfs
+    own = sysfs if prog.flags & live == live and sysfs.exists() else None
     try:
-        if btf_file is not None:
-            return Btf(btf_file.read_bytes())
+        if own is not None:
+            return Btf(own.read_bytes())
         start, stop = (table.find(name) for name in ("__start_BTF", "__stop_BTF"))
         if not start or not stop:
             raise TargetError(f"this kernel carries no BTF (CONFIG_DEBUG_INFO_BTF): {_NO_BTF}")
@@ -279,9 +280,9 @@ def _read_btf(prog: Program, table: SymbolTable, btf_file: Path | None) -> Btf:
     except FaultError as error:
         raise TargetError(f"the kernel's BTF is not in the dump ({error}): {_NO_BTF}") from error
     except BtfError as error:
-        raise TargetError(f"the BTF in {btf_file or 'the kernel'} is damaged ({error}): {_NO_BTF}") from error
+        raise TargetError(f"the BTF in {own or 'the kernel'} is damaged ({error}): {_NO_BTF}") from error
     except OSError as error:
-        raise TargetError(f"cannot read BTF from {btf_file}: {error.strerror or error}") from error
+        raise TargetError(f"cannot read BTF from {own}: {error.strerror or error}") from error
 
 
 def _from_cache(found: KernelTypes, info: str) -> tuple[Btf, SymbolTable] | None:

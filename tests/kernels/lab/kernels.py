@@ -13,14 +13,16 @@ from pathlib import Path
 
 from tests.kernels.lab.cache import cache_dir, locked, replace_dir, scratch_dir
 from tests.kernels.lab.errors import LabError
-from tests.kernels.lab.packages import Apt, PackageSet, extract
+from tests.kernels.lab.packages import OLD_SUITES, Apt, PackageSet, extract
 
-__all__ = ("LINES", "OTHER_LINES", "Kernel", "find_series", "get_kernel", "release_key")
+__all__ = ("LINES", "OLD_LINES", "OTHER_LINES", "Kernel", "find_series", "get_kernel", "release_key")
 
 #: What every kernel test runs on: each of the layouts, and the kernels that Debian supports.
 LINES = ("6.1", "6.12", "7.2", "7.3")
 #: What must open too: the series between those, Debian's other builds of a kernel, and the newest release candidate.
 OTHER_LINES = ("6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.3-amd64", "7.3-rt", "rc")
+#: Older than what the tool is for; of a suite of its own.
+OLD_LINES = ("5.10",)
 _SERIES = re.compile(r"\d+\.\d+")
 _RESOLVE_MAX_AGE_S = 24 * 3600
 _RETRY_AFTER_S = 3600
@@ -44,6 +46,11 @@ class Kernel:
         """The image with DWARF, when it was asked for (``get_kernel(..., debug=True)``)."""
         path = self.directory / "vmlinux"
         return path if path.exists() else None
+
+    @property
+    def system_map(self) -> Path:
+        """Where its symbols are in text, when the image with DWARF was asked for."""
+        return self.directory / "System.map"
 
     def find_module(self, name: str) -> Path | None:
         """The file of module ``name``, or None when this kernel has no such module (it may be built in)."""
@@ -100,6 +107,11 @@ def release_key(release: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", release))
 
 
+def _apt_for(line: str) -> Apt:
+    """A suite that is not supported any more may leave the mirror at any time: only what needs it asks for it."""
+    return Apt(suites=OLD_SUITES) if line in OLD_LINES else Apt()
+
+
 def _line_dir(line: str) -> Path:
     return cache_dir() / "kernels" / line
 
@@ -142,16 +154,20 @@ def _unpack(apt: Apt, line: str, found: PackageSet) -> Kernel:
 def _unpack_vmlinux(apt: Apt, kernel: Kernel) -> None:
     deb = apt.download(apt.find_debug_package(kernel.release))
     with scratch_dir() as scratch:
-        made = scratch / "vmlinux"
+        made, symbols = scratch / "vmlinux", scratch / "System.map"
 
         def wanted(path: str) -> Path | None:
             name = Path(path).name
+            if name == f"System.map-{kernel.release}":
+                return symbols
             is_image = name in ("vmlinux", f"vmlinux-{kernel.release}") and not made.exists()
             return made if is_image else None
 
         extract(deb, wanted)
         if not made.exists():
             raise LabError(f"no vmlinux in {deb.name}")
+        if symbols.exists():
+            symbols.rename(kernel.system_map)
         made.rename(kernel.directory / "vmlinux")
 
 
@@ -173,7 +189,7 @@ def get_kernel(line: str, *, debug: bool = False) -> Kernel:
             kernel = _fetch_newest(line, kernel, stamp)
         if debug and kernel.vmlinux is None:
             with locked("apt"):
-                apt = Apt()
+                apt = _apt_for(line)
                 apt.update()
                 _unpack_vmlinux(apt, kernel)
         return kernel
@@ -193,7 +209,7 @@ def find_series() -> set[str]:
 def _fetch_newest(line: str, cached: Kernel | None, stamp: Path) -> Kernel:
     try:
         with locked("apt"):
-            apt = Apt()
+            apt = _apt_for(line)
             apt.update()
             newest = _unpack(apt, line, apt.resolve(line))
         stamp.touch()

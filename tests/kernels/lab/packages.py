@@ -22,6 +22,7 @@ from tests.kernels.lab.errors import LabError, NoSuchKernelError
 from tests.kernels.lab.sources import Mirror, find_mirror
 
 __all__ = (
+    "OLD_SUITES",
     "SUITES",
     "Apt",
     "Package",
@@ -33,6 +34,8 @@ __all__ = (
 )
 
 SUITES = ("bookworm", "trixie", "trixie-backports", "sid", "experimental")
+#: Where older kernels and libraries come from, as long as the mirror keeps it.
+OLD_SUITES = ("bullseye",)
 _LISTS_MAX_AGE_S = 24 * 3600
 _APT_TIMEOUT_S = 900
 

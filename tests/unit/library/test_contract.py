@@ -19,7 +19,7 @@ PROMISED = {
     "audit": ["snapshot", "only=()", "where=None", "plugins=True"],
     "capture": ["target", "plugins=True"],
     "load": ["file"],
-    "open_target": ["target", "symbols=()", "types=None", "use_cache=True"],
+    "open_target": ["target", "symbols=()", "types=None", "use_cache=True", "symbols_file=None"],
     "query": ["snapshot", "where"],
 }
 TYPES = ("AuditReport", "Finding", "OpenKernel", "Severity", "Snapshot", "Task")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -117,6 +118,14 @@ def test_kinds_and_names_are_those_of_a_capture(name: bytes, flags: int, kind: T
     found = thread(name, flags)
     assert kind_of(found, thread(b"kthreadd", 0x200000, 2, 0)) is kind
     assert found.comm == comm
+
+
+def test_a_worker_is_a_thread_of_its_process_and_a_process_that_loaded_modules_before_5_17_is_none() -> None:
+    loader = thread(b"(udev-worker)", 0x404000, ppid=1)
+    assert kind_of(loader, thread(b"init", 0x400100, 1, 0)) is TaskKind.USER
+    for flag in (0x10, 0x4000):
+        worker = dataclasses.replace(thread(b"iou-wrk-7", 0x400000 | flag, ppid=1), pid=8)
+        assert kind_of(worker, thread(b"init", 0x400100, 1, 0)) is TaskKind.IO_WORKER
 
 
 def test_a_name_with_a_parenthesis_and_a_newline_is_read_whole() -> None:
