@@ -7,11 +7,21 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from explorer.analysis.accounting import reconcile
+from explorer.codec.snapshots import parse_snapshot
 from explorer.model import Mount, MountNamespace, PathRef, Placement, Snapshot, Task, TaskKind, kernel_bytes
 from tests.kernels.lab import Identity, MountInfo, Oracle, OracleTask
 from tests.kernels.lab.oracle import OracleErrno
 
-__all__ = ("common_tasks", "disagreements", "facts", "misplaced", "propagation", "task_differences")
+__all__ = (
+    "common_tasks",
+    "disagreements",
+    "facts",
+    "forget_readers",
+    "misplaced",
+    "printed_snapshot",
+    "propagation",
+    "task_differences",
+)
 
 _PATH_MAX = 4096
 _ROOTS = (Placement.INIT_ROOT, Placement.NS_ROOT, Placement.NULLFS_NS_ROOT)
@@ -267,3 +277,17 @@ def facts(snapshot: Snapshot) -> dict[str, Any]:
     for helper in document["usermodehelpers"]:
         del helper["arguments"]
     return document
+
+
+def printed_snapshot(printed: str, target: str = "live") -> Snapshot:
+    """What the tool printed inside a guest; the line carries stderr too: what is not the document is progress."""
+    return parse_snapshot(printed[printed.index("{") : printed.rindex("}") + 1].encode(), target)
+
+
+def forget_readers(snapshot: Snapshot) -> int:
+    """Take the tool's own tasks out of what it read live: they are in no listing of the guest's. How many they were."""
+    readers = {task.address for task in snapshot.tasks if task.comm == "nullfs-explorer"}
+    snapshot.tasks[:] = [task for task in snapshot.tasks if task.address not in readers]
+    owned = {task.owned_fs for task in snapshot.tasks}
+    snapshot.fs_structs[:] = [fs for fs in snapshot.fs_structs if fs.address in owned]
+    return len(readers)

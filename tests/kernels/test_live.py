@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from explorer.codec.snapshots import parse_snapshot
 from explorer.model import Snapshot, TaskKind
-from tests.kernels.compare import common_tasks, disagreements
+from tests.kernels.compare import common_tasks, disagreements, forget_readers, printed_snapshot
 from tests.kernels.lab import Guest, Oracle, boot_until
 from tests.kernels.lab.liveimage import boot_live
 from tests.kernels.proc import differences
@@ -24,9 +23,7 @@ class Live:
         self.guest = guest
         self.before: Oracle = guest.oracle()
         self.code, printed = guest.run_tool("snapshot", "live", "--no-cache")
-        # The second serial line carries stderr too: what is not the document is progress.
-        document = printed[printed.index("{") : printed.rindex("}") + 1]
-        self.snapshot: Snapshot = parse_snapshot(document.encode(), "live")
+        self.snapshot: Snapshot = printed_snapshot(printed)
         self.after: Oracle = guest.oracle()
 
 
@@ -41,11 +38,7 @@ def live(request: pytest.FixtureRequest) -> Iterator[Live]:
 def test_a_live_capture_agrees_with_the_guest_on_every_task_that_stayed(live: Live) -> None:
     assert live.code == 0
     # The reader, and the process that waits for it, live only during the capture: they are in neither listing.
-    readers = {task.address for task in live.snapshot.tasks if task.comm == "nullfs-explorer"}
-    assert len(readers) == 2
-    live.snapshot.tasks[:] = [task for task in live.snapshot.tasks if task.address not in readers]
-    owned = {task.owned_fs for task in live.snapshot.tasks}
-    live.snapshot.fs_structs[:] = [fs for fs in live.snapshot.fs_structs if fs.address in owned]
+    assert forget_readers(live.snapshot) == 2
     assert disagreements(live.snapshot, live.before, live.after) == []
     assert len(common_tasks(live.before, live.after)) > 80
 
@@ -79,7 +72,7 @@ def test_the_json_on_the_line_is_the_json_of_the_export(live: Live) -> None:
 
 def _proc(live: Live, *who: str) -> tuple[int, Snapshot]:
     code, printed = live.guest.run_tool(*who, "snapshot", "proc")
-    return code, parse_snapshot(printed[printed.index("{") : printed.rindex("}") + 1].encode(), "proc")
+    return code, printed_snapshot(printed, "proc")
 
 
 def test_what_proc_tells_root_the_kernels_memory_has_in_the_same_words(live: Live) -> None:

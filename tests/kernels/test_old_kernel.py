@@ -10,13 +10,12 @@ import pytest
 
 from explorer.capture.request import CaptureRequest
 from explorer.capture.snapshot import capture_snapshot
-from explorer.codec.snapshots import parse_snapshot
 from explorer.model import Generation, Snapshot
 from explorer.slicing.cut import record_slice
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenOptions, open_kernel
 from tests.conftest import Run
-from tests.kernels.compare import common_tasks, disagreements, facts
+from tests.kernels.compare import common_tasks, disagreements, facts, forget_readers, printed_snapshot
 from tests.kernels.conftest import kernel_or_skip
 from tests.kernels.lab import Guest, Kernel, Oracle, boot_until
 from tests.kernels.lab.liveimage import boot_live
@@ -76,12 +75,9 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Old]:
 def test_live_every_task_that_stayed_is_as_the_guest_says(old: Old) -> None:
     code, printed = old.live
     assert code == 0, printed
-    snapshot = parse_snapshot(printed[printed.index("{") : printed.rindex("}") + 1].encode(), "live")
+    snapshot = printed_snapshot(printed)
     assert snapshot.kernel.generation is Generation.LEGACY
-    readers = {task.address for task in snapshot.tasks if task.comm == "nullfs-explorer"}
-    snapshot.tasks[:] = [task for task in snapshot.tasks if task.address not in readers]
-    owned = {task.owned_fs for task in snapshot.tasks}
-    snapshot.fs_structs[:] = [fs for fs in snapshot.fs_structs if fs.address in owned]
+    forget_readers(snapshot)
     assert disagreements(snapshot, old.before, old.after) == []
     assert len(common_tasks(old.before, old.after)) > 80
 
