@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from textual import events
 from textual.app import App, SystemCommand
-from textual.binding import ActiveBinding, Binding, BindingType
+from textual.binding import ActiveBinding, Binding
 from textual.command import CommandList, CommandPalette
 from textual.screen import Screen
 from textual.theme import ThemeProvider
@@ -36,10 +36,6 @@ class _Palette(CommandPalette):
     """
 
     _lies_on_a_screen = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("pagedown", "page('page_down')", show=False, system=True),
-        Binding("pageup", "page('page_up')", show=False, system=True),
-    ]
 
     def on_mount(self, event: events.Mount) -> None:
         self._lies_on_a_screen = self in self.app.screen_stack[1:]
@@ -51,9 +47,9 @@ class _Palette(CommandPalette):
         if not self._lies_on_a_screen and self.app.screen is self:
             self.dismiss()
 
-    async def action_page(self, action: str) -> None:
-        if self.query_one(CommandList).scrollable_content_region:
-            await self.run_action(f"command_list('{action}')")
+    def _action_command_list(self, action: str) -> None:
+        if "page" not in action or self.query_one(CommandList).scrollable_content_region:
+            super()._action_command_list(action)
 
 
 def open_palette(app: App[Any]) -> None:
