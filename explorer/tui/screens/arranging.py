@@ -16,7 +16,7 @@ from explorer.analysis.query import Completion, QueryError, complete_query, pars
 from explorer.model import Reference, escape_text
 from explorer.tui.keys import hidden, key_of, shown
 from explorer.tui.screens.dialogs import ColumnsScreen, NamePrompt
-from explorer.tui.session import MANY_TASKS, give_way, in_background
+from explorer.tui.session import MANY_TASKS, freeze_more, give_way, in_background
 from explorer.tui.settings import SavedView
 from explorer.tui.views import ArrangedSource, ColumnChoice, ColumnList
 from explorer.tui.widgets import FilterBar, FilterBox, SearchBar, VirtualTable
@@ -30,6 +30,7 @@ __all__ = ("ArrangingScreen",)
 def _warm_up(source: ArrangedSource) -> None:
     with in_background():
         source.warm_up(give_way)
+    freeze_more(len(source))
 
 
 class ArrangingScreen(BrowserScreen):

@@ -14,7 +14,7 @@ from explorer.plugin import PluginSet
 from explorer.tui.views import MoreOverview, Overview, header_line, make_more, make_overview
 
 from .background import give_way
-from .garbage_collection import MANY_TASKS, settle_heap
+from .garbage_collection import MANY_TASKS, freeze_more, settle_heap
 
 __all__ = ("Session", "View")
 
@@ -113,7 +113,9 @@ class View:
     @cached_property
     def audit(self) -> AuditReport:
         if len(self.snapshot.tasks) > MANY_TASKS:
-            return audit_with(self.plugins, self.snapshot, between=give_way)
+            report = audit_with(self.plugins, self.snapshot, between=give_way)
+            freeze_more(len(self.snapshot.tasks))
+            return report
         return audit_with(self.plugins, self.snapshot)
 
     @cached_property
