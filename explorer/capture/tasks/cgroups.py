@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import drgn
@@ -234,6 +235,7 @@ def cgroup_names(prog: drgn.Program, tasks: Iterable[int]) -> set[int]:
             css_set = reader.read_u64(task + layout.task_cgroups)
             if css_set not in known:
                 known.add(css_set)
-                for group in (nodes.group(css_set), *nodes.other_groups(css_set)):
+                # One after the other: where one cannot be read, the names of those before it are known all the same.
+                for group in chain((nodes.group(css_set),), nodes.other_groups(css_set)):
                     found.update(node.name_at for node in nodes.above(group))
     return found
