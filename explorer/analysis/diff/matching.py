@@ -149,14 +149,13 @@ def _match(
     before: Iterable[_T], after: Iterable[_T], keys: tuple[Callable[[_T], Hashable], Callable[[_T], Hashable]]
 ) -> Pairs[_T]:
     before, after = list(before), list(after)
-    if keys[0] is keys[1] and len(before) == len(after):
-        changed = list(compress(zip(before, after, strict=True), map(is_not, before, after)))
-        if all(keys[0](old) == keys[1](new) for old, new in changed):
-            return Pairs(zip(before, after, strict=True), [], [], changed)
-    if keys[0] is keys[1]:
-        found = _match_others(before, after, keys[0])
-        if found is not None:
-            return found
+    found = _match_shared(before, after, keys[0]) if keys[0] is keys[1] else None
+    return _match_by_keys(before, after, keys) if found is None else found
+
+
+def _match_by_keys(
+    before: list[_T], after: list[_T], keys: tuple[Callable[[_T], Hashable], Callable[[_T], Hashable]]
+) -> Pairs[_T]:
     of_old, of_new = list(map(keys[0], before)), list(map(keys[1], after))
     if of_old == of_new:
         return Pairs(
@@ -168,6 +167,15 @@ def _match(
         gone=[item for key, item in old.items() if key not in new],
         added=[item for key, item in new.items() if key not in old],
     )
+
+
+def _match_shared(before: list[_T], after: list[_T], key: Callable[[_T], Hashable]) -> Pairs[_T] | None:
+    """The same of lists that share objects, of which few are asked for a key; ``None`` where that does not tell."""
+    if len(before) == len(after):
+        changed = list(compress(zip(before, after, strict=True), map(is_not, before, after)))
+        if all(key(old) == key(new) for old, new in changed):
+            return Pairs(zip(before, after, strict=True), [], [], changed)
+    return _match_others(before, after, key)
 
 
 def _match_others(before: list[_T], after: list[_T], key: Callable[[_T], Hashable]) -> Pairs[_T] | None:
@@ -185,7 +193,7 @@ def _match_others(before: list[_T], after: list[_T], key: Callable[[_T], Hashabl
     taken = set(map(key, (*old, *new)))
     if not taken.isdisjoint(map(key, shared)):
         return None
-    others = _match(old, new, (key, lambda one: key(one)))
+    others = _match_by_keys(old, new, (key, key))
     partners = {id(one): other for one, other in others.both}
     both = ((one, partners.get(id(one), one)) for one in before if id(one) in still or id(one) in partners)
     return Pairs(both, others.gone, others.added, others.both)
