@@ -1,23 +1,30 @@
-"""What this process is, and what its exit code says."""
+"""What this process is, which rights it gives up, and what its exit code says."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from explorer.wire import ExitCode
+
+if TYPE_CHECKING:
+    from explorer.targets import OpenOptions, TargetSpec
 
 __all__ = (
     "ExitCode",
     "confine_reader",
+    "give_up_rights",
     "give_up_rights_but_for",
     "is_program",
     "note_program",
     "note_watcher",
+    "parse_without_rights",
     "tell_ending",
 )
 
-
+#: Kinds of targets that are files with a kernel's memory.
+_DUMPS = ("vmcore", "sample", "physmem")
 _program = False
 _tell: Callable[[int], None] | None = None
 
@@ -43,6 +50,36 @@ def tell_ending(code: int) -> None:
     """The command has come to its end: any other end of this process is none of its own."""
     if _tell is not None:
         _tell(code)
+
+
+def parse_without_rights(spec: TargetSpec, options: OpenOptions, output: Path | None) -> None:
+    """Of a dump: open it, and give up the rights that it took before anything in it is parsed, its symbols likewise.
+
+    :raises TargetError: if it cannot be opened, or rights cannot be given up
+    """
+    if spec.kind in _DUMPS and spec.path is not None and is_program():
+        from explorer.targets import Needs, hold_open
+        from explorer.targets import give_up_rights as give_up
+
+        hold_open(spec.path)
+        more = () if options.symbols_file is None else (options.symbols_file,)
+        give_up(Needs((*options.symbols, *more), () if output is None else (output,)))
+
+
+def give_up_rights(spec: TargetSpec, output: Path | None) -> None:
+    """What is left to do with an open target needs next to none. Of a process that is not the command, only for live.
+
+    :raises TargetError: if they cannot be given up
+    """
+    from explorer.targets import Needs
+    from explorer.targets import give_up_rights as give_up
+
+    if spec.kind != "live" and not is_program():
+        return
+    is_read_later = spec.kind in ("snapshot", "recording")
+    reads = (spec.path,) if is_read_later and spec.path is not None else ()
+    give_up(Needs(reads, () if output is None else (output,), guest=spec.kind == "qemu"))
+    confine_reader(output, guest=spec.kind == "qemu")
 
 
 def give_up_rights_but_for(file: Path, output: Path | None = None) -> None:

@@ -15,6 +15,7 @@ from explorer.caller import allow_strangers
 from explorer.wire import PROGRAM
 
 from .completion import complete_files, complete_targets
+from .process import give_up_rights, parse_without_rights
 from .progress import ProgressLine
 from .units import Size
 
@@ -29,8 +30,6 @@ __all__ = (
     "TargetArguments",
     "check_symbols",
     "give_kernel",
-    "give_up_rights",
-    "parse_without_rights",
     "plugin_option",
     "read_named_snapshot",
     "say_broken",
@@ -43,8 +42,6 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path, readable=False)
 #: What a target is called that somebody has open, and gave (:func:`give_kernel`).
 GIVEN = "the program that is open"
-#: Kinds of targets that are files with a kernel's memory.
-_DUMPS = ("vmcore", "sample", "physmem")
 _given: tuple[OpenKernel, list[Snapshot]] | None = None
 #: Of this process: it is forked off once, before drgn is there, whatever is read then.
 _guard: CrashGuard | None = None
@@ -345,38 +342,6 @@ def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
         note_watcher(_guard.ends)
     _guard.begin()
     return _guard
-
-
-def parse_without_rights(spec: TargetSpec, options: OpenOptions, output: Path | None) -> None:
-    """Of a dump: open it, and give up the rights that it took before anything in it is parsed, its symbols likewise.
-
-    :raises TargetError: if it cannot be opened, or rights cannot be given up
-    """
-    from .process import is_program
-
-    if spec.kind in _DUMPS and spec.path is not None and is_program():
-        from explorer.targets import Needs, give_up_rights, hold_open
-
-        hold_open(spec.path)
-        more = () if options.symbols_file is None else (options.symbols_file,)
-        give_up_rights(Needs((*options.symbols, *more), () if output is None else (output,)))
-
-
-def give_up_rights(spec: TargetSpec, output: Path | None) -> None:
-    """What is left to do with an open target needs next to none. Of a process that is not the command, only for live.
-
-    :raises TargetError: if they cannot be given up
-    """
-    from explorer.targets import Needs, give_up_rights
-
-    from .process import confine_reader, is_program
-
-    if spec.kind != "live" and not is_program():
-        return
-    is_read_later = spec.kind in ("snapshot", "recording")
-    reads = (spec.path,) if is_read_later and spec.path is not None else ()
-    give_up_rights(Needs(reads, () if output is None else (output,), guest=spec.kind == "qemu"))
-    confine_reader(output, guest=spec.kind == "qemu")
 
 
 def say_broken(loaded: LoadedPlugins, snapshot: Snapshot | None = None) -> int:

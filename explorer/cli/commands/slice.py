@@ -8,12 +8,11 @@ import click
 
 from explorer.cli.documented import Documented
 from explorer.cli.formats import OutputFile, redact_option
+from explorer.cli.process import give_up_rights, parse_without_rights
 from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import (
     TargetArguments,
-    give_up_rights,
     guard_reader,
-    parse_without_rights,
     say_broken,
     target_options,
 )

@@ -174,7 +174,7 @@ def _trace_live(
 @click.command("trace-lines", hidden=True)
 def trace_lines_command() -> int:
     """Write a trace to standard output until SIGTERM comes, or nobody reads it any more."""
-    from explorer.cli.targets import give_up_rights
+    from explorer.cli.process import give_up_rights
     from explorer.targets import TargetSpec
 
     with attached_tracer() as tracer:
