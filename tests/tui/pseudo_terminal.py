@@ -111,6 +111,10 @@ class PseudoTerminal:
             if select.select([self.master], [], [], left)[0]:
                 self.received += os.read(self.master, 1 << 16)
 
+    def takes_more(self) -> bool:
+        """Whether what the app draws still has room, or would wait for somebody to read."""
+        return bool(select.select([], [self._own], [], 0)[1])
+
     def until(self, sign: bytes, start: int | None = None) -> None:
         """Read until the terminal has been sent a text since now, or since the place ``start``."""
         start, deadline = len(self.received) if start is None else start, time.monotonic() + PATIENCE_S

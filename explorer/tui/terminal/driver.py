@@ -14,10 +14,9 @@ import signal
 import sys
 import termios
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final, cast
 
 from textual import events
 from textual.app import App
@@ -27,6 +26,7 @@ from textual.message import Message
 
 from .endings import Endings
 from .keyboard import Keyboard
+from .output import Output
 
 __all__ = ("TerminalDriver", "own_driver")
 
@@ -50,46 +50,6 @@ _HEARD_S: Final = 0.02
 #: does not say so, or leans on a key; they wait in the terminal then.
 _MOST_WAITING = 200
 _POLL_S, _POLL_SOON_S = 0.1, 0.01
-#: As long as this an app that must end at once waits for a terminal to take what it is sent.
-_MOMENT_S: Final = 0.5
-
-
-class _Output:
-    """What Textual's thread writes to. A terminal that is gone takes nothing: the thread would end at its first error,
-    and whoever has something to be written would wait for it for ever.
-    """
-
-    def __init__(self, stream: TextIO, lost: Callable[[], None]) -> None:
-        # A name may have what the terminal's encoding has not. The descriptor is whoever's it was.
-        self._file = open(  # noqa: SIM115  # for as long as the app lives
-            stream.fileno(), "w", encoding=stream.encoding, errors="replace", closefd=False
-        )
-        self._lost = lost
-        self._is_lost = False
-        self._has_last = False
-        self.owes = False
-        """The last that it is to write was not written yet."""
-
-    def write(self, text: str) -> None:
-        self._has_last |= text.endswith(_FORGOTTEN)
-        self._try(lambda: self._file.write(text))
-
-    def flush(self) -> None:
-        self._try(self._file.flush)
-        if self._has_last:
-            self._has_last = self.owes = False
-
-    def fileno(self) -> int:
-        return self._file.fileno()
-
-    def _try(self, call: Callable[[], object]) -> None:
-        if self._is_lost:
-            return
-        try:
-            call()
-        except OSError:
-            self._is_lost = True
-            self._lost()
 
 
 class TerminalDriver(LinuxDriver):
@@ -101,7 +61,7 @@ class TerminalDriver(LinuxDriver):
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         assert sys.__stdout__ is not None
         # Not to stderr, where Textual draws: that may be a file, and that stdout is a terminal has been seen to.
-        self._output = _Output(sys.__stdout__, self._gone)
+        self._output = Output(sys.__stdout__, _FORGOTTEN, self._gone)
         self._file = cast(Any, self._output)
         self._is_on = False
         """Whether the terminal is in the app's modes."""
@@ -130,7 +90,7 @@ class TerminalDriver(LinuxDriver):
 
     def stop_application_mode(self) -> None:
         if self._is_on:
-            self._output.owes = True
+            self._output.will_have_last()
             super().stop_application_mode()
             self.write(_FORGOTTEN)
             self._is_on = False
@@ -186,24 +146,13 @@ class TerminalDriver(LinuxDriver):
 
     def _restore_at_once(self) -> None:
         """What is left to do where the app's own way out was not taken to its end, or leads nowhere."""
-        if not self._is_on and not self._waits_to_be_written():
+        if not self._is_on and not self._output.owes():
             return
         self._is_on = False
-        output = self._output.fileno()
         with suppress(OSError, termios.error):  # it is gone
             if self.attrs_before is not None:
                 termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
-            if not select.select([], [output], [], 0)[1]:
-                termios.tcflush(output, termios.TCOFLUSH)  # pictures that nobody sees any more are in the way
-            if select.select([], [output], [], _MOMENT_S)[1]:
-                os.write(output, _RESTORE.encode())
-
-    def _waits_to_be_written(self) -> bool:
-        """Whether what gives the terminal back is, a moment from now, still behind what the app has drawn."""
-        until = time.monotonic() + _MOMENT_S
-        while self._output.owes and time.monotonic() < until:
-            time.sleep(_POLL_SOON_S)
-        return self._output.owes
+            self._output.write_instead(_RESTORE)
 
     # -- mouse -----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -187,14 +188,13 @@ def test_a_terminal_that_takes_nothing_does_not_keep_a_signal_from_ending_it_and
     start: Start, times: int
 ) -> None:
     """What the app has drawn is in the way of what gives the terminal back."""
-    terminal = start()
-    began = time.monotonic()
-    while time.monotonic() - began < 3:  # pages are turned, and nobody reads what is drawn
-        terminal.resize(80 + int(time.monotonic() * 10) % 40, 24)
-        try:
+    terminal = start(size=(250, 80))
+    deadline = time.monotonic() + PATIENCE_S
+    while terminal.takes_more():  # pages are turned, and nobody reads what is drawn
+        assert time.monotonic() < deadline
+        terminal.resize(250 + int(time.monotonic() * 10) % 40, 80)
+        with suppress(BlockingIOError):
             os.write(terminal.master, b"tfms")
-        except BlockingIOError:
-            break
         time.sleep(0.02)
     for _ in range(times):
         terminal.process.send_signal(signal.SIGTERM)
