@@ -140,7 +140,7 @@ def test_what_somebody_froze_stays_frozen_and_much_that_is_new_is_not_frozen() -
     gc.collect()
     with no_garbage_collection():
         again = [[] for _ in range(200_000)]  # type: ignore[var-annotated]
-    assert gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() < len(again) / 10, "Python 3.12 has some hundreds there of its own"
     assert gc.get_count()[0] < 100_000, "they would be walked at once"
     assert len(more) == len(again)
 
