@@ -106,7 +106,9 @@ class Engine:
                     )
                 )
                 client = stack.enter_context(
-                    distributed.Client(cluster, security=security, set_as_default=False)
+                    distributed.Client(
+                        cluster, security=security, set_as_default=False, direct_to_workers=True
+                    )
                 )
             yield client
 

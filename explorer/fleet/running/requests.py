@@ -7,7 +7,7 @@ from typing import Any
 
 from explorer.fleet.outcomes import Outcome
 
-__all__ = ("Answer", "Examined", "ReadingOptions", "Request", "Result")
+__all__ = ("Answer", "Examined", "ReadingOptions", "Request", "Result", "Told")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,20 @@ class Examined:
 
 
 @dataclass(slots=True)
-class Result:
-    """One target, ready to be written."""
+class Told:
+    """What became of one target."""
 
     key: str
     outcome: Outcome | None
     """``None``: it turned out to be no target, and there is no row."""
-    tables: dict[str, Any]
-    """A ``pyarrow.Table`` each."""
+    seconds: float = 0.0
     snapshot: bytes | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """Some targets, ready to be written."""
+
+    targets: list[Told]
+    tables: dict[str, Any]
+    """A ``pyarrow.Table`` each, with the rows of all of them; empty where there is no row."""

@@ -20,7 +20,7 @@ from explorer.version import __version__
 from .digest import content_key, path_key
 from .finding import Candidate, file_of, looks_like_target
 from .readers import reader_of_thread
-from .requests import Answer, Examined, ReadingOptions, Request, Result
+from .requests import Answer, Examined, ReadingOptions, Request, Result, Told
 from .rows import text
 
 __all__ = ("examine", "failed_result", "read", "result_of")
@@ -55,10 +55,24 @@ def _examine(candidate: Candidate) -> Examined:
     return Examined(candidate.name, candidate.word, candidate.named, key if is_target else None, size)
 
 
-def read(examined: Examined, options: ReadingOptions, version: str) -> Result:
-    """Read one target. Whatever becomes of it is its row."""
+def read(targets: Sequence[Examined], options: ReadingOptions, version: str) -> Result:
+    """Read so many targets, one after the other. Whatever becomes of one is its row."""
     _check(version)
-    return result_of(examined, reader_of_thread().read(Request(examined.name, options)))
+    reader = reader_of_thread()
+    return _together([result_of(each, reader.read(Request(each.name, options))) for each in targets])
+
+
+def _together(results: list[Result]) -> Result:
+    if len(results) == 1:
+        return results[0]
+    pa = need("pyarrow")
+    with_rows = [result.tables for result in results if result.tables]
+    tables = (
+        {name: pa.concat_tables([each[name] for each in with_rows]).combine_chunks() for name in TABLES}
+        if with_rows
+        else {}
+    )
+    return Result([told for result in results for told in result.targets], tables)
 
 
 def failed_result(examined: Examined, why: str) -> Result:
@@ -72,7 +86,7 @@ def result_of(examined: Examined, answer: Answer) -> Result:
     assert key is not None
     is_stray = answer.outcome is Outcome.CANNOT_OPEN and answer.kind is None
     if is_stray and not examined.named and not looks_like_target(examined.name):
-        return Result(key, None, {})
+        return Result([Told(key, None, answer.seconds)], {})
     kept = f"snapshots/{key}.json.zst" if answer.snapshot is not None else None
     row: dict[str, list[Any]] = {
         "path": [text(examined.name)],
@@ -93,7 +107,7 @@ def result_of(examined: Examined, answer: Answer) -> Result:
     said = dict(answer.tables) if answer.outcome in OPENED else {}
     said["targets"] = said.get("targets", {}) | row
     tables = {name: _table(name, key, said.get(name, {})) for name in TABLES}
-    return Result(key, answer.outcome, tables, answer.snapshot)
+    return Result([Told(key, answer.outcome, answer.seconds, answer.snapshot)], tables)
 
 
 def _table(name: str, key: str, columns: dict[str, list[Any]]) -> Any:

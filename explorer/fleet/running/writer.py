@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from explorer.fleet.dataset import Dataset
 from explorer.fleet.errors import FleetError
@@ -27,7 +28,7 @@ from explorer.version import __version__
 
 from .compacting import clean_up, compact
 from .files import whole_file
-from .requests import Result
+from .requests import Result, Told
 
 __all__ = ("FleetWriter",)
 
@@ -49,8 +50,9 @@ class FleetWriter:
         self.path = fleet
         self.written = 0
         """Targets whose rows are on the disk, of this run."""
-        self._waiting: list[Result] = []
-        self._bytes = 0
+        self._waiting: list[dict[str, Any]] = []
+        """Tables by name, with the rows of so many targets, and so many bytes."""
+        self._targets = self._bytes = 0
         self._since = 0.0
         with _writing(fleet):
             self._lock = _begin(fleet)
@@ -63,37 +65,45 @@ class FleetWriter:
         return bytes.fromhex(key) in self._known
 
     def add(self, result: Result) -> None:
-        """Take a target; it is on the disk some seconds later, or some hundreds of targets. Once is enough for each.
+        """Take some targets; they are on the disk some seconds later, or some hundreds of targets. Once is enough for
+        each.
 
         :raises FleetError: if what has come together cannot be written
         """
-        key = bytes.fromhex(result.key)
-        if key in self._known:
+        known = {told.key for told in result.targets if bytes.fromhex(told.key) in self._known}
+        tables = _without(known, result.tables) if known else result.tables
+        for told in result.targets:
+            if told.outcome is not None and told.key not in known:
+                self._keep(told)
+                self._known.add(bytes.fromhex(told.key))
+        if not tables:
             return
-        if result.snapshot is not None:
-            with _writing(self.path), whole_file(self.path / "snapshots" / f"{result.key}.json.zst") as file:
-                file.write(result.snapshot)
-            result.snapshot = None
         if not self._waiting:
             self._since = time.monotonic()
-        self._known.add(key)
-        self._waiting.append(result)
-        self._bytes += sum(table.nbytes for table in result.tables.values())
+        self._waiting.append(tables)
+        self._targets += tables["targets"].num_rows
+        self._bytes += sum(table.nbytes for table in tables.values())
         is_old = time.monotonic() - self._since >= _MOST_SECONDS
-        if len(self._waiting) >= _MOST_TARGETS or self._bytes >= _MOST_BYTES or is_old:
+        if self._targets >= _MOST_TARGETS or self._bytes >= _MOST_BYTES or is_old:
             self.flush()
+
+    def _keep(self, told: Told) -> None:
+        if told.snapshot is not None:
+            with _writing(self.path), whole_file(self.path / "snapshots" / f"{told.key}.json.zst") as file:
+                file.write(told.snapshot)
 
     def flush(self) -> None:
         """Write what has come together. :raises FleetError: if it cannot be written: none of it is then"""
         if not self._waiting:
             return
-        waiting, self._waiting, self._bytes = self._waiting, [], 0
+        waiting, self._waiting = self._waiting, []
+        targets, self._targets, self._bytes = self._targets, 0, 0
         pa, pq = need("pyarrow"), need("pyarrow.parquet")
         name = f"{self._next:08d}-{secrets.token_hex(4)}"
         with _writing(self.path), ExitStack() as files:
             # Left in the reverse order: the file of targets, entered first, gets its name last.
             for table in TABLES:
-                rows = pa.concat_tables([result.tables[table] for result in waiting]).combine_chunks()
+                rows = pa.concat_tables([tables[table] for tables in waiting]).combine_chunks()
                 file = files.enter_context(whole_file(self.path / table / f"{name}{SUFFIX}"))
                 written = io.BytesIO()
                 pq.write_table(rows, written, compression="zstd")
@@ -102,7 +112,7 @@ class FleetWriter:
             for table in TABLES:
                 _sync_directory(self.path / table)
         self._next += 1
-        self.written += len(waiting)
+        self.written += targets
 
     def __enter__(self) -> FleetWriter:
         return self
@@ -145,6 +155,13 @@ def _begin(fleet: Path) -> int:
         os.close(lock)
         raise
     return lock
+
+
+def _without(keys: set[str], tables: dict[str, Any]) -> dict[str, Any]:
+    pa, pc = need("pyarrow"), need("pyarrow.compute")
+    wanted = ~pc.is_in(pc.field("key"), pa.array(keys, pa.string()))
+    left = {name: table.filter(wanted) for name, table in tables.items()}
+    return left if left and left["targets"].num_rows else {}
 
 
 def _known_keys(fleet: Path) -> set[bytes]:

@@ -31,9 +31,11 @@ def fleet_files(fixture_snapshots: dict[str, Snapshot], tmp_path_factory: pytest
 def start(tmp_path: Path) -> Start:
     """Starts ``nullfs-explorer`` in an empty directory, in a process group of its own."""
 
-    def start_command(*words: str | Path) -> subprocess.Popen[str]:
+    def start_command(
+        *words: str | Path, python: tuple[str, ...] = ("-m", "explorer")
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "explorer", *map(str, words)],
+            [sys.executable, *python, *map(str, words)],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,

@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -27,6 +28,13 @@ from tests.fuzz.formats import mutate_bytes
 from .conftest import Start
 
 _PATIENCE_S = 240
+#: A task reads many targets however slow the machine is.
+_MANY_AT_ONCE = """
+import explorer.fleet.running.run as run
+from explorer.cli import main
+run._SECONDS_AT_ONCE = 100
+main()
+"""
 
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> str:
@@ -173,6 +181,37 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(
     finish(process)
     assert paths_of(tmp_path / "fleet") == everything_in(fleet_files)
     assert not reader.is_running() or reader.status() == "zombie", "what the worker had started ended with it"
+
+
+def test_of_targets_that_one_task_reads_the_one_that_kills_its_worker_takes_no_other_with_it(
+    tmp_path: Path, fleet_files: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for want of memory, whenever it is read: a plugin says that it is, and waits to be killed for it."""
+    folder = tmp_path / "targets"
+    folder.mkdir()
+    for path in fleet_files.glob("host-*"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    victim = folder / "host-00030-victim.elf.zst"  # plugins collect from dumps only
+    victim.write_bytes(FIXTURES["rfc-v1"].read_bytes())
+    plugin = crashing_plugin(tmp_path, "ctypes.CDLL(None).prctl(15, b'victim'); time.sleep(600)")
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    words = ("fleet", "run", folder, "-o", "fleet", "--workers", "2", "--plugin", plugin)
+    process = start(*words, python=("-c", _MANY_AT_ONCE))
+    killed, deadline = 0, time.monotonic() + _PATIENCE_S
+    while process.poll() is None:
+        assert time.monotonic() < deadline
+        for each in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                if each.name() == "victim":
+                    next(above for above in each.parents() if "spawn_main" in str(above.cmdline())).kill()
+                    killed += 1
+                    each.wait()
+        time.sleep(0.1)
+    finish(process)
+    assert killed == 2, "once with others, and once alone"
+    assert paths_of(tmp_path / "fleet") == everything_in(folder)
+    ended = {row["path"] for row in rows(tmp_path / "fleet") if row["outcome"] == "crashed"}
+    assert ended == {str(victim)}
 
 
 def test_a_client_that_is_killed_in_the_middle_can_go_on(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -17,8 +18,12 @@ import pytest
 from explorer.fleet import TABLES, Dataset, FleetError, Outcome
 from explorer.fleet.running import FleetWriter, compacting, work
 from explorer.fleet.running.files import whole_file
-from explorer.fleet.running.requests import Answer, Examined, Result
+from explorer.fleet.running.requests import Answer, Examined, Result, Told
 from explorer.fleet.tables import COLUMNS
+
+
+def key(index: int) -> str:
+    return hashlib.blake2b(str(index).encode(), digest_size=16).hexdigest()
 
 
 def result(index: int, tasks: int = 3) -> Result:
@@ -27,9 +32,8 @@ def result(index: int, tasks: int = 3) -> Result:
         column.name: [None] * tasks for column in COLUMNS["tasks"] if column.name != "key"
     }
     columns["pid"] = list(range(tasks))
-    key = hashlib.blake2b(str(index).encode(), digest_size=16).hexdigest()
     answer = Answer(Outcome.OK, kind="snapshot", tables={"tasks": columns}, snapshot=b"snapshot")
-    return work.result_of(Examined(f"/t/{index}", "/t", False, key, 7), answer)
+    return work.result_of(Examined(f"/t/{index}", "/t", False, key(index), 7), answer)
 
 
 def write(fleet: Path, *indexes: int) -> None:
@@ -48,14 +52,29 @@ def seen(fleet: Path) -> tuple[list[str], int]:
 def test_what_is_in_it_is_known_and_not_written_twice(tmp_path: Path) -> None:
     write(tmp_path / "f", 1, 2, 2)
     with FleetWriter(tmp_path / "f") as writer:
-        assert writer.knows(result(1).key)
-        assert not writer.knows(result(3).key)
+        assert writer.knows(key(1))
+        assert not writer.knows(key(3))
         writer.add(result(1))
         writer.add(result(3))
     assert seen(tmp_path / "f") == (["/t/1", "/t/2", "/t/3"], 9)
-    key = result(3).key
-    kept = Dataset.open(tmp_path / "f").snapshot_of(key)
+    kept = Dataset.open(tmp_path / "f").snapshot_of(key(3))
     assert kept is not None and kept.read_bytes() == b"snapshot"
+
+
+def test_of_targets_that_come_together_those_that_are_known_are_not_written_twice(tmp_path: Path) -> None:
+    write(tmp_path / "f", 1)
+    parts = [result(1), result(2, tasks=5), result(3)]
+    together = Result(
+        [told for part in parts for told in part.targets],
+        {name: pa.concat_tables([part.tables[name] for part in parts]) for name in parts[0].tables},
+    )
+    with FleetWriter(tmp_path / "f") as writer:
+        writer.add(together)
+        writer.add(together)
+        writer.add(Result([Told(key(4), None)], {}))  # which is no target
+    assert seen(tmp_path / "f") == (["/t/1", "/t/2", "/t/3"], 11)
+    assert writer.written == 2
+    assert Dataset.open(tmp_path / "f").snapshot_of(key(2)) is not None
 
 
 def test_a_newer_version_replaces_the_row_and_all_that_belongs_to_it(
@@ -65,7 +84,7 @@ def test_a_newer_version_replaces_the_row_and_all_that_belongs_to_it(
     for module in ("writer", "work"):
         monkeypatch.setattr(f"explorer.fleet.running.{module}.__version__", "99.0")
     with FleetWriter(tmp_path / "f") as writer:
-        assert not writer.knows(result(1).key)
+        assert not writer.knows(key(1))
         writer.add(result(1, tasks=5))
         writer.flush()
         assert seen(tmp_path / "f") == (["/t/1", "/t/2"], 8)
