@@ -118,26 +118,25 @@ def give_up_rights(needs: Needs) -> None:
     _check_threads(kept)
 
 
-def become_caller(needs: Needs, *, starts_nobody: bool = False) -> None:
+def become_caller(needs: Needs) -> bool:
     """Under sudo, pkexec or doas, before anything is read: become the user who called, if who can do the rest.
 
-    The settings are then that user's.
+    The settings are then that user's. Also where it cannot be, whatever this process starts knows for whom it is.
 
-    :param starts_nobody: what this process starts needs no root's rights either; where the caller cannot do the rest,
-        those are given up as :func:`give_up_rights` does, else they are kept
+    :returns: whether there is nothing left to give up: also where nobody called
 
     :raises TargetError: if not every thread gave its rights up
     """
     caller = find_caller()
     if caller is None:
-        return
+        return True
     children_run_for_another_user()
-    if _suffices(caller, 0, needs):
-        _drop(0, caller)
-        _go_home(caller)
-        _check_threads(0)
-    elif starts_nobody:
-        give_up_rights(needs)
+    if not _suffices(caller, 0, needs):
+        return False
+    _drop(0, caller)
+    _go_home(caller)
+    _check_threads(0)
+    return True
 
 
 def drop_privileges(keep_files: bool = False) -> None:

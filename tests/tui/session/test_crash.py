@@ -13,8 +13,8 @@ import pytest
 
 from explorer.codec.snapshots import load_snapshot, write_jsonl
 from explorer.tui.app import ExplorerApp
-from explorer.tui.session import child as reader_module
-from explorer.tui.session.child import Reader, Reading
+from explorer.tui.session.children import child as reader_module
+from explorer.tui.session.children.child import Reader, Reading
 from explorer.tui.session.state import Session
 from explorer.tui.settings import keep_snapshot
 from tests.conftest import SAMPLE, capture_file
