@@ -344,7 +344,7 @@ def _open_machine(
 
     options = arguments.open_options()
     if mode == "live":
-        from explorer.targets import Needs, give_up_rights
+        from explorer.targets import Needs, give_up_rights, hold_running
 
         tracer = None
         if arguments.trace:
@@ -352,8 +352,15 @@ def _open_machine(
 
             tracer = stack.enter_context(attached_tracer(TraceOptions(open_options=options)))
         live = stack.enter_context(LiveMachine(options, None if tracer is None else tracer.kernel))
-        live.attach()
-        give_up_rights(Needs(writes=(arguments.output,)))
+        parses_first = tracer is not None or bool(options.symbols) or options.types == "dwarf"
+        if parses_first:
+            live.attach()
+        else:
+            hold_running()
+        more = () if options.symbols_file is None else (options.symbols_file,)
+        give_up_rights(Needs(more, (arguments.output,)))
+        if not parses_first:
+            live.attach()
         return live, "live", tracer
     if guest is not None:
         machine = QemuMachine(guest.memory, guest.control, stopping=True, options=options)

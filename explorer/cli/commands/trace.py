@@ -165,8 +165,7 @@ def _trace_live(
             trace.stop()
         return judged.meaning.is_bad
 
-    _ = plugins.loaded  # before rights are given up: their files may be root's alone
-    with live_trace(users, seconds, asked.output) as trace:
+    with live_trace(users, seconds, asked.output, plugins) as trace:
         traced = Traced(trace.header, "live", trace.lookups(), trace.end, is_live=True)
         return show_lookups(traced, asked, plugins, is_enough if until_first else None)
 
