@@ -51,6 +51,8 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _MAX_CAPABILITY = 63
 #: What root needs to write a file into somebody's directory: CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH.
 _FILES = 1 << 1 | 1 << 2
+#: What a process needs to send signals to one that has become another user: CAP_KILL.
+_SIGNALS = 1 << 5
 #: What drgn needs for every read of QEMU's memory (process_vm_readv): CAP_SYS_PTRACE.
 _GUEST = 1 << 19
 #: Threads that are on their way out need some milliseconds.
@@ -139,14 +141,15 @@ def become_caller(needs: Needs) -> bool:
     return True
 
 
-def drop_privileges(keep_files: bool = False) -> None:
+def drop_privileges(keep_files: bool = False, keep_signals: bool = False) -> None:
     """Give up every capability, for good; no program that is started from here on can have more.
 
     :param keep_files: keep what root needs to write a file where the user said
+    :param keep_signals: keep what root needs to send a signal to another user's process
     :raises OSError: if the kernel refuses, which it does not
     :raises TargetError: if another thread keeps what this one gave up
     """
-    kept = _FILES if keep_files else 0
+    kept = (_FILES if keep_files else 0) | (_SIGNALS if keep_signals else 0)
     _drop(kept)
     _check_threads(kept)
 
