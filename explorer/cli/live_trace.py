@@ -16,7 +16,7 @@ import click
 from explorer.wire import PROGRAM
 
 from .ending import told_by_signals
-from .process import ExitCode
+from .process import ExitCode, is_program
 
 if TYPE_CHECKING:
     from explorer.model import Lookup, TraceEnd, TraceHeader
@@ -92,7 +92,7 @@ def live_trace(
         _ = plugins.loaded
         header = tracer.begin()
         trace = LiveTrace(header, tracer, None if seconds is None else time.monotonic() + seconds)
-        stack.enter_context(told_by_signals(trace.interrupt))
+        stack.enter_context(told_by_signals(trace.interrupt, for_good=is_program()))
         yield trace
 
 

@@ -87,12 +87,13 @@ def give_up_rights(spec: TargetSpec, output: Path | None) -> None:
     confine_reader(output, guest=spec.kind == "qemu")
 
 
-def give_up_rights_but_for(file: Path, output: Path | None = None) -> None:
+def give_up_rights_but_for(*files: Path, output: Path | None = None) -> None:
     """Before a byte of a stranger's file is read. Not of a program that called the command."""
     if is_program():
         from explorer.targets import Needs, give_up_rights
 
-        give_up_rights(Needs((file,), () if output is None else (output,)))
+        there = tuple(file for file in files if file.exists())
+        give_up_rights(Needs(there, () if output is None else (output,)))
         confine_reader(output)
 
 

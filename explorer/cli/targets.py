@@ -349,7 +349,7 @@ def guard_reader(target: str, progress: ProgressLine, *, passes_on: bool = False
 
 
 def say_left(what: str) -> None:
-    """What there will be if the process that reads crashes from here on; it has its target open."""
+    """What there will be if the process that reads crashes from here on; it has its target open. :param what: words"""
     if _guard is not None:
         _guard.doing("it read the target")
         _guard.leaves(what)
