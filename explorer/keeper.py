@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ("Keeper",)
+__all__ = ("Keeper", "stand_apart")
 
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGTSTP)
 _MAX_ANSWER = 1 << 16
@@ -79,8 +79,7 @@ class Keeper:
 
 
 def _keep(act: Callable[[], Iterable[str]], waits: int, answer: int) -> None:
-    os.setsid()
-    _close_all_but(waits, answer)
+    stand_apart(waits, answer)
     if os.read(waits, 1) == _DISMISSED:
         return
     left = "\n".join(act())
@@ -88,8 +87,12 @@ def _keep(act: Callable[[], Iterable[str]], waits: int, answer: int) -> None:
         os.write(answer, left.encode("utf-8", "surrogateescape")[:_MAX_ANSWER])
 
 
-def _close_all_but(*kept: int) -> None:
-    """Of what was open when it was forked: whoever waits for the end of an output must not wait for this process."""
+def stand_apart(*kept: int) -> None:
+    """Of a process that was just forked off: no terminal ends it, and of what was open only this is.
+
+    Whoever waits for the end of an output must not wait for this process.
+    """
+    os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(null, standard)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from explorer.analysis.rule import AuditContext, NotJudged
 from explorer.analysis.rules import RULES, merge_borrowers
 from explorer.model import CaptureError, Finding, Severity, Snapshot, Task
-from explorer.plugin import Plugin, PluginSet, error_words
+from explorer.plugin import ApartError, Plugin, PluginSet, error_words, judge_apart
 
 __all__ = ("AuditReport", "audit_with", "run_audit", "select_findings")
 
@@ -40,11 +40,13 @@ def run_audit(
     plugins: Sequence[Plugin] = (),
     only: Collection[str] = (),
     between: Callable[[], None] = lambda: None,
+    apart: Collection[str] = (),
 ) -> AuditReport:
     """All findings, by severity, then rule.
 
     :param only: rule ids; empty: all
     :param between: called before every rule
+    :param apart: the names of plugins that judge in a copy of this process, which they may end
     """
     report = AuditReport([])
     wanted = {rule_id.upper() for rule_id in only}
@@ -57,7 +59,7 @@ def run_audit(
         if why is not None and (not wanted or rule.id in wanted):
             report.not_judged.append(NotJudged(rule.id, why))
     for plugin in plugins:
-        found += _audit_plugin(plugin, snapshot, report)
+        found += _audit_plugin(plugin, snapshot, report, plugin.name in apart)
     chosen = [finding for finding in found if not wanted or finding.rule in wanted]
     report.findings = sorted(
         merge_borrowers(chosen, snapshot),
@@ -71,12 +73,17 @@ def audit_with(
     snapshot: Snapshot,
     only: Collection[str] = (),
     between: Callable[[], None] = lambda: None,
+    *,
+    apart: bool = False,
 ) -> AuditReport:
     """As :func:`run_audit`. A plugin that could not be loaded did not judge, which is an error of the audit's.
 
     A capture made with the same plugins has said so already.
+
+    :param apart: those that did not come with this package judge in a copy of this process
     """
-    report = run_audit(snapshot, plugins.plugins, only, between)
+    strangers = plugins.loaded.strangers if apart else ()
+    report = run_audit(snapshot, plugins.plugins, only, between, strangers)
     for broken in plugins.loaded.errors:
         error = CaptureError(where=f"plugin {broken.name}", what="load", why=broken.why)
         if error not in snapshot.errors:
@@ -105,21 +112,27 @@ def select_findings(
     ]
 
 
-def _audit_plugin(plugin: Plugin, snapshot: Snapshot, report: AuditReport) -> Iterator[Finding]:
+def _audit_plugin(plugin: Plugin, snapshot: Snapshot, report: AuditReport, apart: bool) -> Iterator[Finding]:
     """A plugin is a stranger's code: whatever it raises is an entry in the report."""
     raw = snapshot.plugins.get(plugin.name)
     if not isinstance(raw, dict) or raw.get("state") != "loaded":
         return
-    try:
+
+    def judge() -> list[Finding]:
         found = list(plugin.audit(snapshot, plugin.facts.model_validate(raw)))
         if not all(isinstance(each, Finding) for each in found):
             raise TypeError("audit() gave something that is no Finding")
+        return found
+
+    try:
+        found = judge_apart(judge) if apart else judge()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  # sys.exit() too: recorded, with its traceback
-        report.errors.append(
-            CaptureError(where=f"plugin {plugin.name}", what="audit", why=error_words(error))
-        )
-        report.tracebacks.append(traceback.format_exc())
+        why, trace = error_words(error), traceback.format_exc()
+        if isinstance(error, ApartError):
+            why, trace = str(error), error.trace or trace
+        report.errors.append(CaptureError(where=f"plugin {plugin.name}", what="audit", why=why))
+        report.tracebacks.append(trace)
     else:
         yield from found

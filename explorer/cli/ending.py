@@ -12,8 +12,11 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @contextmanager
-def told_by_signals(end: Callable[[], None]) -> Iterator[None]:
-    """In the block ``end`` is called for each of them, but for what is ignored, as a hang-up is behind ``nohup``."""
+def told_by_signals(end: Callable[[], None], *, for_good: bool = False) -> Iterator[None]:
+    """In the block ``end`` is called for each of them, but for what is ignored, as a hang-up is behind ``nohup``.
+
+    :param for_good: what ends the process then is its own: one is enough, and behind the block none is heard
+    """
     before = {number: signal.getsignal(number) for number in _ENDING}
     mine = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
     for number in mine:
@@ -22,4 +25,4 @@ def told_by_signals(end: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         for number, handler in mine.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if for_good else handler)

@@ -16,10 +16,11 @@ import click
 from explorer.wire import PROGRAM
 
 from .ending import told_by_signals
-from .process import ExitCode
+from .process import ExitCode, is_program
 
 if TYPE_CHECKING:
     from explorer.model import Lookup, TraceEnd, TraceHeader
+    from explorer.plugin import PluginSet
     from explorer.tracing import TraceOptions, Tracer
 
 __all__ = ("LiveTrace", "attached_tracer", "clean_up", "live_trace", "write_lines")
@@ -78,17 +79,20 @@ def attached_tracer(options: TraceOptions | None = None) -> Iterator[Tracer]:
 
 
 @contextmanager
-def live_trace(users: Sequence[str], seconds: float | None, output: Path | None) -> Iterator[LiveTrace]:
-    """Begin a trace, and give up rights. :raises TargetError: as :func:`attached_tracer` does"""
+def live_trace(
+    users: Sequence[str], seconds: float | None, output: Path | None, plugins: PluginSet
+) -> Iterator[LiveTrace]:
+    """Give up rights, load the plugins, and begin a trace. :raises TargetError: as :func:`attached_tracer` does"""
     from explorer.targets import Needs, give_up_rights
     from explorer.tracing import TraceOptions
 
     with ExitStack() as stack:
         tracer = stack.enter_context(attached_tracer(TraceOptions(users=tuple(users))))
-        give_up_rights(Needs(writes=() if output is None else (output,)))
+        give_up_rights(Needs(plugins.files, () if output is None else (output,)))
+        _ = plugins.loaded
         header = tracer.begin()
         trace = LiveTrace(header, tracer, None if seconds is None else time.monotonic() + seconds)
-        stack.enter_context(told_by_signals(trace.interrupt))
+        stack.enter_context(told_by_signals(trace.interrupt, for_good=is_program()))
         yield trace
 
 

@@ -53,15 +53,20 @@ def tell_ending(code: int) -> None:
 
 
 def parse_without_rights(spec: TargetSpec, options: OpenOptions, output: Path | None) -> None:
-    """Of a dump: open it, and give up the rights that it took before anything in it is parsed, its symbols likewise.
+    """Of a dump, and of the running kernel: open it, and give up the rights that it took before anything in it is
+    parsed, its symbols likewise. With DWARF, drgn asks the running kernel for what only root may see.
 
     :raises TargetError: if it cannot be opened, or rights cannot be given up
     """
-    if spec.kind in _DUMPS and spec.path is not None and is_program():
-        from explorer.targets import Needs, hold_open
+    is_running = spec.kind == "live" and not options.symbols and options.types != "dwarf"
+    if is_program() and (is_running or spec.kind in _DUMPS):
+        from explorer.targets import Needs, hold_open, hold_running
         from explorer.targets import give_up_rights as give_up
 
-        hold_open(spec.path)
+        if spec.path is not None:
+            hold_open(spec.path)
+        else:
+            hold_running()
         more = () if options.symbols_file is None else (options.symbols_file,)
         give_up(Needs((*options.symbols, *more), () if output is None else (output,)))
 
@@ -82,12 +87,13 @@ def give_up_rights(spec: TargetSpec, output: Path | None) -> None:
     confine_reader(output, guest=spec.kind == "qemu")
 
 
-def give_up_rights_but_for(file: Path, output: Path | None = None) -> None:
+def give_up_rights_but_for(*files: Path, output: Path | None = None) -> None:
     """Before a byte of a stranger's file is read. Not of a program that called the command."""
     if is_program():
         from explorer.targets import Needs, give_up_rights
 
-        give_up_rights(Needs((file,), () if output is None else (output,)))
+        there = tuple(file for file in files if file.exists())
+        give_up_rights(Needs(there, () if output is None else (output,)))
         confine_reader(output)
 
 

@@ -33,6 +33,7 @@ __all__ = (
     "plugin_option",
     "read_named_snapshot",
     "say_broken",
+    "say_left",
     "symbols_file_option",
     "target_options",
 )
@@ -243,7 +244,7 @@ def read_named_snapshot(
     if spec.kind == "proc":
         return _read_proc(arguments, spec, None if keeps_rights else output, keeps_rights)
     progress = ProgressLine(arguments.progress_lines)
-    guard = guard_reader(spec, progress)
+    guard = guard_reader(spec.text, progress)
     from explorer.capture import CaptureStats, capture_kernel
     from explorer.targets import open_kernel
 
@@ -273,7 +274,7 @@ def _load_named(
     spec: TargetSpec, output: Path | None, keeps_rights: bool, plugins: PluginSet | None
 ) -> tuple[Snapshot, str]:
     if plugins is not None and plugins.has_strangers:
-        guard_reader(spec, ProgressLine()).doing("plugins judged")
+        guard_reader(spec.text, ProgressLine()).doing("plugins judged")
     if not keeps_rights:
         give_up_rights(spec, output)
     from explorer.reading import load_saved
@@ -321,8 +322,11 @@ def _read_proc(
     return snapshot, spec.text
 
 
-def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
+def guard_reader(target: str, progress: ProgressLine, *, passes_on: bool = False) -> CrashGuard:
     """Go on in a process that may crash: see :mod:`explorer.targets.crash`. Only where this process is the command.
+
+    :param target: what to call it
+    :param passes_on: as of :func:`~explorer.targets.crash.fork_reader`
 
     :raises TargetError: if it did, and nothing could be kept
     """
@@ -335,13 +339,20 @@ def guard_reader(spec: TargetSpec, progress: ProgressLine) -> CrashGuard:
         return CrashGuard()
     if _guard is None:
         try:
-            _guard = fork_reader(spec.text)
+            _guard = fork_reader(target, passes_on=passes_on)
         except TargetError:
             progress.clear("")
             raise
         note_watcher(_guard.ends)
     _guard.begin()
     return _guard
+
+
+def say_left(what: str) -> None:
+    """What there will be if the process that reads crashes from here on; it has its target open. :param what: words"""
+    if _guard is not None:
+        _guard.doing("it read the target")
+        _guard.leaves(what)
 
 
 def say_broken(loaded: LoadedPlugins, snapshot: Snapshot | None = None) -> int:

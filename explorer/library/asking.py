@@ -89,12 +89,13 @@ def audit(
 
     :param only: rule ids; empty: all
     :param where: a query: findings about tasks that match
-    :param plugins: let the plugins that are installed judge what they collected
+    :param plugins: let the plugins that are installed judge what they collected; those that did not come with this
+        package do so in a copy of this process (fork), so that one that crashes is an entry in ``errors``
 
     :raises QueryError: if ``where`` is no query
     """
     query_ = None if where is None else parse_query(where)
-    report = audit_with(PluginSet(), snapshot, only) if plugins else run_audit(snapshot, (), only)
+    report = audit_with(PluginSet(), snapshot, only, apart=True) if plugins else run_audit(snapshot, (), only)
     if query_ is not None:
         selected = select_findings(report.findings, snapshot, query_.bind(snapshot))
         report.hidden = len(report.findings) - len(selected)

@@ -1,3 +1,5 @@
+from .apart import ApartError as ApartError
+from .apart import judge_apart as judge_apart
 from .auditing import UNSEEN as UNSEEN
 from .auditing import DeadPlace as DeadPlace
 from .auditing import absent as absent

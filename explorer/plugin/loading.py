@@ -45,6 +45,8 @@ class LoadedPlugins:
     """What could be loaded, by name, and what could not."""
 
     plugins: list[Plugin] = field(default_factory=list)
+    strangers: set[str] = field(default_factory=set)
+    """The names of those that did not come with this package."""
     errors: list[BrokenPlugin] = field(default_factory=list)
 
 
@@ -122,7 +124,9 @@ def load_plugins(
         if not strangers or at in refused:
             loaded.errors.append(BrokenPlugin(name, refused.get(at, REFUSED), ""))
         else:
+            before = {plugin.name for plugin in loaded.plugins}
             _load(loaded, name, _Apart(call, limit_s))
+            loaded.strangers |= {plugin.name for plugin in loaded.plugins} - before
     loaded.plugins.sort(key=lambda plugin: plugin.name)
     return loaded
 

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from explorer.syscalls import fork, libc
 
-__all__ = ("try_imports",)
+__all__ = ("ending_words", "try_imports")
 
 _PR_SET_PDEATHSIG = 1
 #: What the copy writes before each import, and at the end; then why one is refused, if it says so itself.
@@ -86,7 +86,7 @@ class _Trial:
                 else:
                     return _WHY.get(word)
             if gone is not None:
-                return f"its import has ended the process: {_ending(gone.si_code, gone.si_status)}"
+                return f"its import has ended the process: {ending_words(gone.si_code, gone.si_status)}"
             if time.monotonic() >= deadline:
                 return f"its import had not ended after {limit_s:g} s"
 
@@ -109,7 +109,8 @@ class _Trial:
         os.waitpid(self._pid, 0)
 
 
-def _ending(code: int, status: int) -> str:
+def ending_words(code: int, status: int) -> str:
+    """How a process ended, of what waitid(2) gives."""
     if code == os.CLD_EXITED:
         return f"exit code {status}"
     return f"signal {signal.Signals(status).name if status in set(signal.Signals) else status}"

@@ -5,7 +5,8 @@ crashed.
 
 ::
 
-    watcher      forked from at once, before anything of the target is touched; waits, without any rights
+    watcher      forked from at once, before anything of the target is touched; waits, without any rights, or with that
+                 to send a signal
     └─ reader    reads the kernel, prints, writes: everything; ends normally, and the watcher with its exit code
        └─ keeper forked off when tasks and fs_structs are records; waits with them, in memory that both share.
                  It ends as soon as the capture has. If the reader crashes before that, the keeper goes on in its
@@ -57,6 +58,8 @@ _HEAD = struct.Struct("<i")
 _DOING = 256
 #: Behind that: the exit code that the reader has said it ends with, and one; 0: it has said none.
 _ENDS = _DOING + _HEAD.size
+#: Behind that: what is left if the reader crashes, in words; empty: nothing is.
+_LEFT = 512
 #: To the keeper, in place of a signal's number: none ended the reader.
 _ITSELF = 255
 
@@ -88,10 +91,16 @@ class CrashGuard:
 
     def doing(self, what: str) -> None:
         """What is being done, for the message about a crash in it."""
+        self._say(what, _HEAD.size, _DOING)
+
+    def leaves(self, what: str) -> None:
+        """What there will be if this process crashes from here on, for the message about that."""
+        self._say(what, _LEFT, _PAGE)
+
+    def _say(self, what: str, start: int, end: int) -> None:
         if self._page is not None:
-            self._page[_HEAD.size : _DOING] = what.encode()[: _DOING - _HEAD.size].ljust(
-                _DOING - _HEAD.size, b"\0"
-            )
+            said = what.encode("utf-8", "surrogateescape")
+            self._page[start:end] = said[: end - start].ljust(end - start, b"\0")
 
     def ends(self, code: int) -> None:
         """All is done: this process ends now, with this exit code."""
@@ -142,8 +151,11 @@ class CrashGuard:
             self._keeper = 0  # the watcher waits for it: it takes some milliseconds to give its memory back
 
 
-def fork_reader(target: str) -> CrashGuard:
+def fork_reader(target: str, *, passes_on: bool = False) -> CrashGuard:
     """Fork. Returns in the reader; the watcher ends with the exit code of whoever ends last.
+
+    :param passes_on: a signal ends the reader in good order, though it is another user's by then: the watcher keeps the
+        right to send it one. Else it ends itself, and the reader with it.
 
     :raises ReaderCrashedError: in the watcher, if the reader crashed and there is no keeper to go on
     """
@@ -166,7 +178,7 @@ def fork_reader(target: str) -> CrashGuard:
     os.close(pipe[0])
     watched = _Watched(pid, page, pipe[1])
     with suppress(OSError):  # what it cannot give up it does not use either
-        drop_privileges()
+        drop_privileges(keep_signals=passes_on)
     number = watched.wait()
     (keeper,) = _HEAD.unpack_from(page)
     while number not in _WANTED and keeper > 0:
@@ -182,7 +194,8 @@ def fork_reader(target: str) -> CrashGuard:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
         os.kill(watcher, number)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    left = "its output is not complete" if keeper else "there was nothing to keep, and nothing is written"
+    nothing = "its output is not complete" if keeper else "there was nothing to keep, and nothing is written"
+    left = _words(page, _LEFT, _PAGE) or nothing
     raise ReaderCrashedError(f"{target}: the reader {_how(number)}, {_doing(page)}: {left}", _name_of(number))
 
 
@@ -241,8 +254,11 @@ class _Watched:
 
 
 def _doing(page: mmap.mmap) -> str:
-    what = page[_HEAD.size : _DOING].rstrip(b"\0").decode("utf-8", "replace")
-    return f"while {what}"
+    return f"while {_words(page, _HEAD.size, _DOING)}"
+
+
+def _words(page: mmap.mmap, start: int, end: int) -> str:
+    return page[start:end].rstrip(b"\0").decode("utf-8", "surrogateescape")
 
 
 def _how(number: int) -> str:

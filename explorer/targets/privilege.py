@@ -51,6 +51,8 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _MAX_CAPABILITY = 63
 #: What root needs to write a file into somebody's directory: CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH.
 _FILES = 1 << 1 | 1 << 2
+#: What a process needs to send signals to one that has become another user: CAP_KILL.
+_SIGNALS = 1 << 5
 #: What drgn needs for every read of QEMU's memory (process_vm_readv): CAP_SYS_PTRACE.
 _GUEST = 1 << 19
 #: Threads that are on their way out need some milliseconds.
@@ -118,36 +120,36 @@ def give_up_rights(needs: Needs) -> None:
     _check_threads(kept)
 
 
-def become_caller(needs: Needs, *, starts_nobody: bool = False) -> None:
+def become_caller(needs: Needs) -> bool:
     """Under sudo, pkexec or doas, before anything is read: become the user who called, if who can do the rest.
 
-    The settings are then that user's.
+    The settings are then that user's. Also where it cannot be, whatever this process starts knows for whom it is.
 
-    :param starts_nobody: what this process starts needs no root's rights either; where the caller cannot do the rest,
-        those are given up as :func:`give_up_rights` does, else they are kept
+    :returns: whether there is nothing left to give up: also where nobody called
 
     :raises TargetError: if not every thread gave its rights up
     """
     caller = find_caller()
     if caller is None:
-        return
+        return True
     children_run_for_another_user()
-    if _suffices(caller, 0, needs):
-        _drop(0, caller)
-        _go_home(caller)
-        _check_threads(0)
-    elif starts_nobody:
-        give_up_rights(needs)
+    if not _suffices(caller, 0, needs):
+        return False
+    _drop(0, caller)
+    _go_home(caller)
+    _check_threads(0)
+    return True
 
 
-def drop_privileges(keep_files: bool = False) -> None:
+def drop_privileges(keep_files: bool = False, keep_signals: bool = False) -> None:
     """Give up every capability, for good; no program that is started from here on can have more.
 
     :param keep_files: keep what root needs to write a file where the user said
+    :param keep_signals: keep what root needs to send a signal to another user's process
     :raises OSError: if the kernel refuses, which it does not
     :raises TargetError: if another thread keeps what this one gave up
     """
-    kept = _FILES if keep_files else 0
+    kept = (_FILES if keep_files else 0) | (_SIGNALS if keep_signals else 0)
     _drop(kept)
     _check_threads(kept)
 

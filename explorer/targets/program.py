@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,12 +46,12 @@ from explorer.targets.dumps import (
 )
 from explorer.targets.errors import TargetError
 from explorer.targets.opened import OpenProgram
+from explorer.targets.running import open_running
 from explorer.targets.spec import Progress, TargetSpec, no_progress
 from explorer.targets.vmcoreinfo import VmcoreInfo
 
 __all__ = ("detect_target", "open_program")
 
-_KCORE = Path("/proc/kcore")
 #: Without the last line libkdumpfile looks for the page tables to count their levels, and reads nothing without them.
 _ANY_VMCOREINFO = (
     b"OSRELEASE=6.12.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff81000000\n"
@@ -70,8 +69,6 @@ _FILTERED_ELF = (
 )
 _INCOMPLETE = "makedumpfile marked this dump incomplete (it ran out of space)"
 _TAKEN_LIVE = "{} files are written while the kernel runs: what is in it need not be of one moment"
-#: Where the running kernel's memory cannot be read.
-_WAY_OUT = "; the target proc needs none of it, and tells less"
 _NEITHER = "neither an ELF nor a kdump-compressed dump"
 
 
@@ -96,7 +93,7 @@ def _open(
 ) -> OpenProgram:
     given = VmcoreInfo.parse(_text_of(vmcoreinfo)) if vmcoreinfo is not None else None
     if spec.kind == "live":
-        return _open_live(spec, given)
+        return open_running(spec, given)
     if spec.kind in ("vmcore", "sample") and spec.path is not None:
         return _open_vmcore(spec, spec.path, given, report)
     if spec.kind == "qemu" and spec.address is not None:
@@ -133,37 +130,6 @@ def _open(
 def _text_of(data: bytes) -> bytes:
     """The text within what ``--vmcoreinfo`` may be given: the text itself, or the ELF note around it."""
     return data[max(data.find(b"OSRELEASE="), 0) :].split(b"\0", 1)[0]
-
-
-def _open_live(spec: TargetSpec, given: VmcoreInfo | None) -> OpenProgram:
-    machine = os.uname().machine
-    if machine != "x86_64":
-        raise TargetError(f"the running kernel is {machine}; only x86_64 is supported")
-    try:
-        with _KCORE.open("rb") as file:
-            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-    except FileNotFoundError as error:
-        raise TargetError(
-            "/proc/kcore is missing: the running kernel lacks CONFIG_PROC_KCORE, or /proc is not mounted"
-            f"{_WAY_OUT}"
-        ) from error
-    except PermissionError as error:
-        if os.geteuid() == 0:
-            raise TargetError(
-                "/proc/kcore is closed even to root: kernel lockdown (Secure Boot), "
-                f"or a container without CAP_SYS_RAWIO{_WAY_OUT}"
-            ) from error
-        raise TargetError(f"reading the running kernel needs root: try sudo{_WAY_OUT}") from error
-    except OSError as error:
-        raise TargetError(f"/proc/kcore: {error.strerror}") from error
-    if not regular:
-        raise TargetError(
-            f"/proc/kcore is masked, as in a container: run on the host, or unmask it{_WAY_OUT}"
-        )
-    prog = new_program(given)
-    with capture_log(), drgn_errors("the running kernel cannot be read"):
-        prog.set_kernel()
-    return OpenProgram(prog, "live", spec.text, given or own_vmcoreinfo(prog, "the running kernel"), False)
 
 
 def _open_vmcore(spec: TargetSpec, path: Path, given: VmcoreInfo | None, progress: Progress) -> OpenProgram:

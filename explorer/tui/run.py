@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from explorer.program import end_starter
 from explorer.tui.session import Session
 from explorer.wire import ExitCode
 
@@ -22,5 +23,6 @@ def run_app(session: Session) -> int:
         driver = app._driver
         if isinstance(driver, TerminalDriver):
             driver.leave()
+        end_starter()
     # As of any command: Textual's own code for it is 1, which here says that something was found.
     return ExitCode.TARGET if app.return_code else ExitCode.OK

@@ -22,6 +22,7 @@ from explorer.recording.reader import Recording
 from explorer.targets.errors import TargetError
 from explorer.targets.qemu.control import GuestControl
 from explorer.targets.qemu.qmp import QmpConnection
+from tests.crashing import crashing_plugin
 from tests.kernels.conftest import BootFunction, kernel_or_skip
 from tests.kernels.lab import Guest, GuestOptions
 from tests.kernels.lab.errors import LabError
@@ -255,6 +256,32 @@ def test_no_signal_leaves_the_guest_stopped_a_hang_up_and_a_kill_neither(
             ended = None if recording.end is None else recording.end.code
         expected = (-number, None) if number is signal.SIGKILL else (0, "interrupted")
         assert (process.returncode, ended) == expected, (number.name, said)
+
+
+def test_a_recorder_that_crashes_in_c_leaves_what_it_had_recorded_and_the_guest_running(
+    boot: BootFunction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, counted = tmp_path / "a.nxrec", tmp_path / "counted"
+    site = tmp_path / "site"
+    about = site / "zcrash-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: zcrash\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[explorer.plugins]\nzcrash = zcrash\n")
+    fourth = f"open({str(counted)!r}, 'a').write('x'); os.path.getsize({str(counted)!r}) > 3 and ctypes.string_at(0)"
+    crashing_plugin(site, collect=fourth)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
+    guest = boot("7.3", "healthy", None)
+    with recorder(guest, path, "--plugins") as process:
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 3, said
+    (line,) = (line for line in said.splitlines() if "SIGSEGV" in line)
+    assert line.startswith("nullfs-explorer: qemu:")
+    assert line.endswith(f"while it read the target: {path} holds what was recorded until then")
+    assert runs_again(guest), "the crash left the guest stopped"
+    assert left_of(path) == []
+    with Recording.open(path) as recording:
+        assert recording.end is None
+        assert len([frame for frame in recording.frames() if frame.snapshot is not None]) == 3
 
 
 def left_of(path: Path) -> list[str]:

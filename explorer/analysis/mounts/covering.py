@@ -6,6 +6,8 @@ what lies below is on a mount that is covered, or below a directory that is, or 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from explorer.model import Mount, PathRef, Snapshot
 
 __all__ = ("Covers",)
@@ -35,9 +37,9 @@ class Covers:
             if mount.overmount not in (None, below):
                 return self._top(mount)
             on = self._on.get(mount.address, {})
-            for place in _upwards(text) if on and text is not None else ():
+            for place in _upwards(text, on) if on and text is not None else ():
                 # On the way up, what is mounted at the very place is where we come from.
-                if place in on and (below is None or place != text):
+                if below is None or place != text:
                     return self._top(on[place])
             if mount.parent is None:
                 return None
@@ -59,7 +61,15 @@ class Covers:
         return mount
 
 
-def _upwards(text: str) -> list[str]:
-    """``/a/b``, ``/a``, ``/``."""
-    parts = text.rstrip("/").split("/")
-    return ["/".join(parts[:end]) or "/" for end in range(len(parts), 0, -1)]
+def _upwards(text: str, places: Collection[str]) -> list[str]:
+    """Of ``/a/b``, ``/a``, ``/`` those that are among ``places``, in this order.
+
+    Looked for among whichever are fewer: a path may have tens of thousands of parts, in a dump made for it.
+    """
+    text = text.rstrip("/")
+    if text.count("/") > len(places):
+        above = [each for each in places if f"{text}/".startswith(each if each == "/" else f"{each}/")]
+        return sorted(above, key=len, reverse=True)
+    parts = text.split("/")
+    all_above = ("/".join(parts[:end]) or "/" for end in range(len(parts), 0, -1))
+    return [each for each in all_above if each in places]

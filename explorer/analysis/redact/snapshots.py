@@ -50,7 +50,8 @@ _NUMBER = re.compile(rb"u?[0-9]{1,4}[HR]?|0x(?:[0-9a-f]{1,4}|ff[0-9a-f]{14})")
 _NUMBERED = re.compile(rb"([A-Za-z]+)[0-9]{1,4}")
 _UNITS = (
     rb"(?P<kworker>(?<![0-9A-Za-z])kworker/u?[0-9]{1,4}:[0-9]{1,4}[HRI]?(?=[-+][A-Za-z]|[ /]|$))"
-    rb"|(?P<specifier>%[A-Za-z%])"  # what core_pattern has for a pid, a signal ...
+    # What core_pattern has for a pid, a signal ... In a name with a letter behind it, it is a part of a word.
+    rb"|(?P<specifier>%[cdeghiIpPstuEfF](?![0-9A-Za-z\x00-\x1f\x7f-\xff]))"
     rb"|(?P<namespace>(?<![0-9A-Za-z])(?:mnt|net|pid|user|uts|ipc|time|cgroup):\[[0-9]{1,10}\])"  # a file of nsfs
     rb"|(?<![0-9A-Za-z.])(?P<ipv4>(?:[0-9]{1,3}\.){3}[0-9]{1,3})(?![0-9A-Za-z]|\.[0-9])"
     rb"|(?<![0-9A-Za-z:])(?P<ipv6>(?:[0-9A-Fa-f]{1,4}:){4,7}[0-9A-Fa-f]{1,4}"  # hardware addresses, too

@@ -85,7 +85,8 @@ def count_tasks(snapshot: Snapshot, tasks: FoundTasks, namespace_of: Mapping[int
     for nsproxy, count in Counter(map(_nsproxy_of, tasks.all())).items():
         inside[namespace_of.get(nsproxy)] += count
     for namespace in snapshot.mount_namespaces:
-        namespace.nr_tasks = inside[namespace.address]
+        if not (tasks.idle_lost and namespace.address == snapshot.kernel.init_mnt_ns):
+            namespace.nr_tasks = inside[namespace.address]
 
 
 class HolderReader:

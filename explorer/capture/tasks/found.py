@@ -36,6 +36,8 @@ class FoundTasks:
     """Why there may be more; ``None`` if there cannot be."""
     only_in: dict[int, OnlyIn] = field(default_factory=dict)
     """By address: those that the list of tasks has and the table of pids has not, or the other way."""
+    idle_lost: bool = False
+    """The idle task of some CPU was not found: they are in no list, and all in the initial namespaces."""
     checked: bool = False
     """The one was checked against the other, and all of both is there."""
 

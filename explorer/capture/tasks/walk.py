@@ -87,7 +87,9 @@ class TaskReader:
         found = FoundTasks(walk.whole, walk.partial, None)
         if not broken:
             check_against_pids(self._memory, found, self._read_task)
+        before = self._errors.count
         self._read_idle_tasks(walk)
+        found.idle_lost = self._errors.count > before
         walk.report()
         found.lost = walk.lost
         return found

@@ -8,7 +8,7 @@ import click
 
 from explorer.cli.documented import Documented
 from explorer.cli.formats import format_option
-from explorer.cli.process import ExitCode
+from explorer.cli.process import ExitCode, give_up_rights_but_for
 from explorer.wire import PROGRAM
 
 __all__ = ("ko_command",)
@@ -32,6 +32,7 @@ def ko_command(files: tuple[Path, ...], format_: str, debug: bool) -> int:
     from explorer.targets import TargetError
     from explorer.targets.symbols import read_module_file
 
+    give_up_rights_but_for(*files)
     reports, unreadable = [], False
     for path in files:
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from explorer.caller import find_caller
 from explorer.cli.accepting import check_kept_baseline, kept_baseline_option
 from explorer.cli.completion import complete_targets
 from explorer.cli.documented import Documented
@@ -57,7 +58,8 @@ def open_command(
     named = [spec]
     if against is not None:
         named.append(_named(replace(arguments, target=against, core=None, kernel=False, qemu=None)))
-    become_caller_for(arguments, named)
+    words = reader_words(arguments) if not guess else ["live", *reader_words(arguments)]
+    become_caller_for(arguments, named, words, () if against is None else (against,))
     check_kept_baseline(baseline)
     running = spec is None or spec.kind in ("live", "qemu", "proc")
     if interval is not None and not running:
@@ -66,7 +68,6 @@ def open_command(
         )
     if against is not None and spec is not None and spec.kind == "trace":
         raise click.UsageError("--against compares snapshots, and this is a trace of lookups.")
-    words = reader_words(arguments) if not guess else ["live", *reader_words(arguments)]
     from explorer.tui import run_app
     from explorer.tui.session import Session
 
@@ -127,32 +128,78 @@ def _open_fleet(
     return run_app(Session(tuple(words), fleet=fleet, plugins=plugins, baseline=baseline))
 
 
-def become_caller_for(arguments: TargetArguments, named: Sequence[TargetSpec | None]) -> None:
-    """Under sudo, if all that is named are files that the caller may read: do the rest as the caller.
+def become_caller_for(
+    arguments: TargetArguments,
+    named: Sequence[TargetSpec | None],
+    words: Sequence[str],
+    others: Sequence[str] = (),
+) -> None:
+    """Under sudo, do the rest as the caller, before anything is parsed. What the caller may not read, a child does,
+    which a process starts that keeps root's rights: see :class:`explorer.program.Starter`.
 
-    The readers of other targets start with root's rights, which only this process can give them; those of what was
-    saved need none.
+    :param named: the targets; ``None``: the running kernel
+    :param words: the reader's, of the first of them
+    :param others: the names of the rest
     """
+    if not is_program() or find_caller() is None:
+        return
     files = [each.path for each in named if each is not None and each.path is not None]
-    if len(files) == len(named):
-        saved = all(each is not None and each.kind in _SAVED for each in named)
-        become_caller_of_files(arguments, files, saved)
+    if len(files) == len(named) and _becomes_caller(arguments, files):
+        return
+    saved = [
+        each.path for each in named if each is not None and each.path is not None and each.kind in _SAVED
+    ]
+    if len(saved) < len(named):
+        _keep_starter(arguments, words, others)
+    _give_up_but_for(arguments, saved)
 
 
-def become_caller_of_files(arguments: TargetArguments, files: Sequence[Path], saved: bool = True) -> None:
-    """As :func:`become_caller_for`, of files that are no targets each. :param saved: none holds memory"""
-    if is_program():
-        from explorer.targets import Needs, become_caller
+def become_caller_of_files(arguments: TargetArguments, files: Sequence[Path]) -> None:
+    """As :func:`become_caller_for`, of files that hold no memory: a fleet's."""
+    if is_program() and find_caller() is not None and not _becomes_caller(arguments, files):
+        _give_up_but_for(arguments, files)
 
-        more = [file for file in (arguments.vmcoreinfo, arguments.symbols_file) if file is not None]
-        needs = Needs((*files, *arguments.symbols, *arguments.plugins, *more))
-        become_caller(needs, starts_nobody=saved)
+
+def _becomes_caller(arguments: TargetArguments, files: Sequence[Path]) -> bool:
+    """Whether it is done: the caller may read all that is named."""
+    from explorer.targets import Needs, become_caller
+
+    more = [file for file in (arguments.vmcoreinfo, arguments.symbols_file) if file is not None]
+    return become_caller(Needs((*files, *arguments.symbols, *arguments.plugins, *more)))
+
+
+def _keep_starter(arguments: TargetArguments, words: Sequence[str], others: Sequence[str]) -> None:
+    """Of those that start readers, one keeps root's rights: it starts these, and nothing else."""
+    from explorer.program import Starter, find_starter
+    from explorer.wire import reader_arguments, trace_arguments
+
+    if find_starter() is None:  # else this is a tab of a browser, and the server has one
+        options = reader_words(replace(arguments, target=None, core=None, kernel=False, qemu=None))
+        readers = [words, *((other, *options) for other in others)]
+        tracers = [trace_arguments()] if words[0] == "live" else []
+        Starter.begin([*map(reader_arguments, readers), *tracers, ["doctor"]])
+
+
+def _give_up_but_for(arguments: TargetArguments, files: Sequence[Path]) -> None:
+    """Be the caller, or where who may not read these, root without a capability."""
+    from explorer.targets import Needs, give_up_rights
+
+    give_up_rights(Needs((*files, *arguments.plugins)))
 
 
 def _named(arguments: TargetArguments) -> TargetSpec:
     """What is named. One that is wrong is one line on the terminal, not a screen."""
-    arguments.name()
-    spec = arguments.spec()
+    from explorer.program import find_starter
+    from explorer.targets import TargetError, TargetSpec
+
+    name = arguments.name()
+    try:
+        spec = arguments.spec()
+    except TargetError:
+        if find_starter() is None:
+            raise
+        # Only root may look into it, which the server of this tab has done; a reader says what else is wrong with it.
+        spec = TargetSpec("vmcore", name)
     refuse_pipe(spec)
     return spec
 

@@ -15,9 +15,9 @@ from explorer.cli.documented import Documented
 from explorer.cli.ending import told_by_signals
 from explorer.cli.formats import OutputFile
 from explorer.cli.live_trace import attached_tracer
-from explorer.cli.process import ExitCode
+from explorer.cli.process import ExitCode, is_program
 from explorer.cli.progress import ProgressLine
-from explorer.cli.targets import check_symbols, say_broken, symbols_file_option
+from explorer.cli.targets import check_symbols, guard_reader, say_broken, say_left, symbols_file_option
 from explorer.cli.units import ConditionType, Duration, MemorySize
 
 if TYPE_CHECKING:
@@ -95,6 +95,11 @@ class RecordArguments:
             )
         return "poll" if self.free_running else "step"
 
+    @property
+    def name(self) -> str:
+        """What is recorded."""
+        return self.target or (f"qemu:{self.qemu}" if self.boot is None else f"boot:{self.boot}")
+
     def open_options(self) -> OpenOptions:
         from explorer.targets import OpenOptions
 
@@ -120,7 +125,8 @@ class RecordArguments:
     page="docs/recordings.md",
     epilog="Exit codes: 0 it ended as asked (--for, --until, Ctrl-C), 1 it ended before: the guest shut down or "
     "panicked, QEMU ended, or no kernel was ever readable (the recording says which, and holds what there is), "
-    "2 wrong usage or output not writable, 3 the target cannot be opened, 4 values could not be read.",
+    "2 wrong usage or output not writable, 3 the target cannot be opened, or who reads it has crashed (the recording "
+    "holds what was read until then), 4 values could not be read.",
 )
 @click.argument("target", required=False, shell_complete=complete_targets("live", files=False))
 @click.option(
@@ -211,6 +217,7 @@ def record_command(**values: Any) -> int:
     if arguments.output.exists() and not arguments.output.is_file():
         raise click.UsageError(f"{arguments.output} is no regular file: a recording can only be one.")
     progress = ProgressLine()
+    guard = guard_reader(arguments.name, progress, passes_on=True)
     try:
         try:
             with ExitStack() as stack:
@@ -220,6 +227,7 @@ def record_command(**values: Any) -> int:
             _say_emulated(error)
             with ExitStack() as stack:
                 summary = _record(replace(arguments, accel="tcg"), mode, stack, progress, quiet=True)
+        guard.doing("it closed the recording")
     finally:
         progress.clear()
     return _say(summary, arguments.output)
@@ -292,11 +300,14 @@ def _record_machine(
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
     )
+    say_left(f"{arguments.output} holds what was recorded until then")
     if mode == "live":
         drop_privileges()  # the file is open: nothing is left that needs any
     recorder = Recorder(machine, writer, request)
-    # Between two frames, never within one.
-    stack.enter_context(told_by_signals(recorder.interrupt))
+    # Between two frames, never within one. What may be begun again without acceleration can be ended again, too.
+    stack.enter_context(
+        told_by_signals(recorder.interrupt, for_good=is_program() and request.proof_s is None)
+    )
     try:
         return recorder.run()
     finally:
@@ -344,7 +355,7 @@ def _open_machine(
 
     options = arguments.open_options()
     if mode == "live":
-        from explorer.targets import Needs, give_up_rights
+        from explorer.targets import Needs, give_up_rights, hold_running
 
         tracer = None
         if arguments.trace:
@@ -352,19 +363,24 @@ def _open_machine(
 
             tracer = stack.enter_context(attached_tracer(TraceOptions(open_options=options)))
         live = stack.enter_context(LiveMachine(options, None if tracer is None else tracer.kernel))
-        live.attach()
-        give_up_rights(Needs(writes=(arguments.output,)))
+        parses_first = tracer is not None or bool(options.symbols) or options.types == "dwarf"
+        if parses_first:
+            live.attach()
+        else:
+            hold_running()
+        more = () if options.symbols_file is None else (options.symbols_file,)
+        give_up_rights(Needs(more, (arguments.output,)))
+        if not parses_first:
+            live.attach()
         return live, "live", tracer
     if guest is not None:
         machine = QemuMachine(guest.memory, guest.control, stopping=True, options=options)
-        name = f"boot:{arguments.boot}"
     else:
         assert arguments.qemu is not None
         stopping = mode == "step"
         machine = QemuMachine(arguments.qemu, arguments.control, stopping=stopping, options=options)
-        name = f"qemu:{arguments.qemu}"
     stack.enter_context(machine).attach()
-    return machine, name, None
+    return machine, arguments.name, None
 
 
 def _say(summary: RecordSummary, output: Path) -> int:

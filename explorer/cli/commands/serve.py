@@ -12,7 +12,7 @@ import click
 from explorer.cli.accepting import check_kept_baseline, kept_baseline_option
 from explorer.cli.documented import Documented
 from explorer.cli.targets import TargetArguments, target_options
-from explorer.program import own_command
+from explorer.program import end_starter, own_command
 from explorer.wire import PROGRAM
 
 from .open import become_caller_for, fleet_named, reader_words, refuse_pipe
@@ -44,12 +44,15 @@ def serve_command(arguments: TargetArguments, port: int, host: str, baseline: Pa
     loopback is listened on. Every tab that opens it runs the app as a child of its own.
     """
     sockets = listen_on_loopback(host, port)
-    if fleet_named(arguments) is None and arguments.is_named():
-        # A name that is wrong is one line here, not a screen there.
-        arguments.name()
-        spec = arguments.spec()
-        refuse_pipe(spec)
-        become_caller_for(arguments, [spec])
+    words = reader_words(arguments)
+    if fleet_named(arguments) is None:
+        spec = None
+        if arguments.is_named():
+            # A name that is wrong is one line here, not a screen there.
+            arguments.name()
+            spec = arguments.spec()
+            refuse_pipe(spec)
+        become_caller_for(arguments, [spec], words if spec is not None else ["live", *words])
     check_kept_baseline(baseline)
     try:
         from explorer.tui.web import serve_app
@@ -58,10 +61,13 @@ def serve_command(arguments: TargetArguments, port: int, host: str, baseline: Pa
             f"serve needs the package {(error.name or '?').replace('_', '-')}, which is not installed: "
             "pip install 'nullfs-explorer[web]'"
         ) from error
-    words = [*own_command(), "open", *reader_words(arguments)]
+    words = [*own_command(), "open", *words]
     if baseline is not None:
         words.append(f"--baseline={baseline}")
-    return serve_app(words, sockets, _announce, lambda line: click.echo(f"{PROGRAM}: {line}", err=True))
+    try:
+        return serve_app(words, sockets, _announce, lambda line: click.echo(f"{PROGRAM}: {line}", err=True))
+    finally:
+        end_starter()
 
 
 def _announce(url: str) -> None:

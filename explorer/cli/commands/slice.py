@@ -45,7 +45,7 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
     check_writable(output)
     spec = arguments.spec()
     progress = ProgressLine()
-    guard_reader(spec, progress)
+    guard_reader(spec.text, progress)
     from explorer.capture import capture_errors
     from explorer.slicing import record_slice
     from explorer.targets import open_kernel

@@ -98,7 +98,7 @@ def frame_command(file: Path, moment: str | None, output: Path | None, format_: 
         check_writable(output)
     _refuse_target(str(file))
     path = readable_path(str(file))
-    give_up_rights_but_for(path, output)
+    give_up_rights_but_for(path, output=output)
     with Recording.open(path, str(file)) as recording:
         snapshot = recording.snapshot_at(moment)
     form = snapshot_format(output, format_)

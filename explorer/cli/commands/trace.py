@@ -15,7 +15,8 @@ from explorer.cli.documented import Documented
 from explorer.cli.formats import redact_option, terminal_width, trace_output_options, width_option
 from explorer.cli.live_trace import attached_tracer, clean_up, live_trace, write_lines
 from explorer.cli.process import ExitCode, give_up_rights_but_for
-from explorer.cli.targets import say_broken
+from explorer.cli.progress import ProgressLine
+from explorer.cli.targets import guard_reader, say_broken, say_left
 from explorer.cli.units import Duration
 from explorer.cli.where import LookupQueryType
 from explorer.wire import PROGRAM
@@ -47,6 +48,16 @@ class Asked:
     width: int | None
     redact: bool = False
 
+    def grows(self) -> bool:
+        """Whether what a trace of the running kernel has written is there before it has ended."""
+        from explorer.compression import method_of_name
+        from explorer.output.lookups import lookup_form_of_name
+
+        if self.output is None:
+            return True
+        form = self.format_ or lookup_form_of_name(self.output)
+        return form == "jsonl" and method_of_name(self.output.name) is None
+
 
 @dataclass(frozen=True, slots=True)
 class Traced:
@@ -65,8 +76,8 @@ class Traced:
     cls=Documented,
     page="docs/trace.md",
     epilog="Exit codes: 0 no lookup failed in nullfs, 1 one did, or would on 7.3, 2 wrong usage, 3 FILE or the "
-    "kernel cannot be opened, 4 none did, but events were lost, the trace was cut off, or of a lookup it cannot be "
-    "told.",
+    "kernel cannot be opened, or who traces it has crashed, 4 none did, but events were lost, the trace was cut off, "
+    "or of a lookup it cannot be told.",
 )
 @click.argument("target", default="live", metavar="[live|FILE]", shell_complete=complete_targets("live"))
 @click.option(
@@ -152,7 +163,7 @@ def _show_file(target: str, asked: Asked, plugins: PluginSet) -> int:
     from explorer.targets.dumps import readable_path
 
     path = readable_path(target, raw=True)
-    give_up_rights_but_for(path, asked.output)
+    give_up_rights_but_for(path, output=asked.output)
     trace = load_trace(path)
     return show_lookups(Traced(trace.header, target, trace.lookups, lambda: trace.end), asked, plugins)
 
@@ -165,8 +176,10 @@ def _trace_live(
             trace.stop()
         return judged.meaning.is_bad
 
-    _ = plugins.loaded  # before rights are given up: their files may be root's alone
-    with live_trace(users, seconds, asked.output) as trace:
+    guard_reader("live", ProgressLine(), passes_on=True)
+    with live_trace(users, seconds, asked.output, plugins) as trace:
+        if asked.grows():
+            say_left("what was written until then stays")
         traced = Traced(trace.header, "live", trace.lookups(), trace.end, is_live=True)
         return show_lookups(traced, asked, plugins, is_enough if until_first else None)
 

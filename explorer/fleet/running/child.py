@@ -34,6 +34,7 @@ from explorer.targets import (
     fork_reader,
     give_up_rights,
     harden_process,
+    hold_open,
     open_kernel,
 )
 
@@ -107,6 +108,9 @@ def _read(request: Request, kept: BinaryIO, guarded: Callable[[CrashGuard], None
 
 def _capture(spec: TargetSpec, request: Request, plugins: PluginSet, guard: CrashGuard) -> Snapshot:
     try:
+        if spec.path is not None:
+            hold_open(spec.path)
+            give_up_rights(Needs())
         with open_kernel(spec, OpenOptions(use_cache=request.options.cache)) as kernel:
             give_up_rights(Needs())
             guard.doing("it loaded the plugins")

@@ -24,6 +24,7 @@ from explorer.fleet.manifest import MANIFEST, Manifest, load_manifest
 from explorer.fleet.needed import need
 from explorer.fleet.parts import SUFFIX, list_parts
 from explorer.fleet.tables import TABLES
+from explorer.places import find_place
 from explorer.version import __version__
 
 from .compacting import clean_up, compact
@@ -132,18 +133,20 @@ class FleetWriter:
 
 def _begin(fleet: Path) -> int:
     """Make what is not there, and keep others out. Returns the descriptor that does."""
-    fleet.mkdir(mode=0o700, exist_ok=True)
+    _make_directory(fleet)
     if not (fleet / MANIFEST).exists():
         strangers = [path.name for path in fleet.iterdir() if path.name not in (_LOCK, *TABLES, "snapshots")]
         if any(not name.startswith(".") for name in strangers):
             raise FleetError(
                 f"{fleet}: a directory with other things in it, and no fleet: name one that is not there"
             )
-    lock = os.open(fleet / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with find_place(fleet / _LOCK) as place:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        lock = os.open(place.name, flags, 0o600, dir_fd=place.directory)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for name in (*TABLES, "snapshots"):
-            (fleet / name).mkdir(mode=0o700, exist_ok=True)
+            _make_directory(fleet / name)
         if not (fleet / MANIFEST).exists():
             with whole_file(fleet / MANIFEST) as file:
                 file.write(Manifest(tool_version=__version__).text().encode())
@@ -162,6 +165,13 @@ def _without(keys: set[str], tables: dict[str, Any]) -> dict[str, Any]:
     wanted = ~pc.is_in(pc.field("key"), pa.array(keys, pa.string()))
     left = {name: table.filter(wanted) for name, table in tables.items()}
     return left if left and left["targets"].num_rows else {}
+
+
+def _make_directory(path: Path) -> None:
+    """If it is not there; not through what another user has put in the way."""
+    with find_place(path) as place:
+        if not place.is_directory:
+            os.mkdir(place.name, 0o700, dir_fd=place.directory)
 
 
 def _known_keys(fleet: Path) -> set[bytes]:

@@ -12,7 +12,7 @@ import gc
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from drgn import Program, ProgramFlags, Symbol, SymbolBinding, SymbolKind
@@ -276,9 +276,10 @@ def vmcoreinfo_symbol(text: str, name: str) -> int | None:
     return int(match[1], 16) if match else None
 
 
-def load_symbols(prog: Program) -> SymbolTable:
-    """Read kallsyms out of the kernel (or /proc/kallsyms, for the running one as root).
+def load_symbols(prog: Program, otherwise: Callable[[], SymbolTable | None] = lambda: None) -> SymbolTable:
+    """Read kallsyms out of the kernel; of a running one of before 6.0, from /proc/kallsyms, which takes root.
 
+    :param otherwise: called for the running one before that: perhaps it has been read already
     :raises TargetError: if the kernel has none, or they cannot be read.
     """
     info = vmcoreinfo(prog)
@@ -286,14 +287,17 @@ def load_symbols(prog: Program) -> SymbolTable:
     remedy = "give a vmlinux with -s"
     if base is None or not is_kernel_pointer(base):
         raise TargetError(f"VMCOREINFO does not say where _stext is, so symbols cannot be placed: {remedy}")
-    if not prog.flags & ProgramFlags.IS_LOCAL:
-        raw = _load_raw(prog, info, base)
-        if raw is None:  # not for drgn either: a damaged table keeps it busy for ever
-            raise TargetError(
-                f"kallsyms cannot be read: it is damaged, not in the dump, or older than Linux 6.0; "
-                f"bring the kernel's System.map (--symbols-file), or {remedy}"
-            )
+    raw = _load_raw(prog, info, base)
+    if raw is not None:
         return raw
+    if not prog.flags & ProgramFlags.IS_LOCAL:  # not for drgn either: a damaged table keeps it busy for ever
+        raise TargetError(
+            f"kallsyms cannot be read: it is damaged, not in the dump, or older than Linux 6.0; "
+            f"bring the kernel's System.map (--symbols-file), or {remedy}"
+        )
+    held = otherwise()
+    if held is not None:
+        return held
     from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
     with drgn_errors(f"kallsyms cannot be read ({remedy})"):

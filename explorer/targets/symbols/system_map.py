@@ -1,4 +1,4 @@
-"""A kernel's symbols out of its ``System.map`` (or a copy of its ``/proc/kallsyms``): for dumps that lack kallsyms.
+"""A kernel's symbols out of its ``System.map``, or ``/proc/kallsyms``: for one that does not say where kallsyms lie.
 
 Before Linux 6.0 VMCOREINFO does not say where kallsyms lie. The file says where the kernel was linked to; how far it
 was moved from there is the distance between its ``_stext`` and VMCOREINFO's. Per-CPU symbols are offsets, and stay.
@@ -16,7 +16,7 @@ from explorer.targets.dumps import read_small_file
 from explorer.targets.errors import TargetError
 from explorer.targets.symbols.kallsyms import SymbolTable, letter_means, vmcoreinfo_symbol
 
-__all__ = ("load_system_map",)
+__all__ = ("load_system_map", "read_system_map")
 
 #: A distribution's has 8 MB.
 _MAX_FILE = 256 << 20
@@ -33,7 +33,11 @@ def load_system_map(path: Path, info: str) -> SymbolTable:
     :param info: VMCOREINFO
     :raises TargetError: if it cannot be read, or is of another kernel
     """
-    data = read_small_file(path, "--symbols-file", _MAX_FILE)
+    return read_system_map(read_small_file(path, "--symbols-file", _MAX_FILE), str(path), info)
+
+
+def read_system_map(data: bytes, path: str, info: str) -> SymbolTable:
+    """As :func:`load_system_map`. :param path: what to call it"""
     found = [(int(at, 16), letter, name) for at, letter, name in _LINE.findall(data)]
     linked = {name.decode("utf-8", "surrogateescape"): at for at, _, name in found}
     base = vmcoreinfo_symbol(info, "_stext")

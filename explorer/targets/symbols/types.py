@@ -6,6 +6,7 @@ info, and adds what BTF lacks (locals, unwinding tables, the types of all global
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import drgn
 from drgn import FaultError, Object, Program, ProgramFlags, Symbol, SymbolBinding, TypeKindSet
 
 from explorer.targets.errors import TargetError
+from explorer.targets.running import held_kallsyms
 from explorer.targets.symbols import typecache
 from explorer.targets.symbols.btf import Btf, BtfError, BtfIndex, bytes_of, words_of
 from explorer.targets.symbols.btf_types import BtfTypes
@@ -22,7 +24,7 @@ from explorer.targets.symbols.dwarf import load_dwarf
 from explorer.targets.symbols.globals import GlobalFinder
 from explorer.targets.symbols.kallsyms import SymbolTable, load_symbols, vmcoreinfo, vmcoreinfo_symbol
 from explorer.targets.symbols.modules import ModuleTable
-from explorer.targets.symbols.system_map import load_system_map
+from explorer.targets.symbols.system_map import load_system_map, read_system_map
 
 __all__ = ("KernelTypes", "adopt_types", "attach_types")
 
@@ -252,7 +254,10 @@ def attach_types(
     pair = _from_cache(found, info) if use_cache else None
     if pair is None:
         tell("reading symbols (kallsyms)")
-        table = load_symbols(prog) if symbols_file is None else load_system_map(symbols_file, info)
+        if symbols_file is None:
+            table = load_symbols(prog, lambda: _held_symbols(info))
+        else:
+            table = load_system_map(symbols_file, info)
         tell("reading types (BTF)")
         pair = _read_btf(prog, table), table
         if use_cache:
@@ -261,10 +266,19 @@ def attach_types(
     return found
 
 
+def _held_symbols(info: str) -> SymbolTable | None:
+    """Of the running kernel, from what was opened while there were rights, if it was."""
+    try:
+        text = held_kallsyms()
+    except (OSError, ValueError) as error:
+        raise TargetError(f"/proc/kallsyms cannot be read: {error}") from error
+    return None if text is None else read_system_map(text, "/proc/kallsyms", info)
+
+
 def _read_btf(prog: Program, table: SymbolTable) -> Btf:
     live = ProgramFlags.IS_LIVE | ProgramFlags.IS_LOCAL
     sysfs = Path("/sys/kernel/btf/vmlinux")
-    own = sysfs if prog.flags & live == live and sysfs.exists() else None
+    own = sysfs if prog.flags & live == live and os.access(sysfs, os.R_OK) else None
     try:
         if own is not None:
             return Btf(own.read_bytes())

@@ -2,8 +2,8 @@ from .accepted import AcceptedFindings as AcceptedFindings
 from .background import give_way as give_way
 from .background import in_background as in_background
 from .background import note_input as note_input
-from .child import ReaderFailure as ReaderFailure
-from .child import run_doctor as run_doctor
+from .children import ReaderFailure as ReaderFailure
+from .children import run_doctor as run_doctor
 from .event_log import MOST_ENTRIES as MOST_ENTRIES
 from .fleet import ListedFleet as ListedFleet
 from .garbage_collection import MANY_TASKS as MANY_TASKS

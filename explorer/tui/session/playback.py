@@ -178,8 +178,10 @@ class Playback:
         wanted = _identity(finding)
         place = self.readable.index(self.index)
         found = self.index
+        loaded = plugins.loaded
         for index in reversed(self.readable[max(0, place - _MOST_AUDITS) : place]):
-            findings = run_audit(self.snapshot(index), plugins.plugins, [finding.rule]).findings
+            snapshot = self.snapshot(index)
+            findings = run_audit(snapshot, loaded.plugins, [finding.rule], apart=loaded.strangers).findings
             if all(_identity(other) != wanted for other in findings):
                 break
             found = index

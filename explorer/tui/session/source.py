@@ -16,9 +16,10 @@ from explorer.analysis.diff import find_changes
 from explorer.caller import runs_for_another_user
 from explorer.codec import load_quickly
 from explorer.model import escape_text
+from explorer.program import find_starter
 from explorer.tui.settings import keep_snapshot
 
-from .child import ReaderFailure, Reading
+from .children import ReaderFailure, Reading
 from .event_log import EventLog
 from .host import Host
 from .schedule import Schedule, age
@@ -222,7 +223,7 @@ class Source:
     def can_use_sudo(self, terminal: bool) -> bool:
         """Whether reading as root is a way on that has not been taken. :param terminal: sudo can ask there"""
         live = self.session.guess or "live" in self.session.arguments
-        able = terminal and shutil.which("sudo") is not None
+        able = terminal and shutil.which("sudo") is not None and find_starter() is None
         return live and os.geteuid() != 0 and not self.target.prefix and able
 
     def ask_sudo(self) -> bool:

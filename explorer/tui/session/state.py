@@ -113,10 +113,10 @@ class View:
     @cached_property
     def audit(self) -> AuditReport:
         if len(self.snapshot.tasks) > MANY_TASKS:
-            report = audit_with(self.plugins, self.snapshot, between=give_way)
+            report = audit_with(self.plugins, self.snapshot, between=give_way, apart=True)
             freeze_more(len(self.snapshot.tasks))
             return report
-        return audit_with(self.plugins, self.snapshot)
+        return audit_with(self.plugins, self.snapshot, apart=True)
 
     @cached_property
     def found(self) -> FoundObjects:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from .child import Reader, ReaderFailure, Reading
+from .children import Reader, ReaderFailure, Reading
 
 __all__ = ("QUIET_S", "Target")
 

@@ -20,7 +20,7 @@ from explorer.tui.views import LookupRow, row_maker
 from explorer.wire import ExitCode, signal_of, trace_arguments
 
 from .background import give_way, in_background
-from .child import Child, ReaderFailure, line_batches
+from .children import Child, ReaderFailure, line_batches
 from .host import Host
 from .source import Source
 
@@ -51,12 +51,12 @@ class TraceReader(Child):
         :param take: called in a thread with whole lines. :raises TraceError: if they are none of a trace
         :raises ReaderFailure: if it ends by itself, or with an error
         """
-        process, stdout, stderr = await self._start()
+        process = await self._start()
         if self._cancelled:  # before there was anything to end
             await self._end()
-        errors = asyncio.create_task(self._follow_errors(stderr, lambda what, done, total: None))
+        errors = asyncio.create_task(self._follow_errors(process.stderr, lambda what, done, total: None))
         try:
-            async for lines in line_batches(stdout):
+            async for lines in line_batches(process.stdout):
                 for start in range(0, len(lines), _BATCH):
                     await asyncio.to_thread(take, lines[start : start + _BATCH])
             await errors

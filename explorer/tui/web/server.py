@@ -27,6 +27,8 @@ from aiohttp import WSMsgType, web
 from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
+from explorer.program import inherited_fds
+
 from .complaints import Complaints
 
 __all__ = ("AppServer", "serve_app")
@@ -72,8 +74,9 @@ class Tab(AppService):
         pipe = asyncio.subprocess.PIPE
         environment = self._build_environment(width, height)
         environment["TEXTUAL_DRIVER"] = "explorer.tui.web.driver:BrowserDriver"
+        fds, said = inherited_fds()
         self._process = await asyncio.create_subprocess_exec(
-            *self._words, stdin=pipe, stdout=pipe, stderr=pipe, env=environment
+            *self._words, stdin=pipe, stdout=pipe, stderr=pipe, env=environment | said, pass_fds=fds
         )
         self._stdin = self._process.stdin
         return self._process

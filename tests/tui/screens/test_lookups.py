@@ -18,7 +18,7 @@ from explorer.plugin import load_plugins
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens import LookupsScreen, OverviewScreen, TasksScreen
 from explorer.tui.screens.dialogs import FaultScreen
-from explorer.tui.session import child as child_module
+from explorer.tui.session.children import child as child_module
 from explorer.tui.session.state import Session
 from tests.tui.conftest import Golden, Pilots, drive, press, screen_text, until
 from tests.unit.traces import (

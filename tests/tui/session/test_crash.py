@@ -13,13 +13,14 @@ import pytest
 
 from explorer.codec.snapshots import load_snapshot, write_jsonl
 from explorer.tui.app import ExplorerApp
-from explorer.tui.session import child as reader_module
-from explorer.tui.session.child import Reader, Reading
+from explorer.tui.session.children import child as reader_module
+from explorer.tui.session.children.child import Reader, Reading
 from explorer.tui.session.state import Session
 from explorer.tui.settings import keep_snapshot
-from tests.conftest import SAMPLE, capture_file
+from tests.conftest import SAMPLE, Run, capture_file
 from tests.crashing import crashing_plugin
 from tests.tui.conftest import SAVED, Pilots, drive, press
+from tests.tui.test_terminal import Terminal
 
 
 def read(*arguments: str | Path) -> Reading:
@@ -141,3 +142,20 @@ def test_a_file_that_is_there_is_never_written_over_and_a_directory_of_others_is
     file.unlink()
     assert "writable by others" in keep_snapshot(snapshot, now)
     assert kept_files(own_settings) == []
+
+
+@pytest.mark.parametrize("audit", ["os._exit(0)", "ctypes.string_at(0)"])
+def test_a_plugin_that_ends_its_process_while_it_judges_does_not_end_the_screen(
+    run: Run, tmp_path: Path, audit: str
+) -> None:
+    plugin = crashing_plugin(tmp_path, collect="pass", audit=audit)
+    assert run("snapshot", SAMPLE, "--plugin", plugin, "-o", "saved.json").returncode == 0
+    terminal = Terminal(tmp_path, str(tmp_path / "saved.json"), "--plugin", str(plugin))
+    try:
+        terminal.wait_for(b"audits failed")
+        terminal.send(b"t")
+        terminal.wait_for(b"FS_STRUCT")
+        terminal.send(b"q")
+        assert terminal.close() == 0
+    finally:
+        terminal.end()

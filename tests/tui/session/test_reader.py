@@ -12,8 +12,8 @@ import pytest
 
 from explorer.codec.snapshots import SnapshotError, load_snapshot, write_jsonl
 from explorer.codec.stream import SnapshotStream
-from explorer.tui.session import child as reader_module
-from explorer.tui.session.child import Reader, ReaderFailure, Reading, run_doctor
+from explorer.tui.session.children import child as reader_module
+from explorer.tui.session.children.child import Reader, ReaderFailure, Reading, run_doctor
 from tests.conftest import SAMPLE, Run
 from tests.tui.conftest import SAVED
 

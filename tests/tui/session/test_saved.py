@@ -11,7 +11,7 @@ import pytest
 from explorer.codec import load_snapshot, write_json
 from explorer.model import CaptureError, Snapshot
 from explorer.tui.session import source
-from explorer.tui.session.child import Reading
+from explorer.tui.session.children.child import Reading
 from explorer.tui.session.state import Session
 from explorer.tui.session.target import Target
 from explorer.tui.session.viewing import Viewing

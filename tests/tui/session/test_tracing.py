@@ -11,8 +11,8 @@ import pytest
 
 from explorer.codec import encode_trace_line
 from explorer.model import Generation, Snapshot
-from explorer.tui.session import child as child_module
 from explorer.tui.session import tracing as tracing_module
+from explorer.tui.session.children import child as child_module
 from explorer.tui.session.state import Session, View
 from explorer.tui.session.tracing import Tracing
 from explorer.tui.session.viewing import Viewing

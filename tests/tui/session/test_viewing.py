@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from explorer.model import Snapshot
-from explorer.tui.session import child, source
-from explorer.tui.session.child import ReaderFailure, Reading
+from explorer.tui.session import source
+from explorer.tui.session.children import child
+from explorer.tui.session.children.child import ReaderFailure, Reading
 from explorer.tui.session.state import Session, View
 from explorer.tui.session.target import Target
 from explorer.tui.session.viewing import Viewing

@@ -13,7 +13,7 @@ from explorer.model import Finding, Reference, Severity, Snapshot
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.events import EventsScreen
 from explorer.tui.screens.tasks import TasksScreen
-from explorer.tui.session.child import ReaderFailure, Reading
+from explorer.tui.session.children.child import ReaderFailure, Reading
 from explorer.tui.session.event_log import EventLog
 from explorer.tui.session.schedule import INTERVALS, Schedule, age
 from explorer.tui.session.state import Session

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from explorer.analysis.mounts.covering import Covers
+from explorer.analysis.mounts.covering import Covers, _upwards
 from explorer.model import Attachment, Mount, PathRef, Placement, Snapshot
 
 NS = 0x900
@@ -96,3 +98,23 @@ def test_a_directory_whose_name_only_begins_like_a_mountpoint_is_not_covered(iso
 def test_mounts_that_are_mounted_on_each_other_end_the_search(isolated: Snapshot) -> None:
     ring = [mount(1, 2, "/a", None), mount(2, 1, "/a", None)]
     assert Covers(isolated.model_copy(update={"mounts": ring})).find(at(1, "/b")) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["/", "", "/a", "/a/b/c", "/a//b", "a/b", "/ab/c", "/a/b/", "//", "/a/b/c/d/e/f"]
+)
+def test_places_above_a_path_are_the_same_by_either_way(text: str) -> None:
+    places = ["/", "/a", "/a/b", "/a/b/c/d", "/ab", "a", "/b", "/a/"]
+    few = [[each] for each in places]
+    by_place = [found for one in few for found in _upwards(text, one)]
+    assert sorted(by_place, key=len, reverse=True) == _upwards(
+        text, places + [f"/other{n}" for n in range(20)]
+    )
+
+
+def test_a_path_of_very_many_parts_takes_no_time(isolated: Snapshot) -> None:
+    deep = "/d" * 100_000
+    began = time.process_time()
+    assert covers(isolated, True).find(at(ROOTFS, deep)) is not None
+    assert _upwards(deep, ["/", "/d", deep]) == [deep, "/d", "/"]
+    assert time.process_time() - began < 2.0

@@ -274,6 +274,23 @@ def test_a_name_longer_than_a_csv_reader_takes_is_redacted_all_the_same(isolated
     assert b"secret" not in content
 
 
+@pytest.mark.parametrize(
+    "name", ["%s%n%xsecret", "%esecret", "%%secret", "%secret%s", "core.%p.%esecret", "%z%q"]
+)
+def test_a_percent_sign_in_a_name_neither_keeps_a_letter_of_it_nor_stops_the_redaction(
+    isolated: Snapshot, name: str
+) -> None:
+    snapshot = isolated.model_copy(deep=True)
+    snapshot.tasks[3].comm = name
+    for form in SNAPSHOT_FORMATS.values():
+        redacted, content = redact_and_encode(snapshot, [], form)
+        comm = redacted.tasks[3].comm or ""
+        assert len(comm) == len(name) and "secret" not in comm and b"secret" not in content
+        assert [at for at, sign in enumerate(name) if sign in "%."] == [
+            at for at, sign in enumerate(comm) if sign in "%."
+        ]
+
+
 def test_names_that_are_no_plain_words_are_still_seen_when_they_are_left() -> None:
     redactor = Redactor()
     for name in ("größe", "owned\x07bell", "fe80::1:2:3:4", "192.168.77.12"):

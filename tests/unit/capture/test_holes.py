@@ -146,6 +146,22 @@ def test_no_thread_behind_one_that_is_not_there_is_lost_in_silence(
         assert not missing or holed.capture.lost_tasks is not None, f"thread {thread.pid}"
 
 
+def test_where_an_idle_task_may_be_missing_those_in_the_initial_namespace_are_not_counted(
+    holes: Holes,
+) -> None:
+    whole = holes.capture()
+    page = int(holes.prog.symbol("__cpu_possible_mask").address) // PAGE * PAGE
+    with holes.hole(page):
+        holed = holes.capture()
+    assert any(error.where == "idle tasks" for error in holed.errors)
+    assert differences(whole, holed) == []
+    counts = {space.address: space.nr_tasks for space in holed.mount_namespaces}
+    assert counts.pop(holed.kernel.init_mnt_ns or 0) is None
+    assert counts == {
+        space.address: space.nr_tasks for space in whole.mount_namespaces if space.address in counts
+    }
+
+
 def test_a_tampered_snapshot_is_seen_as_different(holes: Holes) -> None:
     """The comparison itself: what is zero, moved or invented is no missing value."""
     whole = holes.capture()

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import SAMPLE, Run
 from tests.crashing import crashing_plugin
+from tests.unit.ko_builder import module_bytes
 
 ROOT = Path(__file__).parents[1].parent.parent
 NOBODY = 65534
@@ -294,26 +295,54 @@ def test_a_dump_that_only_root_may_read_is_parsed_by_a_process_that_has_no_right
     tmp_path: Path, caller: dict[str, str]
 ) -> None:
     """Headers, VMCOREINFO, symbols and types of a stranger's dump: all of it comes after rights were given up."""
-    open_up(tmp_path)
-    dump, state, hooks = tmp_path / "dump", tmp_path / "state", tmp_path / "hooks"
+    dump = tmp_path / "dump"
     dump.write_bytes(SAMPLE.read_bytes())
     dump.chmod(0o600)
-    state.touch()
+    done, threads = watched_at("open_program", tmp_path, caller, "tasks", dump)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert_without_rights(threads, NOBODY if caller else 0)
+
+
+@as_root
+@pytest.mark.parametrize("caller", [{}, SUDO], ids=["root", "sudo"])
+def test_a_module_is_parsed_by_a_process_that_has_no_rights_any_more(
+    tmp_path: Path, caller: dict[str, str]
+) -> None:
+    module = tmp_path / "bad.ko"
+    module.write_bytes(module_bytes("filp_open", "kthread_create_on_node"))
+    done, threads = watched_at("read_module_file", tmp_path, caller, "ko", module, tmp_path / "none.ko")
+    assert done.returncode == 3 and len(done.stderr.splitlines()) == 1
+    assert_without_rights(threads, NOBODY if caller else 0)
+    module.chmod(0o600)
+    done, threads = watched_at("read_module_file", tmp_path, caller, "ko", module)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert_without_rights(threads, 0)
+
+
+def watched_at(
+    name: str, directory: Path, caller: dict[str, str], *words: str | Path
+) -> tuple[subprocess.CompletedProcess[str], list[dict[str, str]]]:
+    """Run the command as root. :returns: what its threads may do when it first calls a function of this name"""
+    open_up(directory)
+    state, hooks = directory / "state", directory / "hooks"
+    state.write_text("[]")
     state.chmod(0o666)
-    hooks.mkdir()
-    (hooks / "sitecustomize.py").write_text(WATCHES_OPENING % STATE)
+    hooks.mkdir(exist_ok=True)
+    (hooks / "sitecustomize.py").write_text(WATCHES_OPENING.replace("open_program", name) % STATE)
     done = subprocess.run(
-        [python_for_all(), "-P", "-m", "explorer", "tasks", str(dump)],
-        cwd=tmp_path,
+        [python_for_all(), "-P", "-m", "explorer", *map(str, words)],
+        cwd=directory,
         env={**os.environ, "PYTHONPATH": f"{hooks}:{_PATHS}", **caller, "STATE": str(state)},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    threads = json.loads(state.read_text())
+    return done, json.loads(state.read_text())
+
+
+def assert_without_rights(threads: list[dict[str, str]], uid: int) -> None:
     assert threads
     for thread in threads:
-        assert {thread["Uid"].split()[1]} == {str(NOBODY) if caller else "0"}
+        assert thread["Uid"].split()[1] == str(uid)
         assert (int(thread["CapEff"], 16), int(thread["CapPrm"], 16), thread["NoNewPrivs"]) == (0, 0, "1")

@@ -73,7 +73,9 @@ def main() -> None:
     recorder = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         wait_for_frames(path, 2)
-        status = status_of(recorder.pid)
+        # It waits; what records is its child.
+        (child,) = Path(f"/proc/{recorder.pid}/task/{recorder.pid}/children").read_text().split()
+        status = status_of(int(child))
         os.write(pipe, b"x")
         said, _ = recorder.communicate()
     finally:

@@ -6,7 +6,6 @@ The child is this program's own ``snapshot`` command; :mod:`explorer.wire` knows
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -25,6 +24,8 @@ from explorer.wire import (
     reader_arguments,
     signal_of,
 )
+
+from .process import Process, ask_for_process, start_process
 
 __all__ = ("Child", "Reader", "ReaderFailure", "Reading", "line_batches", "run_doctor")
 
@@ -62,9 +63,9 @@ class ShowProgress(Protocol):
     def __call__(self, what: str, done: int, total: int | None) -> None: ...
 
 
-def child_command(arguments: Sequence[str], prefix: Sequence[str] = ()) -> list[str]:
-    """The command line of the child. :param prefix: what runs it, such as ``sudo``"""
-    return [*prefix, *own_command(), *arguments]
+def child_command(arguments: Sequence[str]) -> list[str]:
+    """The command line of the child."""
+    return [*own_command(), *arguments]
 
 
 class Child:
@@ -74,28 +75,20 @@ class Child:
     """How long it may take to end when it is asked to."""
 
     def __init__(self, arguments: Sequence[str], prefix: Sequence[str] = ()) -> None:
-        self._prefix = tuple(prefix)
-        self._command = child_command(arguments, prefix)
-        self._process: asyncio.subprocess.Process | None = None
+        """:param prefix: what runs it, such as ``sudo``"""
+        self._arguments, self._prefix = tuple(arguments), tuple(prefix)
+        self._process: Process | None = None
         self._cancelled = False
         self._crashed = False
         self._errors: deque[str] = deque(maxlen=_MAX_ERRORS)
 
-    async def _start(self) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, asyncio.StreamReader]:
-        """The process, its output and its errors. :raises ReaderFailure: if it cannot be started"""
+    async def _start(self) -> Process:
+        """:raises ReaderFailure: if it cannot be started"""
         try:
-            self._process = process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                # A group of its own, to be ended as a whole; the terminal stays, as sudo's tickets are tied to it.
-                process_group=0,
-            )
+            self._process = process = await _process_of(self._arguments, self._prefix)
         except OSError as error:
             raise ReaderFailure(f"the reader cannot be started: {error.strerror}") from error
-        assert process.stdout is not None and process.stderr is not None
-        return process, process.stdout, process.stderr
+        return process
 
     async def _follow_errors(self, stderr: asyncio.StreamReader, progress: ShowProgress) -> None:
         async for lines in line_batches(stderr):
@@ -118,34 +111,21 @@ class Child:
 
     async def _end(self) -> None:
         process = self._process
-        if process is None or process.returncode is not None:
+        if process is None or process.has_ended:
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(process.pid, number)
-            except ProcessLookupError:
-                return
-            except PermissionError:
-                await self._kill_as_root(process.pid, number)
+            await process.tell(number)
             try:
                 await asyncio.wait_for(process.wait(), self.GRACE_S)
             except TimeoutError:
                 continue
             return
 
-    async def _kill_as_root(self, group: int, number: signal.Signals) -> None:
-        """End a child that runs as root: by the same road on which it was started."""
-        killer = await asyncio.create_subprocess_exec(
-            *self._prefix,
-            "kill",
-            f"-{number.value}",
-            "--",
-            f"-{group}",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        await killer.wait()
+
+async def _process_of(arguments: Sequence[str], prefix: Sequence[str] = ()) -> Process:
+    """:raises OSError: if it cannot be started"""
+    asked = None if prefix else await ask_for_process(arguments)
+    return asked or await start_process(child_command(arguments), prefix)
 
 
 class Reader(Child):
@@ -159,9 +139,10 @@ class Reader(Child):
 
         :raises ReaderFailure: if it gives no snapshot, for whatever reason
         """
-        process, stdout, stderr = await self._start()
+        process = await self._start()
+        stdout = process.stdout
         stream = SnapshotStream("the reader's output")
-        errors = asyncio.create_task(self._follow_errors(stderr, progress))
+        errors = asyncio.create_task(self._follow_errors(process.stderr, progress))
         broken: SnapshotError | None = None
         try:
             try:
@@ -241,15 +222,11 @@ async def _feed(stdout: asyncio.StreamReader, stream: SnapshotStream, progress: 
 
 async def run_doctor() -> list[str]:
     """What ``doctor`` says about this machine, line by line, escaped; it runs in a child, too."""
-    process = await asyncio.create_subprocess_exec(
-        *child_command(["doctor"]),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
+    process = await _process_of(["doctor"])
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), _DOCTOR_S)
+        streams = asyncio.gather(process.stdout.read(), process.stderr.read(), process.wait())
+        output, errors, _ = await asyncio.wait_for(streams, _DOCTOR_S)
     except TimeoutError:
-        process.kill()
+        await process.tell(signal.SIGKILL)
         return ["doctor did not end"]
-    return [escape_text(line) for line in output.decode("utf-8", "surrogateescape").splitlines()]
+    return [escape_text(line) for line in (output + errors).decode("utf-8", "surrogateescape").splitlines()]
