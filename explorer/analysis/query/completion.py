@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 
 from .ast import Comparison
 from .facts import FieldType, QueryField, find_field
 from .parse import QueryError, parse_query
 
-__all__ = ("Completion", "complete_query", "put_right")
+__all__ = ("Completion", "SortedValues", "complete_query", "put_right")
 
 #: Values of a field that are offered.
 _MOST = 200
@@ -39,12 +40,28 @@ class Completion:
         return os.path.commonprefix(list(self.words))  # noqa: RUF071  # character by character is what is meant
 
 
+class SortedValues(list[str]):
+    """Each once, by its letters and not by their case: what begins alike lies together."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        super().__init__(sorted(set(values), key=lambda value: (value.casefold(), value)))
+
+    def beginning(self, begun: str) -> Iterator[str]:
+        """Those that begin so. :param begun: folded to one case"""
+        first = bisect_left(self, begun, key=str.casefold)
+        return takewhile(lambda value: value.casefold().startswith(begun), islice(self, first, None))
+
+
+def _beginning(values: Iterable[str], begun: str) -> Iterator[str]:
+    return (value for value in values if value.casefold().startswith(begun))
+
+
 def complete_query(
     text: str, fields: Mapping[str, QueryField], values: Callable[[str], Iterable[str]]
 ) -> Completion:
     """What may stand at the end of ``text``, sorted; no words: nothing is known that does.
 
-    :param values: field -> what rows have for it, as they are shown: each once, sorted
+    :param values: field -> what rows have for it, as they are shown: each once; of many, :class:`SortedValues`
     """
     match = _VALUE.search(text)
     if match is not None:
@@ -84,7 +101,7 @@ def _values(field: QueryField, part: str, values: Callable[[str], Iterable[str]]
     else:
         choices = field.choices
     known = choices or values(field.name)
-    fitting = (value for value in known if value.casefold().startswith(begun))
+    fitting = known.beginning(begun) if isinstance(known, SortedValues) else _beginning(known, begun)
     for value in islice(fitting, _MOST):
         if '"' not in value or "'" not in value:  # the language has no way to write both
             yield str(Comparison("", "", value))

@@ -20,6 +20,7 @@ from explorer.analysis import tasks_at
 from explorer.model import Snapshot, Task
 
 from .ast import And, Comparison, Everything, Flag, Node, Not, Or, Text
+from .completion import SortedValues
 from .facts import FIELDS, FREE_TEXT_FIELDS, Field, FieldType, QueryField, Scope, shown
 from .match import (
     chosen,
@@ -116,7 +117,7 @@ class MaskIndex(ABC):
         :param named: the addresses that go by a name"""
         self.fields, self.named = fields, named or {}
         self._masks: OrderedDict[Node, Mask] = OrderedDict()
-        self._offers: dict[str, list[str]] = {}
+        self._offers: dict[str, SortedValues] = {}
 
     @property
     @abstractmethod
@@ -131,11 +132,11 @@ class MaskIndex(ABC):
     def _text(self, text: str) -> Mask:
         """The rows that free text is in."""
 
-    def offers(self, name: str) -> Sequence[str]:
-        """What rows have for a field, as a query is to say it: each once, sorted."""
+    def offers(self, name: str) -> SortedValues:
+        """What rows have for a field, as a query is to say it."""
         found = self._offers.get(name)
         if found is None:
-            found = self._offers[name] = sorted({text for text in self._said(name) if text})
+            found = self._offers[name] = SortedValues(filter(None, self._said(name)))
         return found
 
     def _said(self, name: str) -> Iterable[str]:

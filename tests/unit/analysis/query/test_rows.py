@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from explorer.analysis.query.completion import complete_query
+from explorer.analysis.query.completion import SortedValues, complete_query
 from explorer.analysis.query.facts import FIELDS, FieldType
 from explorer.analysis.query.index import selected
 from explorer.analysis.query.parse import QueryError, parse_query
@@ -136,3 +136,25 @@ def test_values_that_rows_have_are_offered_quoted_where_they_must_be_and_parse_b
         assert len(selected(index.mask(parse_query(f"mountpoint:{word}", index.fields).root))) == 1
     assert complete_query('mountpoint:"/a', index.fields, index.offers).words == ('"/a b\\\\c"',)
     assert complete_query("mount:root", index.fields, index.offers).common == "rootfs#"
+
+
+@pytest.mark.parametrize("begun", ["", "k", "ks", "ku", "ss", "i", "z", "\u00e4", "kworker/0"])
+def test_no_value_that_begins_so_is_left_out_of_a_completion_whatever_its_case(begun: str) -> None:
+    names = [
+        "kworker/0:1",
+        "KUNIT",
+        "ksmbd",
+        "Kworker/0:2",
+        "k",
+        "\u1e9e",
+        "\u00df",
+        "\u0130",
+        "i",
+        "\u00c4b",
+        "\u00e4a",
+        "z",
+        "z",
+        "",
+    ]
+    found = list(SortedValues(names).beginning(begun.casefold()))
+    assert sorted(found) == sorted({name for name in names if name.casefold().startswith(begun.casefold())})
