@@ -69,9 +69,11 @@ class AcceptedFindings:
         return f"{what} accepted, in {name}" if accept else f"{what} not accepted any more, in {name}"
 
     def _read(self) -> Baseline:
-        if not self.path.exists():
-            return Baseline(accepted=[])
-        return load_baseline(self.path)
+        try:
+            is_there = self.path.exists()
+        except OSError as error:  # in a directory of somebody else's
+            raise BaselineError(f"cannot read {self.path}: {error.strerror}") from error
+        return load_baseline(self.path) if is_there else Baseline(accepted=[])
 
     def _take(self, baseline: Baseline) -> None:
         self._baseline = baseline
