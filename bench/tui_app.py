@@ -106,7 +106,7 @@ class Driver:
 
     async def rest(self) -> None:
         """Let what comes after the paint come: it is not to be paid by the next key."""
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.25)
         await self.pilot.pause()
 
 
