@@ -74,6 +74,11 @@ class TerminalDriver(LinuxDriver):
         # Textual stops and starts from within the handler, where it may wait for a lock that is held below it.
         self._loop.add_signal_handler(signal.SIGTSTP, self._stop_soon)
         self._loop.add_signal_handler(signal.SIGCONT, self._continued)
+        self._continuations = self._heard = 0
+        """How often SIGCONT came, and when the last SIGTSTP was heard had come."""
+        # The loop hears of it in its turn, which may be behind that of stopping; this comes between two instructions.
+        signal.signal(signal.SIGCONT, self._count_continuation)
+        signal.siginterrupt(signal.SIGCONT, False)
         # Signals that come faster than they are handled (a terminal that has many a ctrl+c for us, as it is given
         # back) are nothing to complain of on it: of each kind one is enough.
         signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
@@ -99,6 +104,7 @@ class TerminalDriver(LinuxDriver):
         """SIGTSTP. What came with it, or comes while the terminal is given back, is heard before the process stops: one
         that stopped after its SIGCONT, or after a signal that ends it, would stand still for ever."""
         self._stop_not()
+        self._heard = self._continuations
         self._stopping = self._loop.call_later(_HEARD_S, self._give_back)
 
     def _stop_not(self) -> None:
@@ -114,8 +120,11 @@ class TerminalDriver(LinuxDriver):
 
     def _stop(self) -> None:
         self._stopping = None
-        if self._endings.number is None:
+        if self._endings.number is None and self._continuations == self._heard:
             os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _count_continuation(self, *_: object) -> None:
+        self._continuations += 1
 
     def _continued(self) -> None:
         """SIGCONT: after a SIGTSTP, or a SIGSTOP, of which nobody is told; or before the process has stopped."""

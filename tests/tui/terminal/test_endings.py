@@ -27,6 +27,20 @@ main()
 """
 
 
+#: Runs the command; it is continued in the moment before it stops.
+CONTINUED = """
+import os, signal
+from explorer.tui.terminal.driver import TerminalDriver
+stop = TerminalDriver._stop
+def stop_late(self):
+    os.kill(os.getpid(), signal.SIGCONT)
+    stop(self)
+TerminalDriver._stop = stop_late
+from explorer.cli import main
+main()
+"""
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start the app, and wait for its first screen."""
@@ -163,6 +177,19 @@ def test_a_stop_that_is_taken_back_before_it_was_made_does_not_leave_it_standing
         terminal.read(0.01)
     terminal.send(b"t")
     terminal.until(b"FS_STRUCT")
+    terminal.send(b"q")
+    assert terminal.ended() == 0
+    assert_as_found(terminal)
+
+
+def test_a_continuation_that_comes_in_the_moment_before_it_stops_does_not_leave_it_standing(
+    start: Start,
+) -> None:
+    terminal = start(python=("-c", CONTINUED))
+    for _ in range(3):
+        terminal.process.send_signal(signal.SIGTSTP)
+        terminal.until(b"\x1b[?1049l")
+        terminal.until(b"ISOLATED")
     terminal.send(b"q")
     assert terminal.ended() == 0
     assert_as_found(terminal)
