@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from heapq import nsmallest
 from itertools import islice
 
 from .ast import Comparison
@@ -15,8 +14,7 @@ from .parse import QueryError, parse_query
 
 __all__ = ("Completion", "complete_query", "put_right")
 
-#: Values of a field that are looked through, and that are offered.
-_MOST_READ = 200_000
+#: Values of a field that are offered.
 _MOST = 200
 _VALUE = re.compile(
     r"""(?:^|[\s(])(?P<field>[A-Za-z_][\w.]*)[ \t]*(?P<sign>:|~|!=|<=|>=|==|=|<|>)[ \t]*"""
@@ -46,7 +44,7 @@ def complete_query(
 ) -> Completion:
     """What may stand at the end of ``text``, sorted; no words: nothing is known that does.
 
-    :param values: field -> what rows have for it, as they are shown
+    :param values: field -> what rows have for it, as they are shown: each once, sorted
     """
     match = _VALUE.search(text)
     if match is not None:
@@ -85,10 +83,8 @@ def _values(field: QueryField, part: str, values: Callable[[str], Iterable[str]]
         choices: tuple[str, ...] = ("yes", "no")
     else:
         choices = field.choices
-    known = choices or islice(values(field.name), _MOST_READ)
-    fitting = (value for value in known if value and value.casefold().startswith(begun))
-    # Choices stand in an order of their own; what rows have is as it comes.
-    found = list(islice(fitting, _MOST)) if choices else nsmallest(_MOST, fitting)
-    for value in dict.fromkeys(found):
+    known = choices or values(field.name)
+    fitting = (value for value in known if value.casefold().startswith(begun))
+    for value in islice(fitting, _MOST):
         if '"' not in value or "'" not in value:  # the language has no way to write both
             yield str(Comparison("", "", value))

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import compress
+from itertools import chain, compress
 from typing import Any
 
 from explorer.analysis import tasks_at
@@ -116,6 +116,7 @@ class MaskIndex(ABC):
         :param named: the addresses that go by a name"""
         self.fields, self.named = fields, named or {}
         self._masks: OrderedDict[Node, Mask] = OrderedDict()
+        self._offers: dict[str, list[str]] = {}
 
     @property
     @abstractmethod
@@ -129,6 +130,17 @@ class MaskIndex(ABC):
     @abstractmethod
     def _text(self, text: str) -> Mask:
         """The rows that free text is in."""
+
+    def offers(self, name: str) -> Sequence[str]:
+        """What rows have for a field, as a query is to say it: each once, sorted."""
+        found = self._offers.get(name)
+        if found is None:
+            found = self._offers[name] = sorted({text for text in self._said(name) if text})
+        return found
+
+    def _said(self, name: str) -> Iterable[str]:
+        """The texts of a field's values."""
+        return chain.from_iterable(self.column(name).texts)
 
     def mask(self, node: Node) -> Mask:
         """Which rows a query selects."""
@@ -244,6 +256,18 @@ class TaskIndex(MaskIndex):
         for name in FIELDS:
             between()
             self.column(name)
+        for name in FIELDS:
+            between()
+            self.offers(name)
+
+    def _said(self, name: str) -> Iterable[str]:
+        """Of seconds, which never are the same, nothing; numbers as their field shows them."""
+        field = FIELDS[name]
+        if field.choices or field.type is FieldType.SECONDS:
+            return ()
+        if field.type in (FieldType.NUMBER, FieldType.OCTAL):
+            return (field.show(value) for value in self.column(name).values if value is not None)
+        return super()._said(name)
 
     def _text(self, text: str) -> Mask:
         number = 0

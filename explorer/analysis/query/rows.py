@@ -98,6 +98,8 @@ class RowIndex(MaskIndex):
         for name in self._named:
             between()
             self._ranks(name)
+            between()
+            self.offers(name)
 
     def _make_texts(self, between: Callable[[], None]) -> tuple[list[Column], Column]:
         places: list[dict[str, int]] = [{} for _ in self._places]

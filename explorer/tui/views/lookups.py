@@ -145,11 +145,10 @@ class LookupTable(RecordTable[LookupRow]):
             list(fields.values()), self._all, lambda row: [cell.text for cell in self._cells(row)]
         )
 
-    def values_of(self, name: str) -> Iterable[str]:
+    def values_of(self, name: str) -> Sequence[str]:
         if name not in LOOKUP_FIELDS:
             return super().values_of(name)
-        texts = self.index.column(name).texts
-        return LOOKUP_FIELDS[name].choices or (text for each in texts for text in each)
+        return LOOKUP_FIELDS[name].choices or self.index.offers(name)
 
 
 def _of_row(field: RowField) -> Callable[[LookupRow], Any]:

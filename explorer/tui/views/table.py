@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -115,8 +115,8 @@ class ArrangedSource(TableSource, PickedSource, Protocol):
     def counts(self) -> str:
         """``59 of 84 tasks``."""
 
-    def values_of(self, name: str) -> Iterable[str]:
-        """What rows have for a field, as a filter is to say it."""
+    def values_of(self, name: str) -> Sequence[str]:
+        """What there is for a field, as a filter is to say it: each once; what rows have is sorted."""
 
     def all_keys(self) -> Collection[Hashable]:
         """The keys of all rows that the filter lets through."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -138,13 +138,10 @@ class RecordTable(Generic[T]):
         if "_keys" not in self.__dict__:
             self.__dict__.setdefault("_keys", self._make_keys(between))
 
-    def values_of(self, name: str) -> Iterable[str]:
+    def values_of(self, name: str) -> Sequence[str]:
         column = next(column for column in self.columns if self._names[column.name] == name)
         value = self._values.get(column.name, ColumnValue())
-        if value.choices:
-            return value.choices
-        found = self.index.column(name)
-        return (text for texts in found.texts for text in texts)
+        return value.choices or self.index.offers(name)
 
     @property
     def matching(self) -> int:

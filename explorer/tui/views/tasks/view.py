@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from functools import cached_property
 
 from explorer.analysis import books_of
 from explorer.analysis.query import (
     FIELDS,
-    FieldType,
     LabelColumn,
     Mask,
     Query,
@@ -224,14 +223,8 @@ class TaskTable:
         self._toggled = set(self._groups.codes) if opened != self._filtered else set()
         self._lay_out()
 
-    def values_of(self, name: str) -> Iterable[str]:
-        """What tasks have for a field, as a filter is to say it; of seconds, which never are the same, nothing."""
-        field, column = FIELDS[name], self.index.column(name)
-        if field.type is FieldType.SECONDS:
-            return ()
-        if field.type in (FieldType.NUMBER, FieldType.OCTAL):
-            return (field.show(value) for value in column.values if value is not None)
-        return (text for texts in column.texts for text in texts)
+    def values_of(self, name: str) -> Sequence[str]:
+        return self.index.offers(name)
 
     def warm_up(self, between: Callable[[], None]) -> None:
         self.index.warm_up(between)

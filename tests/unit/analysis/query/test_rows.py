@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from explorer.analysis.query.completion import complete_query
@@ -132,10 +130,17 @@ def test_a_word_that_is_begun_becomes_a_field_a_flag_or_a_value(
 
 def test_values_that_rows_have_are_offered_quoted_where_they_must_be_and_parse_back() -> None:
     index = make_index()
-    values: Callable[[str], list[str]] = lambda name: [t for ts in index.column(name).texts for t in ts]  # noqa: E731
-    found = complete_query("mountpoint:/", index.fields, values)
+    found = complete_query("mountpoint:/", index.fields, index.offers)
     assert found.words == ("/", '"/a b\\\\c"', "/srv\\e[31m")
     for word in found.words:
         assert len(selected(index.mask(parse_query(f"mountpoint:{word}", index.fields).root))) == 1
-    assert complete_query('mountpoint:"/a', index.fields, values).words == ('"/a b\\\\c"',)
-    assert complete_query("mount:root", index.fields, values).common == "rootfs#"
+    assert complete_query('mountpoint:"/a', index.fields, index.offers).words == ('"/a b\\\\c"',)
+    assert complete_query("mount:root", index.fields, index.offers).common == "rootfs#"
+
+
+def test_what_rows_have_is_offered_once_sorted_and_made_once() -> None:
+    index = make_index()
+    offered = index.offers("mount")
+    assert list(offered) == sorted({text for texts in index.column("mount").texts for text in texts})
+    assert len(offered) > 1
+    assert index.offers("mount") is offered
