@@ -5,11 +5,13 @@ Mirrors ``struct mnt_namespace`` (fs/mount.h): it lives as long as a task, a mou
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 
 from explorer.analysis.holders import list_holders, namespace_keepers
-from explorer.analysis.isolation import is_user_task
+from explorer.analysis.isolation import KERNEL_KINDS
 from explorer.model import (
     Attachment,
     Holder,
@@ -19,6 +21,7 @@ from explorer.model import (
     MountNamespace,
     Snapshot,
     Task,
+    fields_of,
     hex_address,
     namespace_name,
 )
@@ -125,14 +128,20 @@ def _facts(namespace: MountNamespace, snapshot: Snapshot, mounts: _Index) -> Nam
     return NamespaceFacts(
         namespace=namespace,
         is_initial=namespace.address == snapshot.kernel.init_mnt_ns,
-        tasks=sorted(
-            snapshot.tasks_by_namespace.get(namespace.address, []), key=lambda task: not is_user_task(task)
-        ),
+        tasks=_users_first(snapshot.tasks_by_namespace.get(namespace.address, [])),
         keepers=keepers,
         pins=_pins(namespace, snapshot, mounts),
         stack=root_stack(namespace, snapshot),
         depth=root_depth(namespace, snapshot),
     )
+
+
+def _users_first(tasks: Sequence[Task]) -> list[Task]:
+    """Users' tasks, then the kernel's own: of the initial namespace a hundred thousand, at every key of the screen."""
+    [kinds] = fields_of(tasks, "kind")
+    others = (None, *KERNEL_KINDS)
+    of_users = [kind not in others for kind in kinds]
+    return [*compress(tasks, of_users), *compress(tasks, map(not_, of_users))]
 
 
 def _pins(namespace: MountNamespace, snapshot: Snapshot, mounts: _Index) -> list[Mount]:
