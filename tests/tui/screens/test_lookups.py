@@ -18,6 +18,7 @@ from explorer.plugin import load_plugins
 from explorer.tui.app import ExplorerApp
 from explorer.tui.screens import LookupsScreen, OverviewScreen, TasksScreen
 from explorer.tui.screens.dialogs import FaultScreen
+from explorer.tui.session.children import Process
 from explorer.tui.session.children import child as child_module
 from explorer.tui.session.state import Session
 from tests.tui.conftest import Golden, Pilots, drive, press, screen_text, until
@@ -422,19 +423,19 @@ def test_when_the_app_ends_the_tracer_does(
     monkeypatch: pytest.MonkeyPatch, saved: Snapshot, tmp_path: Path
 ) -> None:
     app = live_app(monkeypatch, saved, tmp_path)
-    processes: list[Any] = []
+    processes: list[Process] = []
 
     async def steps(pilot: Pilots) -> None:
         await pilot.press("W")
         await opened(pilot)
         give(tmp_path, 0, header())
         await until(pilot, lambda: app.tracing.header is not None)
-        assert app.tracing._reader is not None
+        assert app.tracing._reader is not None and app.tracing._reader._process is not None
         processes.append(app.tracing._reader._process)
         await pilot.press("q")
 
     drive(app, steps)
-    assert processes[0].returncode is not None
+    assert processes[0].has_ended
 
 
 def test_twenty_thousand_lookups_are_shown_filtered_and_grouped_at_once(tmp_path: Path) -> None:
