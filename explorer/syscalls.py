@@ -6,11 +6,12 @@ import ctypes
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 
-__all__ = ("checked", "fork", "libc", "signals_held")
+__all__ = ("checked", "end_with", "fork", "kill_group", "libc", "signals_held")
 
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 
@@ -45,3 +46,17 @@ def fork() -> int:
     """os.fork(), in which Ctrl-C is not lost: what it raises in the hooks that Python runs around a fork is ignored."""
     with signals_held():
         return os.fork()
+
+
+def end_with(parent: int) -> None:
+    """Of a process that was just forked: it is killed when its parent ends, and ends now if that has ended already."""
+    libc().prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def kill_group(pid: int) -> None:
+    """Kill a child, and all of the group that it was to make for itself."""
+    for kill in (os.killpg, os.kill):
+        with suppress(ProcessLookupError):  # it has not made its group, or has ended
+            kill(pid, signal.SIGKILL)

@@ -6,22 +6,19 @@ as JSON, and is looked at as what comes from a file is.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import select
-import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
 from explorer.model import Finding
-from explorer.syscalls import fork, libc
+from explorer.syscalls import end_with, fork, kill_group
 
 from .checking import error_words
 from .trial import ending_words
@@ -33,7 +30,6 @@ JUDGE_S = 60.0
 _MOST = 64 << 20
 _ENDS_S = 0.5
 _BLOCK = 1 << 16
-_PR_SET_PDEATHSIG = 1
 
 
 class ApartError(Exception):
@@ -66,9 +62,7 @@ def judge_apart(judge: Callable[[], Iterable[Finding]], limit_s: float = JUDGE_S
     finally:
         os.close(reads)
         alive = _outlives(pid)
-        for kill in (os.killpg, os.kill):
-            with suppress(ProcessLookupError):  # it has not made its group, or has ended
-                kill(pid, signal.SIGKILL)
+        kill_group(pid)
         ended = os.waitid(os.P_PID, pid, os.WEXITED)
     if said is None or ended is None:
         raise ApartError(f"its audit had not ended after {limit_s:g} s, or finds no end")
@@ -116,9 +110,7 @@ def _judge(judge: Callable[[], Iterable[Finding]], says: int, parent: int) -> No
     """In the copy. What it prints is in nobody's way; what it has not written out is not its own."""
     try:
         os.setsid()
-        libc().prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
+        end_with(parent)
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # to the end of this process
         said: dict[str, Any]
         try:

@@ -8,7 +8,6 @@ the other; the way in which that ends is looked at, and nothing that it raised: 
 from __future__ import annotations
 
 import _thread
-import ctypes
 import os
 import select
 import signal
@@ -19,11 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from explorer.syscalls import fork, libc
+from explorer.syscalls import end_with, fork, kill_group
 
 __all__ = ("ending_words", "try_imports")
 
-_PR_SET_PDEATHSIG = 1
 #: What the copy writes before each import, and at the end; then why one is refused, if it says so itself.
 _NEXT, _END, _THREAD, _CHILD = b"n", b"e", b"t", b"c"
 _WHY = {_THREAD: "its import has left a thread running", _CHILD: "its import has started a process"}
@@ -103,9 +101,7 @@ class _Trial:
     def end(self) -> None:
         """Leave nobody behind."""
         os.close(self._said)
-        for kill in (os.killpg, os.kill):
-            with suppress(ProcessLookupError):  # it has not made its group, or has ended
-                kill(self._pid, signal.SIGKILL)
+        kill_group(self._pid)
         os.waitpid(self._pid, 0)
 
 
@@ -120,9 +116,7 @@ def _import_all(imports: Sequence[Callable[[], Any]], says: int, parent: int) ->
     """In the copy. What it prints nobody sees: it is said again."""
     try:
         os.setsid()
-        libc().prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
+        end_with(parent)
         null = os.open(os.devnull, os.O_RDWR)
         for standard in range(3):
             os.dup2(null, standard)

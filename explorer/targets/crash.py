@@ -29,6 +29,7 @@ import sys
 import time
 from contextlib import suppress
 
+from explorer.syscalls import end_with
 from explorer.targets.errors import TargetError
 from explorer.targets.privilege import drop_privileges
 
@@ -171,9 +172,7 @@ def fork_reader(target: str, *, passes_on: bool = False) -> CrashGuard:
     pid = os.fork()
     if not pid:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != watcher:
-            os._exit(1)
+        end_with(watcher)
         return CrashGuard(page, pipe)
     os.close(pipe[0])
     watched = _Watched(pid, page, pipe[1])

@@ -20,6 +20,7 @@ import time
 from typing import Any, BinaryIO
 
 from explorer.plugin import load_plugins
+from explorer.syscalls import end_with
 from explorer.wire import signal_of
 
 from .child import read_target
@@ -27,7 +28,7 @@ from .requests import ReadingOptions, Request
 
 __all__ = ("serve_readings",)
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_CHILD_SUBREAPER = 36
 #: Their faces import a module when somebody asks for what is in it.
 _ROOMS = ("explorer.capture", "explorer.targets", "explorer.targets.symbols")
 _COPY = 1 << 20
@@ -101,12 +102,11 @@ def _be_reader(
     code = 1
     try:
         os.setpgid(0, 0)
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() == parent:
-            os.close(requests.fileno())
-            os.close(answers.fileno())
-            read_target(request, out, kept)
-            code = 0
+        end_with(parent)
+        os.close(requests.fileno())
+        os.close(answers.fileno())
+        read_target(request, out, kept)
+        code = 0
     finally:
         sys.stderr.flush()
         os._exit(code)  # the finally above all: nothing of the parent's goes on in a child
