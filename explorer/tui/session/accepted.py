@@ -70,10 +70,11 @@ class AcceptedFindings:
 
     def _read(self) -> Baseline:
         try:
-            is_there = self.path.exists()
-        except OSError as error:  # in a directory of somebody else's
-            raise BaselineError(f"cannot read {self.path}: {error.strerror}") from error
-        return load_baseline(self.path) if is_there else Baseline(accepted=[])
+            return load_baseline(self.path)
+        except BaselineError as error:
+            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+                return Baseline(accepted=[])
+            raise
 
     def _take(self, baseline: Baseline) -> None:
         self._baseline = baseline
