@@ -48,15 +48,19 @@ class Asked:
     width: int | None
     redact: bool = False
 
+    def form(self) -> LookupForm:
+        """The one that is named, else that of the output's name."""
+        from explorer.output.lookups import lookup_form_of_name
+
+        return self.format_ or lookup_form_of_name(self.output)
+
     def grows(self) -> bool:
         """Whether what a trace of the running kernel has written is there before it has ended."""
         from explorer.compression import method_of_name
-        from explorer.output.lookups import lookup_form_of_name
 
         if self.output is None:
             return True
-        form = self.format_ or lookup_form_of_name(self.output)
-        return form == "jsonl" and method_of_name(self.output.name) is None
+        return self.form() == "jsonl" and method_of_name(self.output.name) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +210,9 @@ def show_lookups(
     from explorer.analysis.lookups import Judge, Summary, lookup_matches, lost_words
     from explorer.model import escape_text
     from explorer.output import open_growing, open_output
-    from explorer.output.lookups import Told, Written, lookup_form_of_name, lookup_writer
+    from explorer.output.lookups import Told, Written, lookup_writer
 
-    form = asked.format_ or lookup_form_of_name(asked.output)
+    form = asked.form()
     width = terminal_width(asked.width) if asked.output is None else asked.width
     judge, summary = Judge(traced.header, plugins.plugins), Summary()
     matches = None if asked.where is None else lookup_matches(asked.where)

@@ -186,11 +186,13 @@ class _Run:
             if batch:
                 self._suspects.append(partial(self._examine, batch))
             self._suspects.extend(partial(self._read, [target]) for target in targets)
-        elif batch:
+            return
+        if batch:
             raise FleetError(f"every worker that was to look at {batch[0].name} and what follows it died")
-        for target in targets if is_cause else ():
-            why = f"{target.name}: every worker that read it died, or its machine did"
-            self._take_read(failed_result(target, why))
+        [target] = targets
+        self._take_read(
+            failed_result(target, f"{target.name}: every worker that read it died, or its machine did")
+        )
 
 
 def _outcome(future: Any) -> Any:
