@@ -15,7 +15,7 @@ from explorer.cli.documented import Documented
 from explorer.cli.ending import told_by_signals
 from explorer.cli.formats import OutputFile
 from explorer.cli.live_trace import attached_tracer
-from explorer.cli.process import ExitCode, is_program
+from explorer.cli.process import ExitCode, is_program, parse_without_rights
 from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import check_symbols, guard_reader, say_broken, say_left, symbols_file_option
 from explorer.cli.units import ConditionType, Duration, MemorySize
@@ -355,7 +355,7 @@ def _open_machine(
 
     options = arguments.open_options()
     if mode == "live":
-        from explorer.targets import Needs, give_up_rights, hold_running
+        from explorer.targets import Needs, TargetSpec, give_up_rights
 
         tracer = None
         if arguments.trace:
@@ -363,15 +363,10 @@ def _open_machine(
 
             tracer = stack.enter_context(attached_tracer(TraceOptions(open_options=options)))
         live = stack.enter_context(LiveMachine(options, None if tracer is None else tracer.kernel))
-        parses_first = tracer is not None or bool(options.symbols) or options.types == "dwarf"
-        if parses_first:
-            live.attach()
-        else:
-            hold_running()
-        more = () if options.symbols_file is None else (options.symbols_file,)
-        give_up_rights(Needs(more, (arguments.output,)))
-        if not parses_first:
-            live.attach()
+        if tracer is None:
+            parse_without_rights(TargetSpec("live", "live"), options, arguments.output)
+        live.attach()
+        give_up_rights(Needs(writes=(arguments.output,)))
         return live, "live", tracer
     if guest is not None:
         machine = QemuMachine(guest.memory, guest.control, stopping=True, options=options)

@@ -108,11 +108,10 @@ def _read(request: Request, kept: BinaryIO, guarded: Callable[[CrashGuard], None
 
 def _capture(spec: TargetSpec, request: Request, plugins: PluginSet, guard: CrashGuard) -> Snapshot:
     try:
-        if spec.path is not None:
-            hold_open(spec.path)
-            give_up_rights(Needs())
+        assert spec.path is not None
+        hold_open(spec.path)
+        give_up_rights(Needs())
         with open_kernel(spec, OpenOptions(use_cache=request.options.cache)) as kernel:
-            give_up_rights(Needs())
             guard.doing("it loaded the plugins")
             return capture_kernel(kernel, plugins.loaded, guard=guard)
     finally:
