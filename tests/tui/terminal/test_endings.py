@@ -187,9 +187,10 @@ def test_a_continuation_that_comes_in_the_moment_before_it_stops_does_not_leave_
 ) -> None:
     terminal = start(python=("-c", CONTINUED))
     for _ in range(3):
+        start_at = len(terminal.received)
         terminal.process.send_signal(signal.SIGTSTP)
-        terminal.until(b"\x1b[?1049l")
-        terminal.until(b"ISOLATED")
+        terminal.until(b"\x1b[?1049l", start_at)
+        terminal.until(b"ISOLATED", terminal.received.index(b"\x1b[?1049l", start_at))
     terminal.send(b"q")
     assert terminal.ended() == 0
     assert_as_found(terminal)
