@@ -56,7 +56,7 @@ def _of_capture(value: _Values, main: Crowd, growth: Sequence[Crowd]) -> list[Ra
     slowest = value.get(f"growth: {largest.name}")
     peer = value.get(f"{DRGNS_CRASH}: {main.name}")
     return [
-        Ratio("capture / raw reads", _quotient(capture, value.get(f"raw reads alone: {main.name}")), 2.5),
+        Ratio("capture / raw reads", _quotient(capture, value.get(f"raw reads alone: {main.name}")), 1.8),
         Ratio("straightforward (same fields) / capture", _quotient(full, capture), 10, True),
         Ratio("straightforward (ten fields) / capture", _quotient(short, capture), 10, True),
         Ratio(f"{DRGNS_CRASH} / capture", _quotient(peer, capture), 40, True),

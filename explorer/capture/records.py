@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from explorer.capture.memory import Memory, RawFs, is_kernel_pointer
 from explorer.capture.paths import MountRecords, MountTable, PathResolver
 from explorer.model import (
     NULL_FS_MAGIC,
+    ColumnTable,
     FsStruct,
     Mount,
     MountNamespace,
@@ -16,6 +18,7 @@ from explorer.model import (
     Placement,
     PlacementContext,
     classify_path,
+    defer_records,
     is_isolating,
     kernel_text,
 )
@@ -24,9 +27,9 @@ from .ownership import Ownership, RawKernel
 
 __all__ = ("RecordBuilder",)
 
-_FS_FIELDS = tuple(FsStruct.model_fields)
 _USERS, _SEQ = map(RawFs._fields.index, ("users", "seq"))  # behind them is what many have alike
-_build_fs = FsStruct.builder()
+#: Of one that could not be read.
+_UNREAD = {"umask": None, "in_exec": None, "unstable": False, "root": None, "pwd": None}
 
 
 class RecordBuilder:
@@ -40,9 +43,8 @@ class RecordBuilder:
         self.ownership = Ownership(raw, memory.layout.has_real_fs)
         self.paths = paths
         self._mount_records = MountRecords(memory, mounts, self.paths)
-        # A hundred thousand fs_structs have a few paths, and few have something of their own but addresses and counts.
+        # A hundred thousand fs_structs have a few paths.
         self._path_refs: dict[tuple[int | None, int | None], PathRef] = {}
-        self._fs_templates: dict[tuple[object, ...], dict[str, Any]] = {}
         known = raw.known
         self.knullfs = None if known.knullfs is None else mounts.from_vfsmount(known.knullfs)
         isolation_mount, isolation_known = self._isolation_mount()
@@ -116,47 +118,48 @@ class RecordBuilder:
 
     def build_fs_structs(self) -> list[FsStruct]:
         """All fs_structs, by address. One that could not be read still says who shares it."""
-        return list(self._fs_structs(self._raw.fs_structs))
-
-    def _fs_structs(self, raw_structs: Mapping[int, RawFs | None]) -> Iterator[FsStruct]:
         # Most tasks of a large machine have one, and most of these are like another one in all but four values.
-        sharers, templates, refs = self.ownership.sharers, self._fs_templates, self._path_refs
-        for address in sorted(raw_structs):
-            raw = raw_structs[address]
+        by_address, sharers = self._raw.fs_structs, self.ownership.sharers
+        alike: dict[tuple[object, ...], dict[str, Any]] = {}
+        addresses = sorted(by_address)
+        rows: list[dict[str, Any]] = []
+        for address in addresses:
+            raw = by_address[address]
             if raw is None:
-                unread = dict.fromkeys(_FS_FIELDS)
-                unread |= {"address": address, "sharers": sharers[address], "unstable": False}
-                yield _build_fs(unread)
+                rows.append(_UNREAD)
                 continue
-            users, seq, kind = raw[_USERS], raw[_SEQ], raw[_SEQ + 1 :]
-            template = templates.get(kind)
-            if template is None:
+            kind = raw[_SEQ + 1 :]
+            values = alike.get(kind)
+            if values is None:
                 values = self._fs_values(raw)
-                if (
-                    not raw.unstable
-                    and (raw.root_mnt, raw.root_dentry) in refs
-                    and (raw.pwd_mnt, raw.pwd_dentry) in refs
-                ):
-                    templates[kind] = values.copy()
-            else:
-                values = template.copy()
-                values["address"] = address
-                values["users"] = users
-                values["sharers"] = sharers[address]
-                values["seq"] = seq
-            yield _build_fs(values)
+                if self._is_like_others(raw):
+                    alike[kind] = values
+            rows.append(values)
+        own: dict[str, Callable[[], list[Any]]] = {
+            "address": lambda: addresses,
+            "users": partial(_members, by_address, addresses, _USERS),
+            "sharers": lambda: [sharers[address] for address in addresses],
+            "seq": partial(_members, by_address, addresses, _SEQ),
+        }
+        return defer_records(FsStruct, ColumnTable(FsStruct.model_fields, rows, own), len(rows))
+
+    def _is_like_others(self, raw: RawFs) -> bool:
+        """Whether those with the same values behind the counts have the same paths, without an error of their own."""
+        refs = self._path_refs
+        return (
+            not raw.unstable
+            and (raw.root_mnt, raw.root_dentry) in refs
+            and (raw.pwd_mnt, raw.pwd_dentry) in refs
+        )
 
     def _fs_values(self, raw: RawFs) -> dict[str, Any]:
+        """What it may have in common with others."""
         where = f"fs_struct 0x{raw.address:x}"
         if raw.unstable:
             self._errors.add(where, "root and pwd", "it changed at every attempt to read it")
         return {
-            "address": raw.address,
-            "users": raw.users,
-            "sharers": self.ownership.sharers[raw.address],
             "umask": None if raw.umask is None else f"{raw.umask:04o}",
             "in_exec": raw.in_exec,
-            "seq": raw.seq,
             "unstable": raw.unstable,
             "root": self._fs_path(where, raw.root_mnt, raw.root_dentry),
             "pwd": self._fs_path(where, raw.pwd_mnt, raw.pwd_dentry),
@@ -202,3 +205,11 @@ class RecordBuilder:
     def build_namespaces(self) -> list[MountNamespace]:
         """All mount namespaces seen, by address."""
         return self._mount_records.namespaces()
+
+
+def _members(
+    fs_structs: Mapping[int, RawFs | None], addresses: Sequence[int], index: int
+) -> list[int | None]:
+    """A column of what each has of its own."""
+    there = map(fs_structs.__getitem__, addresses)
+    return [None if raw is None else raw[index] for raw in there]

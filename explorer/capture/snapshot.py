@@ -30,7 +30,15 @@ from explorer.capture.tasks import (
     TaskReader,
     WalkReader,
 )
-from explorer.model import Capture, CaptureError, Kernel, Snapshot, kernel_text, no_garbage_collection
+from explorer.model import (
+    Capture,
+    CaptureError,
+    Kernel,
+    Snapshot,
+    fields_of,
+    kernel_text,
+    no_garbage_collection,
+)
 from explorer.targets import TargetError
 from explorer.version import __version__
 
@@ -253,7 +261,7 @@ class _Capture:
                 builder,
                 self.lookup,
                 self.errors,
-                {task.pid: task.address for task in snapshot.tasks},
+                dict(zip(*fields_of(snapshot.tasks, "pid", "address"), strict=True)),
             )
             context.usermodehelpers = snapshot.usermodehelpers
             context.begins = lambda plugin: request.guard.doing(f"plugin {plugin} collected")

@@ -1,11 +1,14 @@
 """The records of tasks: of those that were read whole, and of those of which a part is not there.
 
-Of the latter every value that would need what is missing is ``None``, and never a guess.
+Of the latter every value that would need what is missing is ``None``, and never a guess. The former are rows of a table
+(:class:`explorer.model.ColumnTable`): what they have in common is worked out once, and their records are made when
+somebody asks for one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -18,29 +21,45 @@ from explorer.capture.tasks import (
     KthreadReader,
     PidNumberReader,
     RawWalk,
+    SchedulerClocks,
     TaskActivity,
     in_seconds,
     state_letter,
 )
-from explorer.model import Generation, Kthread, Owner, StackFrame, Task, TaskKind, Walk, kernel_text
+from explorer.model import (
+    ColumnTable,
+    Generation,
+    Kthread,
+    Owner,
+    StackFrame,
+    Task,
+    TaskKind,
+    Walk,
+    defer_records,
+    kernel_text,
+)
 
-from .ownership import RawKernel
+from .ownership import Ownership, RawKernel
 from .records import RecordBuilder
 
 __all__ = ("TaskRecords",)
 
 _PF_SPECIAL = PF_IDLE | PF_IO_OR_USER_WORKER | PF_KTHREAD
-_PID_AND_ADDRESS = itemgetter(TaskStruct._fields.index("pid"), TaskStruct._fields.index("address"))
-#: At once what :meth:`TaskRecords._whole` needs: attributes of a hundred thousand tuples cost as much as reading them.
-_pick = itemgetter(
-    *map(
-        TaskStruct._fields.index,
-        (
-            "address", "flags", "pid", "tgid", "comm", "fs", "real_fs", "real_parent", "nsproxy", "state",
-            "exit_state", "start_time", "nameidata", "stack_base", "cgroups", "cpu", "on_cpu", "exec_start",
-        ),
-    )
-)  # fmt: skip
+
+
+def _picker(*names: str) -> Callable[[RawTask], Any]:
+    """At once what of a task is needed: attributes of a hundred thousand tuples cost as much as reading them."""
+    return itemgetter(*map(TaskStruct._fields.index, names))
+
+
+_pid_and_address = _picker("pid", "address")
+#: Tasks that have these in common differ in nothing but what is a task's own, if they are plain.
+_kind_of = _picker("flags", "comm", "state", "exit_state", "nsproxy", "cgroups")
+_pick = _picker("address", "tgid", "fs", "real_fs", "real_parent", "nameidata")
+_pick_times = _picker("cpu", "on_cpu", "exec_start")
+#: The fields that are members of the task as they are; and those of which 0 stands for none.
+_AS_THEY_ARE = ("address", "pid", "tgid", "start_time")
+_OR_NONE = ("fs", "real_fs", "stack_base")
 _build_task = Task.builder()
 #: Kind and kthread of a plain process; borrowing, walk and stack of who has one fs_struct and looks nothing up.
 _USER, _NEITHER = (TaskKind.USER, None), (False, None, None)
@@ -76,56 +95,48 @@ class TaskRecords:
 
     def build(self) -> list[Task]:
         """All tasks, by pid, then address."""
-        tasks = list(self._whole(sorted(self._found.whole.values(), key=_PID_AND_ADDRESS)))
+        tasks = self._whole(sorted(self._found.whole.values(), key=_pid_and_address))
         if self._found.partial:
             tasks += map(self._partial, self._found.partial.values())
             tasks.sort(key=attrgetter("pid", "address"))
         return tasks
 
-    def _whole(self, raw_tasks: list[RawTask]) -> Iterator[Task]:
+    def _whole(self, raw_tasks: list[RawTask]) -> list[Task]:
         # Runs once for every task of a large machine, and most of these are like another one in all but eleven values.
         found, templates, hidden = self._found.whole, self._templates, self._found.only_in
-        plainly_private, owner = self._ownership.plainly_private, self._ownership.owner
-        waiting_s, clock = self._activity.clocks.waiting_s, self._activity.clocks.now_of
-        for raw in raw_tasks:
-            (
-                address, flags, pid, tgid, name, fs, real_fs, real_parent, nsproxy, state_bits, exit_state,
-                start_time, nameidata, stack_base, cgroups, cpu, on_cpu, exec_start,
-            ) = _pick(raw)  # fmt: skip
+        plainly_private = self._ownership.plainly_private
+        rows: list[dict[str, Any]] = []
+        parents: list[int | None] = []
+        user_namespaces: dict[int, int | None] = {}
+        for raw, kind in zip(raw_tasks, map(_kind_of, raw_tasks), strict=True):
+            address, tgid, fs, real_fs, real_parent, nameidata = _pick(raw)
             owned = fs if real_fs is None else real_fs
             parent = found.get(real_parent)
-            kind = flags, name, state_bits, exit_state, nsproxy, cgroups
             template = templates.get(kind)
             if (
                 template is None or nameidata or fs != owned or tgid <= 1 or address in hidden
                 or parent is None or parent.flags & PF_KTHREAD
             ):  # fmt: skip
                 values = self._values(raw, owned, parent)
-                yield _build_task(values)
+                user_namespaces[len(rows)] = values["user_ns"]
+                parents.append(values["ppid"])
+                rows.append(values)
                 if self._is_plain(raw, owned, parent):
-                    templates[kind] = values.copy()
+                    templates[kind] = values
                 continue
-            values = template.copy()
-            values["address"] = address
-            values["pid"] = pid
-            values["tgid"] = tgid
-            values["ppid"] = parent.tgid
-            values["fs"] = fs or None
-            values["real_fs"] = real_fs or None
-            if owned in plainly_private:
-                values["owner"] = Owner.PRIVATE
-                values["user_ns"] = None
-            else:
-                values["owner"] = owner(owned)
-                values["user_ns"] = self._user_ns(raw, owned)
-            values["start_time"] = start_time
-            now = clock.get(cpu)
-            if now is None or on_cpu != 0 or not exec_start:
-                values["waiting_s"] = waiting_s(raw)
-            else:
-                values["waiting_s"] = in_seconds(now - exec_start)
-            values["stack_base"] = stack_base or None
-            yield _build_task(values)
+            if owned not in plainly_private:
+                user_namespaces[len(rows)] = self._user_ns(raw, owned)
+            parents.append(parent.tgid)
+            rows.append(template)
+        own: dict[str, Callable[[], list[Any]]] = {
+            "ppid": lambda: parents,
+            "user_ns": lambda: list(map(user_namespaces.get, range(len(parents)))),
+            "owner": partial(_owners, raw_tasks, self._ownership),
+            "waiting_s": partial(_waiting, raw_tasks, self._activity.clocks),
+        }
+        own |= {name: partial(_members, raw_tasks, name) for name in _AS_THEY_ARE}
+        own |= {name: partial(_members_or_none, raw_tasks, name) for name in _OR_NONE}
+        return defer_records(Task, ColumnTable(Task.model_fields, rows, own), len(rows))
 
     def _is_plain(self, raw: RawTask, owned: int, parent: RawTask | None) -> bool:
         """Whether all but what is a task's own is the same in those of its name, flags, state, namespaces and group."""
@@ -141,6 +152,7 @@ class TaskRecords:
         )
 
     def _values(self, raw: RawTask, owned: int, parent: RawTask | None) -> dict[str, Any]:
+        """What it may have in common with others; and its parent and user namespace, which take looking up."""
         special = raw.flags & _PF_SPECIAL or raw.tgid <= 1 or parent is None or parent.flags & PF_KTHREAD
         kind, kthread = self._kind(raw) if special else _USER
         private = owned in self._ownership.plainly_private
@@ -148,26 +160,17 @@ class TaskRecords:
         borrowing, walk, stack = _NEITHER if plain else self._lookup(raw)
         cgroup = self._cgroups.known.get(raw.cgroups) or self._cgroups.read_cgroup(raw)
         return {
-            "address": raw.address,
-            "pid": raw.pid,
-            "tgid": raw.tgid,
             "ppid": parent.tgid if parent is not None else self._parent_tgid(raw),
             "comm": self._comm(raw.comm),
             "kind": kind,
             "state": self._state(raw.state, raw.exit_state),
             "flags": raw.flags,
-            "fs": raw.fs or None,
-            "real_fs": raw.real_fs or None,
             "borrowing": borrowing,
-            "owner": Owner.PRIVATE if private else self._ownership.owner(owned),
             "mnt_ns": self._namespace_of.get(raw.nsproxy),
             "user_ns": None if private else self._user_ns(raw, owned),
-            "start_time": raw.start_time,
             "kthread": kthread,
             "walk": walk,
-            "waiting_s": self._activity.clocks.waiting_s(raw),
             "stack": stack,
-            "stack_base": raw.stack_base or None,
             "only_in": self._found.only_in.get(raw.address),
             "cgroup": cgroup.path,
             "container": cgroup.container,
@@ -320,3 +323,32 @@ class TaskRecords:
         start = path_ref(where, raw.mnt, raw.dentry) if raw.mnt else None
         path = None if raw.path is None else kernel_text(raw.path)
         return Walk(path=path, root=root, start=start, in_init=in_init, flags=raw.flags)
+
+
+# Columns of what each task has of its own. They know no more than they need: a snapshot must not keep a kernel open.
+
+
+def _members(raw_tasks: list[RawTask], name: str) -> list[Any]:
+    return list(map(itemgetter(TaskStruct._fields.index(name)), raw_tasks))
+
+
+def _members_or_none(raw_tasks: list[RawTask], name: str) -> list[Any]:
+    return [value or None for value in _members(raw_tasks, name)]
+
+
+def _owners(raw_tasks: list[RawTask], ownership: Ownership) -> list[Owner | None]:
+    owned = [ownership.owned_fs(raw) or 0 for raw in raw_tasks]
+    private = ownership.plainly_private
+    known = {address: ownership.owner(address) for address in set(owned).difference(private)}
+    return [Owner.PRIVATE if address in private else known[address] for address in owned]
+
+
+def _waiting(raw_tasks: list[RawTask], clocks: SchedulerClocks) -> list[float | None]:
+    found: list[float | None] = []
+    for raw, (cpu, on_cpu, exec_start) in zip(raw_tasks, map(_pick_times, raw_tasks), strict=True):
+        now = clocks.now_of.get(cpu)
+        if now is None or on_cpu != 0 or not exec_start:
+            found.append(clocks.waiting_s(raw))
+        else:
+            found.append(in_seconds(now - exec_start))
+    return found

@@ -16,10 +16,9 @@ from typing import Any, cast
 
 from explorer.model import Record
 
-from .deferred import table_and_row
 from .fields import FieldText, field_texts
 
-__all__ = ("Layout", "TextTable", "layout_of", "texts_of")
+__all__ = ("Layout", "TextTable", "layout_of")
 
 #: Fields that few different values of stand behind each other: their texts are kept, and decoded, together with that of
 #: the field before.
@@ -70,7 +69,7 @@ def layout_of(record: type[Record]) -> Layout | None:
 
 
 class TextTable(dict[str, Sequence[Any]]):
-    """The texts of the groups, column by column; by field what was decoded. See :class:`.deferred.DeferredTable`."""
+    """The texts of the groups, column by column; by field what was decoded."""
 
     __eq__ = object.__eq__
 
@@ -145,18 +144,6 @@ class TextTable(dict[str, Sequence[Any]]):
         """The text of some rows as it was read, which is how it is written."""
         form = self.layout.form
         return [(form % texts).decode() for texts in zip(*(each[rows] for each in self.texts), strict=True)]
-
-
-def texts_of(records: Sequence[Record]) -> list[str] | None:
-    """The lines of records that are still as they were read, next to each other; ``None`` if some are not."""
-    places = [table_and_row(record) for record in records]
-    if not places or places[0] is None or places[-1] is None:
-        return None
-    (table, first), (_, last) = places[0], places[-1]
-    expected = [(table, row) for row in range(first, last + 1)]
-    return (
-        table.lines(slice(first, last + 1)) if isinstance(table, TextTable) and places == expected else None
-    )
 
 
 class _OneByOne(Sequence[Any]):

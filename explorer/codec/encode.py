@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from math import isfinite
 from operator import itemgetter
@@ -35,12 +35,18 @@ def _float(value: float) -> str:
     return repr(value) if isfinite(value) else encode_value(value)
 
 
+def _form_of(names: Iterable[str]) -> str:
+    """What makes an object of the texts of its fields."""
+    return "{" + ",".join(f'"{name}":%s' for name in names) + "}"
+
+
 class RecordEncoder:
     """Encodes the records of one snapshot, which must outlive it; what many of them share is encoded once."""
 
     def __init__(self) -> None:
         self._paths: dict[int, str] = {}
         self._known: dict[type[BaseModel], _Encode] = {}
+        self._known_columns: dict[type[BaseModel], dict[str, _Encode]] = {}
         self._path_of = self._of_fields(PathRef)
         self._known[PathRef] = self._path
 
@@ -60,7 +66,7 @@ class RecordEncoder:
         hints = get_type_hints(record_type, include_extras=True)
         names = tuple(record_type.model_fields)
         encoders = tuple(self._of_type(hints[name]) for name in names)
-        form = "{" + ",".join(f'"{name}":%s' for name in names) + "}"
+        form = _form_of(names)
         if len(names) == 1:
             return lambda record: form % self._optional(encoders[0], record.__dict__[names[0]])
         values = itemgetter(*names)
@@ -72,6 +78,20 @@ class RecordEncoder:
             )
 
         return encode
+
+    def encode_rows(self, record_type: type[BaseModel], columns: Mapping[str, Sequence[Any]]) -> list[str]:
+        """:meth:`encode` for records of which there are only the columns, by field."""
+        encoders = self._known_columns.get(record_type)
+        if encoders is None:
+            hints = get_type_hints(record_type, include_extras=True)
+            encoders = self._known_columns[record_type] = {
+                name: self._of_type(hints[name]) for name in record_type.model_fields
+            }
+        texts = [
+            ["null" if value is None else to(value) for value in columns[name]]
+            for name, to in encoders.items()
+        ]
+        return list(map(_form_of(encoders).__mod__, zip(*texts, strict=True)))
 
     @staticmethod
     def _optional(encode: _Encode, value: Any) -> str:

@@ -21,11 +21,12 @@ from explorer.model import (
     PathRef,
     Record,
     Snapshot,
+    defer_records,
     no_garbage_collection,
+    table_and_row,
 )
 
 from .columns import Layout, TextTable, layout_of
-from .deferred import defer_records, table_and_row
 from .version import check_version
 
 __all__ = ("parse_lines",)

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from explorer.compression import Damaged, plain_chunks, sniff_method
-from explorer.model import SNAPSHOT_ARRAYS, Record, Snapshot
+from explorer.model import SNAPSHOT_ARRAYS, Record, Snapshot, table_and_row
 
-from .columns import texts_of
+from .columns import TextTable
 from .encode import RecordEncoder, encode_value
 from .facts import check_facts
 from .lines import parse_lines
@@ -68,7 +68,24 @@ def _lines(records: Sequence[Record], encoder: RecordEncoder) -> Iterator[list[s
     """The records as text, some hundreds at a time: never all of it is held."""
     for start in range(0, len(records), _CHUNK):
         some = records[start : start + _CHUNK]
-        yield texts_of(some) or [encoder.encode(record) for record in some]
+        yield _lines_of_table(some, encoder) or [encoder.encode(record) for record in some]
+
+
+def _lines_of_table(records: Sequence[Record], encoder: RecordEncoder) -> list[str] | None:
+    """The lines of records that are still rows of a table, next to each other; ``None`` if some are not."""
+    places = [table_and_row(record) for record in records]
+    if places[0] is None or places[-1] is None:
+        return None
+    (table, first), (_, last) = places[0], places[-1]
+    if places != [(table, row) for row in range(first, last + 1)]:
+        return None
+    rows = slice(first, last + 1)
+    if isinstance(table, TextTable):
+        return table.lines(rows)
+    record_type = type(records[0])
+    return encoder.encode_rows(
+        record_type, {name: table.column(name)[rows] for name in record_type.model_fields}
+    )
 
 
 def line_type(array: str) -> str:

@@ -87,6 +87,7 @@ from .snapshot import (
     Tables,
     use_tables,
 )
+from .tables import ColumnTable, DeferredTable, defer_records, table_and_row
 from .task import PF_NAMES, STUCK_S, Kthread, OnlyIn, Owner, Task, TaskFlag, TaskKind
 from .text import display_width, escape_text, kernel_bytes, kernel_text
 from .trace import (
@@ -127,8 +128,10 @@ __all__ = (
     "Capture",
     "CaptureError",
     "Change",
+    "ColumnTable",
     "Container",
     "ContainerRuntime",
+    "DeferredTable",
     "DiffSide",
     "Fact",
     "Finding",
@@ -191,6 +194,7 @@ __all__ = (
     "comm_and_pid",
     "container_among",
     "container_of",
+    "defer_records",
     "display_width",
     "escape_text",
     "fields_of",
@@ -208,6 +212,7 @@ __all__ = (
     "namespace_name",
     "namespace_reference",
     "no_garbage_collection",
+    "table_and_row",
     "task_at",
     "task_name",
     "task_reference",

@@ -121,7 +121,7 @@ _BUILDERS: dict[type[Record], Callable[[dict[str, Any]], Any]] = {}
 
 
 #: So many new objects are worth a walk through all that is frozen, which is what it takes to see whether anything is.
-_MANY_OBJECTS = 100_000
+_MANY_OBJECTS = 10_000
 #: Python 3.12 keeps what never ends (some hundreds of objects) among the frozen itself, from each collection on.
 _FROZEN_BY_NOBODY = 10_000
 

@@ -26,6 +26,7 @@ from explorer.model import (
     Snapshot,
     Task,
     UseHow,
+    fields_of,
     kernel_text,
     task_at,
 )
@@ -167,8 +168,8 @@ class HolderReader:
         self._read_namespace_mounts(inodes)
 
     def _read_walks(self, layout: HolderLayout) -> None:
-        for task in self._known.tasks:
-            walk = task.walk
+        tasks = self._known.tasks
+        for task, walk in zip(tasks, *fields_of(tasks, "walk"), strict=True):
             if walk is None or task.state not in _WAITING:
                 continue
             places = [walk.start]

@@ -21,7 +21,7 @@ from explorer.capture.memory import (
     make_decoder,
     member_offset,
 )
-from explorer.model import Task, TaskFlag, TaskKind, UserModeHelper, kernel_text
+from explorer.model import Task, TaskFlag, TaskKind, UserModeHelper, fields_of, kernel_text
 
 from .programs import ProgramReader
 from .workqueues import BusyWorker
@@ -70,7 +70,8 @@ class HelperReader:
 
         :param parent_of: task -> ``real_parent``
         """
-        processes = [task for task in tasks if task.kind is TaskKind.USERMODEHELPER]
+        [kinds] = fields_of(tasks, "kind")
+        processes = [task for task, kind in zip(tasks, kinds, strict=True) if kind is TaskKind.USERMODEHELPER]
         found: list[UserModeHelper] = []
         claimed: set[int] = set()
         for worker in sorted(busy, key=lambda worker: worker.task):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from explorer.capture.memory import AnyTask, PartialTask, RawTask
 from explorer.model import OnlyIn, TaskFlag
@@ -50,8 +51,7 @@ class FoundTasks:
 
     def all(self) -> Iterator[AnyTask]:
         """Every task that was found."""
-        yield from self.whole.values()
-        yield from self.partial.values()
+        return chain(self.whole.values(), self.partial.values())
 
 
 # include/linux/sched.h and fs/proc/array.c, unchanged in their values from 6.1 to 7.3.

@@ -6,7 +6,9 @@ import gc
 import io
 import json
 from pathlib import Path
+from types import FunctionType, ModuleType
 
+import drgn
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +48,40 @@ def captured(kernel: OpenKernel) -> Snapshot:
 
 def _without_header(snapshot: Snapshot) -> dict[str, object]:
     return snapshot.model_dump(exclude={"capture"})
+
+
+def test_a_record_that_is_asked_for_field_by_field_is_the_one_that_is_made_whole(kernel: OpenKernel) -> None:
+    snapshot = capture_snapshot(CaptureRequest.from_kernel(kernel))
+    for records, record in ((snapshot.tasks, Task), (snapshot.fs_structs, FsStruct)):
+        for one in records:
+            apart = {name: getattr(one, name) for name in record.model_fields}
+            assert apart == one.__dict__
+            assert list(apart) == list(one.__dict__)
+            assert record.model_validate(one.model_dump()) == one
+
+
+def test_a_row_that_is_written_is_the_record_that_is_written(kernel: OpenKernel) -> None:
+    snapshot = capture_snapshot(CaptureRequest.from_kernel(kernel))
+    rows, records = io.BytesIO(), io.BytesIO()
+    write_json(snapshot, rows)
+    for one in (*snapshot.tasks, *snapshot.fs_structs):
+        assert one.__dict__  # makes it
+    write_json(snapshot, records)
+    assert rows.getvalue() == records.getvalue()
+
+
+def test_a_snapshot_does_not_keep_the_kernel_that_it_was_made_of(kernel: OpenKernel) -> None:
+    snapshot = capture_snapshot(CaptureRequest.from_kernel(kernel))
+    pending, seen = [snapshot.__dict__], set()
+    while pending:
+        one: object = pending.pop()
+        if id(one) in seen or isinstance(one, ModuleType | type):
+            continue
+        seen.add(id(one))
+        assert not isinstance(one, drgn.Program | MemoryReader)
+        known = one.__globals__ if isinstance(one, FunctionType) else None
+        pending += [other for other in gc.get_referents(one) if other is not known]
+    assert len(seen) > len(snapshot.tasks)
 
 
 def test_reading_the_direct_map_as_physical_memory_shows_the_same(

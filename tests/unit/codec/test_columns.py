@@ -15,7 +15,6 @@ import pytest
 
 from explorer.codec import load_snapshot, write_json
 from explorer.codec.columns import layout_of
-from explorer.codec.deferred import table_and_row
 from explorer.codec.encode import RecordEncoder
 from explorer.codec.lines import parse_lines
 from explorer.codec.snapshots import parse_snapshot
@@ -26,6 +25,7 @@ from explorer.model import (
     Record,
     Snapshot,
     Task,
+    table_and_row,
 )
 
 LIVELY = Path(__file__).parents[2] / "tui" / "data" / "lively.json.zst"

@@ -13,7 +13,7 @@ MAIN = Crowd("crowd", 20_000, 3072)
 GROWTH = (Crowd("threads", 1_000, 512), Crowd("threads", 100_000, 4096))
 ROWS = [
     Row(f"capture: {MAIN.name}", 10.0, "µs/task", tasks=20_055),
-    Row(f"raw reads alone: {MAIN.name}", 5.0, "µs/task", tasks=20_055),
+    Row(f"raw reads alone: {MAIN.name}", 6.25, "µs/task", tasks=20_055),
     Row(f"straightforward, same fields: {MAIN.name}", 200.0, "µs/task", tasks=20_000),
     Row(f"growth: {MAIN.name}", 10.0, "µs/task", tasks=20_055),
     Row(f"growth: {GROWTH[1].name}", 14.0, "µs/task", tasks=100_055),
@@ -28,7 +28,7 @@ def _ratio(name: str) -> Ratio:
 
 
 def test_ratios_are_of_the_figures_of_one_run() -> None:
-    assert _ratio("capture / raw reads").value == 2.0
+    assert _ratio("capture / raw reads").value == 1.6
     assert _ratio("straightforward (same fields) / capture").value == 20.0
     assert _ratio("straightforward loop, without opening").value == 8.0
 

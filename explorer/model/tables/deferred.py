@@ -1,23 +1,27 @@
 """Records of a large table that are made when somebody asks for one.
 
-Of a hundred thousand tasks that were read from a file most are never looked at one by one. Each is there from the
-beginning, as an object of a subclass that knows its table and its row; a field that is asked for comes from the table's
-column of it, which is decoded once for all rows. Whoever asks for all of a record (its dictionary, to compare, change,
-copy or write it) makes it the plain record that it stands for, and from then on it is one.
+Of a hundred thousand tasks that were read from a file or from a kernel most are never looked at one by one. Each is
+there from the beginning, as an object of a subclass that knows its table and its row; a field that is asked for comes
+from the table's column of it, which is made once for all rows. Whoever asks for all of a record (its dictionary, to
+compare, change, copy or write it) makes it the plain record that it stands for, and from then on it is one.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import repeat
+from itertools import count, repeat
 from operator import is_
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from explorer.model import Record
+from explorer.model.base import Record
 
 __all__ = ("DeferredTable", "defer_records", "table_and_row")
+
+
+_RecordT = TypeVar("_RecordT", bound=Record)
 
 
 class DeferredTable(Protocol):
@@ -41,21 +45,19 @@ _CLASSES: dict[type[Record], type[Record]] = {}
 _DEFERRED: set[type[Record]] = set()
 
 
-def defer_records(record: type[Record], table: DeferredTable, rows: int) -> list[Record]:
+def defer_records(record: type[_RecordT], table: DeferredTable, rows: int) -> list[_RecordT]:
     """Records of the first so many rows of a table."""
     deferred = _CLASSES.get(record)
     if deferred is None:
         deferred = _CLASSES[record] = _deferred_class(record)
         _DEFERRED.add(deferred)
-    new, fields = object.__new__, set(record.model_fields)
-    set_fields, set_table, set_row = _FIELDS.__set__, _TABLE.__set__, _ROW.__set__
-    made = []
-    for row in range(rows):
-        one = new(deferred)
-        set_fields(one, fields)
-        set_table(one, table)
-        set_row(one, row)
-        made.append(one)
+    made: list[Any] = list(map(object.__new__, repeat(deferred, rows)))
+    for slot, values in (
+        (_FIELDS, repeat(set(record.model_fields))),
+        (_TABLE, repeat(table)),
+        (_ROW, count()),
+    ):
+        deque(map(slot.__set__, made, values), maxlen=0)
     return made
 
 
