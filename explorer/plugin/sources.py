@@ -10,13 +10,13 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from pathlib import Path
 from typing import Any
 
 from explorer.caller import strangers_allowed
+from explorer.dataclass import dataclass
 from explorer.files import NotRegularError, open_regular
 
 __all__ = (

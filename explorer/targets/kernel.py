@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
 import drgn
 
+from explorer.dataclass import dataclass
 from explorer.model import Source
 from explorer.targets.opened import OpenProgram
 from explorer.targets.program import open_program

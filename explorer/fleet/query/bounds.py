@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from explorer.analysis import parse_address
@@ -34,6 +33,7 @@ from explorer.analysis.query import (
     wants_true,
     without_not_equal,
 )
+from explorer.dataclass import dataclass
 from explorer.fleet.needed import need
 from explorer.fleet.tables import query_column
 from explorer.model import PF_NAMES

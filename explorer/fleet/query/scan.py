@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from explorer.analysis import tasks_at
 from explorer.analysis.query import Query
 from explorer.codec import load_snapshot
+from explorer.dataclass import dataclass
 from explorer.fleet.dataset import Dataset
 from explorer.fleet.errors import FleetError
 from explorer.fleet.needed import need

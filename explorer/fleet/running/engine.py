@@ -11,10 +11,10 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from explorer.dataclass import dataclass
 from explorer.fleet.errors import FleetError
 from explorer.fleet.needed import need
 

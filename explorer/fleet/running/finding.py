@@ -6,9 +6,9 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from explorer.dataclass import dataclass
 from explorer.fleet.errors import FleetError
 from explorer.fleet.manifest import MANIFEST
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from explorer.dataclass import dataclass
 from explorer.fleet.outcomes import Outcome
 
 __all__ = ("Answer", "Examined", "ReadingOptions", "Request", "Result", "Told")

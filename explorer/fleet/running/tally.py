@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from explorer.dataclass import dataclass
 from explorer.fleet.outcomes import Outcome
 
 __all__ = ("Tally",)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from explorer.dataclass import dataclass
 from explorer.fleet.dataset import Dataset
 from explorer.fleet.needed import need
 

@@ -6,13 +6,13 @@ Text in a fleet's dataset is escaped already. A value that could not be read is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from explorer.analysis.query import CSV_FACTS, FieldType
 from explorer.codec import encode_value
 from explorer.compression import method_of_name
+from explorer.dataclass import dataclass
 from explorer.fleet import COLUMNS, ColumnType, query_column
 from explorer.model import display_width, hex_address
 from explorer.naming import count

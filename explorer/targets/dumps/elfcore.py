@@ -11,13 +11,13 @@ import os
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 import drgn
 
+from explorer.dataclass import dataclass
 from explorer.targets.addresses import is_kernel_pointer
 from explorer.targets.dumps.containers import data_extents
 from explorer.targets.dumps.extents import Extents
