@@ -10,6 +10,7 @@ from .base import (
     Record,
     fields_of,
     hex_address,
+    made,
     no_garbage_collection,
 )
 from .container import Container, ContainerRuntime, container_among, container_of, lasting_cgroup
@@ -207,6 +208,7 @@ __all__ = (
     "kernel_text",
     "known",
     "lasting_cgroup",
+    "made",
     "mount_name",
     "mount_reference",
     "namespace_name",
