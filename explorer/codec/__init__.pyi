@@ -4,6 +4,7 @@ from .baselines import write_baseline as write_baseline
 from .beginnings import is_trace as is_trace
 from .encode import encode_value as encode_value
 from .facts import check_facts as check_facts
+from .rows import records_of_rows as records_of_rows
 from .snapshots import SnapshotError as SnapshotError
 from .snapshots import line_type as line_type
 from .snapshots import load_quickly as load_quickly
