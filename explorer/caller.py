@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 __all__ = (
     "Caller",

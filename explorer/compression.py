@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import zstandard
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 __all__ = (
     "BZIP2",

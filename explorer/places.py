@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from explorer.caller import is_foreign
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 __all__ = ("NewFile", "Place", "find_place", "naming", "replacing")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 __all__ = (
     "PROGRAM",

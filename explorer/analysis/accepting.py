@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import (
     AcceptedFinding,
     Baseline,

@@ -8,7 +8,7 @@ from dataclasses import field
 
 from explorer.analysis.rule import AuditContext, NotJudged
 from explorer.analysis.rules import RULES, merge_borrowers
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import CaptureError, Finding, Severity, Snapshot, Task
 from explorer.plugin import ApartError, Plugin, PluginSet, error_words, judge_apart, rule_prefix
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import (
     Reference,
     Snapshot,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Finding, Generation, KernelText, Reference, Severity, Snapshot
 from explorer.plugin import Plugin
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import drgn
 
 from explorer.capture.memory import Memory, is_kernel_pointer
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Generation
 from explorer.plugin import linux_helpers
 

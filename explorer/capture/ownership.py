@@ -7,7 +7,7 @@ from operator import itemgetter
 
 from explorer.capture.memory import AnyTask, RawFs, TaskStruct
 from explorer.capture.tasks import FoundTasks
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Owner, classify_owner
 
 from .generation import WellKnown

@@ -11,7 +11,7 @@ import drgn
 
 from explorer.capture.memory import ErrorLog, ReadError
 from explorer.capture.paths import PathRefs
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Generation, KernelSetting, PathRef, Reference, UserModeHelper, kernel_text, made
 from explorer.plugin import Facts, Plugin, error_words
 from explorer.targets.symbols import KernelTypes, for_each_idr_entry

@@ -9,7 +9,7 @@ from typing import Literal
 
 import drgn
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Snapshot, Source
 from explorer.plugin import Plugin
 from explorer.targets import CrashGuard, OpenKernel

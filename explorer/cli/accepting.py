@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.wire import PROGRAM
 
 if TYPE_CHECKING:

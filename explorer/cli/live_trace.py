@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import click
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.wire import PROGRAM
 
 from .ending import told_by_signals

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import click
 
 from explorer.caller import allow_strangers
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.wire import PROGRAM
 
 from .completion import complete_files, complete_targets

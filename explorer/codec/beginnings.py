@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from explorer.model import TRACE_FORMAT
-
 __all__ = ("TRACE_BEGINS", "is_trace")
 
 TRACE_BEGINS = b'{"header":'
@@ -11,4 +9,8 @@ TRACE_BEGINS = b'{"header":'
 
 def is_trace(beginning: bytes) -> bool:
     """Whether a file that begins so is meant to be a trace: its first line is a header of this format."""
-    return beginning.startswith(TRACE_BEGINS) and f'"format":"{TRACE_FORMAT}"'.encode() in beginning[:200]
+    if not beginning.startswith(TRACE_BEGINS):
+        return False
+    from explorer.model import TRACE_FORMAT  # of any other file no model is loaded
+
+    return f'"format":"{TRACE_FORMAT}"'.encode() in beginning[:200]

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic import PlainSerializer
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import KernelInt, Record, hex_address
 
 __all__ = ("FieldText", "field_texts")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Severity
 
 from .dataset import Dataset

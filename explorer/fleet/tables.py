@@ -22,7 +22,7 @@ from enum import Enum
 from typing import Any
 
 from explorer.analysis.query import FIELDS, FieldType
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 from .needed import need
 

@@ -37,7 +37,6 @@ from .finding import Baseline as Baseline
 from .finding import Finding as Finding
 from .finding import Reference as Reference
 from .finding import Severity as Severity
-from .formats import TRACE_FORMAT as TRACE_FORMAT
 from .fs import FsStruct as FsStruct
 from .fs import PathRef as PathRef
 from .fs import Placement as Placement
@@ -103,6 +102,7 @@ from .text import display_width as display_width
 from .text import escape_text as escape_text
 from .text import kernel_bytes as kernel_bytes
 from .text import kernel_text as kernel_text
+from .trace import TRACE_FORMAT as TRACE_FORMAT
 from .trace import TRACE_VERSION as TRACE_VERSION
 from .trace import Frame as Frame
 from .trace import Lookup as Lookup

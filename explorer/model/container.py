@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 from .base import KernelText, Record
 from .text import kernel_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 from .fs import Placement
 from .mount import Attachment, Mount, MountNamespace

@@ -12,16 +12,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 from .activity import LoadedModule
 from .base import Address, HexInt, KernelInt, KernelText, Record
-from .formats import TRACE_FORMAT
 from .fs import Placement
 from .snapshot import Generation, Snapshot
 from .task import TaskKind
 
 __all__ = (
+    "TRACE_FORMAT",
     "TRACE_VERSION",
     "Frame",
     "Lookup",
@@ -33,6 +33,7 @@ __all__ = (
     "TraceHeader",
 )
 
+TRACE_FORMAT: Literal["nullfs-explorer trace"] = "nullfs-explorer trace"
 TRACE_VERSION = 1
 
 #: How the kernel is asked: fprobe events with BTF arguments, or kprobe events with offsets from BTF.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 if TYPE_CHECKING:
     from explorer.model import Snapshot

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from explorer.analysis.query import CSV_FACTS, TaskRow, told_columns
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Record, Snapshot, Task, TraceHeader, escape_text
 from explorer.naming import moment_words
 

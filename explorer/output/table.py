@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import display_width, escape_text
 
 __all__ = (

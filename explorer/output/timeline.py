@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from explorer.analysis.timeline import BorrowSpan, Timeline
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import comm_and_pid, escape_text, hex_address
 from explorer.naming import count
 

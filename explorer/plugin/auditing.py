@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import (
     Finding,
     Generation,

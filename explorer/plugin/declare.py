@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import Field
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import (
     KERNEL_WORD,
     Finding,

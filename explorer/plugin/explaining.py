@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 from .declare import rule_prefix
 from .loading import PluginSet

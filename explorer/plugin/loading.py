@@ -19,7 +19,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from explorer.caller import strangers_allowed
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 from .checking import checked, error_words
 from .declare import Plugin, rule_prefix

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from explorer.caller import strangers_allowed
-from explorer.dataclass import dataclass
 from explorer.files import NotRegularError, open_regular
+from explorer.ground import dataclass
 
 __all__ = (
     "GROUP",

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import MNT_OPTIONS, Attachment, Mount, MountOption, kernel_text
 from explorer.syscalls import fork
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.syscalls import checked, libc
 
 __all__ = ("Place", "compare_fs", "enter_mount_namespace", "find_place")

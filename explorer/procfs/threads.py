@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Container, TaskFlag, TaskKind, container_among, container_of, kernel_text
 
 __all__ = ("Thread", "kind_of", "list_threads", "read_thread")

@@ -14,7 +14,7 @@ from typing import Protocol
 import drgn
 
 from explorer.capture import CaptureRequest, capture_snapshot
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Lookup, Snapshot
 from explorer.plugin import Plugin
 from explorer.recording import RecordingWriter

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from explorer.codec import check_version, validation_words
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 from .format import RecordingError, decode_json
 

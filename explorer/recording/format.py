@@ -24,7 +24,7 @@ from typing import Any
 import zstandard
 
 from explorer.codec import encode_value
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 __all__ = (
     "FORMAT_VERSION",

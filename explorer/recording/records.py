@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import field
 from typing import overload
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 from .format import (
     FORMAT_VERSION,

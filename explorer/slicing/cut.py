@@ -16,7 +16,7 @@ import drgn
 from explorer.capture import CaptureProgress, CaptureRequest, capture_snapshot
 from explorer.capture.kernel import touch_log
 from explorer.capture.memory import MemoryReader, ReadError
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Snapshot
 from explorer.plugin import Plugin
 from explorer.targets import OpenKernel, TargetError, drgn_errors

@@ -7,7 +7,7 @@ from dataclasses import field
 
 import drgn
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.targets import VmcoreInfo
 from explorer.targets.dumps import translate
 from explorer.targets.symbols import KernelTypes

@@ -24,7 +24,7 @@ from explorer.capture import CaptureRequest, capture_snapshot
 from explorer.capture.memory import INLINE_NAME, Decoder, find_member, probe_layout
 from explorer.capture.paths import probe_dcache
 from explorer.capture.tasks import cgroup_names
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import PathRef, Snapshot
 from explorer.plugin import Plugin
 from explorer.targets import OpenOptions, TargetError, TargetSpec, VmcoreInfo, open_kernel

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import drgn
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.targets.detect import sample_path
 from explorer.targets.drgn_calls import with_libkdumpfile
 from explorer.targets.errors import TargetError

@@ -9,7 +9,7 @@ from typing import Literal
 
 import drgn
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Source, made
 from explorer.targets.opened import OpenProgram
 from explorer.targets.program import open_program

@@ -9,7 +9,7 @@ from typing import Literal
 
 import drgn
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.targets.vmcoreinfo import VmcoreInfo
 
 __all__ = ("OpenProgram",)

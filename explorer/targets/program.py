@@ -8,7 +8,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import BinaryIO
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.targets.detect import detect_target
 from explorer.targets.drgn_calls import (
     capture_log,

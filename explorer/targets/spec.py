@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Protocol
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 __all__ = ("Progress", "TargetKind", "TargetSpec", "no_progress")
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field
 from typing import Protocol
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.targets.errors import TargetError
 from explorer.targets.spec import Progress, no_progress
 

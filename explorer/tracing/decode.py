@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 from .events import END_EVENTS, PATH_EVENT, WALK_EVENT, result_of
 from .formats import EventFormat, Field

@@ -15,7 +15,7 @@ from dataclasses import field
 from pathlib import Path
 
 from explorer.capture import NameidataOffsets, WorkOffsets
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import LookupSource
 from explorer.targets import TargetError
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 __all__ = ("EventFormat", "Field", "FormatError", "parse_event_format", "parse_page_header")
 

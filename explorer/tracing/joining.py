@@ -11,7 +11,7 @@ import errno
 from collections.abc import Iterator
 from dataclasses import field
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 from .decode import EndEvent, WalkEvent
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 __all__ = ("DamagedPageError", "Page", "read_page")
 

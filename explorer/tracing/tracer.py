@@ -25,7 +25,7 @@ from explorer.capture import (
     nameidata_offsets,
     work_offsets,
 )
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.keeper import Keeper
 from explorer.model import Lookup, TraceEnd, TraceHeader
 from explorer.targets import OpenKernel, OpenOptions, TargetError, TargetSpec, open_kernel

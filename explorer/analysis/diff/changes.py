@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import field
 from enum import StrEnum
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import (
     KERNEL,
     Fact,

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Literal
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import (
     KERNEL,
     Change,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from explorer.analysis.verdicts import Verdict, verdict
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import (
     Change,
     Fact,

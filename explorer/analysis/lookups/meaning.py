@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import KernelText, Lookup, LookupPlace, Placement, TaskKind, TraceHeader, is_isolating
 from explorer.plugin import Borrows, Plugin
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import KernelText, ModuleReport, ModuleVerdict, TraceHeader, is_isolating
 from explorer.plugin import Plugin
 

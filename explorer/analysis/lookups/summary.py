@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Hashable
 from dataclasses import field
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import KernelText, TraceEnd, comm_and_pid
 from explorer.naming import count
 

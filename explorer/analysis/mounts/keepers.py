@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from explorer.analysis.holders import list_holders, unexplained_words
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import (
     Attachment,
     FsStruct,

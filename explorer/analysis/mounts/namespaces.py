@@ -11,7 +11,7 @@ from operator import not_
 
 from explorer.analysis.holders import list_holders, namespace_keepers
 from explorer.analysis.isolation import KERNEL_KINDS
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import (
     Attachment,
     Holder,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from explorer.analysis.isolation import is_kernel_thread
 from explorer.analysis.mounts import Covers
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import (
     STUCK_S,
     Mount,

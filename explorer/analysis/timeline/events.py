@@ -14,7 +14,7 @@ from explorer.analysis.diff import Pairs, match_mounts, match_namespaces, match_
 from explorer.analysis.isolation import find_abandonment, find_pid1, is_kernel_thread
 from explorer.analysis.kthread_words import name_kthreads
 from explorer.analysis.mounts import overmount_stack
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import (
     Attachment,
     Frame,

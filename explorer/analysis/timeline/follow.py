@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import field, replace
 
 from explorer.analysis.worlds import WorldKey
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Frame, KernelText, Task, comm_and_pid, task_name
 from explorer.naming import seconds
 

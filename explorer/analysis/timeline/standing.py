@@ -12,7 +12,7 @@ from operator import is_not
 from typing import TypeVar
 
 from explorer.analysis.worlds import WorldKey, find_worlds, world_of_root
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Frame, Snapshot, Task
 
 from .phases import may_unpack

@@ -8,7 +8,7 @@ from __future__ import annotations
 import drgn
 
 from explorer.capture.memory import Decoder, find_member, make_decoder, member_offset
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 __all__ = ("HolderLayout", "MapleNode", "MapleNodes", "probe_holders")
 

@@ -15,7 +15,7 @@ from operator import itemgetter
 from explorer.capture.memory import AnyTask, Memory, RawMount, ReadError, TaskStruct, is_kernel_pointer
 from explorer.capture.paths import MNT_UMOUNT, MountTable, NamespaceFiles, PathResolver
 from explorer.capture.tasks import PF_KTHREAD, FoundTasks
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import (
     Attachment,
     Holder,

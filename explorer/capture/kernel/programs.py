@@ -10,7 +10,7 @@ import drgn
 
 from explorer.capture.memory import Decoder, Memory, is_kernel_pointer, make_decoder, member_offset
 from explorer.capture.paths import PathRefs
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import KernelText, PathRef, Task, kernel_text, task_name
 
 __all__ = ("ProgramLayout", "ProgramReader", "probe_programs")

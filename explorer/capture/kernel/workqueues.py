@@ -23,7 +23,7 @@ from explorer.capture.memory import (
     member_offset,
 )
 from explorer.capture.tasks import JiffiesClock
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Work, Workqueue, kernel_text, made
 
 __all__ = ("BusyWorker", "WorkqueueLayout", "WorkqueueReader", "WorkqueueTable", "probe_workqueues")

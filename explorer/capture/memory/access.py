@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import drgn
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 from .decode import Decoder, probed
 from .layout import Layout

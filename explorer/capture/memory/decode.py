@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 import drgn
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 __all__ = (
     "NOT_READ",

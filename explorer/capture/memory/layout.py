@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import drgn
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import TaskFlag
 
 from .decode import (

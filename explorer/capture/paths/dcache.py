@@ -24,7 +24,7 @@ from explorer.capture.memory import (
     make_decoder,
     member_offset,
 )
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import KernelSetting, PathRef, kernel_text, made
 
 from .mounts import MountTable

@@ -20,7 +20,7 @@ from explorer.capture.memory import (
     member_offset,
     probed,
 )
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import MNT_OPTIONS, MNT_READONLY, kernel_text
 
 from .mounts import MountTable

@@ -9,7 +9,7 @@ from __future__ import annotations
 import drgn
 
 from explorer.capture.memory import Memory, ReadError, find_member, is_kernel_pointer
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 from .mounts import MountTable
 

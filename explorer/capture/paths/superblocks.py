@@ -21,7 +21,7 @@ from explorer.capture.memory import (
     member_offset,
     probed,
 )
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 from .mounts import MNT_UMOUNT, MountTable
 from .namespaces import load_namespaces

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from explorer.capture.memory import AnyTask
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import StackFrame
 
 from .clocks import SchedulerClocks

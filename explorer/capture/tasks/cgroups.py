@@ -27,7 +27,7 @@ from explorer.capture.memory import (
     make_decoder,
     member_offset,
 )
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Container, container_among, container_of, kernel_text
 
 __all__ = ("CgroupReader", "TaskCgroup", "cgroup_names")

@@ -7,7 +7,7 @@ from dataclasses import field
 from itertools import chain
 
 from explorer.capture.memory import AnyTask, PartialTask, RawTask
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import OnlyIn, TaskFlag
 
 __all__ = (

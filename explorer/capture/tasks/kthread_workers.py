@@ -20,7 +20,7 @@ from explorer.capture.memory import (
     make_decoder,
     member_offset,
 )
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 __all__ = ("KthreadWorker", "KthreadWorkerReader")
 

@@ -7,7 +7,7 @@ Mirrors kernel/kthread.c (``to_kthread()``) and kernel/workqueue.c (``print_work
 from __future__ import annotations
 
 from explorer.capture.memory import AnyTask, Memory, RawKthread, RawWorker, ReadError, function_name
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Kthread, TaskKind, kernel_text
 
 from .clocks import JiffiesClock

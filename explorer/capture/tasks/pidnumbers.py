@@ -10,7 +10,7 @@ from __future__ import annotations
 import drgn
 
 from explorer.capture.memory import AnyTask, Decoder, Memory, ReadError, make_decoder, member_offset
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 __all__ = ("PidNumberReader",)
 

@@ -30,7 +30,7 @@ from explorer.cli.targets import (
     target_options,
 )
 from explorer.cli.where import where_option
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.wire import PROGRAM
 
 from .snapshot import warn_of_errors

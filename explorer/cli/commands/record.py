@@ -19,7 +19,7 @@ from explorer.cli.process import ExitCode, is_program, parse_without_rights
 from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import check_symbols, guard_reader, say_broken, say_left, symbols_file_option
 from explorer.cli.units import ConditionType, Duration, MemorySize
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 if TYPE_CHECKING:
     from explorer.analysis.query import Condition

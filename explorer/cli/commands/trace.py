@@ -18,7 +18,7 @@ from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import guard_reader, say_broken, say_left
 from explorer.cli.units import Duration
 from explorer.cli.where import LookupQueryType
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.wire import PROGRAM
 
 if TYPE_CHECKING:

@@ -33,9 +33,9 @@ from explorer.analysis.query import (
     wants_true,
     without_not_equal,
 )
-from explorer.dataclass import dataclass
 from explorer.fleet.needed import need
 from explorer.fleet.tables import query_column
+from explorer.ground import dataclass
 from explorer.model import PF_NAMES
 
 __all__ = ("FLAGS", "NAME", "NAMES", "Bounds", "bounds_of", "name_column")

@@ -9,10 +9,10 @@ from typing import Any
 from explorer.analysis import tasks_at
 from explorer.analysis.query import Query
 from explorer.codec import load_snapshot
-from explorer.dataclass import dataclass
 from explorer.fleet.dataset import Dataset
 from explorer.fleet.errors import FleetError
 from explorer.fleet.needed import need
+from explorer.ground import dataclass
 from explorer.model import Snapshot
 
 from .batches import BatchIndex, TasksAt, columns_of

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from explorer.dataclass import dataclass
 from explorer.fleet.errors import FleetError
 from explorer.fleet.needed import need
+from explorer.ground import dataclass
 
 __all__ = ("Engine",)
 

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from explorer.dataclass import dataclass
 from explorer.fleet.errors import FleetError
 from explorer.fleet.manifest import MANIFEST
+from explorer.ground import dataclass
 
 __all__ = ("Candidate", "file_of", "find_candidates", "looks_like_target")
 

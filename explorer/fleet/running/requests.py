@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any
 
-from explorer.dataclass import dataclass
 from explorer.fleet.outcomes import Outcome
+from explorer.ground import dataclass
 
 __all__ = ("Answer", "Examined", "ReadingOptions", "Request", "Result", "Told")
 

@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from dataclasses import field
 
-from explorer.dataclass import dataclass
 from explorer.fleet.outcomes import Outcome
+from explorer.ground import dataclass
 
 __all__ = ("Tally",)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 __all__ = (
     "MOST_NAMED",

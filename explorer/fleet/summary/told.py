@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.dataclass import dataclass
 from explorer.fleet.dataset import Dataset
 from explorer.fleet.needed import need
+from explorer.ground import dataclass
 
 from .against import OF_FINDINGS_AGAINST, compare
 from .arrow import SEVERITIES

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from explorer.dataclass import dataclass
 from explorer.fleet import Outcome
 from explorer.fleet.summary import Behind, Comparison, FleetSummary, Some
+from explorer.ground import dataclass
 from explorer.model import Severity
 from explorer.naming import count, join_names
 from explorer.output.table import Table, TableColumn, fit_middle

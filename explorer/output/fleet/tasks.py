@@ -12,8 +12,8 @@ from typing import Any, BinaryIO, Literal
 from explorer.analysis.query import CSV_FACTS, FieldType
 from explorer.codec import encode_value
 from explorer.compression import method_of_name
-from explorer.dataclass import dataclass
 from explorer.fleet import COLUMNS, ColumnType, query_column
+from explorer.ground import dataclass
 from explorer.model import display_width, hex_address
 from explorer.naming import count
 from explorer.output.csvfile import write_csv_rows

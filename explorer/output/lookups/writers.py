@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Literal, Protocol
 from explorer.analysis.lookups import Judged, ModuleReadiness, Summary
 from explorer.codec import encode_value
 from explorer.compression import method_of_name
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import Lookup, TraceEnd, TraceHeader
 
 from .documents import judged_members, readiness_members, summary_members, trace_sarif

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from explorer.compression import method_of_name
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.output.files import check_writable, open_output
 from explorer.output.markdown import write_markdown
 from explorer.output.rows import RowFormat, RowSet, write_rows

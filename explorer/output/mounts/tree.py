@@ -16,7 +16,7 @@ from explorer.analysis.mounts import (
     propagation_words,
     where_words,
 )
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import (
     Attachment,
     KernelInt,

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.targets.addresses import is_kernel_pointer
 from explorer.targets.dumps.containers import data_extents
 from explorer.targets.dumps.extents import Extents

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.targets.dumps.containers import data_extents
 from explorer.targets.dumps.extents import Extents
 from explorer.targets.errors import TargetError

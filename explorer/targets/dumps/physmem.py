@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import drgn
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.targets.drgn_calls import capture_log, drgn_errors, new_program
 from explorer.targets.dumps.containers import (
     COMPRESSED,

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import drgn
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.targets.drgn_calls import (
     capture_log,
     drgn_errors,

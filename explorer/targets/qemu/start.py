@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.keeper import Keeper
 from explorer.places import find_place, naming
 from explorer.targets.errors import TargetError

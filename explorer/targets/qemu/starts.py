@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import chain, cycle, islice
 from math import inf
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.targets.errors import TargetError
 from explorer.targets.qemu.qmp import QmpConnection
 from explorer.targets.vmcoreinfo import starts_in

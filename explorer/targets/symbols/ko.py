@@ -11,7 +11,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.model import ModuleFile, kernel_text
 from explorer.targets.dumps import COMPRESSED, Format, decompress, open_file, sniff
 from explorer.targets.errors import TargetError

@@ -14,7 +14,7 @@ from itertools import islice
 
 from drgn import FaultError, Object, Program, SymbolBinding, SymbolKind
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 from explorer.targets.symbols.btf import Btf, BtfError
 from explorer.targets.symbols.idr import for_each_idr_entry
 from explorer.targets.symbols.kallsyms import TableSymbol

@@ -2,7 +2,7 @@
 
 There each class has up to eight methods made for it when it is defined, from source text: half a millisecond, and a
 command defines eighty. Here no method is text, but for the ``__init__`` of a class of which many objects are made.
-Fields are those of the standard library, so its ``replace``, ``asdict`` and ``fields`` work. Stands below all layers.
+Fields are those of the standard library, so its ``replace``, ``asdict`` and ``fields`` work.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from explorer.dataclass import dataclass
+from explorer.ground import dataclass
 
 _WAYS: list[Any] = [dataclasses.dataclass, dataclass]
 _OPTIONS = [
