@@ -35,6 +35,10 @@ def dataclass(
 
     def make(given: type[_T]) -> type[_T]:
         own = set(vars(given))
+        if given.__doc__ is None:
+            given.__doc__ = (
+                given.__name__
+            )  # else it is made of a signature, which takes longer than all the rest
         made = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots)(given)
         fields = tuple(dataclasses.fields(made))  # type: ignore[arg-type]
         methods: dict[str, Any] = {
