@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from explorer.caller import is_foreign
+from explorer.ground import dataclass
 
 __all__ = ("NewFile", "Place", "find_place", "naming", "replacing")
 
@@ -154,7 +153,7 @@ class NewFile:
 
 
 def _part_of(name: str) -> str:
-    return f".{name[:_MAX_NAME]}.{secrets.token_hex(4)}.part"
+    return f".{name[:_MAX_NAME]}.{os.urandom(4).hex()}.part"
 
 
 def find_place(path: Path) -> Place:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from explorer.ground import dataclass
 
 __all__ = (
     "PROGRAM",

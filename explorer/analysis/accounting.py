@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from explorer.ground import dataclass
 from explorer.model import FsStruct, Generation, Snapshot
 
 __all__ = ("Books", "books_of", "expected_users", "reconcile")

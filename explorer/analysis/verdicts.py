@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
+from explorer.ground import dataclass
 from explorer.model import Generation, KernelText, Owner, Snapshot, fields_of, is_isolating, task_name
 from explorer.naming import count, name_tasks, place
 

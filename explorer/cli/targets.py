@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 
 from explorer.caller import allow_strangers
+from explorer.ground import dataclass
 from explorer.wire import PROGRAM
 
 from .completion import complete_files, complete_targets
@@ -31,6 +31,7 @@ __all__ = (
     "check_symbols",
     "give_kernel",
     "plugin_option",
+    "read_both",
     "read_named_snapshot",
     "say_broken",
     "say_left",
@@ -280,6 +281,21 @@ def _load_named(
     from explorer.reading import load_saved
 
     return load_saved(spec)
+
+
+def read_both(first: TargetArguments, second: TargetArguments) -> list[tuple[Snapshot, str]]:
+    """As :func:`read_named_snapshot`, two that are to be compared. Root's rights are needed until the second is open.
+
+    :raises TargetError: (also SnapshotError) as there
+    """
+    if _given is None:
+        specs = first.spec(), second.spec()
+        if {spec.kind for spec in specs} == {"recording"} and specs[0].path == specs[1].path:
+            give_up_rights(specs[0], None)
+            from explorer.reading import load_frames
+
+            return load_frames(*specs)
+    return [read_named_snapshot(first, keeps_rights=True), read_named_snapshot(second)]
 
 
 @contextmanager

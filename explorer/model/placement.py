@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from explorer.ground import dataclass
 
 from .fs import Placement
 from .mount import Attachment, Mount, MountNamespace

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import drgn
 
+from explorer.ground import dataclass
 from explorer.targets import VmcoreInfo
 from explorer.targets.dumps import translate
 from explorer.targets.symbols import KernelTypes

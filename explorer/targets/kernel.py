@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
 import drgn
 
-from explorer.model import Source
+from explorer.ground import dataclass
+from explorer.model import Source, made
 from explorer.targets.opened import OpenProgram
 from explorer.targets.program import open_program
 from explorer.targets.spec import Progress, TargetSpec, no_progress
 from explorer.targets.symbols import KernelTypes, attach_types
 
 __all__ = ("OpenKernel", "OpenOptions", "open_kernel")
+
+_source = made(Source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class OpenKernel:
 
     @property
     def source(self) -> Source:
-        return Source(kind=self.program.kind, target=self.program.target)
+        return _source(kind=self.program.kind, target=self.program.target)
 
     def close(self) -> None:
         self.program.close()

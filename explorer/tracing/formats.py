@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from explorer.ground import dataclass
 
 __all__ = ("EventFormat", "Field", "FormatError", "parse_event_format", "parse_page_header")
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from explorer.ground import dataclass
 
 from .decode import EndEvent, WalkEvent
 

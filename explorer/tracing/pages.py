@@ -9,7 +9,8 @@ bits), then its data.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from explorer.ground import dataclass
 
 __all__ = ("DamagedPageError", "Page", "read_page")
 

@@ -6,9 +6,10 @@ What differs is :mod:`explorer.analysis.diff.contrast`'s to say. Pure functions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from explorer.ground import dataclass
 from explorer.model import (
     KERNEL,
     Fact,

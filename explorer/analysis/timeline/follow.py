@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from explorer.analysis.worlds import WorldKey
+from explorer.ground import dataclass
 from explorer.model import Frame, KernelText, Task, comm_and_pid, task_name
 from explorer.naming import seconds
 

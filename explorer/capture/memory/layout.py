@@ -6,10 +6,11 @@ kernel. Members are probed, never versions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import drgn
 
+from explorer.ground import dataclass
 from explorer.model import TaskFlag
 
 from .decode import (

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain
 
 from explorer.capture.memory import AnyTask, PartialTask, RawTask
+from explorer.ground import dataclass
 from explorer.model import OnlyIn, TaskFlag
 
 __all__ = (

@@ -10,7 +10,7 @@ from explorer.cli.completion import complete_targets
 from explorer.cli.documented import Documented
 from explorer.cli.formats import format_option
 from explorer.cli.process import ExitCode
-from explorer.cli.targets import TargetArguments, read_named_snapshot, target_options
+from explorer.cli.targets import TargetArguments, read_both, target_options
 
 from .snapshot import warn_of_errors
 
@@ -34,8 +34,7 @@ def diff_command(arguments: TargetArguments, other: str | None, format_: str) ->
     from explorer.output import diff_json, render_diff
 
     first, second = _two(arguments, other)
-    # Root's rights are needed until the second is open.
-    (a, name), (b, other_name) = read_named_snapshot(first, keeps_rights=True), read_named_snapshot(second)
+    (a, name), (b, other_name) = read_both(first, second)
     diff = diff_snapshots(a, b)
     if format_ == "json":
         click.echo(diff_json(diff))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from explorer.fleet.outcomes import Outcome
+from explorer.ground import dataclass
 
 __all__ = ("Answer", "Examined", "ReadingOptions", "Request", "Result", "Told")
 

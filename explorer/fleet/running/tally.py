@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from explorer.fleet.outcomes import Outcome
+from explorer.ground import dataclass
 
 __all__ = ("Tally",)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from explorer.analysis.mounts import (
     Keepers,
     Kept,
@@ -18,6 +16,7 @@ from explorer.analysis.mounts import (
     propagation_words,
     where_words,
 )
+from explorer.ground import dataclass
 from explorer.model import (
     Attachment,
     KernelInt,
