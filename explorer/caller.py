@@ -10,10 +10,9 @@ import os
 import pwd
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-from explorer.ground import dataclass
 
 __all__ = (
     "Caller",

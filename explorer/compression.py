@@ -13,11 +13,10 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import zstandard
-
-from explorer.ground import dataclass
 
 __all__ = (
     "BZIP2",

@@ -15,11 +15,11 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from explorer.caller import is_foreign
-from explorer.ground import dataclass
 
 __all__ = ("NewFile", "Place", "find_place", "naming", "replacing")
 

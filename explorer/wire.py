@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
-
-from explorer.ground import dataclass
+from dataclasses import dataclass
 
 __all__ = (
     "PROGRAM",

@@ -16,9 +16,9 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
-from explorer.ground import dataclass
 from explorer.model import (
     AcceptedFinding,
     Baseline,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from explorer.ground import dataclass
+from dataclasses import dataclass
+
 from explorer.model import FsStruct, Generation, Snapshot
 
 __all__ = ("Books", "books_of", "expected_users", "reconcile")

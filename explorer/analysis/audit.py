@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from explorer.analysis.rule import AuditContext, NotJudged
 from explorer.analysis.rules import RULES, merge_borrowers
-from explorer.ground import dataclass
 from explorer.model import CaptureError, Finding, Severity, Snapshot, Task
 from explorer.plugin import ApartError, Plugin, PluginSet, error_words, judge_apart, rule_prefix
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from explorer.ground import dataclass
 from explorer.model import (
     Reference,
     Snapshot,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from explorer.ground import dataclass
 from explorer.model import Finding, Generation, KernelText, Reference, Severity, Snapshot
 from explorer.plugin import Plugin
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from explorer.ground import dataclass
 from explorer.model import Generation, KernelText, Owner, Snapshot, fields_of, is_isolating, task_name
 from explorer.naming import count, name_tasks, place
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from explorer.ground import dataclass
 from explorer.model import FsStruct, Owner, Placement, Snapshot, Task, TaskKind, fields_of, is_isolating
 
 __all__ = ("WORLD_ORDER", "World", "WorldKey", "Worlds", "find_worlds", "world_of", "world_of_root")

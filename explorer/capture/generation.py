@@ -7,10 +7,11 @@ static ``struct fs_struct``, released ones as a pointer, beside ``task_struct.re
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import drgn
 
 from explorer.capture.memory import Memory, is_kernel_pointer
-from explorer.ground import dataclass
 from explorer.model import Generation
 from explorer.plugin import linux_helpers
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from operator import itemgetter
 
 from explorer.capture.memory import AnyTask, RawFs, TaskStruct
 from explorer.capture.tasks import FoundTasks
-from explorer.ground import dataclass
 from explorer.model import Owner, classify_owner
 
 from .generation import WellKnown

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import drgn
 
 from explorer.capture.memory import ErrorLog, ReadError
 from explorer.capture.paths import PathRefs
-from explorer.ground import dataclass
 from explorer.model import Generation, KernelSetting, PathRef, Reference, UserModeHelper, kernel_text, made
 from explorer.plugin import Facts, Plugin, error_words
 from explorer.targets.symbols import KernelTypes, for_each_idr_entry

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Literal
 
 import drgn
 
-from explorer.ground import dataclass
 from explorer.model import Snapshot, Source
 from explorer.plugin import Plugin
 from explorer.targets import CrashGuard, OpenKernel

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from explorer.ground import dataclass
 from explorer.wire import PROGRAM
 
 if TYPE_CHECKING:

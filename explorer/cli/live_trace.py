@@ -7,12 +7,12 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import click
 
-from explorer.ground import dataclass
 from explorer.wire import PROGRAM
 
 from .ending import told_by_signals

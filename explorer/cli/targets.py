@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 
 from explorer.caller import allow_strangers
-from explorer.ground import dataclass
 from explorer.wire import PROGRAM
 
 from .completion import complete_files, complete_targets

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import PlainSerializer
 
-from explorer.ground import dataclass
 from explorer.model import KernelInt, Record, hex_address
 
 __all__ = ("FieldText", "field_texts")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from explorer.ground import dataclass
 from explorer.model import Severity
 
 from .dataset import Dataset

@@ -18,11 +18,11 @@ the end of a table; when one changes its meaning, or goes, the version of the fo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from explorer.analysis.query import FIELDS, FieldType
-from explorer.ground import dataclass
 
 from .needed import need
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-
-from explorer.ground import dataclass
 
 from .base import KernelText, Record
 from .text import kernel_text

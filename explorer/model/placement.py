@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from explorer.ground import dataclass
+from dataclasses import dataclass
 
 from .fs import Placement
 from .mount import Attachment, Mount, MountNamespace

@@ -8,11 +8,10 @@ mode it may fail with ECHILD, or end in ESTALE) is the same lookup.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
-
-from explorer.ground import dataclass
 
 from .activity import LoadedModule
 from .base import Address, HexInt, KernelInt, KernelText, Record

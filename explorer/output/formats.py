@@ -6,10 +6,9 @@ Nothing that writes is imported before it is used: a command names the formats i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-
-from explorer.ground import dataclass
 
 if TYPE_CHECKING:
     from explorer.model import Snapshot

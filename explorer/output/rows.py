@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from explorer.analysis.query import CSV_FACTS, TaskRow, told_columns
-from explorer.ground import dataclass
 from explorer.model import Record, Snapshot, Task, TraceHeader, escape_text
 from explorer.naming import moment_words
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from explorer.ground import dataclass
 from explorer.model import display_width, escape_text
 
 __all__ = (

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from explorer.analysis.timeline import BorrowSpan, Timeline
-from explorer.ground import dataclass
 from explorer.model import comm_and_pid, escape_text, hex_address
 from explorer.naming import count
 

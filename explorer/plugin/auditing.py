@@ -7,8 +7,8 @@ debug info was given.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from explorer.ground import dataclass
 from explorer.model import (
     Finding,
     Generation,

@@ -8,13 +8,12 @@ the kernel with drgn; ``audit`` is pure and runs on any snapshot, anywhere. A mo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import Field
 
-from explorer.ground import dataclass
 from explorer.model import (
     KERNEL_WORD,
     Finding,

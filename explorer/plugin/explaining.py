@@ -9,9 +9,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-
-from explorer.ground import dataclass
 
 from .declare import rule_prefix
 from .loading import PluginSet

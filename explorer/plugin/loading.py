@@ -11,7 +11,7 @@ import ctypes
 import importlib.util
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -19,7 +19,6 @@ from threading import Lock, Thread
 from typing import Any
 
 from explorer.caller import strangers_allowed
-from explorer.ground import dataclass
 
 from .checking import checked, error_words
 from .declare import Plugin, rule_prefix

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Any
 
 from explorer.caller import strangers_allowed
 from explorer.files import NotRegularError, open_regular
-from explorer.ground import dataclass
 
 __all__ = (
     "GROUP",

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from explorer.ground import dataclass
 from explorer.model import MNT_OPTIONS, Attachment, Mount, MountOption, kernel_text
 from explorer.syscalls import fork
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+from dataclasses import dataclass
 
-from explorer.ground import dataclass
 from explorer.syscalls import checked, libc
 
 __all__ = ("Place", "compare_fs", "enter_mount_namespace", "find_place")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from explorer.ground import dataclass
 from explorer.model import Container, TaskFlag, TaskKind, container_among, container_of, kernel_text
 
 __all__ = ("Thread", "kind_of", "list_threads", "read_thread")

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import drgn
 
 from explorer.capture import CaptureRequest, capture_snapshot
-from explorer.ground import dataclass
 from explorer.model import Lookup, Snapshot
 from explorer.plugin import Plugin
 from explorer.recording import RecordingWriter

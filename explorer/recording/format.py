@@ -18,13 +18,13 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 import zstandard
 
 from explorer.codec import encode_value
-from explorer.ground import dataclass
 
 __all__ = (
     "FORMAT_VERSION",

@@ -7,10 +7,8 @@ import os
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import overload
-
-from explorer.ground import dataclass
 
 from .format import (
     FORMAT_VERSION,

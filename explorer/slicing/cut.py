@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import drgn
@@ -16,7 +17,6 @@ import drgn
 from explorer.capture import CaptureProgress, CaptureRequest, capture_snapshot
 from explorer.capture.kernel import touch_log
 from explorer.capture.memory import MemoryReader, ReadError
-from explorer.ground import dataclass
 from explorer.model import Snapshot
 from explorer.plugin import Plugin
 from explorer.targets import OpenKernel, TargetError, drgn_errors

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import drgn
 
-from explorer.ground import dataclass
 from explorer.targets import VmcoreInfo
 from explorer.targets.dumps import translate
 from explorer.targets.symbols import KernelTypes

@@ -13,6 +13,7 @@ import dataclasses
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -24,7 +25,6 @@ from explorer.capture import CaptureRequest, capture_snapshot
 from explorer.capture.memory import INLINE_NAME, Decoder, find_member, probe_layout
 from explorer.capture.paths import probe_dcache
 from explorer.capture.tasks import cgroup_names
-from explorer.ground import dataclass
 from explorer.model import PathRef, Snapshot
 from explorer.plugin import Plugin
 from explorer.targets import OpenOptions, TargetError, TargetSpec, VmcoreInfo, open_kernel

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import drgn
 
-from explorer.ground import dataclass
 from explorer.targets.detect import sample_path
 from explorer.targets.drgn_calls import with_libkdumpfile
 from explorer.targets.errors import TargetError

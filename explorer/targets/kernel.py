@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import drgn
 
-from explorer.ground import dataclass
 from explorer.model import Source, made
 from explorer.targets.opened import OpenProgram
 from explorer.targets.program import open_program

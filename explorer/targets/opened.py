@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal
 
 import drgn
 
-from explorer.ground import dataclass
 from explorer.targets.vmcoreinfo import VmcoreInfo
 
 __all__ = ("OpenProgram",)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from explorer.ground import dataclass
 from explorer.targets.detect import detect_target
 from explorer.targets.drgn_calls import (
     capture_log,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
-
-from explorer.ground import dataclass
 
 __all__ = ("Progress", "TargetKind", "TargetSpec", "no_progress")
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import mmap
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from explorer.ground import dataclass
 from explorer.targets.errors import TargetError
 from explorer.targets.spec import Progress, no_progress
 

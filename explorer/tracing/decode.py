@@ -8,9 +8,7 @@ the next page, or lost.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
-
-from explorer.ground import dataclass
+from dataclasses import dataclass, field
 
 from .events import END_EVENTS, PATH_EVENT, WALK_EVENT, result_of
 from .formats import EventFormat, Field

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from explorer.capture import NameidataOffsets, WorkOffsets
-from explorer.ground import dataclass
 from explorer.model import LookupSource
 from explorer.targets import TargetError
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-
-from explorer.ground import dataclass
+from dataclasses import dataclass
 
 __all__ = ("EventFormat", "Field", "FormatError", "parse_event_format", "parse_page_header")
 

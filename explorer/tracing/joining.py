@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from dataclasses import field
-
-from explorer.ground import dataclass
+from dataclasses import dataclass, field
 
 from .decode import EndEvent, WalkEvent
 

@@ -9,8 +9,7 @@ bits), then its data.
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-from explorer.ground import dataclass
+from dataclasses import dataclass
 
 __all__ = ("DamagedPageError", "Page", "read_page")
 

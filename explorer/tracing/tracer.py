@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Self
 
@@ -25,7 +25,6 @@ from explorer.capture import (
     nameidata_offsets,
     work_offsets,
 )
-from explorer.ground import dataclass
 from explorer.keeper import Keeper
 from explorer.model import Lookup, TraceEnd, TraceHeader
 from explorer.targets import OpenKernel, OpenOptions, TargetError, TargetSpec, open_kernel

@@ -6,10 +6,9 @@ What differs is :mod:`explorer.analysis.diff.contrast`'s to say. Pure functions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from explorer.ground import dataclass
 from explorer.model import (
     KERNEL,
     Fact,

@@ -6,11 +6,11 @@ What differs is :mod:`explorer.analysis.diff.contrast`'s to say. Pure functions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Literal
 
-from explorer.ground import dataclass
 from explorer.model import (
     KERNEL,
     Change,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from explorer.analysis.verdicts import Verdict, verdict
-from explorer.ground import dataclass
 from explorer.model import (
     Change,
     Fact,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 
-from explorer.ground import dataclass
 from explorer.model import KernelText, Lookup, TraceFrame, hex_address
 
 from .vfs import bare_name, is_trampoline, is_vfs

@@ -9,9 +9,9 @@ that was converted upstream, which the plugins know.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 
-from explorer.ground import dataclass
 from explorer.model import KernelText, Lookup, LookupPlace, Placement, TaskKind, TraceHeader, is_isolating
 from explorer.plugin import Borrows, Plugin
 

@@ -7,9 +7,9 @@ suspend is in no trace of a quiet minute, and a module that can look up paths ma
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
-from explorer.ground import dataclass
 from explorer.model import KernelText, ModuleReport, ModuleVerdict, TraceHeader, is_isolating
 from explorer.plugin import Plugin
 

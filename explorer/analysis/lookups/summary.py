@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from explorer.ground import dataclass
 from explorer.model import KernelText, TraceEnd, comm_and_pid
 from explorer.naming import count
 

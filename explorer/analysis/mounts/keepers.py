@@ -7,10 +7,10 @@ a snapshot still knows whose root and whose working directory is on it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 
 from explorer.analysis.holders import list_holders, unexplained_words
-from explorer.ground import dataclass
 from explorer.model import (
     Attachment,
     FsStruct,

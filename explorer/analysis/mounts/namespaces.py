@@ -6,12 +6,12 @@ Mirrors ``struct mnt_namespace`` (fs/mount.h): it lives as long as a task, a mou
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import compress
 from operator import not_
 
 from explorer.analysis.holders import list_holders, namespace_keepers
 from explorer.analysis.isolation import KERNEL_KINDS
-from explorer.ground import dataclass
 from explorer.model import (
     Attachment,
     Holder,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from explorer.analysis.isolation import is_kernel_thread
 from explorer.analysis.mounts import Covers
-from explorer.ground import dataclass
 from explorer.model import (
     STUCK_S,
     Mount,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from explorer.ground import dataclass
 from explorer.model import KernelText, Task
 from explorer.naming import container_words, name_tasks
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from explorer.analysis.diff import Pairs, match_mounts, match_namespaces, match_tasks, perhaps_moved
 from explorer.analysis.isolation import find_abandonment, find_pid1, is_kernel_thread
 from explorer.analysis.kthread_words import name_kthreads
 from explorer.analysis.mounts import overmount_stack
-from explorer.ground import dataclass
 from explorer.model import (
     Attachment,
     Frame,

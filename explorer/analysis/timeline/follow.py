@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from explorer.analysis.worlds import WorldKey
-from explorer.ground import dataclass
 from explorer.model import Frame, KernelText, Task, comm_and_pid, task_name
 from explorer.naming import seconds
 

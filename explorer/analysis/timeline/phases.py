@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from explorer.analysis.isolation import find_pid1
-from explorer.ground import dataclass
 from explorer.model import Frame, KernelText, Mount, Snapshot, Task, TaskFlag, TaskKind
 
 __all__ = ("Phase", "PhaseSpan", "find_phase", "may_unpack", "root_mount", "runs", "spans_of", "unpacker")

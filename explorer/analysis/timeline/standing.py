@@ -7,12 +7,12 @@ object is not compared. Of other frames every record is looked at, and the answe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import compress
 from operator import is_not
 from typing import TypeVar
 
 from explorer.analysis.worlds import WorldKey, find_worlds, world_of_root
-from explorer.ground import dataclass
 from explorer.model import Frame, Snapshot, Task
 
 from .phases import may_unpack

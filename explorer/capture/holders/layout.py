@@ -5,10 +5,11 @@ Members are probed, never versions. What a kernel may be built without is ``None
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import drgn
 
 from explorer.capture.memory import Decoder, find_member, make_decoder, member_offset
-from explorer.ground import dataclass
 
 __all__ = ("HolderLayout", "MapleNode", "MapleNodes", "probe_holders")
 

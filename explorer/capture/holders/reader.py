@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from operator import itemgetter
 
 from explorer.capture.memory import AnyTask, Memory, RawMount, ReadError, TaskStruct, is_kernel_pointer
 from explorer.capture.paths import MNT_UMOUNT, MountTable, NamespaceFiles, PathResolver
 from explorer.capture.tasks import PF_KTHREAD, FoundTasks
-from explorer.ground import dataclass
 from explorer.model import (
     Attachment,
     Holder,

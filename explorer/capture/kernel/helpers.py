@@ -10,6 +10,7 @@ For modprobe and the uevent helper, ``path`` and ``argv[0]`` point *at* the sett
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import drgn
 
@@ -20,7 +21,6 @@ from explorer.capture.memory import (
     make_decoder,
     member_offset,
 )
-from explorer.ground import dataclass
 from explorer.model import Task, TaskFlag, TaskKind, UserModeHelper, fields_of, kernel_text, made
 
 from .programs import ProgramReader

@@ -6,11 +6,12 @@ have changed since, and what is said of the start may be a variable: this is wha
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import drgn
 
 from explorer.capture.memory import Decoder, Memory, is_kernel_pointer, make_decoder, member_offset
 from explorer.capture.paths import PathRefs
-from explorer.ground import dataclass
 from explorer.model import KernelText, PathRef, Task, kernel_text, task_name
 
 __all__ = ("ProgramLayout", "ProgramReader", "probe_programs")

@@ -8,7 +8,7 @@ above ``max_active`` in the pool_workqueue's ``inactive_works``. Delayed works a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import drgn
@@ -23,7 +23,6 @@ from explorer.capture.memory import (
     member_offset,
 )
 from explorer.capture.tasks import JiffiesClock
-from explorer.ground import dataclass
 from explorer.model import Work, Workqueue, kernel_text, made
 
 __all__ = ("BusyWorker", "WorkqueueLayout", "WorkqueueReader", "WorkqueueTable", "probe_workqueues")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import drgn
-
-from explorer.ground import dataclass
 
 from .decode import Decoder, probed
 from .layout import Layout

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, TypeVar, cast
 
 import drgn
-
-from explorer.ground import dataclass
 
 __all__ = (
     "NOT_READ",

@@ -6,11 +6,10 @@ kernel. Members are probed, never versions.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import drgn
 
-from explorer.ground import dataclass
 from explorer.model import TaskFlag
 
 from .decode import (

@@ -11,6 +11,7 @@ path is looked up from there too: what the kernel does not find may exist for al
 from __future__ import annotations
 
 import stat
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import drgn
@@ -24,7 +25,6 @@ from explorer.capture.memory import (
     make_decoder,
     member_offset,
 )
-from explorer.ground import dataclass
 from explorer.model import KernelSetting, PathRef, kernel_text, made
 
 from .mounts import MountTable

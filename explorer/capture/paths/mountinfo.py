@@ -7,6 +7,7 @@ is the visible root of the mount's namespace.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import drgn
@@ -20,7 +21,6 @@ from explorer.capture.memory import (
     member_offset,
     probed,
 )
-from explorer.ground import dataclass
 from explorer.model import MNT_OPTIONS, MNT_READONLY, kernel_text
 
 from .mounts import MountTable

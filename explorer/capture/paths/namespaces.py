@@ -6,10 +6,11 @@ Before that the kernel keeps none: then their mounts lead to them (:mod:`.superb
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import drgn
 
 from explorer.capture.memory import Memory, ReadError, find_member, is_kernel_pointer
-from explorer.ground import dataclass
 
 from .mounts import MountTable
 

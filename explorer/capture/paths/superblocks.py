@@ -8,6 +8,7 @@ passed by: what is wanted are mounts that were unmounted and live on, and the na
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import drgn
 
@@ -21,7 +22,6 @@ from explorer.capture.memory import (
     member_offset,
     probed,
 )
-from explorer.ground import dataclass
 
 from .mounts import MNT_UMOUNT, MountTable
 from .namespaces import load_namespaces

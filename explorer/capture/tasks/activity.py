@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from explorer.capture.memory import AnyTask
-from explorer.ground import dataclass
 from explorer.model import StackFrame
 
 from .clocks import SchedulerClocks

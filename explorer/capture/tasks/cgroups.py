@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
@@ -27,7 +28,6 @@ from explorer.capture.memory import (
     make_decoder,
     member_offset,
 )
-from explorer.ground import dataclass
 from explorer.model import Container, container_among, container_of, kernel_text
 
 __all__ = ("CgroupReader", "TaskCgroup", "cgroup_names")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import chain
 
 from explorer.capture.memory import AnyTask, PartialTask, RawTask
-from explorer.ground import dataclass
 from explorer.model import OnlyIn, TaskFlag
 
 __all__ = (

@@ -6,6 +6,7 @@ fired are in ``delayed_work_list``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -20,7 +21,6 @@ from explorer.capture.memory import (
     make_decoder,
     member_offset,
 )
-from explorer.ground import dataclass
 
 __all__ = ("KthreadWorker", "KthreadWorkerReader")
 

@@ -6,8 +6,9 @@ Mirrors kernel/kthread.c (``to_kthread()``) and kernel/workqueue.c (``print_work
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from explorer.capture.memory import AnyTask, Memory, RawKthread, RawWorker, ReadError, function_name
-from explorer.ground import dataclass
 from explorer.model import Kthread, TaskKind, kernel_text
 
 from .clocks import JiffiesClock

@@ -7,10 +7,11 @@ kernel/pid_namespace.c): whose children go to the initial namespace is in that, 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import drgn
 
 from explorer.capture.memory import AnyTask, Decoder, Memory, ReadError, make_decoder, member_offset
-from explorer.ground import dataclass
 
 __all__ = ("PidNumberReader",)
 

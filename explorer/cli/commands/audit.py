@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,7 +31,6 @@ from explorer.cli.targets import (
     target_options,
 )
 from explorer.cli.where import where_option
-from explorer.ground import dataclass
 from explorer.wire import PROGRAM
 
 from .snapshot import warn_of_errors

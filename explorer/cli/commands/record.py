@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +19,6 @@ from explorer.cli.process import ExitCode, is_program, parse_without_rights
 from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import check_symbols, guard_reader, say_broken, say_left, symbols_file_option
 from explorer.cli.units import ConditionType, Duration, MemorySize
-from explorer.ground import dataclass
 
 if TYPE_CHECKING:
     from explorer.analysis.query import Condition

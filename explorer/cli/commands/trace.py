@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import guard_reader, say_broken, say_left
 from explorer.cli.units import Duration
 from explorer.cli.where import LookupQueryType
-from explorer.ground import dataclass
 from explorer.wire import PROGRAM
 
 if TYPE_CHECKING:

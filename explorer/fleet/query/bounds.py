@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from explorer.analysis import parse_address
@@ -35,7 +36,6 @@ from explorer.analysis.query import (
 )
 from explorer.fleet.needed import need
 from explorer.fleet.tables import query_column
-from explorer.ground import dataclass
 from explorer.model import PF_NAMES
 
 __all__ = ("FLAGS", "NAME", "NAMES", "Bounds", "bounds_of", "name_column")

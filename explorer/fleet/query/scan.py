@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,6 @@ from explorer.codec import load_snapshot
 from explorer.fleet.dataset import Dataset
 from explorer.fleet.errors import FleetError
 from explorer.fleet.needed import need
-from explorer.ground import dataclass
 from explorer.model import Snapshot
 
 from .batches import BatchIndex, TasksAt, columns_of

@@ -11,12 +11,12 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from explorer.fleet.errors import FleetError
 from explorer.fleet.needed import need
-from explorer.ground import dataclass
 
 __all__ = ("Engine",)
 

@@ -6,11 +6,11 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from explorer.fleet.errors import FleetError
 from explorer.fleet.manifest import MANIFEST
-from explorer.ground import dataclass
 
 __all__ = ("Candidate", "file_of", "find_candidates", "looks_like_target")
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from explorer.fleet.outcomes import Outcome
-from explorer.ground import dataclass
 
 __all__ = ("Answer", "Examined", "ReadingOptions", "Request", "Result", "Told")
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from explorer.fleet.outcomes import Outcome
-from explorer.ground import dataclass
 
 __all__ = ("Tally",)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
-
-from explorer.ground import dataclass
+from dataclasses import dataclass, field
 
 __all__ = (
     "MOST_NAMED",

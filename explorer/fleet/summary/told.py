@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from explorer.fleet.dataset import Dataset
 from explorer.fleet.needed import need
-from explorer.ground import dataclass
 
 from .against import OF_FINDINGS_AGAINST, compare
 from .arrow import SEVERITIES

@@ -6,10 +6,10 @@ What stands in a fleet's dataset is escaped already, and so are the names in a s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from explorer.fleet import Outcome
 from explorer.fleet.summary import Behind, Comparison, FleetSummary, Some
-from explorer.ground import dataclass
 from explorer.model import Severity
 from explorer.naming import count, join_names
 from explorer.output.table import Table, TableColumn, fit_middle

@@ -6,6 +6,7 @@ Text in a fleet's dataset is escaped already. A value that could not be read is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -13,7 +14,6 @@ from explorer.analysis.query import CSV_FACTS, FieldType
 from explorer.codec import encode_value
 from explorer.compression import method_of_name
 from explorer.fleet import COLUMNS, ColumnType, query_column
-from explorer.ground import dataclass
 from explorer.model import display_width, hex_address
 from explorer.naming import count
 from explorer.output.csvfile import write_csv_rows

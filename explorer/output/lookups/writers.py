@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
 from explorer.analysis.lookups import Judged, ModuleReadiness, Summary
 from explorer.codec import encode_value
 from explorer.compression import method_of_name
-from explorer.ground import dataclass
 from explorer.model import Lookup, TraceEnd, TraceHeader
 
 from .documents import judged_members, readiness_members, summary_members, trace_sarif

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from explorer.compression import method_of_name
-from explorer.ground import dataclass
 from explorer.output.files import check_writable, open_output
 from explorer.output.markdown import write_markdown
 from explorer.output.rows import RowFormat, RowSet, write_rows

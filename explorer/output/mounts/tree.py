@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from explorer.analysis.mounts import (
     Keepers,
     Kept,
@@ -16,7 +18,6 @@ from explorer.analysis.mounts import (
     propagation_words,
     where_words,
 )
-from explorer.ground import dataclass
 from explorer.model import (
     Attachment,
     KernelInt,

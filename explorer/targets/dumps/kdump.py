@@ -11,9 +11,9 @@ import os
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
-from explorer.ground import dataclass
 from explorer.targets.dumps.containers import data_extents
 from explorer.targets.dumps.extents import Extents
 from explorer.targets.errors import TargetError

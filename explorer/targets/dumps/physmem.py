@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import drgn
 
-from explorer.ground import dataclass
 from explorer.targets.drgn_calls import capture_log, drgn_errors, new_program
 from explorer.targets.dumps.containers import (
     COMPRESSED,

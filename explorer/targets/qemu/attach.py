@@ -15,10 +15,10 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import drgn
 
-from explorer.ground import dataclass
 from explorer.targets.drgn_calls import (
     capture_log,
     drgn_errors,

@@ -8,10 +8,10 @@ import shutil
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from explorer.ground import dataclass
 from explorer.keeper import Keeper
 from explorer.places import find_place, naming
 from explorer.targets.errors import TargetError

@@ -11,10 +11,10 @@ import re
 import time
 from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain, cycle, islice
 from math import inf
 
-from explorer.ground import dataclass
 from explorer.targets.errors import TargetError
 from explorer.targets.qemu.qmp import QmpConnection
 from explorer.targets.vmcoreinfo import starts_in

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from explorer.ground import dataclass
 from explorer.model import ModuleFile, kernel_text
 from explorer.targets.dumps import COMPRESSED, Format, decompress, open_file, sniff
 from explorer.targets.errors import TargetError

@@ -10,11 +10,11 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 from drgn import FaultError, Object, Program, SymbolBinding, SymbolKind
 
-from explorer.ground import dataclass
 from explorer.targets.symbols.btf import Btf, BtfError
 from explorer.targets.symbols.idr import for_each_idr_entry
 from explorer.targets.symbols.kallsyms import TableSymbol
