@@ -13,6 +13,7 @@ from .dumps import hold_open as hold_open
 from .errors import TargetError as TargetError
 from .kernel import OpenKernel as OpenKernel
 from .kernel import OpenOptions as OpenOptions
+from .kernel import hold_target as hold_target
 from .kernel import open_kernel as open_kernel
 from .opened import OpenProgram as OpenProgram
 from .privilege import Needs as Needs

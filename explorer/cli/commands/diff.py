@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from explorer.cli.completion import complete_targets
 from explorer.cli.documented import Documented
 from explorer.cli.formats import format_option
-from explorer.cli.process import ExitCode
-from explorer.cli.targets import TargetArguments, read_named_snapshot, target_options
+from explorer.cli.process import ExitCode, look_at_no_task
+from explorer.cli.targets import TargetArguments, hold_all, read_named_snapshot, target_options
 
 from .snapshot import warn_of_errors
+
+if TYPE_CHECKING:
+    from explorer.model import Snapshot
 
 __all__ = ("diff_command",)
 
@@ -33,9 +38,9 @@ def diff_command(arguments: TargetArguments, other: str | None, format_: str) ->
     from explorer.analysis.diff import diff_snapshots
     from explorer.output import diff_json, render_diff
 
-    first, second = _two(arguments, other)
-    # Root's rights are needed until the second is open.
-    (a, name), (b, other_name) = read_named_snapshot(first, keeps_rights=True), read_named_snapshot(second)
+    sides = _two(arguments, other)
+    hold_all(sides)
+    (a, name), (b, other_name) = _read(sides)
     diff = diff_snapshots(a, b)
     if format_ == "json":
         click.echo(diff_json(diff))
@@ -44,6 +49,16 @@ def diff_command(arguments: TargetArguments, other: str | None, format_: str) ->
     if ExitCode.ERRORS in (warn_of_errors(a), warn_of_errors(b)):
         return ExitCode.ERRORS
     return _DIFFERENT if diff.differs else ExitCode.OK
+
+
+def _read(sides: Sequence[TargetArguments]) -> list[tuple[Snapshot, str]]:
+    """Both, and what /proc tells first: what that takes is given up before anything else is parsed."""
+    found = {}
+    for place, side in sorted(enumerate(sides), key=lambda each: not each[1].is_proc):
+        if not side.is_proc:
+            look_at_no_task()
+        found[place] = read_named_snapshot(side, is_held=True)
+    return [found[place] for place in range(len(sides))]
 
 
 def _two(arguments: TargetArguments, other: str | None) -> tuple[TargetArguments, TargetArguments]:
