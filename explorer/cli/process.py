@@ -82,21 +82,15 @@ def give_up_rights_but_for(*files: Path, output: Path | None = None) -> None:
 
 
 def keep_only(needs: Needs) -> None:
-    """The one place where a command says what it still needs: all other rights are given up, and all that
-    :mod:`explorer.confine` can deny is denied, which is not so of a program that called the command. It can be said
-    again, of less.
+    """The one place where a command says what it still needs. A program that called the command is not confined.
 
     :raises TargetError: if rights cannot be given up
     """
-    from explorer.targets import give_up_rights
+    from explorer.targets import keep_only as keep
 
     global _kept
     _kept = needs
-    give_up_rights(needs)
-    if is_program():
-        from explorer.confine import confine
-
-        confine(needs.directories() if needs.confines_files else None, needs.calls())
+    keep(needs, confined=is_program())
 
 
 def look_at_no_task() -> None:

@@ -21,6 +21,7 @@ from .privilege import become_caller as become_caller
 from .privilege import drop_privileges as drop_privileges
 from .privilege import give_up_rights as give_up_rights
 from .privilege import harden_process as harden_process
+from .privilege import keep_only as keep_only
 from .running import hold_running as hold_running
 from .spec import TargetSpec as TargetSpec
 from .vmcoreinfo import MAX_VMCOREINFO as MAX_VMCOREINFO

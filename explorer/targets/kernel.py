@@ -70,7 +70,8 @@ def hold_target(spec: TargetSpec, options: OpenOptions) -> Needs:
     :raises TargetError: if it cannot be opened
     """
     more = () if options.symbols_file is None else (options.symbols_file,)
-    needs = Needs((*options.symbols, *more))
+    # What is not there is said by whoever opens it; no right would make it be there.
+    needs = Needs(tuple(path for path in (*options.symbols, *more) if path.exists()))
     if spec.kind == "proc":
         return Needs(tasks=True)
     if spec.kind == "live":

@@ -28,7 +28,7 @@ from explorer.caller import (
     find_caller,
     runs_for_another_user,
 )
-from explorer.confine import CONNECTS, ENTERS, READS_PROCESSES, STARTS
+from explorer.confine import CONNECTS, ENTERS, READS_PROCESSES, STARTS, confine
 from explorer.places import find_place
 from explorer.syscalls import checked, libc, signals_held
 from explorer.targets.errors import TargetError
@@ -40,6 +40,7 @@ __all__ = (
     "drop_privileges",
     "give_up_rights",
     "harden_process",
+    "keep_only",
     "runs_for_another_user",
 )
 
@@ -60,6 +61,8 @@ _SIGNALS = 1 << 5
 _GUEST = 1 << 19
 #: To look into every task in /proc, and to enter their mount namespaces: that, CAP_SYS_CHROOT and CAP_SYS_ADMIN.
 _TASKS_OF_ALL = _GUEST | 1 << 18 | 1 << 21
+#: To see what the kernel shows to root alone: CAP_DAC_READ_SEARCH, CAP_SYS_RAWIO (/proc/kcore), CAP_SYSLOG (addresses).
+_LOOKS = 1 << 2 | 1 << 17 | 1 << 34
 #: Threads that are on their way out need some milliseconds.
 _THREADS_END_S = 5.0
 _TASKS = Path("/proc/self/task")
@@ -80,6 +83,8 @@ class Needs:
     """All tasks are looked at in /proc, and their mount namespaces entered, which the kernel checks each time."""
     starts: bool = False
     """QEMU is started, and connected to."""
+    looks: bool = False
+    """What this machine shows to root is looked at, and nothing is written."""
     caches: bool = False
     """Types and symbols are kept for the next time."""
 
@@ -90,12 +95,17 @@ class Needs:
             self.guest or other.guest,
             self.tasks or other.tasks,
             self.starts or other.starts,
+            self.looks or other.looks,
             self.caches or other.caches,
         )
 
     def capabilities(self) -> int:
         """Those that are kept."""
-        return (_GUEST if self.guest else 0) | (_TASKS_OF_ALL if self.tasks else 0)
+        return (
+            (_GUEST if self.guest else 0)
+            | (_TASKS_OF_ALL if self.tasks else 0)
+            | (_LOOKS if self.looks else 0)
+        )
 
     def calls(self) -> frozenset[str]:
         """System calls that are made, of those that :mod:`explorer.confine` denies."""
@@ -155,7 +165,7 @@ def give_up_rights(needs: Needs) -> None:
         _drop(needs.capabilities())
         _check_threads(needs.capabilities())
         return
-    kept, caller = needs.capabilities(), find_caller()
+    kept, caller = needs.capabilities(), None if needs.looks else find_caller()
     for who in (None,) if caller is None else (caller, None):
         if _suffices(who, kept, needs):
             _drop(kept, who)
@@ -165,6 +175,17 @@ def give_up_rights(needs: Needs) -> None:
         kept |= _FILES
         _drop(kept)
     _check_threads(kept)
+
+
+def keep_only(needs: Needs, *, confined: bool = True) -> None:
+    """Give up all other rights, and what :mod:`explorer.confine` can deny. It can be said again, of less.
+
+    :param confined: this process is the command, or one that it started or forked off
+    :raises TargetError: as :func:`give_up_rights` does
+    """
+    give_up_rights(needs)
+    if confined:
+        confine(needs.directories() if needs.confines_files else None, needs.calls())
 
 
 def become_caller(needs: Needs) -> bool:

@@ -11,17 +11,8 @@ import os
 from contextlib import suppress
 
 from explorer.capture import NameidataOffsets, WorkOffsets, nameidata_offsets, work_offsets
-from explorer.confine import confine
 from explorer.syscalls import end_with, fork
-from explorer.targets import (
-    Needs,
-    OpenOptions,
-    TargetError,
-    TargetSpec,
-    give_up_rights,
-    hold_target,
-    open_kernel,
-)
+from explorer.targets import Needs, OpenOptions, TargetError, TargetSpec, hold_target, keep_only, open_kernel
 
 __all__ = ("offsets_apart",)
 
@@ -59,8 +50,7 @@ def offsets_apart(options: OpenOptions) -> tuple[NameidataOffsets, WorkOffsets]:
 def _ask(options: OpenOptions, needs: Needs) -> list[int] | str:
     """In the copy: the numbers, or why there are none."""
     try:
-        give_up_rights(needs)
-        confine(needs.directories())
+        keep_only(needs)
         with open_kernel(_LIVE, options) as kernel:
             return [*nameidata_offsets(kernel.prog), *work_offsets(kernel.prog)]
     except TargetError as error:

@@ -304,6 +304,13 @@ def test_a_dump_that_only_root_may_read_is_parsed_by_a_process_that_has_no_right
 
 
 @as_root
+def test_debug_info_that_is_not_there_keeps_no_right_alive(tmp_path: Path) -> None:
+    done, threads = watched_at("open_program", tmp_path, SUDO, "tasks", "sample", "-s", tmp_path / "none")
+    assert done.returncode == 3 and len(done.stderr.splitlines()) == 1
+    assert_without_rights(threads, NOBODY)
+
+
+@as_root
 @pytest.mark.parametrize("caller", [{}, SUDO], ids=["root", "sudo"])
 @pytest.mark.parametrize("other", ["sample", "saved"])
 def test_the_first_side_of_a_diff_is_parsed_by_a_process_that_has_no_rights_any_more(
