@@ -61,7 +61,7 @@ def _ask(options: OpenOptions, needs: Needs) -> list[int] | str:
 
 def _understand(said: bytes, code: int) -> tuple[NameidataOffsets, WorkOffsets]:
     found: object = None
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         found = json.loads(said)
     if isinstance(found, str):
         raise TargetError(found)

@@ -34,7 +34,7 @@ _SUDO = ("/usr/bin/sudo", "nullfs-explorer")
 #: Imported by Python as it starts: what each process may do when it first calls one of these. One that was forked off
 #: goes on with what it was forked from has seen.
 _WATCHES = """
-import json, os, sys
+import json, os, sys, threading
 
 NAMES = {"open_running", "load_symbols", "_read_btf", "load_dwarf", "nameidata_offsets", "understand", "_module_ranges",
          "capture_kernel", "_capture"}
@@ -48,13 +48,14 @@ def watch(frame, event, argument):
             seen, of = {}, os.getpid()
         if name in seen:
             return
-        with open("/proc/self/status") as file:
+        with open("/proc/thread-self/status") as file:
             seen[name] = dict(line.rstrip("\\n").split(":\\t", 1) for line in file if ":\\t" in line)
         with open(f"{os.environ['STATE']}/{of}", "w") as file:
             json.dump(seen, file)
 
 if "STATE" in os.environ:
     sys.setprofile(watch)
+    threading.setprofile(watch)
 """
 #: The same, and the third call of one ends the process by a real signal from C.
 _CRASHES = """
@@ -390,12 +391,13 @@ def rights_while_parsing() -> dict[str, Any]:
         "record --trace": parsing(
             "traced", "record", "live", "--trace", "--for", "1s", *saves, "/tmp/users/b.nxrec"
         ),
-        # No debug info is in it: how far that goes is to where debug info is read.
+        # It has no debug info, and takes no longer than to find that out.
         "--types dwarf": parsing("dwarf", "tasks", "live", "-s", sys.executable, "--force"),
     }
 
 
 def main() -> int:
+    mount(b"tracefs", "/sys/kernel/tracing")
     sections = {
         "parsing": rights_while_parsing,
         "crash": crash,
