@@ -13,13 +13,22 @@ import errno
 import os
 import struct
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from explorer.syscalls import libc
 
-__all__ = ("DENIED", "confine", "deny_calls", "deny_writes")
+__all__ = (
+    "CONNECTS",
+    "DENIED",
+    "ENTERS",
+    "READS_PROCESSES",
+    "STARTS",
+    "confine",
+    "deny_calls",
+    "deny_writes",
+)
 
 #: arch/x86/entry/syscalls/syscall_64.tbl
 DENIED = {
@@ -33,6 +42,13 @@ DENIED = {
     "clock_settime": 227, "adjtimex": 159, "clock_adjtime": 305, "acct": 163, "quotactl": 179, "iopl": 172,
     "ioperm": 173, "mknod": 133, "mknodat": 259,
 }  # fmt: skip
+#: What some of this program still has to do: start QEMU, which asks for more than others, and connect to it; read its
+#: memory; look into the namespaces of others.
+STARTS = frozenset({"execve", "execveat", "io_uring_setup", "userfaultfd"})
+CONNECTS = frozenset({"socket", "connect", "accept", "bind", "listen", "accept4"})
+READS_PROCESSES = frozenset({"process_vm_readv"})
+ENTERS = frozenset({"setns"})
+
 _SECCOMP, _SET_MODE_FILTER, _TSYNC = 317, 1, 1
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _ERROR, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
@@ -49,17 +65,18 @@ _OF_A_FILE = _WRITE_FILE | _TRUNCATE
 _PR_SET_NO_NEW_PRIVS = 38
 
 
-def confine(writes: Iterable[Path] = (), *, guest: bool = False) -> None:
-    """Give up all of the above, as far as this kernel has the means.
+def confine(writes: Iterable[Path] | None = (), calls: Collection[str] = ()) -> None:
+    """Give up all of the above, as far as this kernel has the means. What was given up before stays so.
 
-    :param writes: directories, and devices, that may still be written to, beside the one for temporary files
-    :param guest: the memory of another process, QEMU's, is still to be read; Landlock forbids that to whomever it
-        restricts (security/landlock/task.c), so files are not denied to this one
+    :param writes: directories, and devices, that may still be written to, beside the one for temporary files; ``None``:
+        any. Landlock forbids whomever it restricts to look into others' memory and links (security/landlock/task.c): so
+        it is for who has to do that
+    :param calls: of :data:`DENIED`, which may still be made
     """
     libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if not guest:
+    if writes is not None:
         deny_writes([*writes, Path(tempfile.gettempdir()), Path(os.devnull)])
-    deny_calls(set(DENIED) - ({"process_vm_readv"} if guest else set()))
+    deny_calls(set(DENIED) - set(calls))
 
 
 def deny_calls(names: Iterable[str]) -> bool:

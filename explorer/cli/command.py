@@ -168,7 +168,7 @@ def _known_errors() -> dict[type[BaseException], int]:
     """Exceptions whose message is written for the user, and their exit codes; imported on the way out."""
     from explorer.analysis.redact import RedactionError
     from explorer.codec import SnapshotError, TraceError
-    from explorer.fleet import FleetError
+    from explorer.fleet import FleetError, FleetWriteError
     from explorer.output import OutputError
     from explorer.recording import RecordingError, WriteError
     from explorer.targets import TargetError
@@ -177,6 +177,7 @@ def _known_errors() -> dict[type[BaseException], int]:
         TargetError: ExitCode.TARGET,
         RedactionError: ExitCode.TARGET,
         SnapshotError: ExitCode.TARGET,
+        FleetWriteError: ExitCode.USAGE,
         FleetError: ExitCode.TARGET,
         TraceError: ExitCode.TARGET,
         OutputError: ExitCode.USAGE,

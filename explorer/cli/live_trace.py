@@ -16,14 +16,14 @@ import click
 from explorer.wire import PROGRAM
 
 from .ending import told_by_signals
-from .process import ExitCode, is_program
+from .process import ExitCode, is_program, keep_only
 
 if TYPE_CHECKING:
     from explorer.model import Lookup, TraceEnd, TraceHeader
     from explorer.plugin import PluginSet
     from explorer.tracing import TraceOptions, Tracer
 
-__all__ = ("LiveTrace", "attached_tracer", "clean_up", "live_trace", "write_lines")
+__all__ = ("LiveTrace", "attached_tracer", "clean_up", "keep_only_of_trace", "live_trace", "write_lines")
 
 
 @dataclass(slots=True)
@@ -83,17 +83,23 @@ def live_trace(
     users: Sequence[str], seconds: float | None, output: Path | None, plugins: PluginSet
 ) -> Iterator[LiveTrace]:
     """Give up rights, load the plugins, and begin a trace. :raises TargetError: as :func:`attached_tracer` does"""
-    from explorer.targets import Needs, give_up_rights
     from explorer.tracing import TraceOptions
 
     with ExitStack() as stack:
         tracer = stack.enter_context(attached_tracer(TraceOptions(users=tuple(users))))
-        give_up_rights(Needs(plugins.files, () if output is None else (output,)))
+        keep_only_of_trace(plugins.files, output)
         _ = plugins.loaded
         header = tracer.begin()
         trace = LiveTrace(header, tracer, None if seconds is None else time.monotonic() + seconds)
         stack.enter_context(told_by_signals(trace.interrupt, for_good=is_program()))
         yield trace
+
+
+def keep_only_of_trace(plugins: tuple[Path, ...] = (), output: Path | None = None) -> None:
+    """All is open: what is left is to read it. :raises TargetError: if rights cannot be given up"""
+    from explorer.targets import Needs
+
+    keep_only(Needs(plugins, () if output is None else (output,), caches=True))
 
 
 def write_lines(tracer: Tracer, out: BinaryIO) -> None:

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from explorer.wire import ExitCode
 
 if TYPE_CHECKING:
-    from explorer.targets import OpenOptions, TargetSpec
+    from explorer.targets import Needs, OpenOptions, TargetSpec
 
 __all__ = (
     "ExitCode",
-    "confine_reader",
-    "give_up_rights",
     "give_up_rights_but_for",
     "is_program",
+    "keep_only",
+    "look_at_no_task",
     "note_program",
     "note_watcher",
+    "open_no_more",
     "parse_without_rights",
     "tell_ending",
 )
 
-#: Kinds of targets that are files with a kernel's memory.
-_DUMPS = ("vmcore", "sample", "physmem")
 _program = False
+_kept: Needs | None = None
 _tell: Callable[[int], None] | None = None
 
 
@@ -56,59 +57,55 @@ def tell_ending(code: int) -> bool:
     return _tell is not None
 
 
-def parse_without_rights(spec: TargetSpec, options: OpenOptions, output: Path | None) -> None:
-    """Of a dump, and of the running kernel: open it, and give up the rights that it took before anything in it is
-    parsed, its symbols likewise. With DWARF, drgn asks the running kernel for what only root may see.
+def parse_without_rights(
+    targets: Iterable[tuple[TargetSpec, OpenOptions]], output: Path | None = None, **more: Any
+) -> None:
+    """Open what takes rights to open, of all targets that a command names, and give them up: only then is anything
+    parsed, symbols likewise. Of a process that is not the command, only for the running kernel.
 
-    :raises TargetError: if it cannot be opened, or rights cannot be given up
+    :param output: what will be written
+    :param more: as of ``Needs``
+
+    :raises TargetError: if one cannot be opened, or rights cannot be given up
     """
-    is_running = spec.kind == "live" and not options.symbols and options.types != "dwarf"
-    if is_program() and (is_running or spec.kind in _DUMPS):
-        from explorer.targets import Needs, hold_open, hold_running
-        from explorer.targets import give_up_rights as give_up
+    from explorer.targets import Needs, hold_target
 
-        if spec.path is not None:
-            hold_open(spec.path)
-        else:
-            hold_running()
-        more = () if options.symbols_file is None else (options.symbols_file,)
-        give_up(Needs((*options.symbols, *more), () if output is None else (output,)))
-
-
-def give_up_rights(spec: TargetSpec, output: Path | None) -> None:
-    """What is left to do with an open target needs next to none. Of a process that is not the command, only for live.
-
-    :raises TargetError: if they cannot be given up
-    """
-    from explorer.targets import Needs
-    from explorer.targets import give_up_rights as give_up
-
-    if spec.kind != "live" and not is_program():
-        return
-    is_read_later = spec.kind in ("snapshot", "recording")
-    reads = (spec.path,) if is_read_later and spec.path is not None else ()
-    give_up(Needs(reads, () if output is None else (output,), guest=spec.kind == "qemu"))
-    confine_reader(output, guest=spec.kind == "qemu")
+    wanted = [(spec, options) for spec, options in targets if spec.kind == "live" or is_program()]
+    if wanted:
+        needs = Needs(writes=() if output is None else (output,), **more)
+        keep_only(sum((hold_target(spec, options) for spec, options in wanted), needs))
 
 
 def give_up_rights_but_for(*files: Path, output: Path | None = None) -> None:
     """Before a byte of a stranger's file is read. Not of a program that called the command."""
     if is_program():
-        from explorer.targets import Needs, give_up_rights
+        from explorer.targets import Needs
 
         there = tuple(file for file in files if file.exists())
-        give_up_rights(Needs(there, () if output is None else (output,)))
-        confine_reader(output)
+        keep_only(Needs(there, () if output is None else (output,)))
 
 
-def confine_reader(output: Path | None, *, guest: bool = False) -> None:
-    """Of the command, once its rights are given up: see :mod:`explorer.confine`. :param guest: QEMU's memory is read"""
-    if is_program():
-        from explorer.confine import confine
-        from explorer.places import find_place
+def keep_only(needs: Needs) -> None:
+    """The one place where a command says what it still needs. A program that called the command is not confined.
 
-        writes = []
-        if output is not None:
-            with find_place(output) as place:
-                writes.append(Path(f"/proc/self/fd/{place.directory}").readlink())
-        confine(writes, guest=guest)
+    :raises TargetError: if rights cannot be given up
+    """
+    from explorer.targets import keep_only as keep
+
+    global _kept
+    _kept = needs
+    keep(needs, confined=is_program())
+
+
+def look_at_no_task() -> None:
+    """What /proc tells is read: what that took is given up, too. :raises TargetError: as :func:`keep_only` does"""
+    if _kept is not None and _kept.tasks:
+        keep_only(replace(_kept, tasks=False))
+
+
+def open_no_more() -> None:
+    """What is written is open: a right to open files, if one was left, is given up, too."""
+    if _kept is not None:
+        from explorer.targets import give_up_rights
+
+        give_up_rights(replace(_kept, reads=(), writes=()))

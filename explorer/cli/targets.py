@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from explorer.caller import allow_strangers
 from explorer.wire import PROGRAM
 
 from .completion import complete_files, complete_targets
-from .process import give_up_rights, parse_without_rights
+from .process import give_up_rights_but_for, look_at_no_task, parse_without_rights
 from .progress import ProgressLine
 from .units import Size
 
@@ -30,8 +30,9 @@ __all__ = (
     "TargetArguments",
     "check_symbols",
     "give_kernel",
+    "guard_reader",
+    "hold_all",
     "plugin_option",
-    "read_both",
     "read_named_snapshot",
     "say_broken",
     "say_left",
@@ -94,6 +95,11 @@ class TargetArguments:
         if len(named) > 1:
             raise click.UsageError(f"One target at a time, not {' and '.join(named)}.")
         return named[0]
+
+    @property
+    def is_proc(self) -> bool:
+        """Whether it is what /proc tells."""
+        return self.name() == "proc"
 
     def spec(self) -> TargetSpec:
         from explorer.targets import detect_target
@@ -219,7 +225,7 @@ def read_named_snapshot(
     arguments: TargetArguments,
     *,
     output: Path | None = None,
-    keeps_rights: bool = False,
+    is_held: bool = False,
     plugins: PluginSet | None = None,
     holders_of: Callable[[Snapshot], Collection[int]] | None = None,
 ) -> tuple[Snapshot, str]:
@@ -227,23 +233,23 @@ def read_named_snapshot(
 
     What came from a file is called by it, and then by what it once was taken of.
 
-    Once a kernel is open, this process gives up its rights; before it opens a saved snapshot or a recording.
+    This process gives up its rights before anything of it is parsed.
 
     :param output: what will be written
-    :param keeps_rights: another target will be opened
+    :param is_held: that is done: see :func:`hold_all`
     :param plugins: what collects; those of the arguments, if the command has no use for them itself
     :param holders_of: chooses mounts of which the holders are to be read, by address
 
     :raises TargetError: if the target cannot be opened
     :raises SnapshotError: if it is a snapshot file that cannot be read
     """
-    if _given is not None and arguments.name() == GIVEN:
+    if _given is not None and _is_given(arguments):
         return _capture_given(*_given, plugins or arguments.plugin_set(), holders_of)
     spec = arguments.spec()
     if spec.kind in ("snapshot", "recording"):
-        return _load_named(spec, output, keeps_rights, plugins)
+        return _load_named(spec, output, is_held, plugins)
     if spec.kind == "proc":
-        return _read_proc(arguments, spec, None if keeps_rights else output, keeps_rights)
+        return _read_proc(arguments, spec, output, is_held)
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec.text, progress)
     from explorer.capture import CaptureStats, capture_kernel
@@ -252,12 +258,10 @@ def read_named_snapshot(
     stats = CaptureStats()
     try:
         options = arguments.open_options()
-        if not keeps_rights:
-            parse_without_rights(spec, options, output)
+        if not is_held:
+            parse_without_rights([(spec, options)], output)
         with open_kernel(spec, options, progress) as kernel:
             stats.mark("opening")
-            if not keeps_rights:
-                give_up_rights(spec, output)
             guard.doing("it loaded the plugins")
             loaded = (plugins or arguments.plugin_set()).loaded
             snapshot = capture_kernel(kernel, loaded, progress, stats, guard, holders_of)
@@ -271,31 +275,35 @@ def read_named_snapshot(
     return snapshot, snapshot.capture.source.target
 
 
+def hold_all(sides: Sequence[TargetArguments]) -> None:
+    """Of a command that reads several targets: open them all, and give the rights up, before one is parsed.
+
+    :raises TargetError: if one cannot be opened
+    """
+    named = [(side.spec(), side) for side in sides if not _is_given(side)]
+    saved = [spec.path for spec, _ in named if spec.is_saved and spec.path is not None]
+    kernels = [(spec, side) for spec, side in named if not spec.is_saved]
+    if not kernels:
+        return give_up_rights_but_for(*saved)
+    guard_reader(" and ".join(spec.text for spec, _ in kernels), ProgressLine(sides[0].progress_lines))
+    parse_without_rights(((spec, side.open_options()) for spec, side in kernels), reads=tuple(saved))
+    return None
+
+
+def _is_given(arguments: TargetArguments) -> bool:
+    return _given is not None and arguments.name() == GIVEN
+
+
 def _load_named(
-    spec: TargetSpec, output: Path | None, keeps_rights: bool, plugins: PluginSet | None
+    spec: TargetSpec, output: Path | None, is_held: bool, plugins: PluginSet | None
 ) -> tuple[Snapshot, str]:
     if plugins is not None and plugins.has_strangers:
         guard_reader(spec.text, ProgressLine()).doing("plugins judged")
-    if not keeps_rights:
-        give_up_rights(spec, output)
+    if not is_held and spec.path is not None:
+        give_up_rights_but_for(spec.path, output=output)
     from explorer.reading import load_saved
 
     return load_saved(spec)
-
-
-def read_both(first: TargetArguments, second: TargetArguments) -> list[tuple[Snapshot, str]]:
-    """As :func:`read_named_snapshot`, two that are to be compared. Root's rights are needed until the second is open.
-
-    :raises TargetError: (also SnapshotError) as there
-    """
-    if _given is None:
-        specs = first.spec(), second.spec()
-        if {spec.kind for spec in specs} == {"recording"} and specs[0].path == specs[1].path:
-            give_up_rights(specs[0], None)
-            from explorer.reading import load_frames
-
-            return load_frames(*specs)
-    return [read_named_snapshot(first, keeps_rights=True), read_named_snapshot(second)]
 
 
 @contextmanager
@@ -323,18 +331,20 @@ def _capture_given(
 
 
 def _read_proc(
-    arguments: TargetArguments, spec: TargetSpec, output: Path | None, keeps_rights: bool
+    arguments: TargetArguments, spec: TargetSpec, output: Path | None, is_held: bool
 ) -> tuple[Snapshot, str]:
-    """What /proc tells; rights are needed to the end of that."""
+    """What /proc tells: some rights are needed to the end of that."""
+    progress = ProgressLine(arguments.progress_lines)
+    if not is_held:
+        parse_without_rights([(spec, arguments.open_options())], output)
     from explorer.procfs import capture_proc
 
-    progress = ProgressLine(arguments.progress_lines)
     try:
         snapshot = capture_proc(progress)
     finally:
         progress.clear()
-    if not keeps_rights:
-        give_up_rights(spec, output)
+    if not is_held:
+        look_at_no_task()
     return snapshot, spec.text
 
 

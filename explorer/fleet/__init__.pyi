@@ -1,5 +1,6 @@
 from .dataset import Dataset as Dataset
 from .errors import FleetError as FleetError
+from .errors import FleetWriteError as FleetWriteError
 from .listing import FleetTarget as FleetTarget
 from .listing import is_fleet as is_fleet
 from .listing import list_targets as list_targets

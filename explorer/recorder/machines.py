@@ -7,12 +7,21 @@ from contextlib import ExitStack
 from typing import Self
 
 from explorer.keeper import Keeper
-from explorer.targets import OpenKernel, OpenOptions, OpenProgram, TargetError, TargetSpec, open_kernel
+from explorer.targets import (
+    OpenKernel,
+    OpenOptions,
+    OpenProgram,
+    TargetError,
+    TargetSpec,
+    drop_privileges,
+    open_kernel,
+)
 from explorer.targets.qemu import (
     GuestControl,
     GuestEndedError,
     GuestWatch,
     QmpConnection,
+    connect,
     let_run_on,
     query_guest,
 )
@@ -42,6 +51,17 @@ class QemuMachine:
         self._stack = ExitStack()
         self._control: GuestControl | None = None
         self._keeper: Keeper | None = None
+        self._stops = False
+        self._control_address = control
+        self._watch: GuestWatch
+        self._opened: OpenKernel | None = None
+        if control is not None and stopping:
+            # While there are rights, and before it stands still: whatever ends this process, it does not stay so.
+            self._keeper = Keeper(lambda: _let_run_on(control))
+
+    def connect(self) -> None:
+        """Find out where its memory is; with ``stopping``, stop it. :raises TargetError: if it cannot be controlled"""
+        address, control = self._address, self._control_address
         name = f"qemu:{address}"
         try:
             if control is None:
@@ -50,17 +70,21 @@ class QemuMachine:
             else:
                 self._control = guest = _connect(control)
                 self._stack.callback(guest.close)
-                if stopping:
-                    # Before it stands still: whatever ends this process, it does not stay so.
-                    self._keeper = Keeper(lambda: let_run_on(control))
+                if self._stopping:
+                    self._stops = True
                     guest.settle()
                 _, ram = query_guest(guest, name)
         except BaseException:
             self._stack.close()
-            self._let_go()
+            if self._keeper is not None and self._stops:
+                self._keeper.call()
+            elif self._keeper is not None:
+                self._keeper.dismiss()
             raise
-        self._watch = GuestWatch(address, ram, stopped=stopping)
-        self._opened: OpenKernel | None = None
+        if self._control is not None and self._stopping:
+            self._stack.callback(self._control.leave_running)
+        self._watch = GuestWatch(address, ram, stopped=self._stopping)
+        self._stack.callback(self._watch.release)
 
     def attach(self) -> None:
         """Make sure, before anything is written, that the guest can be read; one that has no kernel yet can be.
@@ -73,19 +97,12 @@ class QemuMachine:
 
     def close(self) -> None:
         """Hang up. A guest that was stopped stays stopped only if it has ended."""
-        self._watch.release()
-        if self._control is not None and self._stopping:
-            self._control.leave_running()
         self._stack.close()
         if self._keeper is not None:
             self._keeper.dismiss()
 
-    def _let_go(self) -> None:
-        """Of a guest that was stopped, and will not be recorded."""
-        if self._keeper is not None:
-            self._keeper.call()
-
     def __enter__(self) -> Self:
+        self.connect()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -145,6 +162,16 @@ class QemuMachine:
 
     def forget_kernel(self) -> None:
         self._watch.release()
+
+
+def _let_run_on(control: str) -> list[str]:
+    """In a process of its own, which has no rights left when QEMU begins to speak."""
+    try:
+        over = connect(control)
+    except TargetError as error:
+        return [f"{control}: {error}"]
+    drop_privileges()
+    return let_run_on(control, over)
 
 
 def _connect(control: str) -> GuestControl:

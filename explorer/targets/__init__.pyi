@@ -13,6 +13,7 @@ from .dumps import hold_open as hold_open
 from .errors import TargetError as TargetError
 from .kernel import OpenKernel as OpenKernel
 from .kernel import OpenOptions as OpenOptions
+from .kernel import hold_target as hold_target
 from .kernel import open_kernel as open_kernel
 from .opened import OpenProgram as OpenProgram
 from .privilege import Needs as Needs
@@ -20,6 +21,7 @@ from .privilege import become_caller as become_caller
 from .privilege import drop_privileges as drop_privileges
 from .privilege import give_up_rights as give_up_rights
 from .privilege import harden_process as harden_process
+from .privilege import keep_only as keep_only
 from .running import hold_running as hold_running
 from .spec import TargetSpec as TargetSpec
 from .vmcoreinfo import MAX_VMCOREINFO as MAX_VMCOREINFO

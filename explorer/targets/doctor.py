@@ -13,7 +13,7 @@ import drgn
 from explorer.targets.detect import sample_path
 from explorer.targets.drgn_calls import with_libkdumpfile
 from explorer.targets.errors import TargetError
-from explorer.targets.symbols import cache_directory
+from explorer.targets.symbols import cache_directory, debug_places
 
 __all__ = ("Check", "examine")
 
@@ -107,16 +107,9 @@ def _vmcoreinfo() -> Check:
 
 
 def _debug_info() -> Check:
-    release = platform.release()
-    places = (
-        f"/usr/lib/debug/boot/vmlinux-{release}",
-        f"/usr/lib/debug/lib/modules/{release}/vmlinux",
-        f"/lib/modules/{release}/build/vmlinux",
-        f"/boot/vmlinux-{release}",
-    )
-    found = next((place for place in places if Path(place).is_file()), None)
+    found = next((place for place in debug_places() if place.is_file()), None)
     if found is not None:
-        return Check("debug info", True, found)
+        return Check("debug info", True, str(found))
     return Check("debug info", False, "none for the running kernel", "not needed: BTF is the default")
 
 
@@ -132,11 +125,10 @@ def _libkdumpfile() -> Check:
 
 
 def _ptrace() -> Check:
-    try:
-        scope = Path("/proc/sys/kernel/yama/ptrace_scope").read_text().strip()
-    except OSError:
-        scope = "0"
-    if os.geteuid() == 0 or scope == "0":
+    from explorer.targets.qemu import ptrace_scope
+
+    scope = ptrace_scope()
+    if os.geteuid() == 0 or not scope:
         return Check("QEMU guests", True, "guest memory can be read directly over a unix socket")
     remedy = "qemu: works, but about 75 times slower; root, or kernel.yama.ptrace_scope=0, makes it fast"
     return Check("QEMU guests", False, f"ptrace is restricted (ptrace_scope {scope})", remedy)

@@ -10,12 +10,15 @@ from typing import Literal
 import drgn
 
 from explorer.model import Source, made
+from explorer.targets.dumps import hold_open
 from explorer.targets.opened import OpenProgram
+from explorer.targets.privilege import Needs
 from explorer.targets.program import open_program
+from explorer.targets.running import hold_running
 from explorer.targets.spec import Progress, TargetSpec, no_progress
-from explorer.targets.symbols import KernelTypes, attach_types
+from explorer.targets.symbols import KernelTypes, attach_types, debug_places
 
-__all__ = ("OpenKernel", "OpenOptions", "open_kernel")
+__all__ = ("OpenKernel", "OpenOptions", "hold_target", "open_kernel")
 
 _source = made(Source)
 
@@ -59,6 +62,33 @@ class OpenKernel:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def hold_target(spec: TargetSpec, options: OpenOptions) -> Needs:
+    """Open what takes rights to open; nothing of it is parsed. :func:`open_kernel` finds it open.
+
+    :returns: what is still needed to read it
+
+    :raises TargetError: if it cannot be opened
+    """
+    more = () if options.symbols_file is None else (options.symbols_file,)
+    # What is not there is said by whoever opens it; no right would make it be there.
+    needs = Needs(tuple(path for path in (*options.symbols, *more) if path.exists()))
+    if spec.kind == "proc":
+        return Needs(tasks=True)
+    if spec.kind == "live":
+        hold_running()
+        if options.types == "dwarf" and not options.symbols:
+            needs += Needs(tuple(path for path in debug_places() if path.is_file()))
+    elif spec.address is not None:
+        from explorer.targets.qemu import hold_guest
+
+        needs += Needs(guest=hold_guest(spec.address))
+    elif spec.path is not None and spec.is_saved:
+        return Needs((spec.path,))
+    elif spec.path is not None:
+        hold_open(spec.path)
+    return needs + Needs(caches=options.use_cache)
 
 
 def open_kernel(

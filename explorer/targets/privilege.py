@@ -28,9 +28,11 @@ from explorer.caller import (
     find_caller,
     runs_for_another_user,
 )
+from explorer.confine import CONNECTS, ENTERS, READS_PROCESSES, STARTS, confine
 from explorer.places import find_place
 from explorer.syscalls import checked, libc, signals_held
 from explorer.targets.errors import TargetError
+from explorer.targets.symbols import make_directory
 
 __all__ = (
     "Needs",
@@ -38,11 +40,13 @@ __all__ = (
     "drop_privileges",
     "give_up_rights",
     "harden_process",
+    "keep_only",
     "runs_for_another_user",
 )
 
 _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG = 1, 2
 _PR_SET_DUMPABLE = 4
+_PR_SET_KEEPCAPS = 8
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
@@ -55,6 +59,10 @@ _FILES = 1 << 1 | 1 << 2
 _SIGNALS = 1 << 5
 #: What drgn needs for every read of QEMU's memory (process_vm_readv): CAP_SYS_PTRACE.
 _GUEST = 1 << 19
+#: To look into every task in /proc, and to enter their mount namespaces: that, CAP_SYS_CHROOT and CAP_SYS_ADMIN.
+_TASKS_OF_ALL = _GUEST | 1 << 18 | 1 << 21
+#: To see what the kernel shows to root alone: CAP_DAC_READ_SEARCH, CAP_SYS_RAWIO (/proc/kcore), CAP_SYSLOG (addresses).
+_LOOKS = 1 << 2 | 1 << 17 | 1 << 34
 #: Threads that are on their way out need some milliseconds.
 _THREADS_END_S = 5.0
 _TASKS = Path("/proc/self/task")
@@ -65,12 +73,61 @@ _PACKAGES = ("explorer", "os", "click", "pydantic", "zstandard", "lz4", "drgn")
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What is still to be opened when rights are given up."""
+    """What is still to be done when rights are given up."""
 
     reads: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
     guest: bool = False
     """QEMU's memory is read, which the kernel checks each time."""
+    tasks: bool = False
+    """All tasks are looked at in /proc, and their mount namespaces entered, which the kernel checks each time."""
+    starts: bool = False
+    """QEMU is started, and connected to."""
+    looks: bool = False
+    """What this machine shows to root is looked at, and nothing is written."""
+    caches: bool = False
+    """Types and symbols are kept for the next time."""
+
+    def __add__(self, other: Needs) -> Needs:
+        return Needs(
+            (*self.reads, *other.reads),
+            (*self.writes, *other.writes),
+            self.guest or other.guest,
+            self.tasks or other.tasks,
+            self.starts or other.starts,
+            self.looks or other.looks,
+            self.caches or other.caches,
+        )
+
+    def capabilities(self) -> int:
+        """Those that are kept."""
+        return (
+            (_GUEST if self.guest else 0)
+            | (_TASKS_OF_ALL if self.tasks else 0)
+            | (_LOOKS if self.looks else 0)
+        )
+
+    def calls(self) -> frozenset[str]:
+        """System calls that are made, of those that :mod:`explorer.confine` denies."""
+        return frozenset().union(
+            READS_PROCESSES if self.guest or self.starts else (),
+            ENTERS if self.tasks else (),
+            STARTS | CONNECTS if self.starts else (),
+        )
+
+    @property
+    def confines_files(self) -> bool:
+        """Whether Landlock can be had: it forbids to look into other processes."""
+        return not (self.guest or self.tasks or self.starts)
+
+    def directories(self) -> list[Path]:
+        """In which something is written, by the user who this process has become."""
+        cache = make_directory() if self.caches else None
+        found = [] if cache is None else [cache]
+        for path in self.writes:
+            with find_place(path) as place:
+                found.append(Path(f"/proc/self/fd/{place.directory}").readlink())
+        return found
 
 
 class _Header(ctypes.Structure):
@@ -99,25 +156,36 @@ def harden_process() -> None:
 def give_up_rights(needs: Needs) -> None:
     """Give up as much as the rest of the work allows: what can be tried is tried, in a process of its own.
 
-    First the caller's rights (under sudo), then root's without a capability, then with those for files alone.
+    First the caller's rights (under sudo), then root's without a capability, then with those for files alone; and with
+    those that are needed each time.
 
     :raises TargetError: if not every thread gave them up
     """
     if os.geteuid() != 0:
-        drop_privileges()
+        _drop(needs.capabilities())
+        _check_threads(needs.capabilities())
         return
-    always = _GUEST if needs.guest else 0
-    caller = None if needs.guest else find_caller()
-    levels: list[tuple[Caller | None, int]] = [] if caller is None else [(caller, 0)]
-    for who, kept in [*levels, (None, always)]:
+    kept, caller = needs.capabilities(), None if needs.looks else find_caller()
+    for who in (None,) if caller is None else (caller, None):
         if _suffices(who, kept, needs):
             _drop(kept, who)
             _go_home(who)
             break
     else:
-        kept = always | _FILES
+        kept |= _FILES
         _drop(kept)
     _check_threads(kept)
+
+
+def keep_only(needs: Needs, *, confined: bool = True) -> None:
+    """Give up all other rights, and what :mod:`explorer.confine` can deny. It can be said again, of less.
+
+    :param confined: this process is the command, or one that it started or forked off
+    :raises TargetError: as :func:`give_up_rights` does
+    """
+    give_up_rights(needs)
+    if confined:
+        confine(needs.directories() if needs.confines_files else None, needs.calls())
 
 
 def become_caller(needs: Needs) -> bool:
@@ -219,6 +287,7 @@ def _become(who: Caller) -> None:
     parent = os.getppid()
     wanted = ctypes.c_int()
     checked(libc().prctl(_PR_GET_PDEATHSIG, ctypes.byref(wanted), 0, 0, 0))
+    checked(libc().prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))  # they are given up one by one
     os.setgroups(who.groups)
     os.setresgid(who.gid, who.gid, who.gid)
     os.setresuid(who.uid, who.uid, who.uid)

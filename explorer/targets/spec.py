@@ -32,6 +32,11 @@ class TargetSpec:
     moment: str | None = None
 
     @property
+    def is_saved(self) -> bool:
+        """Whether it is something that this program wrote, and not a kernel's memory."""
+        return self.kind in ("snapshot", "recording", "trace")
+
+    @property
     def is_pipe(self) -> bool:
         """Whether no other process can open it again."""
         return self.path is not None and self.path.parent == Path("/proc/self/fd")

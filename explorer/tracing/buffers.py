@@ -36,14 +36,15 @@ _KTHREADD = 2
 class CpuBuffer:
     """The ring buffer of one CPU."""
 
-    def __init__(self, directory: Path, cpu: int, page_size: int, layout: tuple[int, int]) -> None:
+    def __init__(self, directory: Path, cpu: int, page_size: int) -> None:
         self.cpu = cpu
+        self.layout = (0, 0)
+        """Of a page's header, once that is known."""
         self.damaged = 0
         """Pages that made no sense."""
         self.taken = 0
         """Events of the pages that did."""
         self._page_size = page_size
-        self._layout = layout
         self._pages = os.open(directory / "trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self._stats = os.open(directory / "stats", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -57,7 +58,7 @@ class CpuBuffer:
             if not page:
                 return None
             try:
-                found = read_page(page, *self._layout)
+                found = read_page(page, *self.layout)
             except DamagedPageError:
                 self.damaged += 1
                 continue
@@ -91,7 +92,8 @@ class Instance:
         self.cpus: list[CpuBuffer] = []
         self.works: WorkTable | None = None
         """Of which works there are; ``None``: the kernel keeps no such table."""
-        self.formats: Formats
+        self._formats: dict[str, str] = {}
+        self._stack = self._header = ""
         try:
             self._directory.mkdir()
             self._write("tracing_on", "0")
@@ -116,16 +118,26 @@ class Instance:
             for event in events:
                 self._write(f"{group}/{event}/enable", "1")
             self._write(f"{group}/{WALK_EVENT}/trigger", "stacktrace")
-            self.formats = Formats.of(
-                {event: parse_event_format(self._read(f"{group}/{event}/format")) for event in events},
-                parse_event_format((self._tracefs / "events/ftrace/kernel_stack/format").read_text()),
-            )
-            layout = parse_page_header((self._tracefs / "events/header_page").read_text())
+            self._formats = {event: self._read(f"{group}/{event}/format") for event in events}
+            self._stack = (self._tracefs / "events/ftrace/kernel_stack/format").read_text()
+            self._header = (self._tracefs / "events/header_page").read_text()
             for directory in sorted((self._directory / "per_cpu").iterdir()):
-                self.cpus.append(CpuBuffer(directory, int(directory.name[3:]), page_size, layout))
+                self.cpus.append(CpuBuffer(directory, int(directory.name[3:]), page_size))
             self._pids, self._on = (self._open(name) for name in ("set_event_pid", "tracing_on"))
         except OSError as error:
             raise TargetError(f"{error.filename or self._directory}: {error.strerror}") from error
+
+    def understand(self) -> Formats:
+        """What the kernel says of events and pages, of which there were only the texts; it needs no rights.
+
+        :raises TargetError: if it makes no sense
+        """
+        try:
+            layout = parse_page_header(self._header)
+            for cpu in self.cpus:
+                cpu.layout = layout
+            events = {event: parse_event_format(text) for event, text in self._formats.items()}
+            return Formats.of(events, parse_event_format(self._stack))
         except FormatError as error:
             raise TargetError(f"{self._directory}: {error}") from error
 

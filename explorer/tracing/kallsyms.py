@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from .instances import read_anew
 
-__all__ = ("Kallsyms", "Symbol")
+__all__ = ("Kallsyms", "Symbol", "open_kallsyms")
 
 #: Some 200,000 lines, of up to 500 bytes each.
 _MAX_BYTES = 256 << 20
@@ -26,15 +26,24 @@ class Symbol(NamedTuple):
     module: str | None
 
 
-class Kallsyms:
-    """Both files are opened once, with the rights of that moment; they show addresses for good then.
+def open_kallsyms(symbols: str = "/proc/kallsyms", modules: str = "/proc/modules") -> list[int]:
+    """Both files, with the rights of this moment; they show addresses for good then.
 
     :raises OSError: if they cannot be opened
+    """
+    return [os.open(name, os.O_RDONLY | os.O_CLOEXEC) for name in (symbols, modules)]
+
+
+class Kallsyms:
+    """What they say: needs no rights.
+
+    :param files: as :func:`open_kallsyms` gives them; closed with this
+
     :raises ValueError: if addresses are hidden
     """
 
-    def __init__(self, symbols: str = "/proc/kallsyms", modules: str = "/proc/modules") -> None:
-        self._files = [os.open(name, os.O_RDONLY | os.O_CLOEXEC) for name in (symbols, modules)]
+    def __init__(self, files: list[int]) -> None:
+        self._files = files
         self._addresses: list[int] = []
         self._symbols: list[Symbol] = []
         self._ranges: dict[str, tuple[int, int]] = {}

@@ -1,7 +1,8 @@
 """Tracing a live kernel: from opening it to the last lookup.
 
-In three steps, as rights allow: :meth:`Tracer.attach` opens everything and needs root; :meth:`Tracer.begin` reads which
-tasks and mounts there are, and :meth:`Tracer.poll` what has happened since, and both need none.
+In steps, as rights allow: :meth:`Tracer.attach` opens everything, parses nothing, and needs root;
+:meth:`Tracer.read_kernel` reads symbols and types, :meth:`Tracer.begin` which tasks and mounts there are, and
+:meth:`Tracer.poll` what has happened since, and they need none.
 """
 
 from __future__ import annotations
@@ -22,8 +23,6 @@ from explorer.capture import (
     WorkOffsets,
     WorkqueueNow,
     capture_snapshot,
-    nameidata_offsets,
-    work_offsets,
 )
 from explorer.keeper import Keeper
 from explorer.model import Lookup, TraceEnd, TraceHeader
@@ -34,7 +33,8 @@ from .decode import CpuDecoder, EndEvent, WalkEvent
 from .events import DefinedEvents, define_events
 from .instances import Owner, find_tracefs, remove_stale, remove_tracing
 from .joining import JoinedLookup, Joiner
-from .kallsyms import Kallsyms
+from .kallsyms import Kallsyms, open_kallsyms
+from .layout import offsets_apart
 from .making import LookupMaker, chosen_tasks, make_header, utc_text
 from .places import MountPlaces
 from .workqueues import Workqueues
@@ -70,6 +70,7 @@ class Tracer:
         self._instance: Instance | None = None
         self.kernel: OpenKernel | None = None
         """The running kernel, once it is open; closed with the trace."""
+        self._files: list[int] = []
         self._symbols: Kallsyms | None = None
         self._offsets: NameidataOffsets
         self._work_offsets: WorkOffsets
@@ -93,7 +94,7 @@ class Tracer:
         self.close()
 
     def attach(self) -> None:
-        """Make the tracing instance, open the kernel and all files.
+        """Make the tracing instance, and open the kernel's memory and all files.
 
         :raises TargetError: if tracefs, the kernel's memory or its symbols cannot be had
         """
@@ -107,29 +108,38 @@ class Tracer:
         # It keeps root's rights, which removing takes, and parses nothing.
         self._keeper = Keeper(lambda: remove_tracing(tracefs, name))
         try:
-            self._symbols = Kallsyms()
-        except (OSError, ValueError) as error:
+            self._files = open_kallsyms()
+        except OSError as error:
             raise TargetError(f"/proc/kallsyms: {error}") from error
-        kernel = self.kernel = open_kernel(TargetSpec("live", "live"), self._options.open_options)
-        try:
-            self._offsets = nameidata_offsets(kernel.prog)
-            self._work_offsets = work_offsets(kernel.prog)
-        except LookupError as error:
-            raise TargetError(f"this kernel's types do not describe a lookup: {error}") from error
+        self._offsets, self._work_offsets = offsets_apart(self._options.open_options)
         self._instance = Instance(tracefs, name)
         self._defined = define_events(tracefs, name, self._offsets, self._work_offsets)
         self._instance.set_up(self._defined.names)
         if self._defined.has_works:
             self._instance.tabulate_works()
-        formats = self._instance.formats
+
+    def read_kernel(self) -> OpenKernel:
+        """Read the kernel's symbols and types, and the formats of events: of what is open.
+
+        :raises TargetError: if one of them cannot be read
+        """
+        assert self._instance is not None
+        files, self._files = self._files, []
+        try:
+            self._symbols = Kallsyms(files)
+        except (OSError, ValueError) as error:
+            raise TargetError(f"/proc/kallsyms: {error}") from error
+        kernel = self.kernel = open_kernel(TargetSpec("live", "live"), self._options.open_options)
+        formats = self._instance.understand()
         self._decoders = [CpuDecoder(formats, cpu.cpu) for cpu in self._instance.cpus]
+        return kernel
 
     def begin(self) -> TraceHeader:
         """Read which tasks and mounts there are, and start."""
-        assert self.kernel is not None
+        kernel = self.kernel or self.read_kernel()
         assert self._instance is not None
         assert self._symbols is not None
-        request = CaptureRequest.from_kernel(self.kernel)
+        request = CaptureRequest.from_kernel(kernel)
         snapshot = capture_snapshot(request)
         users = chosen_tasks(snapshot, self._options.users)
         mounts = MountPlaces(snapshot, self._offsets.mount_mnt, MountNow(request).read)
@@ -229,6 +239,9 @@ class Tracer:
             self._instance.close()
         if self._symbols is not None:
             self._symbols.close()
+        for descriptor in self._files:
+            os.close(descriptor)
+        self._files = []
         if self.kernel is not None:
             self.kernel.close()
         keeper, self._keeper = self._keeper, None

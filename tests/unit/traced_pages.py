@@ -10,7 +10,7 @@ from explorer.model import Lookup, kernel_text
 from explorer.tracing.decode import CpuDecoder, EndEvent, Formats, WalkEvent
 from explorer.tracing.formats import parse_event_format, parse_page_header
 from explorer.tracing.joining import JoinedLookup, Joiner
-from explorer.tracing.kallsyms import Kallsyms
+from explorer.tracing.kallsyms import Kallsyms, open_kallsyms
 from explorer.tracing.pages import DamagedPageError, read_page
 from explorer.tracing.places import StackNames, kernel_kind
 
@@ -47,7 +47,11 @@ def joined_pages(folder: Path) -> tuple[list[JoinedLookup], StackNames, tuple[Jo
     for event in sorted(events, key=lambda each: each.time):
         out += joiner.walk(event) if isinstance(event, WalkEvent) else joiner.end(event)
     out += joiner.flush(None)
-    return out, StackNames(Kallsyms(str(folder / "kallsyms"), str(folder / "modules"))), (joiner, damaged)
+    return (
+        out,
+        StackNames(Kallsyms(open_kallsyms(str(folder / "kallsyms"), str(folder / "modules")))),
+        (joiner, damaged),
+    )
 
 
 def made_lookup(joined: JoinedLookup, names: StackNames) -> Lookup:

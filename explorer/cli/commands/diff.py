@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from explorer.cli.completion import complete_targets
 from explorer.cli.documented import Documented
 from explorer.cli.formats import format_option
-from explorer.cli.process import ExitCode
-from explorer.cli.targets import TargetArguments, read_both, target_options
+from explorer.cli.process import ExitCode, look_at_no_task
+from explorer.cli.targets import GIVEN, TargetArguments, hold_all, read_named_snapshot, target_options
 
 from .snapshot import warn_of_errors
+
+if TYPE_CHECKING:
+    from explorer.model import Snapshot
 
 __all__ = ("diff_command",)
 
@@ -33,8 +38,9 @@ def diff_command(arguments: TargetArguments, other: str | None, format_: str) ->
     from explorer.analysis.diff import diff_snapshots
     from explorer.output import diff_json, render_diff
 
-    first, second = _two(arguments, other)
-    (a, name), (b, other_name) = read_both(first, second)
+    sides = _two(arguments, other)
+    hold_all(sides)
+    (a, name), (b, other_name) = _load_frames(sides) or _read(sides)
     diff = diff_snapshots(a, b)
     if format_ == "json":
         click.echo(diff_json(diff))
@@ -43,6 +49,28 @@ def diff_command(arguments: TargetArguments, other: str | None, format_: str) ->
     if ExitCode.ERRORS in (warn_of_errors(a), warn_of_errors(b)):
         return ExitCode.ERRORS
     return _DIFFERENT if diff.differs else ExitCode.OK
+
+
+def _load_frames(sides: Sequence[TargetArguments]) -> list[tuple[Snapshot, str]] | None:
+    """Where both are frames of one recording, which share what did not change. ``None``: they are not."""
+    if GIVEN in (side.name() for side in sides):
+        return None
+    specs = [side.spec() for side in sides]
+    if any(spec.kind != "recording" or spec.path != specs[0].path for spec in specs):
+        return None
+    from explorer.reading import load_frames
+
+    return load_frames(*specs)
+
+
+def _read(sides: Sequence[TargetArguments]) -> list[tuple[Snapshot, str]]:
+    """Both, and what /proc tells first: what that takes is given up before anything else is parsed."""
+    found = {}
+    for place, side in sorted(enumerate(sides), key=lambda each: not each[1].is_proc):
+        if not side.is_proc:
+            look_at_no_task()
+        found[place] = read_named_snapshot(side, is_held=True)
+    return [found[place] for place in range(len(sides))]
 
 
 def _two(arguments: TargetArguments, other: str | None) -> tuple[TargetArguments, TargetArguments]:

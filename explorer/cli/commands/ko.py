@@ -9,6 +9,8 @@ import click
 from explorer.cli.documented import Documented
 from explorer.cli.formats import format_option
 from explorer.cli.process import ExitCode, give_up_rights_but_for
+from explorer.cli.progress import ProgressLine
+from explorer.cli.targets import guard_reader
 from explorer.wire import PROGRAM
 
 __all__ = ("ko_command",)
@@ -26,6 +28,7 @@ def ko_command(files: tuple[Path, ...], format_: str, debug: bool) -> int:
     Judged by their undefined symbols: no kernel is needed. Exit codes: 0 none is exposed, 1 one or more look up
     paths and never borrow, 3 a file cannot be read.
     """
+    guard = guard_reader("ko", ProgressLine())
     from explorer.analysis import CAVEAT, judge_module
     from explorer.model import ModuleVerdict, escape_text
     from explorer.output import modules_json, render_module
@@ -35,6 +38,7 @@ def ko_command(files: tuple[Path, ...], format_: str, debug: bool) -> int:
     give_up_rights_but_for(*files)
     reports, unreadable = [], False
     for path in files:
+        guard.doing(f"it read {path}")
         try:
             reports.append(judge_module(read_module_file(path)))
         except TargetError as error:

@@ -15,7 +15,7 @@ from explorer.cli.documented import Documented
 from explorer.cli.ending import told_by_signals
 from explorer.cli.formats import OutputFile
 from explorer.cli.live_trace import attached_tracer
-from explorer.cli.process import ExitCode, is_program, parse_without_rights
+from explorer.cli.process import ExitCode, is_program, keep_only, open_no_more, parse_without_rights
 from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import check_symbols, guard_reader, say_broken, say_left, symbols_file_option
 from explorer.cli.units import ConditionType, Duration, MemorySize
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from explorer.analysis.query import Condition
     from explorer.plugin import Plugin
     from explorer.recorder import Machine, RecordRequest, RecordSummary
-    from explorer.targets import OpenOptions
+    from explorer.targets import Needs, OpenOptions
     from explorer.targets.qemu import StartedGuest
     from explorer.tracing import Tracer
 
@@ -246,7 +246,7 @@ def _record(
     accelerated = guest is not None and guest.accelerator == "kvm"
     on_trial = accelerated and arguments.accel == "auto"
     try:
-        machine, target, tracer = _open_machine(arguments, mode, stack, guest)
+        machine, target, tracer = _open_machine(arguments, mode, stack, guest, on_trial)
         request = _request(arguments, mode, accelerated, progress)
         if tracer is not None:
             tracer.begin()
@@ -288,7 +288,6 @@ def _record_machine(
     """:param names: the mode, and the target"""
     from explorer.recorder import Recorder
     from explorer.recording import RecordingWriter
-    from explorer.targets import drop_privileges
 
     mode, target = names
     writer = stack.enter_context(
@@ -301,8 +300,7 @@ def _record_machine(
         )
     )
     say_left(f"{arguments.output} holds what was recorded until then")
-    if mode == "live":
-        drop_privileges()  # the file is open: nothing is left that needs any
+    open_no_more()
     recorder = Recorder(machine, writer, request)
     # Between two frames, never within one. What may be begun again without acceleration can be ended again, too.
     stack.enter_context(
@@ -321,6 +319,8 @@ def _record_machine(
 def _start(arguments: RecordArguments, kernel: Path, quiet: bool) -> StartedGuest:
     from explorer.targets.qemu import BootOptions, StartedGuest
 
+    if is_program():
+        keep_only(_needs_of_boot(arguments, kernel))
     boot = BootOptions(
         kernel=kernel,
         initrd=arguments.initrd,
@@ -336,6 +336,17 @@ def _start(arguments: RecordArguments, kernel: Path, quiet: bool) -> StartedGues
     return guest
 
 
+def _needs_of_boot(arguments: RecordArguments, kernel: Path) -> Needs:
+    """QEMU is started with what is left, and is then this process's child, whose memory it may read."""
+    from explorer.targets import Needs
+    from explorer.targets.qemu import needed_by_qemu, reads_only_as_root
+
+    files = [file for file in (kernel, arguments.initrd, arguments.disk) if file is not None]
+    outputs = [file for file in (arguments.output, arguments.console) if file is not None]
+    reads = (*files, *needed_by_qemu(arguments.accel), *arguments.symbols)
+    return Needs(reads, tuple(outputs), guest=reads_only_as_root(), starts=True, caches=arguments.cache)
+
+
 def _say_emulated(error: _AccelerationError) -> None:
     from explorer.model import escape_text
 
@@ -347,35 +358,51 @@ def _say_emulated(error: _AccelerationError) -> None:
 
 
 def _open_machine(
-    arguments: RecordArguments, mode: str, stack: ExitStack, guest: StartedGuest | None
+    arguments: RecordArguments, mode: str, stack: ExitStack, guest: StartedGuest | None, on_trial: bool
 ) -> tuple[Machine, str, Tracer | None]:
     """The machine, which can be read, what to call it, and what traces it. One that cannot costs no file that is there
-    already."""
-    from explorer.recorder import LiveMachine, QemuMachine
+    already.
+
+    :param on_trial: QEMU may have to be started again
+    """
+    from explorer.targets import TargetSpec
+
+    if mode == "live":
+        return _open_live(arguments, stack)
+    from explorer.recorder import QemuMachine
+    from explorer.targets.qemu import hold_guest
 
     options = arguments.open_options()
-    if mode == "live":
-        from explorer.targets import Needs, TargetSpec, give_up_rights
-
-        tracer = None
-        if arguments.trace:
-            from explorer.tracing import TraceOptions
-
-            tracer = stack.enter_context(attached_tracer(TraceOptions(open_options=options)))
-        live = stack.enter_context(LiveMachine(options, None if tracer is None else tracer.kernel))
-        if tracer is None:
-            parse_without_rights(TargetSpec("live", "live"), options, arguments.output)
-        live.attach()
-        give_up_rights(Needs(writes=(arguments.output,)))
-        return live, "live", tracer
-    if guest is not None:
-        machine = QemuMachine(guest.memory, guest.control, stopping=True, options=options)
-    else:
-        assert arguments.qemu is not None
-        stopping = mode == "step"
-        machine = QemuMachine(arguments.qemu, arguments.control, stopping=stopping, options=options)
-    stack.enter_context(machine).attach()
+    memory = arguments.qemu if guest is None else guest.memory
+    control = arguments.control if guest is None else guest.control
+    assert memory is not None
+    machine = QemuMachine(memory, control, stopping=mode != "poll", options=options)
+    stack.callback(machine.close)
+    if is_program() and not on_trial:
+        if control is not None:
+            hold_guest(control)
+        parse_without_rights(
+            [(TargetSpec("qemu", arguments.name, address=memory), options)], arguments.output
+        )
+    machine.connect()
+    machine.attach()
     return machine, arguments.name, None
+
+
+def _open_live(arguments: RecordArguments, stack: ExitStack) -> tuple[Machine, str, Tracer | None]:
+    from explorer.recorder import LiveMachine
+    from explorer.targets import TargetSpec
+
+    options, tracer = arguments.open_options(), None
+    if arguments.trace:
+        from explorer.tracing import TraceOptions
+
+        tracer = stack.enter_context(attached_tracer(TraceOptions(open_options=options)))
+    parse_without_rights([(TargetSpec("live", "live"), options)], arguments.output)
+    kernel = None if tracer is None else tracer.read_kernel()
+    live = stack.enter_context(LiveMachine(options, kernel))
+    live.attach()
+    return live, "live", tracer
 
 
 def _say(summary: RecordSummary, output: Path) -> int:

@@ -13,7 +13,7 @@ import click
 from explorer.cli.completion import complete_targets
 from explorer.cli.documented import Documented
 from explorer.cli.formats import redact_option, terminal_width, trace_output_options, width_option
-from explorer.cli.live_trace import attached_tracer, clean_up, live_trace, write_lines
+from explorer.cli.live_trace import attached_tracer, clean_up, keep_only_of_trace, live_trace, write_lines
 from explorer.cli.process import ExitCode, give_up_rights_but_for
 from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import guard_reader, say_broken, say_left
@@ -191,11 +191,8 @@ def _trace_live(
 @click.command("trace-lines", hidden=True)
 def trace_lines_command() -> int:
     """Write a trace to standard output until SIGTERM comes, or nobody reads it any more."""
-    from explorer.cli.process import give_up_rights
-    from explorer.targets import TargetSpec
-
     with attached_tracer() as tracer:
-        give_up_rights(TargetSpec("live", "live"), None)
+        keep_only_of_trace()
         write_lines(tracer, sys.stdout.buffer)
     return ExitCode.OK
 

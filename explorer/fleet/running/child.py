@@ -25,16 +25,15 @@ from explorer.reading import SAVED, load_saved
 from explorer.recording import RecordingError
 from explorer.targets import (
     CrashGuard,
-    Needs,
     OpenOptions,
     ReaderCrashedError,
     TargetError,
     TargetSpec,
     detect_target,
     fork_reader,
-    give_up_rights,
     harden_process,
-    hold_open,
+    hold_target,
+    keep_only,
     open_kernel,
 )
 
@@ -90,8 +89,7 @@ def _read(request: Request, kept: BinaryIO, guarded: Callable[[CrashGuard], None
     plugins = PluginSet(map(Path, request.options.plugins))
     guard = CrashGuard()
     if spec.kind in SAVED:
-        assert spec.path is not None
-        give_up_rights(Needs((spec.path,)))
+        keep_only(hold_target(spec, OpenOptions()))
         snapshot, _ = load_saved(spec)
     else:
         guard = fork_reader(spec.text)
@@ -109,9 +107,9 @@ def _read(request: Request, kept: BinaryIO, guarded: Callable[[CrashGuard], None
 def _capture(spec: TargetSpec, request: Request, plugins: PluginSet, guard: CrashGuard) -> Snapshot:
     try:
         assert spec.path is not None
-        hold_open(spec.path)
-        give_up_rights(Needs())
-        with open_kernel(spec, OpenOptions(use_cache=request.options.cache)) as kernel:
+        options = OpenOptions(use_cache=request.options.cache)
+        keep_only(hold_target(spec, options))
+        with open_kernel(spec, options) as kernel:
             guard.doing("it loaded the plugins")
             return capture_kernel(kernel, plugins.loaded, guard=guard)
     finally:

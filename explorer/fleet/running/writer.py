@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from explorer.fleet.dataset import Dataset
-from explorer.fleet.errors import FleetError
+from explorer.fleet.errors import FleetError, FleetWriteError
 from explorer.fleet.manifest import MANIFEST, Manifest, load_manifest
 from explorer.fleet.needed import need
 from explorer.fleet.parts import SUFFIX, list_parts
@@ -43,7 +43,7 @@ _MOST_SECONDS = 20.0
 class FleetWriter:
     """The one who writes to a dataset. Use it in a ``with``: what is still to be written is written at its end.
 
-    :raises FleetError: if the directory is something else, another run writes to it, or it cannot be written
+    :raises FleetWriteError: if the directory is something else, another run writes to it, or it cannot be written
     """
 
     def __init__(self, fleet: Path) -> None:
@@ -69,7 +69,7 @@ class FleetWriter:
         """Take some targets; they are on the disk some seconds later, or some hundreds of targets. Once is enough for
         each.
 
-        :raises FleetError: if what has come together cannot be written
+        :raises FleetWriteError: if what has come together cannot be written
         """
         known = {told.key for told in result.targets if bytes.fromhex(told.key) in self._known}
         tables = _without(known, result.tables) if known else result.tables
@@ -94,7 +94,7 @@ class FleetWriter:
                 file.write(told.snapshot)
 
     def flush(self) -> None:
-        """Write what has come together. :raises FleetError: if it cannot be written: none of it is then"""
+        """Write what has come together. :raises FleetWriteError: if it cannot be written: none of it is then"""
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
@@ -137,7 +137,7 @@ def _begin(fleet: Path) -> int:
     if not (fleet / MANIFEST).exists():
         strangers = [path.name for path in fleet.iterdir() if path.name not in (_LOCK, *TABLES, "snapshots")]
         if any(not name.startswith(".") for name in strangers):
-            raise FleetError(
+            raise FleetWriteError(
                 f"{fleet}: a directory with other things in it, and no fleet: name one that is not there"
             )
     with find_place(fleet / _LOCK) as place:
@@ -153,7 +153,9 @@ def _begin(fleet: Path) -> int:
         load_manifest(fleet)
     except BlockingIOError as error:
         os.close(lock)
-        raise FleetError(f"{fleet}: another run is writing to it: wait for that one, or end it") from error
+        raise FleetWriteError(
+            f"{fleet}: another run is writing to it: wait for that one, or end it"
+        ) from error
     except BaseException:
         os.close(lock)
         raise
@@ -198,7 +200,7 @@ def _writing(fleet: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FleetError(
+        raise FleetWriteError(
             f"cannot write {fleet}: {error.strerror or error}; what was written before is whole, and the same command "
             "goes on from there"
         ) from error

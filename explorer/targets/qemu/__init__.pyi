@@ -4,6 +4,11 @@ from .control import GuestControl as GuestControl
 from .control import GuestEndedError as GuestEndedError
 from .control import let_run_on as let_run_on
 from .qmp import QmpConnection as QmpConnection
+from .qmp import connect as connect
+from .sockets import hold_guest as hold_guest
 from .start import BootOptions as BootOptions
 from .start import StartedGuest as StartedGuest
+from .start import needed_by_qemu as needed_by_qemu
+from .start import ptrace_scope as ptrace_scope
+from .start import reads_only_as_root as reads_only_as_root
 from .watch import GuestWatch as GuestWatch

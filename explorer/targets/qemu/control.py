@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import select
+import socket
 import time
 from typing import Any
 
@@ -163,10 +164,14 @@ class GuestControl(QmpConnection):
                 raise GuestEndedError(code, reason, max(ran, 0.0))
 
 
-def let_run_on(address: str) -> list[str]:
-    """Have a guest run whose client has gone, or was hung up on. :returns: why that was not possible, if it was not"""
+def let_run_on(address: str, over: socket.socket | None = None) -> list[str]:
+    """Have a guest run whose client has gone, or was hung up on.
+
+    :param over: a connection that there is already
+    :returns: why that was not possible, if it was not
+    """
     try:
-        with QmpConnection(address) as again:
+        with QmpConnection(address, over=over) as again:
             again.execute("cont")
     except TargetError as error:
         return [f"{address}: {error}"]

@@ -8,22 +8,20 @@ drgn's ended.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import re
 import select
 import socket
-import stat
 import struct
 import time
 from array import array
 from collections import deque
 from math import inf
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from explorer.targets.errors import TargetError
+from explorer.targets.qemu.sockets import reach
 
 __all__ = ("ENDED", "QmpConnection", "connect", "parse_ram_ranges", "parse_xp")
 
@@ -67,22 +65,7 @@ def connect(address: str, timeout: float = _TIMEOUT) -> socket.socket:
     Raises :class:`TargetError` if there is no such socket, nobody serves it, or it is busy with another
     client.
     """
-    host, _, port = address.rpartition(":")
-    try:
-        numeric = port.isascii() and port.isdigit()
-        tcp = numeric and not address.startswith(("/", ".")) and not Path(address).exists()
-        if not tcp:
-            _check_socket(Path(address))
-        if tcp:
-            sock = socket.create_connection((host.strip("[]") or "localhost", int(port)), timeout)
-        else:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-            sock.settimeout(timeout)
-            sock.connect(address)
-    except OSError as error:
-        raise TargetError(_connect_error(address, error)) from error
-    except (ValueError, OverflowError) as error:  # a NUL, a host name that cannot be one, a port above 65535
-        raise TargetError(f"qemu:{address}: neither a socket nor HOST:PORT") from error
+    sock = reach(address, timeout)
     if not select.select([sock], [], [], timeout)[0]:
         sock.close()
         raise TargetError(
@@ -93,31 +76,6 @@ def connect(address: str, timeout: float = _TIMEOUT) -> socket.socket:
     sock.settimeout(None)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 60, 0))
     return sock
-
-
-def _check_socket(path: Path) -> None:
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise TargetError(
-            f"qemu:{path}: {error.strerror} (QEMU makes it with -qmp unix:PATH,server=on,wait=off)"
-        ) from error
-    if not stat.S_ISSOCK(mode):
-        raise TargetError(
-            f"qemu:{path}: not a socket (QEMU makes one with -qmp unix:PATH,server=on,wait=off)"
-        )
-
-
-def _connect_error(address: str, error: OSError) -> str:
-    if isinstance(error, TimeoutError):
-        return f"qemu:{address}: no answer"
-    if error.errno == errno.ECONNREFUSED:
-        return f"qemu:{address}: connection refused: QEMU has ended, or its -qmp names another socket"
-    if error.errno in (errno.EAGAIN, errno.EPROTOTYPE):
-        return f"qemu:{address}: not a QMP socket, or busy with other clients"
-    if error.errno == errno.EACCES:
-        return f"qemu:{address}: permission denied: run as the user that QEMU runs as, or with sudo"
-    return f"qemu:{address}: {error.strerror or error}"
 
 
 class QmpConnection:

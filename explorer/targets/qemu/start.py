@@ -17,9 +17,12 @@ from explorer.places import find_place, naming
 from explorer.targets.errors import TargetError
 from explorer.targets.qemu.qmp import QmpConnection
 
-__all__ = ("BootOptions", "StartedGuest")
+__all__ = ("BootOptions", "StartedGuest", "needed_by_qemu", "ptrace_scope", "reads_only_as_root")
 
 _QEMU = "qemu-system-x86_64"
+_KVM = Path("/dev/kvm")
+#: Documentation/admin-guide/LSM/Yama.rst: a parent may read its child's memory below this.
+_YAMA, _ADMINS_ONLY = Path("/proc/sys/kernel/yama/ptrace_scope"), 2
 _START_S = 30.0
 _END_S = 10.0
 #: Its sockets are there before it greets: on a busy machine it takes a while to get there.
@@ -43,6 +46,26 @@ class BootOptions:
     disk: Path | None = None
     """A raw image, read-only, as the first virtio disk."""
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
+
+
+def ptrace_scope() -> int:
+    """Who may read the memory of other processes; 0 where the kernel has no opinion."""
+    try:
+        return int(_YAMA.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def reads_only_as_root() -> bool:
+    """Whether not even a child's memory may be read without CAP_SYS_PTRACE."""
+    return ptrace_scope() >= _ADMINS_ONLY
+
+
+def needed_by_qemu(accelerator: Literal["auto", "kvm", "tcg"]) -> list[Path]:
+    """Files that whoever starts it must be able to open."""
+    program = shutil.which(_QEMU)
+    found = [] if program is None else [Path(program)]
+    return [*found, _KVM] if accelerator != "tcg" and _KVM.exists() else found
 
 
 class StartedGuest:

@@ -21,15 +21,21 @@ _MAX_KALLSYMS = 256 << 20
 _BLOCK = 1 << 20
 #: Where the running kernel's memory cannot be read.
 _WAY_OUT = "; the target proc needs none of it, and tells less"
+#: drgn's, as its documentation has it.
+_SYSFS = "DRGN_USE_SYS_MODULE"
 _held: dict[Path, int] = {}
 
 
 def hold_running() -> None:
-    """Open both now: from here on they are read without rights.
+    """Open both now, once: from here on they are read without rights.
 
     :raises TargetError: if the kernel's memory cannot be opened; symbols may also come from there
     """
+    if _KCORE in _held:
+        return
     _held[_KCORE] = open_kcore()
+    # drgn would look for the sections of modules in sysfs, which shows them to root alone; they are in memory, too.
+    os.environ[_SYSFS] = "0"
     with suppress(OSError):
         _held[_KALLSYMS] = os.open(_KALLSYMS, os.O_RDONLY | os.O_CLOEXEC)
 

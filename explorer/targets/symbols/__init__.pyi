@@ -1,4 +1,5 @@
 from .btf import BtfError as BtfError
+from .dwarf import debug_places as debug_places
 from .idr import IdrError as IdrError
 from .idr import for_each_idr_entry as for_each_idr_entry
 from .idr import for_each_idr_item as for_each_idr_item
@@ -7,6 +8,7 @@ from .ko import read_module_file as read_module_file
 from .module_files import find_module_files as find_module_files
 from .module_files import modules_directory as modules_directory
 from .typecache import cache_directory as cache_directory
+from .typecache import make_directory as make_directory
 from .types import KernelTypes as KernelTypes
 from .types import adopt_types as adopt_types
 from .types import attach_types as attach_types

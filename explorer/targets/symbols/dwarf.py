@@ -6,6 +6,7 @@ wants to hear why.
 
 from __future__ import annotations
 
+import platform
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,7 +19,7 @@ from explorer.targets.drgn_calls import capture_log, drgn_errors
 from explorer.targets.dumps import open_file
 from explorer.targets.errors import TargetError
 
-__all__ = ("ElfFile", "load_dwarf", "read_elf")
+__all__ = ("ElfFile", "debug_places", "load_dwarf", "read_elf")
 
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR = struct.Struct("<IIQQQQQQ")
@@ -31,6 +32,17 @@ _NT_GNU_BUILD_ID = 3
 _MAX_HEADERS = 4096
 #: Bytes, in all areas: a vmlinux has less than a kilobyte.
 _MAX_NOTES = 1 << 20
+
+
+def debug_places() -> list[Path]:
+    """Where the running kernel's vmlinux with debug info may be, by what distributions do."""
+    release = platform.release()
+    return [
+        Path(f"/usr/lib/debug/boot/vmlinux-{release}"),
+        Path(f"/usr/lib/debug/lib/modules/{release}/vmlinux"),
+        Path(f"/lib/modules/{release}/build/vmlinux"),
+        Path(f"/boot/vmlinux-{release}"),
+    ]
 
 
 class ElfFile:

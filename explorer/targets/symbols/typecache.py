@@ -22,7 +22,7 @@ from pathlib import Path
 from explorer.caller import known_path
 from explorer.places import NewFile, Place
 
-__all__ = ("cache_directory", "load", "store")
+__all__ = ("cache_directory", "load", "make_directory", "store")
 
 _MAGIC = b"NXTYPES\0"
 _VERSION = 3
@@ -53,6 +53,13 @@ def cache_directory() -> Path:
         return Path.home() / ".cache" / "nullfs-explorer"
     except RuntimeError as error:
         raise OSError(str(error)) from error
+
+
+def make_directory() -> Path | None:
+    """The same, which is there by now; ``None`` where it cannot be had: :func:`store` will say why."""
+    with suppress(OSError, ValueError), _directory(create=True):
+        return cache_directory()
+    return None
 
 
 def _file_name(build_id: str) -> str:

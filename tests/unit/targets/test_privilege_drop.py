@@ -304,6 +304,32 @@ def test_a_dump_that_only_root_may_read_is_parsed_by_a_process_that_has_no_right
 
 
 @as_root
+def test_debug_info_that_is_not_there_keeps_no_right_alive(tmp_path: Path) -> None:
+    done, threads = watched_at("open_program", tmp_path, SUDO, "tasks", "sample", "-s", tmp_path / "none")
+    assert done.returncode == 3 and len(done.stderr.splitlines()) == 1
+    assert_without_rights(threads, NOBODY)
+
+
+@as_root
+@pytest.mark.parametrize("caller", [{}, SUDO], ids=["root", "sudo"])
+@pytest.mark.parametrize("other", ["sample", "saved"])
+def test_the_first_side_of_a_diff_is_parsed_by_a_process_that_has_no_rights_any_more(
+    run: Run, tmp_path: Path, caller: dict[str, str], other: str
+) -> None:
+    """Both are open by then: neither is read with the rights that the other took to be opened."""
+    dump = tmp_path / "dump"
+    dump.write_bytes(SAMPLE.read_bytes())
+    dump.chmod(0o600)
+    if other == "saved":
+        assert run("snapshot", SAMPLE, "-o", "saved.json").returncode == 0
+        (tmp_path / "saved.json").chmod(0o644)
+        other = str(tmp_path / "saved.json")
+    done, threads = watched_at("open_program", tmp_path, caller, "diff", dump, other)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert_without_rights(threads, NOBODY if caller else 0)
+
+
+@as_root
 @pytest.mark.parametrize("caller", [{}, SUDO], ids=["root", "sudo"])
 def test_a_module_is_parsed_by_a_process_that_has_no_rights_any_more(
     tmp_path: Path, caller: dict[str, str]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.tracing.kallsyms import Kallsyms, Symbol
+from explorer.tracing.kallsyms import Kallsyms, Symbol, open_kallsyms
 
 SYMBOLS = """\
 0000000000000000 A fixed_percpu_data
@@ -29,7 +29,7 @@ def files(tmp_path: Path) -> tuple[str, str]:
 
 
 def test_an_address_is_in_the_function_below_it_and_in_no_other(files: tuple[str, str]) -> None:
-    symbols = Kallsyms(*files)
+    symbols = Kallsyms(open_kallsyms(*files))
     found = {address: symbols.find(address) for address in (0xFFFFFFFF81000234, 0xFFFFFFFFC0000110)}
     assert found == {
         0xFFFFFFFF81000234: Symbol("path_openat", None),
@@ -48,7 +48,7 @@ def _append(files: tuple[str, str], *lines: str) -> None:
 
 
 def test_a_module_that_comes_later_is_found_at_once(files: tuple[str, str]) -> None:
-    symbols = Kallsyms(*files)
+    symbols = Kallsyms(open_kallsyms(*files))
     assert symbols.find(0xFFFFFFFFD0000020) is None
     _append(files, "ffffffffd0000010 t late\t[more]\n", "more 4096 0 - Live 0xffffffffd0000000\n")
     assert symbols.look()
@@ -61,7 +61,7 @@ def test_where_a_module_was_that_has_gone_nothing_gets_the_name_of_what_came_aft
     files: tuple[str, str],
 ) -> None:
     """Which of both a stack of that moment meant cannot be told; the next look knows."""
-    symbols = Kallsyms(*files)
+    symbols = Kallsyms(open_kallsyms(*files))
     Path(files[0]).write_text(SYMBOLS.replace("badfn", "other").replace("[bad]", "[next]"))
     Path(files[1]).write_text(MODULES.replace("bad", "next"))
     assert symbols.look()
@@ -76,7 +76,7 @@ def test_all_symbols_are_not_read_again_where_only_the_users_of_a_module_change(
     files: tuple[str, str],
 ) -> None:
     """Stacks have addresses that never get a name; on a slow machine that read takes seconds."""
-    symbols = Kallsyms(*files)
+    symbols = Kallsyms(open_kallsyms(*files))
     Path(files[0]).write_text(SYMBOLS.replace("filp_open", "read_again"))
     Path(files[1]).write_text(MODULES.replace(" 0 - ", " 7 walker, "))
     assert not symbols.look()
@@ -89,4 +89,4 @@ def test_hidden_addresses_are_refused_and_not_taken_for_zeros(files: tuple[str, 
     path = Path(files[0])
     path.write_text("".join("0" * 16 + line[16:] + "\n" for line in SYMBOLS.splitlines()))
     with pytest.raises(ValueError, match="kptr_restrict"):
-        Kallsyms(*files)
+        Kallsyms(open_kallsyms(*files))

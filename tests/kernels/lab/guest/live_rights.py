@@ -2,8 +2,8 @@
 
 ``live_rights.py [SECTION ...]``, all without one. Prints ``SAID`` and, as JSON, for each: the rights of the reader when
 it begins to parse (``parsing``); of the screen and of what keeps root's rights for it, and what is left when it has
-ended (``screen``); whether kallsyms are the same by every road (``tables``); and what an output came to in whose way
-another user has put something (``attacks``).
+ended (``screen``); what a tracer that crashes leaves (``crash``); whether kallsyms are the same by every road
+(``tables``); and what an output came to in whose way another user has put something (``attacks``).
 """
 
 from __future__ import annotations
@@ -27,25 +27,49 @@ from typing import Any
 
 _USER, _NOBODY = 1000, 65534
 _PATIENCE_S = 240.0
-_SHOWN = ("Uid", "CapInh", "CapPrm", "CapEff", "NoNewPrivs")
+_SHOWN = ("Uid", "CapInh", "CapPrm", "CapEff", "NoNewPrivs", "Seccomp")
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "TERM": "xterm-256color"}
+_TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _SUDO = ("/usr/bin/sudo", "nullfs-explorer")
-#: Imported by Python as it starts: what the process may do when it first calls one of these.
+#: Imported by Python as it starts: what each process may do when it first calls one of these. One that was forked off
+#: goes on with what it was forked from has seen.
 _WATCHES = """
-import json, os, sys
+import json, os, sys, threading
 
-NAMES = {"open_running", "load_symbols", "_read_btf", "capture_kernel", "_capture"}
-seen = {}
+NAMES = {"open_running", "load_symbols", "_read_btf", "load_dwarf", "nameidata_offsets", "understand", "_module_ranges",
+         "capture_kernel", "_capture"}
+seen, of = {}, 0
 
 def watch(frame, event, argument):
+    global seen, of
     name = frame.f_code.co_name
-    if event == "call" and name in NAMES and name not in seen:
-        with open("/proc/self/status") as file:
+    if event == "call" and name in NAMES:
+        if of != os.getpid():
+            seen, of = {}, os.getpid()
+        if name in seen:
+            return
+        with open("/proc/thread-self/status") as file:
             seen[name] = dict(line.rstrip("\\n").split(":\\t", 1) for line in file if ":\\t" in line)
-        with open(os.environ["STATE"], "w") as file:
+        with open(f"{os.environ['STATE']}/{of}", "w") as file:
             json.dump(seen, file)
 
 if "STATE" in os.environ:
+    sys.setprofile(watch)
+    threading.setprofile(watch)
+"""
+#: The same, and the third call of one ends the process by a real signal from C.
+_CRASHES = """
+import ctypes, os, sys
+calls = 0
+
+def watch(frame, event, argument):
+    global calls
+    if event == "call" and frame.f_code.co_name == os.environ["CRASH_AT"]:
+        calls += 1
+        if calls == 3:
+            ctypes.string_at(0)
+
+if "CRASH_AT" in os.environ:
     sys.setprofile(watch)
 """
 
@@ -54,6 +78,12 @@ def become(uid: int) -> None:
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
+
+
+def mount(kind: bytes, where: str, data: bytes = b"") -> None:
+    """Where it is not, yet."""
+    if not os.path.ismount(where):
+        assert ctypes.CDLL(None).mount(kind, where.encode(), kind, 0, data) == 0, where
 
 
 def status_of(pid: int | str) -> dict[str, str]:
@@ -94,8 +124,8 @@ def parsing(name: str, *words: str) -> dict[str, Any]:
     home.mkdir(exist_ok=True)
     os.chown(home, _USER, _USER)
     state = home / f"{name}.state"
+    state.mkdir()
     more = {"SUDO_UID": str(_USER), "SUDO_GID": str(_USER), "PYTHONPATH": str(where), "STATE": str(state)}
-    state.touch()
     os.chown(state, _USER, _USER)
     ran = subprocess.run(
         [sys.executable, "-m", "explorer", *words],
@@ -105,12 +135,50 @@ def parsing(name: str, *words: str) -> dict[str, Any]:
         text=True,
         check=False,
     )
-    seen = json.loads(state.read_text() or "{}")
+    seen = [json.loads(each.read_text()) for each in state.iterdir()]
     return {
         "code": ran.returncode,
         "said": ran.stderr[-2000:],
-        "seen": {step: {name: one[name].strip() for name in _SHOWN} for step, one in seen.items()},
+        "seen": [
+            {step: {name: one[name].strip() for name in _SHOWN} for step, one in each.items()}
+            for each in seen
+        ],
     }
+
+
+def crash() -> dict[str, Any]:
+    """A tracer whose reader crashes: what it says, what it has written, what of it is left."""
+    where, out = Path("/tmp/crash"), Path("/tmp/users/c.jsonl")
+    where.mkdir()
+    (where / "sitecustomize.py").write_text(_CRASHES)
+    more = {"SUDO_UID": str(_USER), "SUDO_GID": str(_USER), "PYTHONPATH": str(where), "CRASH_AT": "poll"}
+    ran = subprocess.run(
+        [sys.executable, "-m", "explorer", "trace", "live", "--for", "60s", "-o", str(out)],
+        cwd="/",
+        env=_ENVIRONMENT | more,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    deadline = time.monotonic() + 60.0
+    while (left := [*traces_left(), *map(str, tool_processes())]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    written = out.read_text().splitlines()
+    return {
+        "code": ran.returncode,
+        "said": ran.stderr.splitlines(),
+        "written": [sorted(json.loads(line)) for line in written[:1]],
+        "owner": out.stat().st_uid,
+        "left": left,
+    }
+
+
+def traces_left() -> list[str]:
+    """Of ours, in the kernel."""
+    tracefs = next(path for path in map(Path, _TRACEFS) if (path / "instances").is_dir())
+    events = (tracefs / "dynamic_events").read_text().splitlines()
+    instances = [path.name for path in (tracefs / "instances").iterdir()]
+    return [each for each in [*instances, *events] if "nullfs_explorer" in each]
 
 
 def tables() -> dict[str, Any]:
@@ -194,8 +262,7 @@ class Screen:
 
 def screen() -> dict[str, Any]:
     Path("/dev/pts").mkdir(exist_ok=True)
-    mounted = ctypes.CDLL(None).mount(b"devpts", b"/dev/pts", b"devpts", 0, b"ptmxmode=0666,mode=0620")
-    assert mounted == 0
+    mount(b"devpts", "/dev/pts", b"ptmxmode=0666,mode=0620")
     app = Screen("live", "--no-cache")
     said: dict[str, Any] = {"shown": app.wait_for(b"ISOLATED")}
     [shown] = [pid for pid in tool_processes() if status_of(pid)["Uid"].split()[0] == str(_USER)]
@@ -271,6 +338,8 @@ def attacks() -> dict[str, Any]:
         "slice": ("slice", "sample", "-o", "{}"),
         "record": ("record", "live", "--for", "1s", "-o", "{}"),
         "trace": ("trace", "live", "--for", "1s", "-o", "{}"),
+        "frame": ("frame", "/tmp/users/a.nxrec", "-o", "{}"),
+        "trace FILE": ("trace", "/tmp/users/a.jsonl", "-o", "{}"),
     }
     said: dict[str, Any] = {}
     for command, words in commands.items():
@@ -313,15 +382,29 @@ def attacked(words: list[str], path: Path) -> dict[str, Any]:
 
 
 def rights_while_parsing() -> dict[str, Any]:
+    """What it writes is there for what follows, too."""
     saves = ("--no-cache", "-o")
     return {
         "snapshot": parsing("snapshot", "snapshot", "live", *saves, "/tmp/users/a.json"),
         "record": parsing("record", "record", "live", "--for", "1s", *saves, "/tmp/users/a.nxrec"),
+        "trace": parsing("trace", "trace", "live", "--for", "1s", "-o", "/tmp/users/a.jsonl"),
+        "record --trace": parsing(
+            "traced", "record", "live", "--trace", "--for", "1s", *saves, "/tmp/users/b.nxrec"
+        ),
+        # It has no debug info, and takes no longer than to find that out.
+        "--types dwarf": parsing("dwarf", "tasks", "live", "-s", sys.executable, "--force"),
     }
 
 
 def main() -> int:
-    sections = {"parsing": rights_while_parsing, "tables": tables, "screen": screen, "attacks": attacks}
+    mount(b"tracefs", "/sys/kernel/tracing")
+    sections = {
+        "parsing": rights_while_parsing,
+        "crash": crash,
+        "tables": tables,
+        "screen": screen,
+        "attacks": attacks,
+    }
     failed = 0
     for name in sys.argv[1:] or sections:
         try:
