@@ -155,6 +155,9 @@ class _Run:
 
     async def scroll(self) -> None:
         table, driver = self.screen.table, self.driver
+        if table.row:
+            await driver.press("g", "g", lambda: table.row == 0)
+            await driver.rest()
         for number in range(_SCROLLS):
             if table.row + 1 >= len(table.source or ()):
                 break
