@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, FrozenInstanceError
 from operator import attrgetter
 from reprlib import recursive_repr
-from typing import Any, TypeVar, dataclass_transform, overload
+from typing import Any, TypeVar, cast, dataclass_transform, overload
 
 __all__ = ("dataclass",)
 
@@ -42,7 +42,7 @@ def dataclass(
         made = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots)(given)
         fields = tuple(dataclasses.fields(made))  # type: ignore[arg-type]
         methods: dict[str, Any] = {
-            "__init__": _general_init(made, fields, frozen, slots),
+            "__init__": _general_init(made, fields, frozen),
             "__repr__": _repr_of(fields),
         }
         if eq:
@@ -59,7 +59,7 @@ def dataclass(
     return make if cls is None else make(cls)
 
 
-def _general_init(cls: Any, fields: tuple[Field[Any], ...], frozen: bool, slots: bool) -> Callable[..., None]:
+def _general_init(cls: Any, fields: tuple[Field[Any], ...], frozen: bool) -> Callable[..., None]:
     """For the first objects of a class: what many are made of gets a method of its own."""
     taken = tuple(field.name for field in fields if field.init)
     constant = {field.name: field.default for field in fields if field.default is not MISSING}
@@ -78,7 +78,7 @@ def _general_init(cls: Any, fields: tuple[Field[Any], ...], frozen: bool, slots:
         is_said_twice = len(given) > len(taken) or not values.keys().isdisjoint(named)
         values |= named
         if made > _MANY or is_said_twice or not needed <= values.keys() <= {*taken}:
-            cls.__init__ = init = _own_init(cls, fields, frozen, slots)
+            cls.__init__ = init = _own_init(cls, fields, frozen)
             init(self, *given, **named)  # which says, too, what is wrong with these
             return
         for name, value in constant.items():
@@ -95,22 +95,26 @@ def _general_init(cls: Any, fields: tuple[Field[Any], ...], frozen: bool, slots:
     return __init__
 
 
-def _own_init(cls: Any, fields: tuple[Field[Any], ...], frozen: bool, slots: bool) -> Callable[..., None]:
+def _own_init(cls: Any, fields: tuple[Field[Any], ...], frozen: bool) -> Callable[..., None]:
     """As the standard library makes it, for a class of the same fields."""
-    alike: dict[str, Any] = {
-        field.name: dataclasses.field(
-            default=field.default, default_factory=field.default_factory, init=field.init
-        )
-        for field in fields
-    }
+    alike: dict[str, Any] = {field.name: _alike(field) for field in fields}
     alike["__annotations__"] = {field.name: field.type for field in fields}
     alike |= {"__qualname__": cls.__qualname__, "__doc__": cls.__doc__ or cls.__name__}
     if hasattr(cls, "__post_init__"):
         alike["__post_init__"] = None  # that there is one is what counts
-    options = dataclasses.dataclass(repr=False, eq=False, frozen=frozen, slots=slots, match_args=False)
+    options = dataclasses.dataclass(repr=False, eq=False, frozen=frozen, match_args=False)
     made: Any = options(type(cls.__name__, (), alike))
-    init: Callable[..., None] = made.__init__
-    return init
+    init: Any = made.__init__
+    init.of = made  # else that is left to the garbage collector, in the middle of whatever is done
+    return cast("Callable[..., None]", init)
+
+
+def _alike(field: Field[Any]) -> Any:
+    if field.init or field.default is MISSING:
+        return dataclasses.field(
+            default=field.default, default_factory=field.default_factory, init=field.init
+        )
+    return dataclasses.field(default_factory=lambda: field.default, init=False)
 
 
 def _repr_of(fields: tuple[Field[Any], ...]) -> Callable[[Any], str]:
