@@ -11,7 +11,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from itertools import repeat
 from math import isfinite
 from operator import itemgetter
@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import PlainSerializer, TypeAdapter, ValidationError
 
-from explorer.model import KernelInt, Record, hex_address
+from explorer.model import KernelInt, PathRef, Record, hex_address
 
 __all__ = ("records_of_rows",)
 
@@ -41,22 +41,26 @@ def records_of_rows(record: type[_RecordT], rows: Sequence[Any]) -> list[_Record
     if len(rows) < _FEW:
         return None
     try:
-        return _records(record, rows)
+        return list(_records(record, rows))
     except (_UnusualError, ValidationError, KeyError, ValueError, TypeError):
         return None
 
 
-def _records(record: type[_RecordT], rows: Sequence[Any]) -> list[_RecordT]:
-    if set(map(type, rows)) != {dict}:
-        raise _UnusualError
+def _records(record: type[_RecordT], rows: Sequence[Any], *, are_shared: bool = False) -> Sequence[_RecordT]:
+    """:param are_shared: one record will do for all rows that are alike, as for a path, however many hold it"""
     columns = _columns(record)
-    if columns is None:
+    if columns is None or set(map(type, rows)) != {dict}:
         raise _UnusualError
     names = tuple(columns)
-    given = zip(*map(itemgetter(*names), rows), strict=True)
-    values = [column(each) for column, each in zip(columns.values(), given, strict=True)]
+    given = list(map(itemgetter(*names), rows))
+    # Of values that are equal and of two types (1 and true) pydantic makes the same.
+    different = list(dict.fromkeys(given)) if are_shared else given
+    values = [
+        column(each) for column, each in zip(columns.values(), zip(*different, strict=True), strict=True)
+    ]
     build = record.builder()
-    return [build(dict(zip(names, each, strict=True))) for each in zip(*values, strict=True)]
+    made = [build(dict(zip(names, each, strict=False))) for each in zip(*values, strict=True)]
+    return list(map(dict(zip(different, made, strict=True)).__getitem__, given)) if are_shared else made
 
 
 @cache
@@ -116,7 +120,7 @@ def _typed(hint: Any) -> tuple[type | None, _Column]:
     elif get_origin(hint) is Literal and all(type(word) is str for word in get_args(hint)):
         return str, _words({word: word for word in get_args(hint)})
     elif isinstance(hint, type) and issubclass(hint, Record) and _columns(hint) is not None:
-        return dict, lambda rows: _records(hint, rows)
+        return dict, partial(_records, hint, are_shared=hint is PathRef)
     adapter: TypeAdapter[Any] = TypeAdapter(hint)
     return None, lambda values: map(adapter.validate_python, values)
 

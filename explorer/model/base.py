@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, ParamSpec, Self, TypeVar
+from typing import Annotated, Any, ParamSpec, Self, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.fields import FieldInfo
 
 __all__ = (
     "KERNEL_WORD",
@@ -129,17 +130,23 @@ def made(record: Callable[_P, _RecordT]) -> Callable[_P, _RecordT]:
     """
     assert isinstance(record, type)
     cls: type[_RecordT] = record
-    build, fields = cls.builder(), cls.model_fields
+    build, fields = cls.builder(), tuple(cls.model_fields)
+    # Not by the field's own method, which looks at the signature of a factory each time.
+    defaults = {
+        name: _default_of(field) for name, field in cls.model_fields.items() if not field.is_required()
+    }
 
     def make(*_: _P.args, **values: _P.kwargs) -> _RecordT:
-        return build(
-            {
-                name: values[name] if name in values else field.get_default(call_default_factory=True)
-                for name, field in fields.items()
-            }
-        )
+        return build({name: values[name] if name in values else defaults[name]() for name in fields})
 
     return make
+
+
+def _default_of(field: FieldInfo) -> Callable[[], Any]:
+    """Of a factory that takes nothing, as all of the vocabulary's do."""
+    if field.default_factory is None:
+        return lambda: field.default
+    return cast("Callable[[], Any]", field.default_factory)
 
 
 #: So many new objects are worth a walk through all that is frozen, which is what it takes to see whether anything is.

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from explorer.analysis import WORLD_ORDER, WorldKey, books_of, reconcile, verdict_and_subject, world_of_root
-from explorer.analysis.query import label_columns, task_rows
 from explorer.model import (
     FsStruct,
     Owner,
@@ -157,6 +156,8 @@ _BUSY_LAYOUT = _LAYOUT | {
 
 def tasks_table(snapshot: Snapshot, matches: Matches = None) -> Table:
     """One row per task that matches, by pid."""
+    from explorer.analysis.query import label_columns, task_rows  # who folds has no use for the language
+
     rows = [row for row in task_rows(snapshot) if matches is None or matches(row.task)]
     is_busy = any(row.task.walk is not None or row.task.borrowing for row in rows)
     columns = label_columns(*_LAYOUT)

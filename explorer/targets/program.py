@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from explorer.targets import dumps, running
 from explorer.targets.detect import detect_target
 from explorer.targets.drgn_calls import (
     capture_log,
@@ -22,31 +23,21 @@ from explorer.targets.drgn_calls import (
 from explorer.targets.dumps import (
     COMPRESSED,
     DUMPS,
-    FOUND,
-    PAGE,
-    RANGED_READERS,
+    RANGED,
     ElfCore,
     Extents,
-    FileRanges,
     Format,
-    Part,
     decompress,
-    dumped_ranges,
     file_errors,
-    find_kernel,
     hide_absent,
     open_file,
     read_elf_core,
-    read_kdump_header,
-    reassemble,
     segment_reader,
     sniff,
     stored_ranges,
-    without_missing_pages,
 )
 from explorer.targets.errors import TargetError
 from explorer.targets.opened import OpenProgram
-from explorer.targets.running import open_running
 from explorer.targets.spec import Progress, TargetSpec, no_progress
 from explorer.targets.vmcoreinfo import VmcoreInfo
 
@@ -93,7 +84,7 @@ def _open(
 ) -> OpenProgram:
     given = VmcoreInfo.parse(_text_of(vmcoreinfo)) if vmcoreinfo is not None else None
     if spec.kind == "live":
-        return open_running(spec, given)
+        return running.open_running(spec, given)
     if spec.kind in ("vmcore", "sample") and spec.path is not None:
         return _open_vmcore(spec, spec.path, given, report)
     if spec.kind == "qemu" and spec.address is not None:
@@ -137,7 +128,7 @@ def _open_vmcore(spec: TargetSpec, path: Path, given: VmcoreInfo | None, progres
     dump = _plain_file(path, name, progress)
     try:
         form = sniff(os.pread(dump.file.fileno(), 4096, 0))
-        if form in RANGED_READERS:
+        if form in RANGED:
             return _open_ranged(spec, dump, form, given, progress)
         core = _check_elf(dump, name) if form is Format.ELF else None
         if core is not None and core.is_physical:
@@ -222,7 +213,9 @@ def _plain_file(path: Path, name: str, progress: Progress) -> _Dump:
             form = sniff(os.pread(dump.file.fileno(), 4096, 0))
         if form is Format.FLATTENED:
             with dump.file as flattened:
-                dump.file, present = reassemble(flattened, name, progress, cut=dump.cut("the flattened dump"))
+                dump.file, present = dumps.reassemble(
+                    flattened, name, progress, cut=dump.cut("the flattened dump")
+                )
             dump.notes.append(f"reassembled a flattened dump of {_size(dump.file)} into a temporary file")
             dump.present = None if dump.cut_off is None else present
             form = sniff(os.pread(dump.file.fileno(), 4096, 0))
@@ -265,19 +258,19 @@ def _elf_vmcoreinfo(
         return None
     if core.is_process:
         raise TargetError(f"{name}: the core dump of a process, not of a kernel")
-    info, address = find_kernel(
+    info, address = dumps.find_kernel(
         segment_reader(dump.file, core), stored_ranges(dump.file, core), name, progress
     )
-    dump.notes.append(FOUND.format(address))
+    dump.notes.append(dumps.FOUND.format(address))
     return info
 
 
 def _open_physical(
     spec: TargetSpec, dump: _Dump, core: ElfCore, given: VmcoreInfo | None, progress: Progress
 ) -> OpenProgram:
-    parts = (Part(one.physical_address, one.file_size, one.file_offset) for one in core.segments)
+    parts = (dumps.Part(one.physical_address, one.file_size, one.file_offset) for one in core.segments)
     try:
-        ranges = FileRanges(dump.file, parts)
+        ranges = dumps.FileRanges(dump.file, parts)
     except ValueError as error:
         raise TargetError(f"{spec.text}: damaged: {error}") from error
     if given is None and core.vmcoreinfo is not None:
@@ -288,7 +281,7 @@ def _open_physical(
 def _open_ranged(
     spec: TargetSpec, dump: _Dump, form: Format, given: VmcoreInfo | None, progress: Progress
 ) -> OpenProgram:
-    held = RANGED_READERS[form](dump.file, spec.text, dump.present)
+    held = dumps.RANGED_READERS[form](dump.file, spec.text, dump.present)
     if held.missing:
         dump.judge(False, held.missing, held.memory)
     elif held.is_cut or dump.cut_off:
@@ -303,20 +296,20 @@ def _open_ranged(
 
 
 def _open_ranges(
-    spec: TargetSpec, dump: _Dump, ranges: FileRanges, given: VmcoreInfo | None, progress: Progress
+    spec: TargetSpec, dump: _Dump, ranges: dumps.FileRanges, given: VmcoreInfo | None, progress: Progress
 ) -> OpenProgram:
     """Physical memory without addresses of the kernel's, and without VMCOREINFO: that is searched for."""
     info = given
     if info is None:
         try:
-            info, address = find_kernel(ranges.read, ranges.stored(), spec.text, progress)
+            info, address = dumps.find_kernel(ranges.read, ranges.stored(), spec.text, progress)
         except TargetError as error:
             if dump.cut_off is None:
                 raise
             raise TargetError(
                 f"{spec.text}: {dump.cut_off}, and in what is there no kernel is found: copy it again"
             ) from error
-        dump.notes.append(FOUND.format(address))
+        dump.notes.append(dumps.FOUND.format(address))
     prog = new_program(info)
     with capture_log(), drgn_errors(f"{spec.text}: cannot be opened"):
         ranges.add_to(prog)
@@ -342,17 +335,17 @@ def _kdump_vmcoreinfo(
             f"{name}: kdump-compressed, and this drgn was built without libkdumpfile: "
             "install the drgn wheel, or convert the dump to ELF with makedumpfile -E"
         )
-    header = read_kdump_header(dump.file, name, dump.present)
+    header = dumps.read_kdump_header(dump.file, name, dump.present)
     if header.cut:
         with dump.file as cut:
             present = dump.present or Extents.of_file(cut.fileno())
-            dump.file, pages = without_missing_pages(cut, header, present, name, progress)
+            dump.file, pages = dumps.without_missing_pages(cut, header, present, name, progress)
         if not pages:
             raise TargetError(f"{name}: cut off before its first page of memory: nothing can be read")
-        dump.judge(header.incomplete, (header.named - pages) * PAGE, header.named * PAGE)
-        header = read_kdump_header(dump.file, name)
+        dump.judge(header.incomplete, (header.named - pages) * dumps.PAGE, header.named * dumps.PAGE)
+        header = dumps.read_kdump_header(dump.file, name)
     else:
-        dump.judge(header.incomplete, 0, header.pages * PAGE)
+        dump.judge(header.incomplete, 0, header.pages * dumps.PAGE)
     if header.level & _USER_PAGES:
         dump.filtered = _FILTERED_KDUMP.format(header.level)
     if given is not None:
@@ -364,6 +357,8 @@ def _kdump_vmcoreinfo(
     prog = new_program(VmcoreInfo.parse(_ANY_VMCOREINFO))
     with capture_log(), drgn_errors(f"{name}: cannot be opened as a kdump"):
         prog.set_core_dump(os.dup(dump.file.fileno()))
-    info, address = find_kernel(physical_reader(prog), dumped_ranges(dump.file, header), name, progress)
-    dump.notes.append(FOUND.format(address))
+    info, address = dumps.find_kernel(
+        physical_reader(prog), dumps.dumped_ranges(dump.file, header), name, progress
+    )
+    dump.notes.append(dumps.FOUND.format(address))
     return info

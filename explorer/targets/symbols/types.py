@@ -16,16 +16,13 @@ import drgn
 from drgn import FaultError, Object, Program, ProgramFlags, Symbol, SymbolBinding, TypeKindSet
 
 from explorer.targets.errors import TargetError
-from explorer.targets.running import held_kallsyms
 from explorer.targets.symbols import typecache
 from explorer.targets.symbols.btf import Btf, BtfError
 from explorer.targets.symbols.btf_index import BtfIndex, bytes_of, hash_names, words_of
 from explorer.targets.symbols.btf_types import BtfTypes
-from explorer.targets.symbols.dwarf import load_dwarf
 from explorer.targets.symbols.globals import GlobalFinder
 from explorer.targets.symbols.kallsyms import SymbolTable, load_symbols, vmcoreinfo, vmcoreinfo_symbol
 from explorer.targets.symbols.modules import ModuleTable
-from explorer.targets.symbols.system_map import load_system_map, read_system_map
 
 __all__ = ("KernelTypes", "adopt_types", "attach_types")
 
@@ -243,6 +240,8 @@ def attach_types(
         tell("loading debug info")
         from concurrent.futures import ThreadPoolExecutor
 
+        from explorer.targets.symbols.dwarf import load_dwarf
+
         # drgn's threads for this end with the thread that needed them. Else they would stay, with the capabilities that
         # this one gives up later, and which nobody can take from them.
         with ThreadPoolExecutor(1) as thread:
@@ -258,6 +257,8 @@ def attach_types(
         if symbols_file is None:
             table = load_symbols(prog, lambda: _held_symbols(info))
         else:
+            from explorer.targets.symbols.system_map import load_system_map
+
             table = load_system_map(symbols_file, info)
         tell("reading types (BTF)")
         pair = _read_btf(prog, table), table
@@ -269,6 +270,9 @@ def attach_types(
 
 def _held_symbols(info: str) -> SymbolTable | None:
     """Of the running kernel, from what was opened while there were rights, if it was."""
+    from explorer.targets.running import held_kallsyms
+    from explorer.targets.symbols.system_map import read_system_map
+
     try:
         text = held_kallsyms()
     except (OSError, ValueError) as error:

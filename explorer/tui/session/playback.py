@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
@@ -24,6 +25,8 @@ _SHORTEST_S = 0.05
 _AT_FIRST_S = 0.2
 #: The first frame with a finding is looked for no further back than so many frames.
 _MOST_AUDITS = 2000
+#: A frame is read from the one before it: of those that are not read yet so many are looked at one after the other.
+_FEW_AUDITS, _MANY_AUDITS = 4, 64
 
 
 class Playback:
@@ -181,19 +184,37 @@ class Playback:
 
     def first_with(self, finding: Finding, plugins: PluginSet) -> int:
         """The first frame, going back from the one on the screen, of an unbroken run that has a finding."""
-        wanted = _identity(finding)
         place = self.readable.index(self.index)
         found = self.index
-        loaded = plugins.loaded
-        is_ours = any(rule.id == finding.rule for rule in RULES)
-        for index in reversed(self.readable[max(0, place - _MOST_AUDITS) : place]):
-            # Our own rules judge by no clock but those of tasks in a path walk; a plugin may by any.
-            snapshot = (self._still(index) if is_ours else None) or self.snapshot(index)
-            findings = findings_of_rule(finding.rule, snapshot, loaded.plugins, loaded.strangers)
-            if all(_identity(other) != wanted for other in findings):
-                break
-            found = index
+        for part in _backwards(self.readable[max(0, place - _MOST_AUDITS) : place]):
+            has = partial(self._has, finding, plugins)
+            have: Iterable[bool]
+            try:
+                have = reversed(list(map(has, part)))  # frames are read forwards
+            except RecordingError:
+                have = map(has, reversed(part))  # perhaps of one that need not be read
+            for index, has_it in zip(reversed(part), have, strict=True):
+                if not has_it:
+                    return found
+                found = index
         return found
+
+    def _has(self, finding: Finding, plugins: PluginSet, index: int) -> bool:
+        # Our own rules judge by no clock but those of tasks in a path walk; a plugin may by any.
+        is_ours = any(rule.id == finding.rule for rule in RULES)
+        snapshot = (self._still(index) if is_ours else None) or self.snapshot(index)
+        loaded = plugins.loaded
+        with no_garbage_collection():
+            others = findings_of_rule(finding.rule, snapshot, loaded.plugins, loaded.strangers)
+        return _identity(finding) in map(_identity, others)
+
+
+def _backwards(frames: list[int]) -> Iterator[list[int]]:
+    """All of them in parts, the last first: few, and more the further back they are."""
+    size = _FEW_AUDITS
+    while frames:
+        yield frames[-size:]
+        frames, size = frames[:-size], min(2 * size, _MANY_AUDITS)
 
 
 def _identity(finding: Finding) -> tuple[str, frozenset[tuple[str, int | None]]]:
