@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from explorer.targets import TargetError
 from explorer.tracing.layout import _understand
 
 _GOOD = [176, 8, 56, 0, 32, 0, 24]
+_BAD: tuple[Any, ...] = (-1, 1 << 16, 1 << 70, 1.0, True, None, "8", "8(%di)\np:evil/x do_exit", [8], {})
 
 
 def test_seven_offsets_are_taken_as_they_are() -> None:
@@ -28,10 +30,7 @@ def test_seven_offsets_are_taken_as_they_are() -> None:
         b"\xff\xfe",
         json.dumps(_GOOD[:-1]).encode(),
         json.dumps([*_GOOD, 1]).encode(),
-        *(
-            json.dumps([*_GOOD[:-1], bad]).encode()
-            for bad in (-1, 1 << 16, 1 << 70, 1.0, True, None, "8", "8(%di)\np:evil/x do_exit", [8], {})
-        ),
+        *(json.dumps([*_GOOD[:-1], bad]).encode() for bad in _BAD),
         b"[NaN, 1, 2, 3, 4, 5, 6]",
         b"[" * 8000,
     ],
