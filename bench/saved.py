@@ -88,6 +88,38 @@ started = time.process_time()
 show(sys.argv[1])
 print(json.dumps(time.process_time() - started))
 """
+#: Each rule that finds something in the last frame is asked of every frame before, as the screen does for the first one
+#: that has a finding; the median of the rules.
+_AUDITED = """
+import json, statistics, sys, time
+from pathlib import Path
+from explorer.analysis import run_audit
+from explorer.plugin import PluginSet
+from explorer.tui.session import Playback
+plugins = PluginSet()
+playback = Playback.open(Path(sys.argv[1]))
+findings = run_audit(playback.snapshot(playback.index), plugins.plugins).findings
+taken = []
+for finding in {found.rule: found for found in findings}.values():
+    started = time.process_time()
+    playback.first_with(finding, plugins)
+    taken.append(time.process_time() - started)
+print(json.dumps(statistics.median(taken)))
+"""
+#: Two frames compared, as the command does that is given both.
+_COMPARED = """
+import json, sys, time
+from explorer.analysis.diff import diff_snapshots
+from explorer.reading import load_frames
+from explorer.targets import detect_target
+def compare(*named):
+    frames = load_frames(*map(detect_target, named))
+    diff_snapshots(*(snapshot for snapshot, _ in frames))
+compare(sys.argv[2], sys.argv[2])
+started = time.process_time()
+compare(sys.argv[1] + "@#3", sys.argv[1] + "@#19")
+print(json.dumps(time.process_time() - started))
+"""
 
 
 def measure_saved(tasks: int, recorded: int, rounds: int) -> list[Row]:
@@ -108,6 +140,8 @@ def measure_saved(tasks: int, recorded: int, rounds: int) -> list[Row]:
         write_recording(recording, _frames(recorded))
         opened = [float(child_output(["-c", _OPENED, str(recording), str(_BOOT)])) for _ in range(rounds)]
         timeline = [float(child_output(["-c", _TIMELINE, str(recording)])) for _ in range(rounds)]
+        audited = [float(child_output(["-c", _AUDITED, str(recording)])) for _ in range(rounds)]
+        compared = [float(child_output(["-c", _COMPARED, str(recording), str(_BOOT)])) for _ in range(rounds)]
     median = {name: statistics.median(each[name] for each in taken) for name in taken[0]}
     names = {
         "load": "saved snapshot: load",
@@ -131,6 +165,13 @@ def measure_saved(tasks: int, recorded: int, rounds: int) -> list[Row]:
         Row(
             f"recording of {_FRAMES} frames: opened, up to a frame", statistics.median(opened), "s", recorded
         ),
+        Row(
+            f"one rule asked of {_FRAMES} frames, a task and frame",
+            statistics.median(audited) / _FRAMES / recorded * 1e6,
+            "µs",
+            recorded,
+        ),
+        Row("two frames of a recording, read and compared", statistics.median(compared), "s", recorded),
         *_measure_start(rounds),
     ]
 
@@ -201,6 +242,16 @@ def promises_of_saved(rows: list[Row]) -> list[Ratio]:
             f"timeline, a task and frame of {_FRAMES}: µs",
             value.get(f"timeline of {_FRAMES} frames, a task and frame"),
             1.25,
+        ),
+        Ratio(
+            f"one rule asked of {_FRAMES} frames, a task and frame: µs",
+            value.get(f"one rule asked of {_FRAMES} frames, a task and frame"),
+            1.25,
+        ),
+        Ratio(
+            "recording, two frames read and compared: seconds",
+            value.get("two frames of a recording, read and compared"),
+            0.5,
         ),
         Ratio(
             "recording, opened up to a frame: seconds",

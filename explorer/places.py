@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -154,7 +153,7 @@ class NewFile:
 
 
 def _part_of(name: str) -> str:
-    return f".{name[:_MAX_NAME]}.{secrets.token_hex(4)}.part"
+    return f".{name[:_MAX_NAME]}.{os.urandom(4).hex()}.part"
 
 
 def find_place(path: Path) -> Place:

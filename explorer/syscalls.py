@@ -8,8 +8,9 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from typing import NoReturn
 
-__all__ = ("checked", "end_with", "fork", "kill_group", "libc", "signals_held")
+__all__ = ("checked", "end_by", "end_with", "fork", "kill_group", "libc", "signals_held")
 
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
@@ -53,6 +54,19 @@ def end_with(parent: int) -> None:
     libc().prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def end_by(number: signal.Signals) -> NoReturn:
+    """End this process by a signal, whatever was to be done about it.
+
+    From any thread: Python sets handlers in one alone, and that may never run again.
+    """
+    set_handler = libc().signal
+    set_handler.argtypes, set_handler.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+    set_handler(number, None)  # SIG_DFL
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    signal.raise_signal(number)
+    os._exit(128 + number)  # PID 1 of its namespace: it does not end by what it does not handle
 
 
 def kill_group(pid: int) -> None:

@@ -12,6 +12,7 @@ from .accounting import expected_users as expected_users
 from .accounting import reconcile as reconcile
 from .audit import AuditReport as AuditReport
 from .audit import audit_with as audit_with
+from .audit import findings_of_rule as findings_of_rule
 from .audit import run_audit as run_audit
 from .audit import select_findings as select_findings
 from .completeness import lost_tasks as lost_tasks

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from explorer.analysis.rule import AuditContext, NotJudged
 from explorer.analysis.rules import RULES, merge_borrowers
 from explorer.model import CaptureError, Finding, Severity, Snapshot, Task
-from explorer.plugin import ApartError, Plugin, PluginSet, error_words, judge_apart
+from explorer.plugin import ApartError, Plugin, PluginSet, error_words, judge_apart, rule_prefix
 
-__all__ = ("AuditReport", "audit_with", "run_audit", "select_findings")
+__all__ = ("AuditReport", "audit_with", "findings_of_rule", "run_audit", "select_findings")
 
 
 @dataclass(slots=True)
@@ -54,7 +54,8 @@ def run_audit(
     found: list[Finding] = []
     for rule in RULES:
         between()
-        found += rule.run(context)
+        if not wanted or rule.id in wanted:
+            found += rule.run(context)
         why = rule.cannot_tell(context) if rule.applies(snapshot) else None
         if why is not None and (not wanted or rule.id in wanted):
             report.not_judged.append(NotJudged(rule.id, why))
@@ -66,6 +67,24 @@ def run_audit(
         key=lambda finding: (finding.severity.rank, finding.rule, finding.title),
     )
     return report
+
+
+def findings_of_rule(
+    rule_id: str, snapshot: Snapshot, plugins: Sequence[Plugin] = (), apart: Collection[str] = ()
+) -> list[Finding]:
+    """Those of one rule, for whoever asks many frames for them: nothing else is judged, and no error is kept.
+
+    :param apart: as of :func:`run_audit`
+    """
+    context = AuditContext(snapshot, plugins)
+    found: list[Finding] = []
+    for rule in RULES:
+        if rule.id == rule_id:
+            found += rule.run(context)
+    for plugin in plugins:
+        if rule_id.startswith(rule_prefix(plugin.name)):
+            found += _audit_plugin(plugin, snapshot, AuditReport([]), plugin.name in apart)
+    return [finding for finding in found if finding.rule == rule_id]
 
 
 def audit_with(

@@ -11,13 +11,14 @@ import drgn
 
 from explorer.capture.memory import ErrorLog, ReadError
 from explorer.capture.paths import PathRefs
-from explorer.model import Generation, KernelSetting, PathRef, Reference, UserModeHelper, kernel_text
+from explorer.model import Generation, KernelSetting, PathRef, Reference, UserModeHelper, kernel_text, made
 from explorer.plugin import Facts, Plugin, error_words
 from explorer.targets.symbols import KernelTypes, for_each_idr_entry
 
 __all__ = ("PluginContext", "PluginRun", "run_plugins")
 
 T = TypeVar("T")
+_reference = made(Reference)
 _NOT_LOADED = {"state": "not loaded"}
 #: Of all lists of all plugins together: lists within lists, in a dump made for it, have no other end.
 _MAX_ITEMS = 250_000
@@ -109,7 +110,7 @@ class PluginContext:
     def task_ref(self, task: drgn.Object) -> Reference:
         """A ``struct task_struct *``."""
         comm = kernel_text(task.comm.string_())
-        return Reference(kind="task", address=task.value_(), label=f"{comm} ({task.pid.value_()})")
+        return _reference(kind="task", address=task.value_(), label=f"{comm} ({task.pid.value_()})")
 
     def look_up(self, name: str, path: bytes) -> KernelSetting:
         """An absolute path, in the dcache as the kernel would look it up."""

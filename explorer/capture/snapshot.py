@@ -37,6 +37,7 @@ from explorer.model import (
     Snapshot,
     fields_of,
     kernel_text,
+    made,
     no_garbage_collection,
 )
 from explorer.targets import TargetError
@@ -54,6 +55,7 @@ __all__ = ("capture_snapshot",)
 
 #: What is read after the tasks, and is lost if the reader crashes meanwhile.
 _LATER = "workqueues, usermodehelpers, settings, modules, log and plugins are missing, mounts may be"
+_capture, _kernel, _snapshot = made(Capture), made(Kernel), made(Snapshot)
 
 
 def _iso(nanoseconds: int | None) -> str | None:
@@ -155,7 +157,7 @@ class _Capture:
         fs_structs = builder.build_fs_structs()
         self.stats.mark("records")
         now_ns, boot_ns = read_clocks_ns(memory)
-        snapshot = Snapshot(
+        snapshot = _snapshot(
             capture=self._capture(taken_at, tasks, now_ns),
             kernel=self._kernel(builder, known, init_ns, boot_ns),
             tasks=records,
@@ -192,14 +194,14 @@ class _Capture:
         request = self.request
         if now_ns is None and request.crash_time is not None:
             now_ns = request.crash_time * 1_000_000_000
-        return Capture(
+        return _capture(
             tool_version=__version__,
             taken_at=taken_at.isoformat(timespec="milliseconds"),
             source=request.source,
             types=request.types,
             duration_s=0.0,
             consistent=request.consistent,
-            notes=request.notes,
+            notes=list(request.notes),
             missing_memory=request.cut_off or request.missing_memory,
             lost_tasks=tasks.lost,
             lost_mounts=self.mounts.lost,
@@ -237,7 +239,7 @@ class _Capture:
     ) -> Kernel:
         request = self.request
         cmdline, nodename = read_cmdline(self.memory), read_nodename(self.memory)
-        return Kernel(
+        return _kernel(
             release=request.release,
             build_id=request.build_id,
             generation=known.generation,

@@ -37,6 +37,7 @@ from explorer.model import (
     Walk,
     defer_records,
     kernel_text,
+    made,
 )
 
 from .ownership import Ownership, RawKernel
@@ -61,6 +62,7 @@ _pick_times = _picker("cpu", "on_cpu", "exec_start")
 _AS_THEY_ARE = ("address", "pid", "tgid", "start_time")
 _OR_NONE = ("fs", "real_fs", "stack_base")
 _build_task = Task.builder()
+_walk = made(Walk)
 #: Kind and kthread of a plain process; borrowing, walk and stack of who has one fs_struct and looks nothing up.
 _USER, _NEITHER = (TaskKind.USER, None), (False, None, None)
 
@@ -322,7 +324,7 @@ class TaskRecords:
         root = path_ref(where, raw.root_mnt, raw.root_dentry) if raw.root_mnt else None
         start = path_ref(where, raw.mnt, raw.dentry) if raw.mnt else None
         path = None if raw.path is None else kernel_text(raw.path)
-        return Walk(path=path, root=root, start=start, in_init=in_init, flags=raw.flags)
+        return _walk(path=path, root=root, start=start, in_init=in_init, flags=raw.flags)
 
 
 # Columns of what each task has of its own. They know no more than they need: a snapshot must not keep a kernel open.

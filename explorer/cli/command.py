@@ -79,8 +79,9 @@ _HELP = {
 #: Entry points of ``drgn.plugins`` that are nothing but commands: a hundred modules.
 _DRGN_COMMANDS = "builtin_commands,crash_commands,nullfs"
 #: Objects made since the last look for garbage: by 700 of them, the interpreter's own, imports have it looked for a
-#: thousand times, and it is a tenth of what a command takes to start.
-_GARBAGE_AT = 50_000
+#: thousand times, and it is a tenth of what a command takes to start. By 50,000 it is looked for once where most of a
+#: capture is done: what is looked at is written to, and after a fork all of it is copied for that.
+_GARBAGE_AT = 200_000
 _MAX_LINE = 1000
 _OUT_OF_MEMORY = f"{PROGRAM}: out of memory: this process may not have as much as the target needs\n".encode()
 
@@ -195,8 +196,18 @@ def main(args: list[str] | None = None) -> None:
     try:
         _run(args)
     except SystemExit as ending:
-        tell_ending(ending.code if isinstance(ending.code, int) else ExitCode.OK)
+        code = ending.code if isinstance(ending.code, int) else ExitCode.OK
+        if tell_ending(code):
+            _leave(code)
         raise
+
+
+def _leave(code: int) -> NoReturn:
+    """End a reader: to take apart what it has read, object by object, takes longer than to print it."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # it was said before what became of the output
+            stream.flush()
+    os._exit(code)
 
 
 def _run(args: list[str] | None) -> NoReturn:

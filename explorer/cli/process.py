@@ -48,10 +48,14 @@ def note_watcher(tell: Callable[[int], None]) -> None:
     _tell = tell
 
 
-def tell_ending(code: int) -> None:
-    """The command has come to its end: any other end of this process is none of its own."""
+def tell_ending(code: int) -> bool:
+    """The command has come to its end: any other end of this process is none of its own.
+
+    :returns: whether anybody was to be told
+    """
     if _tell is not None:
         _tell(code)
+    return _tell is not None
 
 
 def parse_without_rights(

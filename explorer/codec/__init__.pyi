@@ -1,8 +1,10 @@
 from .baselines import BaselineError as BaselineError
 from .baselines import load_baseline as load_baseline
 from .baselines import write_baseline as write_baseline
+from .beginnings import is_trace as is_trace
 from .encode import encode_value as encode_value
 from .facts import check_facts as check_facts
+from .rows import records_of_rows as records_of_rows
 from .snapshots import SnapshotError as SnapshotError
 from .snapshots import line_type as line_type
 from .snapshots import load_quickly as load_quickly
@@ -14,7 +16,6 @@ from .stream import SnapshotStream as SnapshotStream
 from .traces import TraceError as TraceError
 from .traces import decode_trace_line as decode_trace_line
 from .traces import encode_trace_line as encode_trace_line
-from .traces import is_trace as is_trace
 from .traces import load_trace as load_trace
 from .traces import read_trace as read_trace
 from .version import check_version as check_version

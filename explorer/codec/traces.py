@@ -16,12 +16,13 @@ from pydantic import ValidationError
 
 from explorer.compression import Damaged, Method, plain_chunks, sniff_method
 from explorer.files import NotRegularError, open_regular
-from explorer.model import TRACE_FORMAT, TRACE_VERSION, Lookup, Record, Trace, TraceEnd, TraceHeader
+from explorer.model import TRACE_VERSION, Lookup, Record, Trace, TraceEnd, TraceHeader
 
+from .beginnings import TRACE_BEGINS, is_trace
 from .encode import encode_value
 from .version import validation_words
 
-__all__ = ("TraceError", "decode_trace_line", "encode_trace_line", "is_trace", "load_trace", "read_trace")
+__all__ = ("TraceError", "decode_trace_line", "encode_trace_line", "load_trace", "read_trace")
 
 #: A path of 4,096 bytes, all of them escaped, and a stack of some hundred frames.
 _MAX_LINE = 1 << 20
@@ -31,7 +32,6 @@ _MAGIC_BYTES = 16
 #: Lookups that are all alike compress by a hundred. Beyond so much, what holds more than so many times its own size is
 #: no trace.
 _BOMB_SIZE, _BOMB_RATIO = 64 << 20, 400
-_FIRST = b'{"header":'
 _MEMBERS: dict[type[Record], str] = {TraceHeader: "header", Lookup: "lookup", TraceEnd: "end"}
 
 
@@ -50,12 +50,7 @@ def encode_trace_line(record: TraceHeader | Lookup | TraceEnd) -> bytes:
 
 def decode_trace_line(line: bytes, where: str) -> TraceHeader | Lookup | TraceEnd:
     """One line, as it comes. :param where: what to call it. :raises TraceError: if it is none of a trace"""
-    return _header(line, where) if line.startswith(_FIRST) else _record(line, where)
-
-
-def is_trace(beginning: bytes) -> bool:
-    """Whether a file that begins so is meant to be a trace: its first line is a header of this format."""
-    return beginning.startswith(_FIRST) and f'"format":"{TRACE_FORMAT}"'.encode() in beginning[:200]
+    return _header(line, where) if line.startswith(TRACE_BEGINS) else _record(line, where)
 
 
 def load_trace(path: Path) -> Trace:

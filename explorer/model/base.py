@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, ParamSpec, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
@@ -18,6 +18,7 @@ __all__ = (
     "Record",
     "fields_of",
     "hex_address",
+    "made",
     "no_garbage_collection",
 )
 
@@ -118,6 +119,27 @@ def _make_builder(cls: type[_RecordT]) -> Callable[[dict[str, Any]], _RecordT]:
 
 
 _BUILDERS: dict[type[Record], Callable[[dict[str, Any]], Any]] = {}
+_P = ParamSpec("_P")
+
+
+def made(record: Callable[_P, _RecordT]) -> Callable[_P, _RecordT]:
+    """The constructor of a record, for values that this program decoded itself: nothing is validated, or copied.
+
+    What validates a record is made of its fields when it is first needed, which takes a millisecond.
+    """
+    assert isinstance(record, type)
+    cls: type[_RecordT] = record
+    build, fields = cls.builder(), cls.model_fields
+
+    def make(*_: _P.args, **values: _P.kwargs) -> _RecordT:
+        return build(
+            {
+                name: values[name] if name in values else field.get_default(call_default_factory=True)
+                for name, field in fields.items()
+            }
+        )
+
+    return make
 
 
 #: So many new objects are worth a walk through all that is frozen, which is what it takes to see whether anything is.

@@ -5,7 +5,7 @@ Kernel text in a name is not escaped: whoever shows it escapes it. A part that c
 
 from __future__ import annotations
 
-from .base import KernelText, hex_address
+from .base import KernelText, hex_address, made
 from .finding import Reference
 from .fs import FsStruct
 from .mount import Mount, MountNamespace
@@ -30,7 +30,8 @@ __all__ = (
 )
 
 #: The kernel itself, as what something is about.
-KERNEL = Reference(kind="kernel", address=None, label="kernel")
+_reference = made(Reference)
+KERNEL = _reference(kind="kernel", address=None, label="kernel")
 
 
 def known(value: object) -> str:
@@ -54,7 +55,7 @@ def task_name(task: Task) -> KernelText:
 
 
 def task_reference(task: Task) -> Reference:
-    return Reference(kind="task", address=task.address, label=task_name(task))
+    return _reference(kind="task", address=task.address, label=task_name(task))
 
 
 def mount_name(mount: Mount) -> KernelText:
@@ -63,7 +64,7 @@ def mount_name(mount: Mount) -> KernelText:
 
 
 def mount_reference(mount: Mount) -> Reference:
-    return Reference(kind="mount", address=mount.address, label=mount_name(mount))
+    return _reference(kind="mount", address=mount.address, label=mount_name(mount))
 
 
 def namespace_name(namespace: MountNamespace) -> str:
@@ -72,7 +73,7 @@ def namespace_name(namespace: MountNamespace) -> str:
 
 
 def namespace_reference(namespace: MountNamespace) -> Reference:
-    return Reference(kind="mount_namespace", address=namespace.address, label=namespace_name(namespace))
+    return _reference(kind="mount_namespace", address=namespace.address, label=namespace_name(namespace))
 
 
 #: What the kernel itself calls ``fs_structs``.
@@ -93,4 +94,4 @@ def fs_name(address: int, kernel: Kernel) -> str:
 def fs_reference(fs: FsStruct, snapshot: Snapshot) -> Reference:
     """An ``fs_struct`` as evidence: ``init_fs``, or ``fs_struct 0x…``."""
     label = global_fs(snapshot.kernel).get(fs.address) or f"fs_struct {hex_address(fs.address)}"
-    return Reference(kind="fs_struct", address=fs.address, label=label)
+    return _reference(kind="fs_struct", address=fs.address, label=label)

@@ -190,15 +190,16 @@ class Recording:
         """The last frame not after ``seconds``."""
         return self.frame(self.index_at(seconds))
 
-    def snapshot_at(self, moment: str | None) -> Snapshot:
+    def snapshot_at(self, moment: str | None, *, still: bool = False) -> Snapshot:
         """The snapshot that ``3.4s``, ``#12`` or ``None`` (the last one that could be read) names.
 
         Of a file that is cut off, the last one comes with an error that says so.
 
+        :param still: as of :meth:`still_frames`: for two that are compared
         :raises RecordingError: if there is none there
         """
         index = self.find(moment)
-        frame = self.frame(index)
+        frame = self.still_frame(index) if still else self.frame(index)
         if frame.snapshot is None:
             readable = [number for number, bad in enumerate(self.unreadable) if not bad]
             later = [number for number in readable if number > index]

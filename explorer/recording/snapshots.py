@@ -7,7 +7,7 @@ from itertools import compress
 from operator import is_not
 from typing import Any
 
-from explorer.codec import check_facts, check_version
+from explorer.codec import check_facts, check_version, records_of_rows
 from explorer.model import SNAPSHOT_ARRAYS, Record, Snapshot
 
 from .clocked import CLOCKS, ClockedTable, Document
@@ -85,7 +85,9 @@ class _Made:
                 self._find_walks(found, others)
                 return found
         known = {id(row): record for row, record in zip(self._rows, self._as_read, strict=True)}
-        found = [known.get(id(row)) or self._read(row) for row in rows]
+        new = [row for row in rows if id(row) not in known]
+        known |= zip(map(id, new), self._read_all(new), strict=True)
+        found = [known[id(row)] for row in rows]
         self._walks.clear()
         self._find_walks(found, range(len(found)))
         return found
@@ -95,6 +97,10 @@ class _Made:
         self._walks.difference_update(places)
         if self._clocks:
             self._walks.update(at for at in places if getattr(records[at], "walk", None) is not None)
+
+    def _read_all(self, rows: list[Document]) -> list[Record]:
+        at_once = records_of_rows(self._record, rows)
+        return [self._read(row) for row in rows] if at_once is None else at_once
 
     def _read(self, row: Document) -> Record:
         if self._validate is None:

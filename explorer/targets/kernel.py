@@ -9,7 +9,7 @@ from typing import Literal
 
 import drgn
 
-from explorer.model import Source
+from explorer.model import Source, made
 from explorer.targets.dumps import hold_open
 from explorer.targets.opened import OpenProgram
 from explorer.targets.privilege import Needs
@@ -19,6 +19,8 @@ from explorer.targets.spec import Progress, TargetSpec, no_progress
 from explorer.targets.symbols import KernelTypes, attach_types, debug_places
 
 __all__ = ("OpenKernel", "OpenOptions", "hold_target", "open_kernel")
+
+_source = made(Source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class OpenKernel:
 
     @property
     def source(self) -> Source:
-        return Source(kind=self.program.kind, target=self.program.target)
+        return _source(kind=self.program.kind, target=self.program.target)
 
     def close(self) -> None:
         self.program.close()

@@ -9,7 +9,8 @@ import struct
 from collections.abc import Callable
 
 from explorer.targets.symbols import typecache
-from explorer.targets.symbols.btf import Btf, BtfError, Kind, bytes_of
+from explorer.targets.symbols.btf import Btf, BtfError, Kind
+from explorer.targets.symbols.btf_index import bytes_of
 
 from .bases import SMALLEST, Bases
 from .formats import EDGES, FileCase, mutate_part, set_fields

@@ -167,6 +167,8 @@ def _home(pair: SideBySide, task: Task, snapshot: Snapshot) -> str:
 
 def _regrouped(pair: SideBySide) -> list[Regrouping]:
     """Compare who shares with whom, among the tasks that hold an ``fs_struct`` in both snapshots."""
+    if all(old is new or old.owned_fs == new.owned_fs for old, new in pair.tasks.both):
+        return []  # who came or went is another matter
     old_groups: dict[int, list[int]] = {}
     new_groups: dict[int, list[int]] = {}
     held: list[tuple[int, Task]] = []

@@ -69,7 +69,7 @@ class QueryError(Exception):
     """
 
     is_begun = False
-    """It is about the last word, which is the beginning of one that would do: who still types is not wrong yet."""
+    """What would make it right may follow: who still types is not wrong yet."""
 
     def __init__(self, query: str, position: int, message: str, suggestions: tuple[str, ...] = ()) -> None:
         self.query, self.position, self.suggestions = query, position, suggestions
@@ -130,19 +130,28 @@ def _refuse(text: str, error: lark.exceptions.UnexpectedInput) -> NoReturn:
     wants_value = "QUOTED" in _expected(error) and "LPAR" not in _expected(error)
     found = text[position : position + 1]
     if found in ("'", '"') and found not in text[position + 1 :]:
-        raise QueryError(text, position, "this quote is not closed") from error
+        raise _unfinished(text, position, "this quote is not closed") from error
     if wants_value:
-        raise QueryError(text, position, "a value is missing here; one with blanks goes in quotes") from error
+        message = "a value is missing here; one with blanks goes in quotes"
+        make = QueryError if found or text[-1:].isspace() else _unfinished
+        raise make(text, position, message) from error
     if not found:
         if "_RPAR" in _expected(error):
-            raise QueryError(text, position, "a ) is missing here") from error
-        raise QueryError(text, position, "the query stops short: something must follow") from error
+            raise _unfinished(text, position, "a ) is missing here") from error
+        raise _unfinished(text, position, "the query stops short: something must follow") from error
     if found == ")":
         message = "there is nothing between these" if "LPAR" in _expected(error) else "this ) closes nothing"
         raise QueryError(text, position, message) from error
     if found in ":~!<>=":
         raise QueryError(text, position, "a field's name must stand before the operator") from error
     raise QueryError(text, position, "this does not fit here") from error
+
+
+def _unfinished(text: str, position: int, message: str) -> QueryError:
+    """That there is something wrong with the end, where more may follow."""
+    error = QueryError(text, position, message)
+    error.is_begun = True
+    return error
 
 
 def _expected(error: lark.exceptions.UnexpectedInput) -> set[str]:

@@ -21,7 +21,7 @@ from explorer.capture.memory import (
     make_decoder,
     member_offset,
 )
-from explorer.model import Task, TaskFlag, TaskKind, UserModeHelper, fields_of, kernel_text
+from explorer.model import Task, TaskFlag, TaskKind, UserModeHelper, fields_of, kernel_text, made
 
 from .programs import ProgramReader
 from .workqueues import BusyWorker
@@ -33,6 +33,7 @@ _MAX_TEXT = 4096
 _POINTER = 8
 #: Variables that a ``subprocess_info`` points at, instead of at a copy.
 _SETTINGS = ("modprobe_path", "uevent_helper")
+_helper = made(UserModeHelper)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class HelperReader:
                 if not is_kernel_pointer(argument):
                     break
                 argv.append(self._text(argument))
-        return UserModeHelper(
+        return _helper(
             address=address,
             path=path,
             argv=argv,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from explorer.capture.memory import SymbolTable
-from explorer.model import LoadedModule
+from explorer.model import LoadedModule, made
 
 __all__ = ("read_modules", "taint_letters")
 
+_module = made(LoadedModule)
 #: ``taint_flags[].c_true`` of kernel/panic.c, by bit; bit 0 is ``G`` only for a kernel as a whole.
 _TAINT_LETTERS = "PFSRMBUDAWCIOELKXTNJ"
 
@@ -21,6 +22,6 @@ def taint_letters(taints: int) -> str:
 def read_modules(symbols: SymbolTable) -> list[LoadedModule]:
     """All loaded modules by name."""
     return [
-        LoadedModule(name=module.name, taints=taint_letters(module.taints))
+        _module(name=module.name, taints=taint_letters(module.taints))
         for module in sorted(symbols.modules.modules(), key=lambda module: module.name)
     ]

@@ -23,7 +23,7 @@ from explorer.capture.memory import (
     member_offset,
 )
 from explorer.capture.tasks import JiffiesClock
-from explorer.model import Work, Workqueue, kernel_text
+from explorer.model import Work, Workqueue, kernel_text, made
 
 __all__ = ("BusyWorker", "WorkqueueLayout", "WorkqueueReader", "WorkqueueTable", "probe_workqueues")
 
@@ -33,6 +33,7 @@ _MAX_WORKS = 100_000
 #: Entries of all lists together: in a dump made for it, any number of lists lead into the same long one.
 _MAX_NODES = 1_000_000
 _U64 = (1 << 64) - 1
+_work, _workqueue = made(Work), made(Workqueue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +215,7 @@ class WorkqueueReader:
         decoder = self._layout.workqueue
         following, _, name, flags = self._reader.decode(decoder, address)
         if address not in self._workqueues:
-            self._workqueues[address] = Workqueue(
+            self._workqueues[address] = _workqueue(
                 address=address,
                 name=kernel_text(name.split(b"\0", 1)[0]),
                 flags=flags,
@@ -285,7 +286,7 @@ class WorkqueueReader:
             if workqueue is not None:
                 func = self._function(worker.func) or "?"
                 running_s = self._jiffies.seconds_since(worker.start)
-                workqueue.running.append(Work(func=func, worker=worker.task, running_s=running_s))
+                workqueue.running.append(_work(func=func, worker=worker.task, running_s=running_s))
         for work in pool.waiting:
             workqueue = self._pwqs.get(work.data & self._layout.pwq_mask)
             if work.data & self._layout.is_pwq and workqueue is not None:
@@ -293,4 +294,4 @@ class WorkqueueReader:
         return pool.busy
 
     def _waiting(self, work: _Work) -> Work:
-        return Work(func=self._function(work.func) or "?", worker=None, running_s=None)
+        return _work(func=self._function(work.func) or "?", worker=None, running_s=None)

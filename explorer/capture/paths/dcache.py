@@ -25,7 +25,7 @@ from explorer.capture.memory import (
     make_decoder,
     member_offset,
 )
-from explorer.model import KernelSetting, PathRef, kernel_text
+from explorer.model import KernelSetting, PathRef, kernel_text, made
 
 from .mounts import MountTable
 from .resolve import PathRefs
@@ -34,6 +34,7 @@ __all__ = ("DcacheLayout", "DcacheLookup", "Found", "probe_dcache")
 
 Found = Literal["yes", "no", "not cached", "not a path", "unknown"]
 
+_setting = made(KernelSetting)
 _NULL_FS_MAGIC = 0x4E554C4C
 _MAX_CHILDREN = 200_000
 _MAX_STEPS = 8192
@@ -144,7 +145,7 @@ class DcacheLookup:
         :param value: the text the path was taken from, if that is not the path itself
         """
         text = kernel_text(path)
-        setting = KernelSetting(
+        setting = _setting(
             name=name,
             value=text if value is None else kernel_text(value),
             path=text,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from explorer.capture.memory import Memory, RawMount, is_kernel_pointer
-from explorer.model import Mount, MountNamespace, kernel_text
+from explorer.model import Mount, MountNamespace, kernel_text, made
 
 from .mountinfo import MountInfo
 from .mounts import MountTable
 from .resolve import PathResolver
 
 __all__ = ("MountRecords",)
+
+_namespace = made(MountNamespace)
 
 
 class MountRecords:
@@ -75,7 +77,7 @@ class MountRecords:
     def namespaces(self) -> list[MountNamespace]:
         """All mount namespaces seen, by address."""
         return [
-            MountNamespace(
+            _namespace(
                 address=address,
                 inum=raw.inum,
                 root=raw.root if is_kernel_pointer(raw.root or 0) else None,

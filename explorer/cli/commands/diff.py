@@ -12,7 +12,7 @@ from explorer.cli.completion import complete_targets
 from explorer.cli.documented import Documented
 from explorer.cli.formats import format_option
 from explorer.cli.process import ExitCode, look_at_no_task
-from explorer.cli.targets import TargetArguments, hold_all, read_named_snapshot, target_options
+from explorer.cli.targets import GIVEN, TargetArguments, hold_all, read_named_snapshot, target_options
 
 from .snapshot import warn_of_errors
 
@@ -40,7 +40,7 @@ def diff_command(arguments: TargetArguments, other: str | None, format_: str) ->
 
     sides = _two(arguments, other)
     hold_all(sides)
-    (a, name), (b, other_name) = _read(sides)
+    (a, name), (b, other_name) = _load_frames(sides) or _read(sides)
     diff = diff_snapshots(a, b)
     if format_ == "json":
         click.echo(diff_json(diff))
@@ -49,6 +49,18 @@ def diff_command(arguments: TargetArguments, other: str | None, format_: str) ->
     if ExitCode.ERRORS in (warn_of_errors(a), warn_of_errors(b)):
         return ExitCode.ERRORS
     return _DIFFERENT if diff.differs else ExitCode.OK
+
+
+def _load_frames(sides: Sequence[TargetArguments]) -> list[tuple[Snapshot, str]] | None:
+    """Where both are frames of one recording, which share what did not change. ``None``: they are not."""
+    if GIVEN in (side.name() for side in sides):
+        return None
+    specs = [side.spec() for side in sides]
+    if any(spec.kind != "recording" or spec.path != specs[0].path for spec in specs):
+        return None
+    from explorer.reading import load_frames
+
+    return load_frames(*specs)
 
 
 def _read(sides: Sequence[TargetArguments]) -> list[tuple[Snapshot, str]]:

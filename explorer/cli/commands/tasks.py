@@ -40,10 +40,11 @@ def tasks_command(
 
     With --where, the fs_structs of which a sharer matches, and how many of how many do.
     """
+    snapshot, name = read_named_snapshot(arguments)  # it forks: the less is there, the less there are two of
+
     from explorer.analysis import task_count
     from explorer.output import fit, print_markdown, render_summary, tasks_table, worlds_table, wrap_lines
 
-    snapshot, name = read_named_snapshot(arguments)
     matches = None if where is None else where.bind(snapshot)
     summary = render_summary(snapshot, name)
     if matches is not None:

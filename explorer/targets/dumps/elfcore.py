@@ -14,15 +14,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
-
-import drgn
+from typing import TYPE_CHECKING, BinaryIO
 
 from explorer.targets.addresses import is_kernel_pointer
 from explorer.targets.dumps.containers import data_extents
 from explorer.targets.dumps.extents import Extents
 from explorer.targets.errors import TargetError
 from explorer.targets.vmcoreinfo import PhysicalRead
+
+if TYPE_CHECKING:
+    import drgn
 
 __all__ = (
     "ElfCore",
@@ -243,6 +244,7 @@ def hide_absent(prog: drgn.Program, core: ElfCore) -> None:
     """
     if not core.absent:
         return
+    import drgn  # who only looks at headers has no use for it
 
     def fault(address: int, count: int, offset: int, physical: bool) -> bytes:
         raise drgn.FaultError("not in the dump", address)

@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import enum
 import struct
-import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from .btf_index import ID_BITS, BtfIndex, Words, hashed_offsets, words_of
 
 __all__ = (
     "BTF_MAGIC",
     "Btf",
     "BtfError",
-    "BtfIndex",
     "BtfType",
     "Kind",
     "Member",
-    "Words",
-    "bytes_of",
-    "words_of",
 )
 
 BTF_MAGIC = 0xEB9F
@@ -36,10 +33,7 @@ MAX_CHAIN = 64
 #: Headers that are kept: a capture asks for some thousands, again and again.
 _MAX_HEADS = 1 << 14
 #: A type id fits in 27 bits of an index entry; the kernel's own limit (BTF_MAX_TYPE) is 20.
-_ID_BITS = 27
 _MAX_TYPES = (1 << 24) - 1
-
-Words: TypeAlias = "array[int] | memoryview"
 
 
 class BtfError(ValueError):
@@ -110,39 +104,6 @@ class Member(NamedTuple):
     type_id: int
     bit_offset: int
     bit_size: int
-
-
-class BtfIndex(NamedTuple):
-    """What one pass over the headers finds out; plain arrays, so that a cache can keep them.
-
-    :ivar starts: word index of each type's header, by id - start_id.
-    :ivar names: sorted ``name_off << 32 | kind << 27 | id`` of the named types.
-    :ivar enumerators: sorted ``name_off << 32 | id`` of the enumerators, id being that of the enum.
-    """
-
-    starts: Words
-    names: Words
-    enumerators: Words
-
-
-def words_of(data: bytes | memoryview, code: str = "I") -> Words:
-    """View little-endian bytes as unsigned words (``I``: 32 bits, ``Q``: 64 bits), without a copy where possible."""
-    view = memoryview(data)
-    if sys.byteorder == "little":
-        return view.cast(code)  # type: ignore[call-overload,no-any-return]
-    copy = array(code)
-    copy.frombytes(view)
-    copy.byteswap()
-    return copy
-
-
-def bytes_of(words: Words) -> bytes:
-    """The little-endian bytes of unsigned words: the inverse of :func:`words_of`."""
-    if sys.byteorder == "little" or isinstance(words, memoryview):
-        return words.tobytes()
-    copy = words[:]
-    copy.byteswap()
-    return copy.tobytes()
 
 
 class Btf:
@@ -313,28 +274,36 @@ class Btf:
 
     def find(self, name: str, kinds: Collection[int]) -> list[int]:
         """Ids of this section's own types of that name and of these kinds, lowest first."""
-        mask = (1 << _ID_BITS) - 1
-        entries = self._entries(name, self.index.names)
-        found = [entry & mask for entry in entries if entry >> _ID_BITS & 0x1F in kinds]
+        mask = (1 << ID_BITS) - 1
+        entries = self._entries(name, self.index.names, Kind.FUNC not in kinds)
+        found = [entry & mask for entry in entries if entry >> ID_BITS & 0x1F in kinds]
         if any(self.type(type_id).name != name for type_id in found):
             raise BtfError(f"BTF index is damaged: another type stands where {name} should")
         return found
 
     def find_enumerator(self, name: str) -> list[int]:
         """Ids of this section's own enums that have an enumerator of that name, lowest first."""
-        return [entry & 0xFFFFFFFF for entry in self._entries(name, self.index.enumerators)]
+        return [entry & 0xFFFFFFFF for entry in self._entries(name, self.index.enumerators, True)]
 
-    def _entries(self, name: str, index: Words) -> list[int]:
+    def _entries(self, name: str, index: Words, is_hashed: bool) -> list[int]:
         """A split section may name its own types with its base's strings: search those too."""
+        if is_hashed and self.base is None and len(self.index.hashes):
+            return self._at(hashed_offsets(self.strings, self.index.hashes, name), index)
         found: list[int] = []
         level: Btf | None = self
         while level is not None and name:
-            for offset in level._string_offsets(name):
-                at = bisect_left(index, offset << 32)
-                while at < len(index) and index[at] >> 32 == offset:
-                    found.append(index[at])
-                    at += 1
+            found += self._at(level._string_offsets(name), index)
             level = level.base
+        return found
+
+    @staticmethod
+    def _at(offsets: Iterable[int], index: Words) -> list[int]:
+        found = []
+        for offset in offsets:
+            at = bisect_left(index, offset << 32)
+            while at < len(index) and index[at] >> 32 == offset:
+                found.append(index[at])
+                at += 1
         return found
 
     def _string_offsets(self, name: str) -> list[int]:
@@ -391,7 +360,7 @@ def _scan(words: Words, start_id: int) -> BtfIndex:
                 raise BtfError(f"BTF type {type_id} has unknown kind {kind}")
             add_start(at)
             if name and kind not in skipped:
-                add_name(name << 32 | kind << _ID_BITS | type_id)
+                add_name(name << 32 | kind << ID_BITS | type_id)
             size = fixed[kind] + per_vlen[kind] * (info & 0xFFFF)
             if kind in (enum, enum64):
                 entries = words[at + 3 : at + 3 + size : per_vlen[kind]]

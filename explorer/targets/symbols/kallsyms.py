@@ -20,7 +20,7 @@ from drgn import Program, ProgramFlags, Symbol, SymbolBinding, SymbolKind
 from explorer.targets.addresses import is_kernel_pointer
 from explorer.targets.drgn_calls import drgn_errors
 from explorer.targets.errors import TargetError
-from explorer.targets.symbols.btf import bytes_of, words_of
+from explorer.targets.symbols.btf_index import bytes_of, words_of
 from explorer.targets.symbols.kallsyms_raw import NR_TOKENS, RawSymbols, expand, read_raw_symbols
 
 __all__ = ("SymbolTable", "TableSymbol", "letter_means", "load_symbols", "vmcoreinfo", "vmcoreinfo_symbol")

@@ -25,7 +25,7 @@ from explorer.places import NewFile, Place
 __all__ = ("cache_directory", "load", "make_directory", "store")
 
 _MAGIC = b"NXTYPES\0"
-_VERSION = 2
+_VERSION = 3
 #: Magic, version, number of sections, length of the file, checksum of everything behind the header.
 _HEADER = struct.Struct("<8sIIQI4x")
 #: Name, offset and length of a section; a name of at most 16 bytes.

@@ -18,7 +18,8 @@ from drgn import FaultError, Object, Program, ProgramFlags, Symbol, SymbolBindin
 from explorer.targets.errors import TargetError
 from explorer.targets.running import held_kallsyms
 from explorer.targets.symbols import typecache
-from explorer.targets.symbols.btf import Btf, BtfError, BtfIndex, bytes_of, words_of
+from explorer.targets.symbols.btf import Btf, BtfError
+from explorer.targets.symbols.btf_index import BtfIndex, bytes_of, hash_names, words_of
 from explorer.targets.symbols.btf_types import BtfTypes
 from explorer.targets.symbols.dwarf import load_dwarf
 from explorer.targets.symbols.globals import GlobalFinder
@@ -32,7 +33,7 @@ _MAX_BTF = 256 << 20
 _MAX_REMEMBERED = 10_000  # functions that work items run are a few hundred
 _NO_BTF = "give a vmlinux with debug info (-s vmlinux)"
 _FINDER = "nullfs-explorer"
-_INDEX = (("btf_starts", "I"), ("btf_names", "Q"), ("btf_enums", "Q"))
+_INDEX = (("btf_starts", "I"), ("btf_names", "Q"), ("btf_enums", "Q"), ("btf_hashes", "Q"))
 
 
 class KernelTypes:
@@ -323,7 +324,8 @@ def _from_cache(found: KernelTypes, info: str) -> tuple[Btf, SymbolTable] | None
 
 
 def _to_cache(found: KernelTypes, btf: Btf, table: SymbolTable) -> None:
-    arrays = zip(_INDEX, btf.index, strict=True)
+    index = btf.index._replace(hashes=hash_names(btf.strings, btf.index))
+    arrays = zip(_INDEX, index, strict=True)
     sections = {"btf": btf.data, **{name: bytes_of(words) for (name, _), words in arrays}, **table.sections}
     note = typecache.store(found.build_id, sections)
     if note:

@@ -21,8 +21,6 @@ __all__ = ("TasksScreen",)
 
 #: Facets of many tasks are counted when no key has come for a moment; of few between a key and its paint.
 _PAUSE_S = 0.15
-#: Terminal columns by which the count of tasks may be wider than it has to be.
-_SLACK = 12
 
 
 def _warm_up(tasks: TaskTable) -> None:

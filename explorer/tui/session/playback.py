@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
-from explorer.analysis import run_audit
+from explorer.analysis import findings_of_rule
 from explorer.analysis.diff import Changes, find_changes
+from explorer.analysis.rules import RULES
 from explorer.analysis.timeline import Event, TimelineBuilder
-from explorer.model import Finding, Frame, Snapshot
+from explorer.model import Finding, Frame, Snapshot, no_garbage_collection
 from explorer.plugin import PluginSet
 from explorer.recording import Recording, RecordingError
 
@@ -79,9 +80,9 @@ class Playback:
         total, until = len(self.recording), time.monotonic() + seconds
         try:
             while not self.is_all_seen:
-                with self._lock:
+                with self._lock, no_garbage_collection():
                     frame = next(self._ahead)
-                self._builder.add(frame)
+                    self._builder.add(frame)
                 self.looked_at += 1
                 if progress is not None:
                     progress(self.looked_at, total)
@@ -117,11 +118,16 @@ class Playback:
             )
         return found
 
+    def _still(self, index: int) -> Snapshot | None:
+        """It shares with its neighbours all records of which nothing but a clock has changed."""
+        with self._lock:
+            return self.recording.still_frame(index).snapshot
+
     def changes(self, earlier: int, index: int) -> Changes:
         """What is not in a frame as it was in an earlier one of the same boot, clocks aside."""
-        with self._lock:
-            before, after = (self.recording.still_frame(each).snapshot for each in (earlier, index))
-        return Changes() if before is None or after is None else find_changes(before, after)
+        before, after = self._still(earlier), self._still(index)
+        with no_garbage_collection():
+            return Changes() if before is None or after is None else find_changes(before, after)
 
     # -- from moment to moment ---------------------------------------------------------------------------------
 
@@ -179,9 +185,11 @@ class Playback:
         place = self.readable.index(self.index)
         found = self.index
         loaded = plugins.loaded
+        is_ours = any(rule.id == finding.rule for rule in RULES)
         for index in reversed(self.readable[max(0, place - _MOST_AUDITS) : place]):
-            snapshot = self.snapshot(index)
-            findings = run_audit(snapshot, loaded.plugins, [finding.rule], apart=loaded.strangers).findings
+            # Our own rules judge by no clock but those of tasks in a path walk; a plugin may by any.
+            snapshot = (self._still(index) if is_ours else None) or self.snapshot(index)
+            findings = findings_of_rule(finding.rule, snapshot, loaded.plugins, loaded.strangers)
             if all(_identity(other) != wanted for other in findings):
                 break
             found = index

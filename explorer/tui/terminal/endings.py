@@ -5,12 +5,13 @@ So a shell says 128 + its number, as of any program, and a service manager sees 
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import threading
 import time
 from collections.abc import Callable
+
+from explorer.syscalls import end_by
 
 __all__ = ("Endings",)
 
@@ -80,9 +81,4 @@ class Endings:
         """End by the signal, if one was given; else come back."""
         if self.number is not None:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # somebody's wish, and no crash
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(self.number, signal.SIG_DFL)
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, {self.number})
-                os.kill(os.getpid(), self.number)
-            else:  # only the main thread may change what a signal does, and it may never run again
-                os._exit(128 + self.number)
+            end_by(self.number)

@@ -43,8 +43,8 @@ class Output:
         self._writer: int | None = None
         """The thread that is writing."""
         signal.signal(_WAKES, lambda *_: None)
-        self._takes_all = False
-        """Nothing is written any more."""
+        self._takes_all = self._is_gone = False
+        """Nothing is written any more; there is no terminal any more."""
         self._has_last = False
         self._owes = False
 
@@ -61,7 +61,8 @@ class Output:
     def flush(self) -> None:
         self._write_collected()
         if self._has_last:
-            self._has_last = self._owes = False
+            self._has_last = False
+            self._owes = self._owes and self._takes_all and not self._is_gone  # it was not written then
 
     def _write_collected(self) -> None:
         data, self._collected = memoryview(bytes(self._collected)), bytearray()
@@ -72,7 +73,8 @@ class Output:
                     data = data[self._write_some(data) :]
                 self._writer = None
         except OSError:
-            self._takes_all = True
+            self._takes_all = self._is_gone = True
+            self._owes = False
             self._lost()
 
     def _write_some(self, data: memoryview) -> int:
@@ -87,7 +89,7 @@ class Output:
 
     def will_have_last(self) -> None:
         """What is written from now on is the last, in the ordinary way."""
-        self._owes = True
+        self._owes = not self._is_gone
 
     def owes(self) -> bool:
         """Whether the last is, a moment from now, still behind what the app has drawn."""
@@ -102,6 +104,7 @@ class Output:
         :raises OSError: the terminal is gone
         """
         self._takes_all = True
+        self.will_have_last()  # whoever is let go by this and would end the process waits for it
         data, until = memoryview(text.encode()), time.monotonic() + _MOMENT_S
         with self._not_blocking():
             self._stop_writer(until)

@@ -45,6 +45,8 @@ class DetailPane(Searching, VirtualTable):
         self._past: list[Detail] = []
         self._future: list[Detail] = []
         self._unfolded: frozenset[str] = frozenset()
+        self._wrapped_at = 0
+        """How many terminal columns the pane had when its facts were wrapped."""
 
     def look_at(self, detail: Detail | None) -> None:
         """Show something else, with a history of its own."""
@@ -70,7 +72,8 @@ class DetailPane(Searching, VirtualTable):
         """What is shown, wrapped to the width: the title too, with where one came from."""
         title = "detail" if self.detail is None else self.detail.title
         trail = "".join(f"{fit(past.title, _TRAIL)} ▸ " for past in self._past[-1:])
-        return DetailTable(self.detail, self.size.width - 1, f"{trail}{title}", self._unfolded)
+        self._wrapped_at = self.size.width
+        return DetailTable(self.detail, self._wrapped_at - 1, f"{trail}{title}", self._unfolded)
 
     @property
     def trail(self) -> list[str]:
@@ -141,6 +144,6 @@ class DetailPane(Searching, VirtualTable):
 
     def on_resize(self, event: events.Resize) -> None:
         # Facts are wrapped to the width.
-        if self.detail is not None:
+        if self.detail is not None and event.size.width != self._wrapped_at:
             row = self.row
             self.show(self._table(), row)

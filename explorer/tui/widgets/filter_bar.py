@@ -17,6 +17,8 @@ __all__ = ("FilterBar", "SearchBar")
 
 #: Terminal columns by which the counts may be wider than they have to be.
 _SLACK = 12
+#: And for how many it has room to grow once it has grown.
+_GROWTH = 2
 _MOST_LINES = 3
 
 
@@ -109,6 +111,8 @@ class FilterBar(Vertical):
         counts = self.query_one("#counts", Static)
         if not wrong and len(text) < self._said <= len(text) + _SLACK:
             text = text.rjust(self._said)  # as wide as before: what is beside it need not be laid out anew
+        elif not wrong and 0 < self._said < len(text):
+            text = text.rjust(len(text) + _GROWTH)
         width = display_width(text)
         counts.update(Content(f" {text} "), layout=width != self._said)
         counts.set_class(wrong, "wrong")

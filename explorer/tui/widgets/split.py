@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual import events
 from textual.binding import BindingType
 from textual.containers import Container
+from textual.layout import WidgetPlacement
 
 from explorer.tui.keys import hidden
 
@@ -19,6 +19,8 @@ __all__ = ("Split",)
 _SHARES = (20, 35, 50, 65, 80)
 #: Unless somebody says otherwise, below the table: a third, and no more than this many lines that the table could use.
 _DEFAULT_SHARE, _LEAST, _MOST = 35, 8, 18
+#: What the table keeps on the smallest terminal.
+_HEADER_AND_ROW = 2
 
 
 class Split(Container):
@@ -37,7 +39,6 @@ class Split(Container):
         super().__init__(id="split")
         self._share: int | None = None
         """Percent, once somebody has said so."""
-        self._given: tuple[int | None, int | None] = (None, None)
 
     @property
     def _pane(self) -> DetailPane:
@@ -52,34 +53,38 @@ class Split(Container):
         return self.screen.has_class("-wide")
 
     def on_virtual_table_moved(self, event: VirtualTable.Moved) -> None:
-        if event.table.id == "rows":
-            self.share_out()
+        # At every key that is typed into a filter.
+        pane = self._pane
+        if event.table.id == "rows" and self._is_shared and not self._is_wide:
+            lines = self._pane_lines(self.size.height)
+            if lines != pane.outer_size.height:
+                pane.refresh(layout=True)
 
-    def on_resize(self, event: events.Resize) -> None:
-        self.share_out()
+    @property
+    def _is_shared(self) -> bool:
+        return self._pane.display and not self.has_class("zoomed")
 
-    def share_out(self) -> None:
-        """Give both their room. Asked at every key that is typed into a filter: what is as it was is not set."""
-        wanted = self._wanted()
-        if wanted == self._given:
-            return
-        self._given = wanted
-        width, height = wanted
-        pane, table = self._pane.styles, self._table.styles
-        pane.width, table.width = (None, None) if width is None else (f"{width}%", f"{100 - width}%")
-        pane.height = pane.max_height = height
+    def process_layout(self, placements: list[WidgetPlacement]) -> list[WidgetPlacement]:
+        """Textual calls it with where the style sheet has both: here, so that a new size is laid out once."""
+        if not self._is_shared or len(placements) != 2:
+            return placements
+        first, second = placements
+        room = first.region.union(second.region)
+        if not self._is_wide:
+            table, pane = room.split_horizontal(-self._pane_lines(room.height))
+        elif self._share is not None:
+            table, pane = room.split_vertical(-max(1, room.width * self._share // 100))
+        else:
+            return placements
+        return [first._replace(region=table), second._replace(region=pane)]
 
-    def _wanted(self) -> tuple[int | None, int | None]:
-        """The pane's width, in percent, or its height, in lines; ``None``: as the style sheet has it."""
-        if self.has_class("zoomed"):
-            return None, None
-        if self._is_wide:
-            return self._share, None
-        lines = self.size.height
-        if self._share is not None:
-            return None, max(1, lines * self._share // 100)
-        height = min(max(lines * _DEFAULT_SHARE // 100, _LEAST), _MOST)
-        return None, max(1, height, lines - self._rows_wanted(lines))
+    def _pane_lines(self, lines: int) -> int:
+        """How many lines the pane gets of so many, where it is below the table."""
+        share = _DEFAULT_SHARE if self._share is None else self._share
+        height = max(lines * share // 100, _LEAST)
+        if self._share is None:
+            height = max(min(height, _MOST), lines - self._rows_wanted(lines))
+        return max(1, min(height, lines - _HEADER_AND_ROW))
 
     def _rows_wanted(self, lines: int) -> int:
         """With the header, and a line that says that there are none; all where something stands beside the table."""
@@ -96,10 +101,9 @@ class Split(Container):
         wanted = [share for share in _SHARES if (share > now if step > 0 else share < now)]
         if wanted:
             self._share = wanted[0] if step > 0 else wanted[-1]
-        self.share_out()
+        self._pane.refresh(layout=True)
 
     def action_zoom(self) -> None:
         self._pane.display = True
         self.toggle_class("zoomed")
-        self.share_out()
         self.screen.set_focus(self._pane if self.has_class("zoomed") else self._table)

@@ -35,9 +35,7 @@ class VirtualTable(TableLines):
         hidden("enter", "choose", "table.choose", "Open what is under the cursor"),
     ]
 
-    class Moved(Message):
-        """The cursor is on another row."""
-
+    class _AtRow(Message):
         def __init__(self, table: VirtualTable, row: int) -> None:
             super().__init__()
             self.table = table
@@ -47,10 +45,13 @@ class VirtualTable(TableLines):
         def control(self) -> VirtualTable:
             return self.table
 
-    class Chosen(Moved):
+    class Moved(_AtRow):
+        """The cursor is on another row."""
+
+    class Chosen(_AtRow):
         """Enter, or a click on the row under the cursor."""
 
-    class Resized(Moved):
+    class Resized(_AtRow):
         """It has another size: a source that is made for a width is to be made anew."""
 
     class HeaderClicked(Message):

@@ -37,11 +37,33 @@ def test_the_beginning_of_a_known_word_is_called_begun_only_at_the_end(text: str
         assert not caught.value.is_begun, more
 
 
-@pytest.mark.parametrize("text", ["borowing", "kind:kernle", "kindd:kernel", "users:many", "kind:", "(pid:1"])
+@pytest.mark.parametrize(
+    "text", ["borowing", "kind:kernle", "kindd:kernel", "users:many", "kind: ", "kind:)", "pid:1)"]
+)
 def test_what_is_no_beginning_is_wrong_at_once(text: str) -> None:
     with pytest.raises(QueryError) as caught:
         parse_query(text)
     assert not caught.value.is_begun
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind:",
+        "users>",
+        "not",
+        "not ",
+        "pid:1 or ",
+        "(pid:1",
+        "(pid:1 and",
+        "comm:'a b",
+        "kind:kernel and users>",
+    ],
+)
+def test_a_query_to_which_something_must_be_added_is_called_begun(text: str) -> None:
+    with pytest.raises(QueryError) as caught:
+        parse_query(text)
+    assert caught.value.is_begun
 
 
 @pytest.mark.parametrize(
@@ -69,12 +91,24 @@ def test_no_letter_on_the_way_to_a_word_is_called_wrong(saved: Snapshot) -> None
 
     async def steps(pilot: Pilots) -> None:
         await press(pilot, "slash")
-        for letter in ("borrowing", "space", "kind:", "userspace"):
+        for letter in ("borrowing", "space", "and", "space", "kind:", "userspace"):
             for key in [letter] if letter == "space" else letter:
                 await press(pilot, key)
-                if key != ":":
-                    assert "not valid" not in screen_text(app) and "no flag" not in screen_text(app), letter
+                text = screen_text(app)
+                assert not any(wrong in text for wrong in ("not valid", "no flag", "stops short")), letter
         assert "1 of 112 tasks" in screen_text(app)
+
+    drive(app, steps)
+
+
+def test_a_value_that_is_missing_is_said_when_the_filter_is_left(saved: Snapshot) -> None:
+    app = ExplorerApp(snapshot=saved)
+
+    async def steps(pilot: Pilots) -> None:
+        await press(pilot, "slash", *"kind:", "tab")
+        assert "usermodehelper" in shown(app) and "not valid" not in shown(app)
+        await press(pilot, "enter")
+        assert "a value is missing here" in shown(app)
 
     drive(app, steps)
 

@@ -112,3 +112,42 @@ def test_the_last_is_owed_until_it_has_been_written_and_no_longer(terminal: tupl
     output.flush()
     assert not output.owes()
     assert taken(master) == f"a picturegiven back{_LAST}".encode()
+
+
+def test_who_waited_for_the_picture_in_the_way_still_owes_the_last_while_it_is_written_instead(
+    terminal: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The main thread, which ends the process when nothing is owed, is let go before the terminal is given back."""
+    master, stream = terminal
+    output = Output(stream, _LAST, lambda: None)
+    order: list[str] = []
+    let_go = threading.Event()
+    write = os.write
+
+    def app() -> None:
+        output.will_have_last()
+        draw(output)
+        output.write(_LAST)
+        output.flush()
+        let_go.set()
+        if not output.owes():
+            order.append("the process ends")
+
+    def write_late(descriptor: int, data: bytes) -> int:
+        if bytes(data) == b"as it was found":
+            let_go.wait(PATIENCE_S)
+            time.sleep(0.1)
+            order.append("it is written")
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write_late)
+    ending = threading.Thread(target=app, daemon=True)
+    ending.start()
+    until = time.monotonic() + PATIENCE_S
+    while not is_full(stream):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    output.write_instead("as it was found")
+    ending.join(PATIENCE_S)
+    assert order == ["it is written", "the process ends"]
+    assert taken(master).endswith(b"as it was found")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
@@ -11,7 +10,8 @@ from explorer.targets import TargetError
 from explorer.tracing.layout import _understand
 
 _GOOD = [176, 8, 56, 0, 32, 0, 24]
-_BAD: tuple[Any, ...] = (-1, 1 << 16, 1 << 70, 1.0, True, None, "8", "8(%di)\np:evil/x do_exit", [8], {})
+#: None is an offset.
+_BAD: list[object] = [-1, 1 << 16, 1 << 70, 1.0, True, None, "8", "8(%di)\np:evil/x do_exit", [8], {}]
 
 
 def test_seven_offsets_are_taken_as_they_are() -> None:

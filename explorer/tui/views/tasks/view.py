@@ -18,7 +18,7 @@ from explorer.analysis.query import (
     selected,
     told_columns,
 )
-from explorer.model import FsStruct, Reference, Snapshot, Task, escape_text, task_reference
+from explorer.model import FsStruct, Reference, Snapshot, Task, escape_text, fields_of, task_reference
 from explorer.naming import count_kinds
 from explorer.tui.views.details import group_reference
 from explorer.tui.views.table import Cell, ViewColumn
@@ -87,6 +87,12 @@ class TaskTable:
         self.picked: set[Hashable] = set()
         """The addresses of the tasks that the user has marked."""
         self._lay_out()
+
+    @cached_property
+    def _addresses(self) -> list[int]:
+        """By place: the keys of the rows."""
+        [addresses] = fields_of(self.snapshot.tasks, "address")
+        return addresses
 
     # -- what is shown ---------------------------------------------------------------------------------------
 
@@ -236,7 +242,7 @@ class TaskTable:
         if group is None:
             return (self.snapshot.tasks[self._visible[index]].address,)
         if group.keys is None:
-            group.keys = frozenset(self.snapshot.tasks[place].address for place in group.members)
+            group.keys = frozenset(map(self._addresses.__getitem__, group.members))
         return group.keys
 
     def is_picked(self, index: int) -> bool:
@@ -250,20 +256,18 @@ class TaskTable:
         return group is None or self.picked.issuperset(self.keys_at(index))
 
     def all_keys(self) -> Collection[Hashable]:
-        return [self.snapshot.tasks[place].address for place in selected(self.mask)]
+        return list(map(self._addresses.__getitem__, selected(self.mask)))
 
     def picked_records(self) -> list[TaskRow]:
         column = self.sort_column
         places = range(len(self.rows)) if column is None else self.rows.order(column, self.descending)
-        tasks = self.snapshot.tasks
+        addresses = self._addresses
         return (
-            [self.rows[place] for place in places if tasks[place].address in self.picked]
-            if self.picked
-            else []
+            [self.rows[place] for place in places if addresses[place] in self.picked] if self.picked else []
         )
 
     def keep_picked(self, picked: set[Hashable]) -> None:
-        self.picked = picked & {task.address for task in self.snapshot.tasks} if picked else set()
+        self.picked = picked.intersection(self._addresses) if picked else set()
 
     # -- identity --------------------------------------------------------------------------------------------
 

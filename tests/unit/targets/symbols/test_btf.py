@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer.targets.symbols.btf import Btf, BtfError, BtfIndex, Kind, Member, bytes_of, words_of
+from explorer.targets.symbols.btf import Btf, BtfError, Kind, Member
+from explorer.targets.symbols.btf_index import BtfIndex, bytes_of, hash_names, words_of
 from tests.unit.btf_builder import BtfBuilder
 
 
@@ -123,6 +124,18 @@ def test_an_index_from_bytes_finds_the_same_as_a_scan() -> None:
     ]
     assert warm.find("node", (Kind.STRUCT,)) == BTF.find("node", (Kind.STRUCT,))
     assert warm.find_enumerator("RED") == BTF.find_enumerator("RED")
+
+
+def test_names_are_found_by_their_hashes_as_by_a_search_of_all_strings() -> None:
+    hashed = Btf(BYTES, index=BTF.index._replace(hashes=hash_names(BTF.strings, BTF.index)))
+    names = {BTF.string(entry >> 32) for entry in (*BTF.index.names, *BTF.index.enumerators)}
+    assert len(names) > 20
+    parts = {name[:-1] for name in names} | {name[1:] for name in names} | {name + "x" for name in names}
+    for name in names | parts | {"", "a\0b", "\udc80", "\0", "nobody"}:
+        assert hashed.find_enumerator(name) == BTF.find_enumerator(name)
+        for kind in Kind:
+            assert hashed.find(name, (kind,)) == BTF.find(name, (kind,)), (name, kind)
+        assert hashed.find(name, tuple(Kind)) == BTF.find(name, tuple(Kind))
 
 
 def test_an_index_of_other_bytes_is_refused() -> None:
