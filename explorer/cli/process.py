@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = (
     "ExitCode",
+    "cache_no_more",
     "give_up_rights_but_for",
     "is_program",
     "keep_only",
@@ -101,6 +102,14 @@ def look_at_no_task() -> None:
     """What /proc tells is read: what that took is given up, too. :raises TargetError: as :func:`keep_only` does"""
     if _kept is not None and _kept.tasks:
         keep_only(replace(_kept, tasks=False))
+
+
+def cache_no_more() -> None:
+    """Symbols and types are known: what runs from here on, plugins among it, does not write to their cache."""
+    if _kept is not None and _kept.caches and _kept.confines_files and is_program():
+        from explorer.confine import confine
+
+        confine(replace(_kept, caches=False).directories(), _kept.calls())
 
 
 def open_no_more() -> None:

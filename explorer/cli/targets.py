@@ -15,7 +15,7 @@ from explorer.caller import allow_strangers
 from explorer.wire import PROGRAM
 
 from .completion import complete_files, complete_targets
-from .process import give_up_rights_but_for, look_at_no_task, parse_without_rights
+from .process import cache_no_more, give_up_rights_but_for, look_at_no_task, parse_without_rights
 from .progress import ProgressLine
 from .units import Size
 
@@ -262,6 +262,8 @@ def read_named_snapshot(
             parse_without_rights([(spec, options)], output)
         with open_kernel(spec, options, progress) as kernel:
             stats.mark("opening")
+            if not is_held:
+                cache_no_more()
             guard.doing("it loaded the plugins")
             loaded = (plugins or arguments.plugin_set()).loaded
             snapshot = capture_kernel(kernel, loaded, progress, stats, guard, holders_of)

@@ -96,7 +96,7 @@ def test_the_screen_of_a_live_kernel_under_sudo_is_the_users_and_reads_and_trace
     said: dict[str, Any],
 ) -> None:
     screen = said["screen"]
-    assert screen["shown"] and screen["again"] and screen["traced"] and screen["lookups"], screen["text"]
+    assert screen["shown"] and screen["again"] and screen["traced"] and screen["instance"], screen["text"]
     assert is_users(screen["screen"]), screen["screen"]
     assert set(screen["starter"]["Uid"].split()) == {"0"}
     assert screen["held"] == ["/dev/null"] * 3 + ["socket"]

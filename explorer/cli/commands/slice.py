@@ -8,7 +8,7 @@ import click
 
 from explorer.cli.documented import Documented
 from explorer.cli.formats import OutputFile, redact_option
-from explorer.cli.process import parse_without_rights
+from explorer.cli.process import cache_no_more, parse_without_rights
 from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import (
     TargetArguments,
@@ -54,6 +54,7 @@ def slice_command(arguments: TargetArguments, output: Path, redact: bool) -> int
         options = arguments.open_options()
         parse_without_rights([(spec, options)], output)
         with open_kernel(spec, options, progress) as kernel:
+            cache_no_more()
             with capture_errors(kernel):
                 loaded = arguments.plugin_set().loaded
                 broken, plugins = say_broken(loaded), loaded.plugins

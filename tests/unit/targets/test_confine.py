@@ -95,6 +95,30 @@ def test_a_plugin_that_a_reader_runs_can_neither_start_a_program_nor_connect(
     assert "RuntimeError: PermissionError PermissionError PermissionError" in ran.stderr, ran.stderr
 
 
+_POISON = """
+import os
+from pathlib import Path
+try:
+    Path(os.environ['XDG_CACHE_HOME'], 'nullfs-explorer', 'poison').write_text('x')
+except PermissionError:
+    raise RuntimeError('the cache is closed')
+"""
+
+
+def test_symbols_and_types_are_kept_for_the_next_time_and_no_plugin_can_put_others_there(
+    run: Run, tmp_path: Path, has_landlock: bool
+) -> None:
+    (tmp_path / "poison.py").write_text(_POISON)
+    environment = {"TMPDIR": str(tmp_path / "tmp"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    (tmp_path / "tmp").mkdir()
+    said = [run("tasks", SAMPLE, "--plugin", "poison.py", env=environment).stderr for _ in range(2)]
+    (kept,) = (tmp_path / "cache" / "nullfs-explorer").iterdir() if has_landlock else (tmp_path / "tmp",)
+    if not has_landlock:
+        pytest.skip("this kernel has no Landlock: that files cannot be written was not looked at")
+    assert kept.suffix == ".nxcache"
+    assert all("RuntimeError: the cache is closed" in each for each in said), said
+
+
 def test_a_confined_reader_still_writes_its_output_anew_and_over_another(run: Run, tmp_path: Path) -> None:
     """Where temporary files are elsewhere, so that only the output's own directory is left."""
     (tmp_path / "tmp").mkdir()

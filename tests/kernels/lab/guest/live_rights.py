@@ -174,7 +174,7 @@ def crash() -> dict[str, Any]:
 
 
 def traces_left() -> list[str]:
-    """Of ours, in the kernel."""
+    """Instances and events of ours in the kernel."""
     tracefs = next(path for path in map(Path, _TRACEFS) if (path / "instances").is_dir())
     events = (tracefs / "dynamic_events").read_text().splitlines()
     instances = [path.name for path in (tracefs / "instances").iterdir()]
@@ -281,13 +281,17 @@ def screen() -> dict[str, Any]:
             pid for pid in tool_processes() if b"trace-lines" in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
     said["traced"] = bool(tracers)
-    said["lookups"] = app.wait_for(b"ookups")
+    deadline = time.monotonic() + _PATIENCE_S
+    while not traces_left() and time.monotonic() < deadline:
+        app.read()
+    said["instance"] = traces_left()
     app.send(b"q")
     said["code"] = app.end()
     deadline = time.monotonic() + 60.0
-    while tool_processes() and time.monotonic() < deadline:
+    while (tool_processes() or traces_left()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    said["left"] = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in tool_processes()]
+    left = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in tool_processes()]
+    said["left"] = [*left, *traces_left()]
     said["text"] = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b" ", app.received[-4000:]).decode("utf-8", "replace")
     return said
 
