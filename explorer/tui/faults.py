@@ -11,10 +11,12 @@ import traceback
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from textual import events
 from textual.app import App
 from textual.css.query import NoMatches
+from textual.dom import DOMNode
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.worker import WorkerFailed
@@ -117,6 +119,11 @@ class GuardedApp(App[None]):
             await super()._dispatch_message(message)
         except Exception as error:  # noqa: BLE001  # reported, and shown
             _keep_alive(self, error)
+
+    async def _dispatch_action(self, namespace: DOMNode, action_name: str, params: Any) -> bool:
+        """A key that comes before a screen is made, or as it is taken down, has nothing to act on."""
+        is_there = getattr(namespace, "is_there", True)
+        return await super()._dispatch_action(namespace, action_name, params) if is_there else True
 
     def _handle_exception(self, error: Exception) -> None:
         """What Textual calls for every exception that nobody caught."""

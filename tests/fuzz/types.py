@@ -6,16 +6,19 @@ import contextlib
 import itertools
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from explorer.targets.symbols import typecache
 from explorer.targets.symbols.btf import Btf, BtfError, Kind
-from explorer.targets.symbols.btf_index import bytes_of
+from explorer.targets.symbols.btf_index import bytes_of, hash_names
 
 from .bases import SMALLEST, Bases
 from .formats import EDGES, FileCase, mutate_part, set_fields
 
 __all__ = ("TYPE_MUTATORS",)
+
+#: As a cache calls the fields of a ``BtfIndex``.
+_FIELDS = ("starts", "names", "enums", "hashes")
 
 
 def _btf(bases: Bases, rng: random.Random) -> FileCase:
@@ -37,12 +40,17 @@ def _btf(bases: Bases, rng: random.Random) -> FileCase:
     sections["btf"] = bytes(raw)
     if rng.random() < 0.7:
         with contextlib.suppress(BtfError):  # then it keeps the index of the sound one
-            for name, words in zip(
-                ("btf_starts", "btf_names", "btf_enums"), Btf(bytes(raw)).index, strict=True
-            ):
-                assert name in sections
-                sections[name] = bytes_of(words)
+            sections |= _index_of(bytes(raw), sections)
     return FileCase(typecache._encode(path.stem, sections), "", cache_of=SMALLEST)
+
+
+def _index_of(raw: bytes, known: Collection[str]) -> dict[str, bytes]:
+    """The sections of a cache that are an index to this BTF. :raises BtfError: if none can be made"""
+    btf = Btf(raw)
+    index = btf.index._replace(hashes=hash_names(btf.strings, btf.index))
+    found = {f"btf_{name}": bytes_of(words) for name, words in zip(_FIELDS, index, strict=True)}
+    assert found.keys() <= set(known)
+    return found
 
 
 def _btf_anonymous(bases: Bases, rng: random.Random) -> FileCase:
@@ -70,8 +78,7 @@ def _btf_anonymous(bases: Bases, rng: random.Random) -> FileCase:
         at = types + 4 * (head.word + 3 * rng.randrange(head.vlen))
         struct.pack_into("<III", raw, at, 0, chain[0][0], 0)
     sections["btf"] = bytes(raw)
-    for name, words in zip(("btf_starts", "btf_names", "btf_enums"), Btf(bytes(raw)).index, strict=True):
-        sections[name] = bytes_of(words)
+    sections |= _index_of(bytes(raw), sections)
     return FileCase(typecache._encode(path.stem, sections), "", cache_of=SMALLEST)
 
 

@@ -91,3 +91,16 @@ def test_bursts_in_a_real_terminal_arrive_whole(tmux: Tmux) -> None:
     tmux.keys("-l", "tGk")
     tmux.until(lambda screen: "22 of 112 tasks" in screen and "FS_STRUCT" in screen)
     tmux.keys("q")
+
+
+def test_a_key_that_comes_before_its_screen_is_made_is_no_fault(app: ExplorerApp) -> None:
+    """As of who types while the app starts: there is nothing yet to copy, to export, to filter."""
+    actions = sorted({binding.action for _, binding in TasksScreen()._bindings})
+    assert "copy('row')" in actions
+
+    async def steps(pilot: Pilots) -> None:
+        for action in actions:
+            await app.run_action(action, TasksScreen())
+        assert list(app.faults) == []
+
+    drive(app, steps)

@@ -13,6 +13,7 @@ __all__ = ("ID_BITS", "BtfIndex", "Words", "bytes_of", "hash_names", "hashed_off
 Words: TypeAlias = "array[int] | memoryview"
 ID_BITS = 27
 _FUNC = 12  # BTF_KIND_FUNC
+_MAX_NAME = 512  # KSYM_NAME_LEN
 
 
 class BtfIndex(NamedTuple):
@@ -56,7 +57,15 @@ def hash_names(strings: bytes, index: BtfIndex) -> Words:
     offsets = {entry >> 32 for entry in index.names if entry >> ID_BITS & 0x1F != _FUNC}
     offsets.update(entry >> 32 for entry in index.enumerators)
     find = strings.find
-    return array("Q", sorted(crc32(strings[at : find(b"\0", at)]) << 32 | at for at in offsets))
+    # Names that lie in one another, each to the end of megabytes, would be read for hours: those of a kernel are short.
+    return array(
+        "Q",
+        sorted(
+            crc32(strings[at:end]) << 32 | at
+            for at in offsets
+            if (end := find(b"\0", at, at + _MAX_NAME)) >= 0
+        ),
+    )
 
 
 def hashed_offsets(strings: bytes, hashes: Words, name: str) -> list[int]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
+import time
+from array import array
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explorer.targets.symbols.btf import Btf, BtfError, Kind, Member
-from explorer.targets.symbols.btf_index import BtfIndex, bytes_of, hash_names, words_of
+from explorer.targets.symbols.btf_index import BtfIndex, bytes_of, hash_names, hashed_offsets, words_of
 from tests.unit.btf_builder import BtfBuilder
 
 
@@ -124,6 +126,17 @@ def test_an_index_from_bytes_finds_the_same_as_a_scan() -> None:
     ]
     assert warm.find("node", (Kind.STRUCT,)) == BTF.find("node", (Kind.STRUCT,))
     assert warm.find_enumerator("RED") == BTF.find_enumerator("RED")
+
+
+def test_names_that_lie_in_one_another_to_the_end_of_megabytes_cost_no_more_than_others() -> None:
+    """In a dump that was made for it: all of these, each read to its end, would take minutes."""
+    strings, count = b"\0" + b"a" * (8 << 20) + b"\0", 200_000
+    names = array("Q", [at << 32 | Kind.STRUCT << 27 | at for at in range(1, count)])
+    last = array("Q", [len(strings) - 3 << 32 | Kind.STRUCT << 27 | count])
+    started = time.process_time()
+    hashes = hash_names(strings, BtfIndex(array("I"), names + last, array("Q")))
+    assert time.process_time() - started < 5.0
+    assert hashed_offsets(strings, hashes, "aa") == [len(strings) - 3]
 
 
 def test_names_are_found_by_their_hashes_as_by_a_search_of_all_strings() -> None:
