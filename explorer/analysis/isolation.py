@@ -103,11 +103,15 @@ def find_intruders(snapshot: Snapshot) -> dict[int, list[Task]]:
     intruders = {}
     (kinds,) = fields_of(snapshot.tasks, "kind")
     # Of very many, each with an fs_struct of its own, only those are looked at that both are among.
-    owned = list(zip(snapshot.owned_by_task, kinds, strict=True))
-    crossed = {address for address, kind in owned if kind in KERNEL_KINDS}
-    crossed &= {address for address, kind in owned if kind is not None and kind not in KERNEL_KINDS} | {
-        snapshot.kernel.userspace_init_fs
-    }
+    of_kernel: set[int | None] = set()
+    of_users: set[int | None] = {snapshot.kernel.userspace_init_fs}
+    kernel_kinds = tuple(
+        KERNEL_KINDS
+    )  # to be looked through by identity: a hash of an enumeration's takes longer
+    for address, kind in zip(snapshot.owned_by_task, kinds, strict=True):
+        if kind is not None:
+            (of_kernel if kind in kernel_kinds else of_users).add(address)
+    crossed = of_kernel & of_users
     for address, sharers in snapshot.sharers_by_fs.items():
         if address not in crossed:
             continue

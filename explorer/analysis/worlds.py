@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from explorer.model import FsStruct, Owner, Placement, Snapshot, Task, TaskKind, fields_of, is_isolating
+from explorer.model import (
+    FsStruct,
+    Owner,
+    PathRef,
+    Placement,
+    Snapshot,
+    Task,
+    TaskKind,
+    fields_of,
+    is_isolating,
+)
 
 __all__ = ("WORLD_ORDER", "World", "WorldKey", "Worlds", "find_worlds", "world_of", "world_of_root")
 
@@ -66,23 +76,29 @@ class Worlds:
 
 def world_of(task: Task, snapshot: Snapshot) -> WorldKey:
     """The world a task lives in: by owner where that names one, else by where its root is."""
-    if task.owner is None:
-        return WorldKey.UNKNOWN
-    if task.owner is Owner.NONE:
-        return WorldKey.EXITED
-    if task.owner is Owner.USERSPACE_INIT_FS:
-        return WorldKey.USERSPACE_INIT_FS
-    if task.owner is Owner.INIT_FS and not is_isolating(snapshot.kernel.generation):
-        return WorldKey.INIT_FS
-    fs = snapshot.fs_of(task)
-    return world_of_root(fs)
+    named = _by_owner(is_isolating(snapshot.kernel.generation)).get(task.owner)
+    return world_of_root(snapshot.fs_of(task)) if named is None else named
+
+
+def _by_owner(isolating: bool) -> dict[Owner | None, WorldKey]:
+    """The worlds of tasks of which it is told by the owner of their ``fs_struct``."""
+    named: dict[Owner | None, WorldKey] = {
+        None: WorldKey.UNKNOWN,
+        Owner.NONE: WorldKey.EXITED,
+        Owner.USERSPACE_INIT_FS: WorldKey.USERSPACE_INIT_FS,
+    }
+    return named if isolating else {**named, Owner.INIT_FS: WorldKey.INIT_FS}
 
 
 def world_of_root(fs: FsStruct | None) -> WorldKey:
     """The world of an ``fs_struct`` that has no name of its own: by where its root is."""
-    if fs is None or fs.root is None or fs.root.placement is None:
+    return _world_of_path(None if fs is None else fs.root)
+
+
+def _world_of_path(root: PathRef | None) -> WorldKey:
+    if root is None or root.placement is None:
         return WorldKey.UNKNOWN
-    return _BY_PLACEMENT[fs.root.placement]
+    return _BY_PLACEMENT[root.placement]
 
 
 def _query(key: WorldKey, isolating: bool) -> str:
@@ -106,20 +122,23 @@ def find_worlds(snapshot: Snapshot) -> Worlds:
             worlds[key] = World(key, _query(key, isolating))
         return worlds[key]
 
-    home: dict[int, WorldKey] = {}
-    homes: dict[WorldKey, list[Task]] = defaultdict(list)
-    (borrowing,) = fields_of(snapshot.tasks, "borrowing")
+    borrowing, owners = fields_of(snapshot.tasks, "borrowing", "owner")
     borrowers = [task for task, borrows in zip(snapshot.tasks, borrowing, strict=True) if borrows]
-    for task, owned in zip(snapshot.tasks, snapshot.owned_by_task, strict=True):
-        key = None if owned is None else home.get(owned)
-        if key is None:
-            key = world_of(task, snapshot)
-            if owned is not None:  # of those that own nothing, some have exited, and some could not be read
-                home[owned] = key
+    addresses, roots = fields_of(snapshot.fs_structs, "address", "root")
+    by_root: dict[int | None, WorldKey] = dict(zip(addresses, map(_world_of_path, roots), strict=True))
+    owned = snapshot.owned_by_task
+    named, unknown = _by_owner(isolating), WorldKey.UNKNOWN
+    keys = [
+        named.get(owner) or by_root.get(address, unknown)
+        for owner, address in zip(owners, owned, strict=True)
+    ]
+    homes: dict[WorldKey, list[Task]] = {key: [] for key in set(keys)}
+    for task, key in zip(snapshot.tasks, keys, strict=True):
         homes[key].append(task)
     for key, tasks in homes.items():
         world(key).tasks = tasks
-    for fs, address in zip(snapshot.fs_structs, *fields_of(snapshot.fs_structs, "address"), strict=True):
+    home = dict(zip(reversed(owned), reversed(keys), strict=True))  # of those that share one, the first says
+    for fs, address in zip(snapshot.fs_structs, addresses, strict=True):
         world(home.get(address) or _unheld(fs, snapshot, isolating)).fs_structs.append(fs)
     ordered = {key: worlds[key] for key in WORLD_ORDER if key in worlds}
     return Worlds(ordered, borrowers)

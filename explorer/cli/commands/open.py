@@ -94,10 +94,12 @@ def fleet_named(arguments: TargetArguments) -> Path | None:
 
     :raises FleetError: if it is one that cannot be opened
     """
+    path = None if arguments.target is None else Path(arguments.target)
+    if path is None or not path.is_dir():
+        return None
     from explorer.fleet import Dataset, is_fleet
 
-    path = None if arguments.target is None else Path(arguments.target)
-    if path is None or not is_fleet(path):
+    if not is_fleet(path):
         return None
     arguments.name()
     become_caller_of_files(arguments, [path, *path.rglob("*")])
