@@ -17,6 +17,7 @@ from explorer.codec.snapshots import load_snapshot
 from explorer.model import Snapshot
 from explorer.tui.app import ExplorerApp
 from explorer.tui.faults import Fault
+from explorer.tui.screens import LookupsScreen
 
 DATA = Path(__file__).parent / "data"
 #: Saved by ``python -m tests.tui.make_data``. Goldens are made from it, and so do not change with the sample.
@@ -115,6 +116,14 @@ async def until(pilot: Pilots, get: Callable[[], Any], wanted: Any = True) -> An
             return found
         assert time.monotonic() < end, found
         await pilot.pause(0.02)
+
+
+async def lookups_screen(pilot: Pilots) -> LookupsScreen:
+    """That of lookups, once it is there."""
+    screen = await until(pilot, lambda: pilot.app.screen, LookupsScreen)
+    assert isinstance(screen, LookupsScreen)
+    await pilot.pause()
+    return screen
 
 
 def drive(app: ExplorerApp, steps: Callable[[Pilots], Awaitable[None]], width: int = 100) -> None:

@@ -1,33 +1,26 @@
-"""The screen of lookups: of a saved trace, at three sizes, with hostile text; of a kernel that runs, as they come."""
+"""The screen of lookups, of a saved trace: at three sizes, with hostile text."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from explorer.analysis.lookups import Judge, Summary
-from explorer.codec import encode_trace_line
-from explorer.model import Snapshot, TraceHeader
+from explorer.model import TraceHeader
 from explorer.plugin import load_plugins
 from explorer.tui.app import ExplorerApp
-from explorer.tui.screens import LookupsScreen, OverviewScreen, TasksScreen
+from explorer.tui.screens import LookupsScreen
 from explorer.tui.screens.dialogs import FaultScreen
-from explorer.tui.session.children import Process
-from explorer.tui.session.children import child as child_module
 from explorer.tui.session.state import Session
-from tests.tui.conftest import Golden, Pilots, drive, press, screen_text, until
+from tests.tui.conftest import Golden, Pilots, drive, lookups_screen, press, screen_text, until
 from tests.unit.traces import (
     DEVTMPFS,
-    END,
     HOSTILE,
     LOST,
-    NULLFS,
     ROOTFS,
     STACK,
     header,
@@ -51,13 +44,6 @@ def app_of(path: Path) -> ExplorerApp:
     return ExplorerApp(Session((str(path),), trace=path))
 
 
-async def opened(pilot: Pilots) -> LookupsScreen:
-    screen = await until(pilot, lambda: pilot.app.screen, LookupsScreen)
-    assert isinstance(screen, LookupsScreen)
-    await pilot.pause()
-    return screen
-
-
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize(("name", "keys"), [("lookups", ("j",)), ("lookups-grouped", ("v", "j"))])
 def test_the_screen_looks_as_it_did(
@@ -67,7 +53,7 @@ def test_the_screen_looks_as_it_did(
 
     async def run() -> None:
         async with app.run_test(size=size) as pilot:
-            await opened(pilot)
+            await lookups_screen(pilot)
             await press(pilot, *keys)
             golden(f"{name}-{size[0]}x{size[1]}", screen_text(app))
 
@@ -78,7 +64,7 @@ def test_what_is_in_a_trace_never_reaches_the_terminal_as_it_is(tmp_path: Path) 
     app = app_of(write_trace(tmp_path / "t\x1b[2J.jsonl", header(), LOOKUPS, LOST))
 
     async def steps(pilot: Pilots) -> None:
-        screen = await opened(pilot)
+        screen = await lookups_screen(pilot)
         for keys in ((), *[("j",)] * 5, ("v",), *[("j",)] * 3):
             await press(pilot, *keys)
             text = screen_text(app)
@@ -94,7 +80,7 @@ def test_a_lookup_shows_its_stack_its_start_and_what_to_do(tmp_path: Path) -> No
     app = app_of(write_trace(tmp_path / "t.jsonl", header(), LOOKUPS))
 
     async def steps(pilot: Pilots) -> None:
-        screen = await opened(pilot)
+        screen = await lookups_screen(pilot)
         await press(pilot, "slash", *"asker:badfn", "enter", "G", "enter")
         assert screen.pane.has_focus and screen.pane.detail is not None
         facts = [(fact.name, fact.value) for fact in screen.pane.detail.facts]
@@ -126,7 +112,7 @@ def test_a_filter_has_the_fields_of_the_command_and_those_of_the_columns(tmp_pat
     }
 
     async def steps(pilot: Pilots) -> None:
-        screen = await opened(pilot)
+        screen = await lookups_screen(pilot)
         for query, count in queries.items():
             screen.filter_by(query)
             assert (len(screen.source()), query) == (count, query)
@@ -146,7 +132,7 @@ def test_lookups_are_grouped_by_who_asked_and_a_group_leads_to_its_own(tmp_path:
     app = app_of(write_trace(tmp_path / "t.jsonl", header(), [*lookups, *LOOKUPS]))
 
     async def steps(pilot: Pilots) -> None:
-        screen = await opened(pilot)
+        screen = await lookups_screen(pilot)
         await press(pilot, "v")
         rows = [[cell.text for cell in screen.source().cells(row)] for row in range(len(screen.source()))]
         # badfn asked for /0, /1, /2, /etc/passwd, firmware and a hostile path; what fails comes first.
@@ -176,7 +162,7 @@ def test_groups_are_those_of_the_summary_one_for_each_meaning_and_module(tmp_pat
     app = app_of(write_trace(tmp_path / "t.jsonl", header(), lookups))
 
     async def steps(pilot: Pilots) -> None:
-        screen = await opened(pilot)
+        screen = await lookups_screen(pilot)
         await press(pilot, "v")
         shown = [(len(group.rows), group.last.judged) for group in screen.source().records]
         told = [(asked.number, asked.asker, asked.meaning, asked.module) for asked in summary.groups]
@@ -199,7 +185,7 @@ def test_marked_lookups_are_exported_as_the_trace_has_them(tmp_path: Path) -> No
     app = app_of(write_trace(tmp_path / "t.jsonl", header(), [lookup(), lookup(), lookup("/x")]))
 
     async def steps(pilot: Pilots) -> None:
-        screen = await opened(pilot)
+        screen = await lookups_screen(pilot)
         await press(pilot, "j", "space")
         rows = screen.row_set(None)
         assert rows is not None and rows.records == [lookup()]  # of two alike the one
@@ -215,7 +201,7 @@ def test_the_other_screens_say_that_a_trace_has_no_snapshot(tmp_path: Path, key:
     app = app_of(write_trace(tmp_path / "t.jsonl", header(), LOOKUPS))
 
     async def steps(pilot: Pilots) -> None:
-        screen = await opened(pilot)
+        screen = await lookups_screen(pilot)
         await press(pilot, key)
         assert app.screen is screen
         assert any("no snapshot" in note.message for note in app._notifications)
@@ -227,7 +213,7 @@ def test_no_key_of_the_app_breaks_where_there_is_no_snapshot(tmp_path: Path) -> 
     app = app_of(write_trace(tmp_path / "t.jsonl", header(), LOOKUPS))
 
     async def steps(pilot: Pilots) -> None:
-        screen = await opened(pilot)
+        screen = await lookups_screen(pilot)
         for key in (
             "d",
             "d",
@@ -259,7 +245,7 @@ def test_a_trace_without_lookups_says_so(tmp_path: Path) -> None:
     app = app_of(write_trace(tmp_path / "t.jsonl", header(), [], None))
 
     async def steps(pilot: Pilots) -> None:
-        await opened(pilot)
+        await lookups_screen(pilot)
         await press(pilot, "v", "a", "enter", "x", "v", "enter", "a")
         assert "no lookup was seen" in screen_text(app) and "NOT ALL OF IT" in screen_text(app)
         assert any("it was cut off" in note.message for note in app._notifications)
@@ -267,183 +253,12 @@ def test_a_trace_without_lookups_says_so(tmp_path: Path) -> None:
     drive(app, steps)
 
 
-# -- as they come --------------------------------------------------------------------------------------------
-
-
-async def tap(pilot: Pilots, *keys: str) -> None:
-    """As ``press``, which waits for all that is being done: a trace has no end."""
-    for key in keys:
-        await pilot.press(key)
-        await pilot.pause()
-
-
-def live_app(monkeypatch: pytest.MonkeyPatch, saved: Snapshot, directory: Path) -> ExplorerApp:
-    """One whose tracer is a child that plays what a test puts into ``directory``: 0, 1, …, each once it is there."""
-    script = (
-        "import os, signal, sys, time\n"
-        f"end = open({str(directory / 'end')!r}, 'rb').read()\n"
-        "def stop(*_):\n    sys.stdout.buffer.write(end); sys.stdout.flush(); os._exit(0)\n"
-        "signal.signal(signal.SIGTERM, stop)\n"
-        "number = 0\n"
-        "while True:\n"
-        f"    name = os.path.join({str(directory)!r}, str(number))\n"
-        "    if os.path.exists(name):\n"
-        "        sys.stdout.buffer.write(open(name, 'rb').read()); sys.stdout.flush(); number += 1\n"
-        "    else: time.sleep(0.01)\n"
-    )
-    (directory / "end").write_bytes(encode_trace_line(END))
-    command = [sys.executable, "-c", script]
-    monkeypatch.setattr(child_module, "child_command", lambda *_: command)
-    return ExplorerApp(Session(("live",), running=True), saved)
-
-
-def give(directory: Path, number: int, *records: Any) -> None:
-    """The child says this next."""
-    (directory / "new").write_bytes(b"".join(map(encode_trace_line, records)))
-    (directory / "new").rename(directory / str(number))
-
-
-def test_lookups_come_are_counted_on_the_overview_pause_and_end(
-    monkeypatch: pytest.MonkeyPatch, saved: Snapshot, tmp_path: Path
-) -> None:
-    app = live_app(monkeypatch, saved, tmp_path)
-
-    async def steps(pilot: Pilots) -> None:
-        await pilot.press("W")
-        screen = await opened(pilot)
-        assert app.tracing.is_running
-        give(tmp_path, 0, header(), lookup("/first"))
-        await until(pilot, lambda: "/first" in screen_text(app))
-        assert "1 lookup   1 fail   traced now" in screen_text(app)
-        await pilot.press("P")
-        give(tmp_path, 1, lookup("/second", ROOTFS), lookup("/third"))
-        await until(pilot, lambda: app.tracing.added, 3)
-        await until(pilot, lambda: "3 lookups" in screen_text(app))
-        assert "PAUSED" in screen_text(app) and "/third" not in screen_text(app)
-        await pilot.press("P")
-        await until(pilot, lambda: "/third" in screen_text(app))
-        await pilot.press("o")
-        await until(pilot, lambda: isinstance(app.screen, OverviewScreen))
-        await until(pilot, lambda: "2 lookups failed in nullfs since 00:00 UTC" in screen_text(app))
-        await pilot.press("W")
-        assert await opened(pilot) is screen and app.tracing.added == 3
-        await pilot.press("E")
-        await until(pilot, lambda: app.tracing.is_running, False)
-        await until(pilot, lambda: "traced now" not in screen_text(app))
-        assert "/third" in screen_text(app) and app.tracing.end == END
-        await pilot.press("o")
-        await until(pilot, lambda: "failed in nullfs since" not in screen_text(app))
-
-    drive(app, steps)
-
-
-def test_the_cursor_stays_with_its_lookup_while_others_come_and_at_the_top_follows(
-    monkeypatch: pytest.MonkeyPatch, saved: Snapshot, tmp_path: Path
-) -> None:
-    app = live_app(monkeypatch, saved, tmp_path)
-
-    async def steps(pilot: Pilots) -> None:
-        await pilot.press("W")
-        screen = await opened(pilot)
-        give(tmp_path, 0, header(), lookup("/a"), lookup("/b"), lookup("/c"))
-        await until(pilot, lambda: len(screen.source() or ()), 3)
-        await tap(pilot, "j")
-        assert screen.record_at(screen.table.row).lookup.path == "/b"
-        give(tmp_path, 1, lookup("/d"), lookup("/e"))
-        await until(pilot, lambda: len(screen.source()), 5)
-        assert screen.record_at(screen.table.row).lookup.path == "/b"
-        await tap(pilot, "g")
-        give(tmp_path, 2, lookup("/f"))
-        await until(pilot, lambda: len(screen.source()), 6)
-        assert screen.record_at(screen.table.row).lookup.path == "/f"
-        screen.filter_by("path:/a or path:/g")
-        give(tmp_path, 3, lookup("/g"), lookup("/h"))
-        await until(pilot, lambda: len(screen.source()), 2)
-        await until(pilot, lambda: app.tracing.added, 8)
-
-    drive(app, steps)
-
-
-def test_the_detail_leads_to_the_task_and_to_the_mount_where_the_snapshot_has_them(
-    monkeypatch: pytest.MonkeyPatch, saved: Snapshot, tmp_path: Path
-) -> None:
-    app = live_app(monkeypatch, saved, tmp_path)
-    task = next(task for task in saved.tasks if (task.comm or "").startswith("kworker"))
-    mount = next(mount for mount in saved.mounts if mount.fstype == "nullfs")
-    start = NULLFS.model_copy(update={"mount": mount.address})
-
-    async def steps(pilot: Pilots) -> None:
-        await pilot.press("W")
-        screen = await opened(pilot)
-        give(tmp_path, 0, header(), lookup("/a", start, pid=task.pid), lookup("/b", pid=1 << 21))
-        await until(pilot, lambda: len(screen.source() or ()), 2)
-        await tap(pilot, "j")
-        assert screen.pane.detail is not None
-        targets = {fact.name: fact.target for fact in screen.pane.detail.facts if fact.target is not None}
-        assert targets["task"].address == task.address and targets["start"].address == mount.address
-        await tap(pilot, "k")
-        assert screen.pane.detail is not None
-        assert "not among the tasks" in " ".join(fact.value for fact in screen.pane.detail.facts)
-        await tap(pilot, "j", "w")
-        await until(pilot, lambda: isinstance(app.screen, TasksScreen))
-
-    drive(app, steps)
-
-
-def test_a_kernel_that_cannot_be_traced_says_why_in_the_place_of_rows(
-    monkeypatch: pytest.MonkeyPatch, saved: Snapshot
-) -> None:
-    command = [sys.executable, "-c", "import sys; sys.exit('nullfs-explorer: tracefs is not mounted')"]
-    monkeypatch.setattr(child_module, "child_command", lambda *_: command)
-    app = ExplorerApp(Session(("live",), running=True), saved)
-
-    async def steps(pilot: Pilots) -> None:
-        await pilot.press("W")
-        await opened(pilot)
-        await until(pilot, lambda: "the kernel is not traced: tracefs is not mounted" in screen_text(app))
-        await until(pilot, lambda: "E tries again" in screen_text(app))
-        await tap(pilot, "o")
-        assert isinstance(app.screen, OverviewScreen)
-
-    drive(app, steps)
-
-
-def test_what_cannot_be_traced_is_offered_no_trace(saved: Snapshot) -> None:
-    app = ExplorerApp(snapshot=saved)
-
-    async def steps(pilot: Pilots) -> None:
-        await tap(pilot, "W")
-        assert isinstance(app.screen, OverviewScreen)
-        assert any("Only the running kernel" in note.message for note in app._notifications)
-
-    drive(app, steps)
-
-
-def test_when_the_app_ends_the_tracer_does(
-    monkeypatch: pytest.MonkeyPatch, saved: Snapshot, tmp_path: Path
-) -> None:
-    app = live_app(monkeypatch, saved, tmp_path)
-    processes: list[Process] = []
-
-    async def steps(pilot: Pilots) -> None:
-        await pilot.press("W")
-        await opened(pilot)
-        give(tmp_path, 0, header())
-        await until(pilot, lambda: app.tracing.header is not None)
-        assert app.tracing._reader is not None and app.tracing._reader._process is not None
-        processes.append(app.tracing._reader._process)
-        await pilot.press("q")
-
-    drive(app, steps)
-    assert processes[0].has_ended
-
-
 def test_twenty_thousand_lookups_are_shown_filtered_and_grouped_at_once(tmp_path: Path) -> None:
     lookups = [lookup(f"/etc/{number % 500}", time_s=1.0 + number / 100) for number in range(20_000)]
     app = app_of(write_trace(tmp_path / "t.jsonl", header(), lookups))
 
     async def steps(pilot: Pilots) -> None:
-        screen = await opened(pilot)
+        screen = await lookups_screen(pilot)
         taken = {}
         doings: tuple[tuple[str, Callable[[], None]], ...] = (
             ("filter", lambda: screen.filter_by("path~/etc/49 meaning:bad")),
@@ -472,7 +287,7 @@ def test_a_fault_on_the_screen_of_a_saved_trace_leads_back_to_it(
     app = app_of(write_trace(tmp_path / "t.jsonl", header(), LOOKUPS))
 
     async def steps(pilot: Pilots) -> None:
-        await opened(pilot)
+        await lookups_screen(pilot)
         with monkeypatch.context() as broken:
             broken.setattr(LookupsScreen, "detail_of", lambda *_: 1 // 0)
             await press(pilot, "j")
