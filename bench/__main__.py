@@ -15,6 +15,7 @@ from bench.recording import measure_boot, measure_recording
 from bench.report import Row, as_json, as_table
 from bench.saved import measure_saved, promises_of_saved
 from bench.targets import Crowd, boot_crowd, boot_idle, dump_of, dwarf_of
+from bench.timing import kept_bytecode
 from bench.tracing import TRACED_LINES, measure_tracing, ratios_of_tracing
 from tests.kernels.lab.errors import LabError
 
@@ -106,7 +107,8 @@ def main() -> int:
     arguments = parser.parse_args()
     plan = _QUICK if arguments.quick else _FULL
     try:
-        rows = _measure(plan, qmp=not arguments.quick)
+        with kept_bytecode():
+            rows = _measure(plan, qmp=not arguments.quick)
     except (LabError, RuntimeError) as error:
         _say(str(error))
         return 2

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from bench.report import Ratio, Row, as_table
-from bench.timing import child_output, run_children
+from bench.timing import child_output, kept_bytecode, run_children
 from bench.tui_data import scale_up, write_scaled
 from explorer.codec import load_snapshot
 from explorer.model import Snapshot
@@ -203,14 +203,11 @@ def _frames(tasks: int) -> list[Snapshot]:
 
 
 def _measure_start(rounds: int) -> list[Row]:
-    """The least that such a program needs, and the whole of a command on the sample; types are cached, and so is
-    bytecode, as it is for whoever has installed this."""
+    """The least that such a program needs, and the whole of a command on the sample; types are cached."""
     tasks = ["-m", "explorer", "tasks", "sample"]
     commands = {"tasks": tasks, "imports": ["-c", "import drgn, pydantic"]}
-    with tempfile.TemporaryDirectory() as bytecode:
-        warm = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": bytecode}
-        run_children(1, commands, warm)
-        done = run_children(rounds + 1, commands, warm)
+    run_children(1, commands)
+    done = run_children(rounds + 1, commands)
     return [
         Row("tasks sample, as a process", done["tasks"].seconds, "s"),
         Row('python -c "import drgn, pydantic"', done["imports"].seconds, "s"),
@@ -271,7 +268,8 @@ def main() -> int:
     parser.add_argument("--recorded", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    rows = measure_saved(arguments.tasks, arguments.recorded, arguments.rounds)
+    with kept_bytecode():
+        rows = measure_saved(arguments.tasks, arguments.recorded, arguments.rounds)
     ratios = promises_of_saved(rows)
     print(as_table(rows, ratios))
     return 1 if any(ratio.holds is False for ratio in ratios) else 0

@@ -8,11 +8,21 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ("Child", "child_output", "medians", "run_child", "run_children")
+__all__ = ("Child", "child_output", "kept_bytecode", "medians", "run_child", "run_children")
+
+
+@contextmanager
+def kept_bytecode() -> Iterator[None]:
+    """Children find their bytecode, as those of whoever has installed this do, whatever this machine's settings are."""
+    with tempfile.TemporaryDirectory(prefix="nullfs-explorer-bench-") as directory:
+        os.environ |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": directory}
+        yield
 
 
 def medians(rounds: int, measured: Mapping[str, Callable[[], float | None]]) -> dict[str, float]:
