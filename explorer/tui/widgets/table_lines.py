@@ -72,7 +72,7 @@ class TableLines(ScrollView, can_focus=True):
         self._drawn_gutter = 0
         """As the lines that are kept have it."""
         self._styles: dict[str, Style] = {}
-        self._strips: LRUCache[tuple[int, int, bool, str], Strip] = LRUCache(_CACHED_LINES)
+        self._strips: LRUCache[tuple[int, int, int, bool, str], Strip] = LRUCache(_CACHED_LINES)
 
     def redraw(self) -> None:
         """The source shows the same rows in another way."""
@@ -144,7 +144,9 @@ class TableLines(ScrollView, can_focus=True):
                 return self._plain(self.empty, width, self._style("muted"))
             return Strip.blank(width, self._style(""))
         signs = self._signs(index) if self._gutter else ""
-        key = (index, self.column if index == self.row else -1, self.has_focus and index == self.row, signs)
+        # By width: a new size is painted before the table hears of it.
+        here = index == self.row
+        key = (width, index, self.column if here else -1, self.has_focus and here, signs)
         strip = self._strips.get(key)
         if strip is None:
             strip = self._strips[key] = self._row(index, width, signs)

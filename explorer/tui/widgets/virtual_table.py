@@ -202,7 +202,6 @@ class VirtualTable(TableLines):
     # -- events ----------------------------------------------------------------------------------------------
 
     def on_resize(self, event: events.Resize) -> None:
-        self._strips.clear()
         self._set_height(self._count() + 1)
         self.call_after_refresh(self._scroll_to_cursor)
         self.post_message(self.Resized(self, self.row))

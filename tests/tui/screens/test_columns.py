@@ -13,6 +13,7 @@ from explorer.tui.app import ExplorerApp
 from explorer.tui.screens.dialogs.columns import ColumnsScreen
 from explorer.tui.screens.tables import TableScreen
 from explorer.tui.views.columns import ColumnChoice, column_title
+from explorer.tui.widgets import VirtualTable
 from tests.tui.conftest import Pilots, drive, press, screen_text, settle, type_ahead
 from tests.tui.screens.test_filters import TABLES, as_typed, reach
 from tests.tui.test_goldens import SIZES, app_with_findings
@@ -225,5 +226,27 @@ def test_a_kernels_names_in_the_dialog_are_text(saved: Snapshot) -> None:
         await dialog(pilot)
         text = screen_text(app)
         assert "\\e[31m[bold]evil" in text and "\x1b" not in text
+
+    drive(app, steps)
+
+
+def test_a_line_that_is_painted_before_the_table_hears_of_its_new_size_is_laid_out_for_that(
+    saved: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VirtualTable, "on_resize", lambda *_: None)  # it comes too late
+    app = ExplorerApp(snapshot=saved)
+
+    async def steps(pilot: Pilots) -> None:
+        await press(pilot, "t")
+        widths = set()
+        for width in (122, 132, 142):
+            await pilot.resize_terminal(width, 30)
+            screen = app.screen
+            assert isinstance(screen, TableScreen)
+            painted = lines_of(screen)
+            screen.table.redraw()
+            assert lines_of(screen) == painted
+            widths.add(screen.table.size.width)
+        assert len(widths) == 3
 
     drive(app, steps)
