@@ -105,9 +105,7 @@ def find_intruders(snapshot: Snapshot) -> dict[int, list[Task]]:
     # Of very many, each with an fs_struct of its own, only those are looked at that both are among.
     of_kernel: set[int | None] = set()
     of_users: set[int | None] = {snapshot.kernel.userspace_init_fs}
-    kernel_kinds = tuple(
-        KERNEL_KINDS
-    )  # to be looked through by identity: a hash of an enumeration's takes longer
+    kernel_kinds = tuple(KERNEL_KINDS)  # looked through by identity: a member's hash takes longer
     for address, kind in zip(snapshot.owned_by_task, kinds, strict=True):
         if kind is not None:
             (of_kernel if kind in kernel_kinds else of_users).add(address)

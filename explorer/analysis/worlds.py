@@ -45,6 +45,13 @@ class WorldKey(StrEnum):
 
 WORLD_ORDER = tuple(WorldKey)
 _BY_PLACEMENT = {placement: WorldKey(placement.value) for placement in Placement}
+_ISOLATED: dict[Owner | None, WorldKey] = {
+    None: WorldKey.UNKNOWN,
+    Owner.NONE: WorldKey.EXITED,
+    Owner.USERSPACE_INIT_FS: WorldKey.USERSPACE_INIT_FS,
+}
+#: By whether the kernel isolates its threads: the worlds that the owner of a task's ``fs_struct`` tells.
+_BY_OWNER = {True: _ISOLATED, False: {**_ISOLATED, Owner.INIT_FS: WorldKey.INIT_FS}}
 
 
 @dataclass(slots=True)
@@ -76,18 +83,8 @@ class Worlds:
 
 def world_of(task: Task, snapshot: Snapshot) -> WorldKey:
     """The world a task lives in: by owner where that names one, else by where its root is."""
-    named = _by_owner(is_isolating(snapshot.kernel.generation)).get(task.owner)
+    named = _BY_OWNER[is_isolating(snapshot.kernel.generation)].get(task.owner)
     return world_of_root(snapshot.fs_of(task)) if named is None else named
-
-
-def _by_owner(isolating: bool) -> dict[Owner | None, WorldKey]:
-    """The worlds of tasks of which it is told by the owner of their ``fs_struct``."""
-    named: dict[Owner | None, WorldKey] = {
-        None: WorldKey.UNKNOWN,
-        Owner.NONE: WorldKey.EXITED,
-        Owner.USERSPACE_INIT_FS: WorldKey.USERSPACE_INIT_FS,
-    }
-    return named if isolating else {**named, Owner.INIT_FS: WorldKey.INIT_FS}
 
 
 def world_of_root(fs: FsStruct | None) -> WorldKey:
@@ -127,7 +124,7 @@ def find_worlds(snapshot: Snapshot) -> Worlds:
     addresses, roots = fields_of(snapshot.fs_structs, "address", "root")
     by_root: dict[int | None, WorldKey] = dict(zip(addresses, map(_world_of_path, roots), strict=True))
     owned = snapshot.owned_by_task
-    named, unknown = _by_owner(isolating), WorldKey.UNKNOWN
+    named, unknown = _BY_OWNER[isolating], WorldKey.UNKNOWN
     keys = [
         named.get(owner) or by_root.get(address, unknown)
         for owner, address in zip(owners, owned, strict=True)
