@@ -54,10 +54,11 @@ def run_audit(
     found: list[Finding] = []
     for rule in RULES:
         between()
-        if not wanted or rule.id in wanted:
-            found += rule.run(context)
+        if wanted and rule.id not in wanted:
+            continue
+        found += rule.run(context)
         why = rule.cannot_tell(context) if rule.applies(snapshot) else None
-        if why is not None and (not wanted or rule.id in wanted):
+        if why is not None:
             report.not_judged.append(NotJudged(rule.id, why))
     for plugin in plugins:
         found += _audit_plugin(plugin, snapshot, report, plugin.name in apart)
