@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from explorer.wire import ExitCode
 
@@ -59,13 +59,15 @@ def tell_ending(code: int) -> bool:
 
 
 def parse_without_rights(
-    targets: Iterable[tuple[TargetSpec, OpenOptions]], output: Path | None = None, **more: Any
+    targets: Iterable[tuple[TargetSpec, OpenOptions]],
+    output: Path | None = None,
+    reads: tuple[Path, ...] = (),
 ) -> None:
     """Open what takes rights to open, of all targets that a command names, and give them up: only then is anything
     parsed, symbols likewise. Of a process that is not the command, only for the running kernel.
 
     :param output: what will be written
-    :param more: as of ``Needs``
+    :param reads: files that are opened later
 
     :raises TargetError: if one cannot be opened, or rights cannot be given up
     """
@@ -73,7 +75,7 @@ def parse_without_rights(
 
     wanted = [(spec, options) for spec, options in targets if spec.kind == "live" or is_program()]
     if wanted:
-        needs = Needs(writes=() if output is None else (output,), **more)
+        needs = Needs(reads, () if output is None else (output,))
         keep_only(sum((hold_target(spec, options) for spec, options in wanted), needs))
 
 

@@ -32,6 +32,7 @@ __all__ = (
     "give_kernel",
     "guard_reader",
     "hold_all",
+    "is_given",
     "plugin_option",
     "read_named_snapshot",
     "say_broken",
@@ -243,7 +244,7 @@ def read_named_snapshot(
     :raises TargetError: if the target cannot be opened
     :raises SnapshotError: if it is a snapshot file that cannot be read
     """
-    if _given is not None and _is_given(arguments):
+    if _given is not None and is_given(arguments):
         return _capture_given(*_given, plugins or arguments.plugin_set(), holders_of)
     spec = arguments.spec()
     if spec.kind in ("snapshot", "recording"):
@@ -282,7 +283,7 @@ def hold_all(sides: Sequence[TargetArguments]) -> None:
 
     :raises TargetError: if one cannot be opened
     """
-    named = [(side.spec(), side) for side in sides if not _is_given(side)]
+    named = [(side.spec(), side) for side in sides if not is_given(side)]
     saved = [spec.path for spec, _ in named if spec.is_saved and spec.path is not None]
     kernels = [(spec, side) for spec, side in named if not spec.is_saved]
     if not kernels:
@@ -292,7 +293,8 @@ def hold_all(sides: Sequence[TargetArguments]) -> None:
     return None
 
 
-def _is_given(arguments: TargetArguments) -> bool:
+def is_given(arguments: TargetArguments) -> bool:
+    """Whether it is the kernel of :func:`give_kernel`."""
     return _given is not None and arguments.name() == GIVEN
 
 

@@ -12,7 +12,7 @@ from explorer.cli.completion import complete_targets
 from explorer.cli.documented import Documented
 from explorer.cli.formats import format_option
 from explorer.cli.process import ExitCode, look_at_no_task
-from explorer.cli.targets import GIVEN, TargetArguments, hold_all, read_named_snapshot, target_options
+from explorer.cli.targets import TargetArguments, hold_all, is_given, read_named_snapshot, target_options
 
 from .snapshot import warn_of_errors
 
@@ -53,7 +53,7 @@ def diff_command(arguments: TargetArguments, other: str | None, format_: str) ->
 
 def _load_frames(sides: Sequence[TargetArguments]) -> list[tuple[Snapshot, str]] | None:
     """Where both are frames of one recording, which share what did not change. ``None``: they are not."""
-    if GIVEN in (side.name() for side in sides):
+    if any(map(is_given, sides)):
         return None
     specs = [side.spec() for side in sides]
     if any(spec.kind != "recording" or spec.path != specs[0].path for spec in specs):
