@@ -62,7 +62,7 @@ class Output:
         self._write_collected()
         if self._has_last:
             self._has_last = False
-            self._owes = self._owes and self._takes_all and not self._is_gone  # it was not written then
+            self._owes = self._owes and self._takes_all  # it was not written then
 
     def _write_collected(self) -> None:
         data, self._collected = memoryview(bytes(self._collected)), bytearray()
