@@ -6,14 +6,18 @@ A hole is laid over a page of a kernel that is open, and taken away again: the p
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
 import drgn
 
+from explorer.capture.request import CaptureRequest
+from explorer.capture.snapshot import capture_snapshot
 from explorer.model import Record, Snapshot
+from explorer.targets.kernel import OpenKernel
 
-__all__ = ("PAGE", "differences", "pages_of", "structures")
+__all__ = ("PAGE", "Holes", "differences", "pages_of", "structures")
 
 PAGE = 4096
 #: Counts of what was found, and what only says how it was read.
@@ -29,6 +33,53 @@ _SIZES = {
     "mount": "mounts",
     "mnt_namespace": "mount_namespaces",
 }
+
+
+class Holes:
+    """A kernel that is open, in which pages can be taken away and given back."""
+
+    def __init__(self, kernel: OpenKernel) -> None:
+        self.kernel = kernel
+        self.prog = kernel.prog
+        symbols = ("page_offset_base", "vmalloc_base")
+        self._start, self._end = (self.prog.read_u64(self.prog.symbol(name).address) for name in symbols)
+        self._gone: set[int] = set()
+        self._known: set[int] = set()
+
+    def capture(self) -> Snapshot:
+        self.kernel.types.modules.forget()
+        return capture_snapshot(CaptureRequest.from_kernel(self.kernel))
+
+    def is_there(self, page: int) -> bool:
+        try:
+            self.prog.read(page, PAGE)
+        except drgn.FaultError:
+            return False
+        return True
+
+    @contextmanager
+    def hole(self, *pages: int) -> Iterator[None]:
+        for page in pages:
+            if page not in self._known:
+                self._known.add(page)
+                self._lay(page)
+        self._gone = set(pages)
+        try:
+            yield
+        finally:
+            self._gone = set()
+
+    def _lay(self, page: int) -> None:
+        content: bytes = self.prog.read(page, PAGE)
+
+        def read(address: int, count: int, offset: int, physical: bool) -> bytes:
+            if page in self._gone:
+                raise drgn.FaultError("not in the dump", address)
+            return content[offset : offset + count]
+
+        self.prog.add_memory_segment(page, PAGE, read)
+        if self._start <= page < self._end:
+            self.prog.add_memory_segment(page - self._start, PAGE, read, True)
 
 
 def structures(prog: drgn.Program, snapshot: Snapshot) -> dict[str, list[int]]:

@@ -114,9 +114,9 @@ def _kept_pages(memory: SliceMemory) -> set[int]:
     spans = [(start, end - start)]
     for module in memory.types.modules.modules():
         kallsyms = drgn.Object(memory.prog, "struct module", address=module.address).kallsyms
-        if kallsyms:
-            count = kallsyms.num_symtab.value_()
-            spans += [(kallsyms.symtab.value_(), 24 * count), (kallsyms.strtab.value_(), 64 * count)]
+        if _value(kallsyms):
+            count = _value(kallsyms.num_symtab)
+            spans += [(_value(kallsyms.symtab), 24 * count), (_value(kallsyms.strtab), 64 * count)]
     spans += memory.types.modules.btf_places()
     for virtual, size in spans:
         for page in range(virtual & -_PAGE, virtual + min(size, _MAX_KEPT), _PAGE):
@@ -146,9 +146,9 @@ def _redact_log(memory: SliceMemory, names: Redactor, snapshot: Snapshot) -> Non
     if memory.types.symbol_address("prb") is None:
         return
     ring = memory.prog["prb"].text_data_ring
-    start, size = ring.data.value_(), 1 << min(ring.size_bits.value_(), 24)
+    start, size = _value(ring.data), 1 << min(_value(ring.size_bits), 24)
     text = memory.read(start, size)
-    if len(text) != size:
+    if not start or len(text) != size:
         return
     left = bytearray(size)
     for line in snapshot.log:
@@ -174,7 +174,7 @@ def _redact_known(memory: SliceMemory, names: Redactor, recorded: RecordedSlice)
     for dentry in _dentries(memory, recorded):
         _redact_dentry(memory, names, shape, dentry)
     devnames = {
-        drgn.Object(prog, "struct mount", address=mount.address).mnt_devname.value_()
+        _value(drgn.Object(prog, "struct mount", address=mount.address).mnt_devname)
         for mount in recorded.piece.snapshot.mounts
         if mount.source is not None
     }
@@ -292,17 +292,22 @@ def _ancestors(prog: drgn.Program, snapshot: Snapshot) -> Iterator[int]:
     todo = {ref.dentry for ref in refs if isinstance(ref, PathRef)}
     for mount in snapshot.mounts:
         found = drgn.Object(prog, "struct mount", address=mount.address)
-        todo |= {found.mnt_mountpoint.value_(), found.mnt.mnt_root.value_()}
-    for dentry in todo:
+        todo |= {_value(found.mnt_mountpoint), _value(found.mnt.mnt_root)}
+    for dentry in todo - {0}:
         for _ in range(_MAX_ANCESTORS):
             yield dentry
-            try:
-                parent = drgn.Object(prog, "struct dentry", address=dentry).d_parent.value_()
-            except drgn.FaultError:
-                break
-            if parent == dentry:
+            parent = _value(drgn.Object(prog, "struct dentry", address=dentry).d_parent)
+            if not parent or parent == dentry:
                 break
             dentry = parent
+
+
+def _value(number: drgn.Object) -> int:
+    """Of a number or a pointer; 0 for one that is not there: then what it leads to is not in the slice either."""
+    try:
+        return int(number.value_())
+    except drgn.FaultError:
+        return 0
 
 
 def _redact_words(memory: SliceMemory, names: Redactor, kept: set[int]) -> None:

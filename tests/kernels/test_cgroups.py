@@ -21,11 +21,10 @@ from explorer.slicing.cut import record
 from explorer.slicing.redact import redact_slice
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenKernel, OpenOptions, open_kernel
-from tests.holes import PAGE, differences
+from tests.holes import PAGE, Holes, differences
 from tests.kernels.conftest import ENDS, kernel_or_skip
 from tests.kernels.lab import Guest
 from tests.kernels.subsystems import run_steps, wait_until
-from tests.unit.capture.test_holes import Holes
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(900)]
 

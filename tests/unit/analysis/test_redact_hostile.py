@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenKernel, open_kernel
 from explorer.targets.spec import no_progress
 from tests.conftest import FIXTURES, Run, capture_file
+from tests.holes import PAGE, Holes
 from tests.unit.poked import put
 
 
@@ -320,3 +322,26 @@ def test_a_dump_with_an_error_can_be_cut_and_redacted() -> None:
         assert recorded.piece.snapshot.errors
         piece = redact_slice(recorded, ())
     assert len(piece.snapshot.errors) == len(recorded.piece.snapshot.errors)
+
+
+def test_a_mount_that_is_half_there_is_one_line_or_a_slice_and_no_fault() -> None:
+    """Whoever looked for its names read the other half (fuzz: fs-pointers, case 31 of seed 29101)."""
+    snapshot, ended = capture_file(FIXTURES["isolated"]), Counter[str]()
+    with open_slice(FIXTURES["isolated"]) as kernel:
+        prog, holes = kernel.prog, Holes(kernel)
+        size = drgn.sizeof(prog.type("struct mount"))
+        root = drgn.offsetof(prog.type("struct fs_struct"), "root.mnt")
+        inside = drgn.offsetof(prog.type("struct mount"), "mnt")
+        pages = sorted({fs.address // PAGE * PAGE for fs in snapshot.fs_structs})
+        starts = [page - inside - 8 for page in pages if not holes.is_there(page - PAGE)]
+        ends = [page + PAGE - size // 2 for page in pages if not holes.is_there(page + PAGE)]
+        assert starts and ends
+        for fs, mount in zip(snapshot.fs_structs, (starts[0], ends[0], starts[-1]), strict=False):
+            put(prog, fs.address + root, (mount + inside).to_bytes(8, "little"))
+            try:
+                redact_slice(record(kernel, no_progress, ()), ())
+                ended["written"] += 1
+            except TargetError as error:
+                assert len(str(error).splitlines()) == 1
+                ended["refused"] += 1
+    assert sum(ended.values()) == 3

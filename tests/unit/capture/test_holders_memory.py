@@ -18,8 +18,7 @@ from explorer.model import Attachment, Mount, MountHolders, Snapshot
 from explorer.targets.detect import detect_target
 from explorer.targets.kernel import OpenKernel, OpenOptions, open_kernel
 from tests.conftest import HELD, SAMPLE, capture_file
-from tests.holes import PAGE, differences
-from tests.unit.capture.test_holes import Holes
+from tests.holes import PAGE, Holes, differences
 from tests.unit.poked import FREE, put, put_words
 
 _ROOT = 2  # ma_root: there is more than one entry

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import drgn
 import pytest
@@ -12,15 +11,13 @@ import pytest
 from explorer.analysis.audit import run_audit
 from explorer.analysis.query.columns import LABEL_COLUMNS, TaskRow
 from explorer.analysis.query.facts import CSV_FACTS
-from explorer.capture.request import CaptureRequest
-from explorer.capture.snapshot import capture_snapshot
 from explorer.model import Snapshot, mount_reference, task_reference
 from explorer.output.tasks import render_summary, tasks_table, worlds_table
 from explorer.targets.detect import detect_target
-from explorer.targets.kernel import OpenKernel, OpenOptions, open_kernel
+from explorer.targets.kernel import OpenOptions, open_kernel
 from explorer.tui.views.details.pane import describe
 from tests.conftest import DATA, FIXTURES, capture_file
-from tests.holes import PAGE, differences, pages_of, structures
+from tests.holes import PAGE, Holes, differences, pages_of, structures
 from tests.truth import differences as untrue
 from tests.truth import read_truth
 
@@ -28,53 +25,6 @@ from tests.truth import read_truth
 WITHOUT_THREADS = "rfc-v1"
 
 FILTERED = DATA / "linux-7.3-kdump-d31.elf.zst"
-
-
-class Holes:
-    """A kernel that is open, in which pages can be taken away and given back."""
-
-    def __init__(self, kernel: OpenKernel) -> None:
-        self.kernel = kernel
-        self.prog = kernel.prog
-        symbols = ("page_offset_base", "vmalloc_base")
-        self._start, self._end = (self.prog.read_u64(self.prog.symbol(name).address) for name in symbols)
-        self._gone: set[int] = set()
-        self._known: set[int] = set()
-
-    def capture(self) -> Snapshot:
-        self.kernel.types.modules.forget()
-        return capture_snapshot(CaptureRequest.from_kernel(self.kernel))
-
-    def is_there(self, page: int) -> bool:
-        try:
-            self.prog.read(page, PAGE)
-        except drgn.FaultError:
-            return False
-        return True
-
-    @contextmanager
-    def hole(self, *pages: int) -> Iterator[None]:
-        for page in pages:
-            if page not in self._known:
-                self._known.add(page)
-                self._lay(page)
-        self._gone = set(pages)
-        try:
-            yield
-        finally:
-            self._gone = set()
-
-    def _lay(self, page: int) -> None:
-        content: bytes = self.prog.read(page, PAGE)
-
-        def read(address: int, count: int, offset: int, physical: bool) -> bytes:
-            if page in self._gone:
-                raise drgn.FaultError("not in the dump", address)
-            return content[offset : offset + count]
-
-        self.prog.add_memory_segment(page, PAGE, read)
-        if self._start <= page < self._end:
-            self.prog.add_memory_segment(page - self._start, PAGE, read, True)
 
 
 @pytest.fixture(params=sorted(FIXTURES))
