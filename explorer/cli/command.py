@@ -19,7 +19,7 @@ from explorer.wire import PROGRAM
 from .completion import COMPLETION, register_shells
 from .documented import DocumentedGroup
 from .process import ExitCode, is_program, note_program, tell_ending
-from .streams import abandon_stdout, check_streams, is_out_of_memory, say
+from .streams import abandon_stdout, check_streams, escape_lines, is_out_of_memory, say
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -229,8 +229,6 @@ def _run(args: list[str] | None) -> NoReturn:
         result: Any = cli.main(args, prog_name=PROGRAM, standalone_mode=False)
         _flush()
     except click.ClickException as error:
-        from .targets import escape_lines
-
         vars(error)["message"] = escape_lines(error.message)
         context = getattr(error, "ctx", None)
         hint = "" if context is None else f" ({escape_lines(context.command_path)} --help says more)"
@@ -272,8 +270,6 @@ def _end_without_memory() -> NoReturn:
 
 def _report(error: Exception, debug: bool) -> int:
     if debug:
-        from .targets import escape_lines
-
         say(escape_lines("".join(traceback.format_exception(error))))
     for kind, code in _known_errors().items():
         if isinstance(error, kind):

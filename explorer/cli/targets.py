@@ -17,6 +17,7 @@ from explorer.wire import PROGRAM
 from .completion import complete_files, complete_targets
 from .process import cache_no_more, give_up_rights_but_for, look_at_no_task, parse_without_rights
 from .progress import ProgressLine
+from .streams import escape_lines
 from .units import Size
 
 if TYPE_CHECKING:
@@ -229,17 +230,18 @@ def read_named_snapshot(
     is_held: bool = False,
     plugins: PluginSet | None = None,
     holders_of: Callable[[Snapshot], Collection[int]] | None = None,
+    only_tasks: bool = False,
 ) -> tuple[Snapshot, str]:
     """The snapshot of a target, captured from a kernel or loaded from a file; and what to call it, not escaped.
 
-    What came from a file is called by it, and then by what it once was taken of.
-
-    This process gives up its rights before anything of it is parsed.
+    What came from a file is called by it, and then by what it once was taken of. This process gives up its rights
+    before anything of it is parsed.
 
     :param output: what will be written
     :param is_held: that is done: see :func:`hold_all`
     :param plugins: what collects; those of the arguments, if the command has no use for them itself
     :param holders_of: chooses mounts of which the holders are to be read, by address
+    :param only_tasks: of a kernel nothing else is read, and no plugin asked but where one is named
 
     :raises TargetError: if the target cannot be opened
     :raises SnapshotError: if it is a snapshot file that cannot be read
@@ -253,7 +255,7 @@ def read_named_snapshot(
         return _read_proc(arguments, spec, output, is_held)
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec.text, progress)
-    from explorer.capture import CaptureStats, capture_kernel
+    from explorer.capture import CaptureStats, capture_kernel, capture_tasks
     from explorer.targets import open_kernel
 
     stats = CaptureStats()
@@ -265,16 +267,16 @@ def read_named_snapshot(
             stats.mark("opening")
             if not is_held:
                 cache_no_more()
-            guard.doing("it loaded the plugins")
-            loaded = (plugins or arguments.plugin_set()).loaded
-            snapshot = capture_kernel(kernel, loaded, progress, stats, guard, holders_of)
+            if only_tasks and not arguments.plugins:
+                snapshot = capture_tasks(kernel, progress, stats, guard)
+            else:
+                guard.doing("it loaded the plugins")
+                loaded = (plugins or arguments.plugin_set()).loaded
+                snapshot = capture_kernel(kernel, loaded, progress, stats, guard, holders_of)
     finally:
         guard.release()
         progress.clear(guard.crashed)
-    if arguments.stats:
-        _print_stats(stats)
-    for trace in stats.tracebacks if arguments.debug else ():
-        click.echo(escape_lines(trace), err=True)
+    _say_cost(stats, arguments)
     return snapshot, snapshot.capture.source.target
 
 
@@ -399,19 +401,14 @@ def say_broken(loaded: LoadedPlugins, snapshot: Snapshot | None = None) -> int:
     return ExitCode.ERRORS if loaded.errors else ExitCode.OK
 
 
-def escape_lines(text: str) -> str:
-    """A traceback for the terminal: it may quote text from the kernel."""
-    from explorer.model import escape_text
-
-    return "\n".join(escape_text(line) for line in text.splitlines())
-
-
-def _print_stats(stats: CaptureStats) -> None:
-    per_task = stats.seconds / stats.tasks * 1e6 if stats.tasks else 0.0
-    click.echo(
-        f"{stats.tasks} tasks in {stats.seconds * 1000:.1f} ms ({per_task:.1f} µs a task), "
-        f"{stats.reads} reads, {stats.bytes_read / 1e6:.2f} MB",
-        err=True,
-    )
-    spent = ", ".join(f"{phase} {seconds * 1000:.1f}" for phase, seconds in stats.phases.items())
-    click.echo(f"ms: {spent}", err=True)
+def _say_cost(stats: CaptureStats, arguments: TargetArguments) -> None:
+    if arguments.stats:
+        per_task = stats.seconds / stats.tasks * 1e6 if stats.tasks else 0.0
+        spent = ", ".join(f"{phase} {seconds * 1000:.1f}" for phase, seconds in stats.phases.items())
+        click.echo(
+            f"{stats.tasks} tasks in {stats.seconds * 1000:.1f} ms ({per_task:.1f} µs a task), "
+            f"{stats.reads} reads, {stats.bytes_read / 1e6:.2f} MB\nms: {spent}",
+            err=True,
+        )
+    for trace in stats.tracebacks if arguments.debug else ():
+        click.echo(escape_lines(trace), err=True)

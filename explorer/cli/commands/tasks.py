@@ -40,7 +40,8 @@ def tasks_command(
 
     With --where, the fs_structs of which a sharer matches, and how many of how many do.
     """
-    snapshot, name = read_named_snapshot(arguments)  # it forks: the less is there, the less there are two of
+    # It forks: the less is there, the less there are two of.
+    snapshot, name = read_named_snapshot(arguments, only_tasks=True)
 
     from explorer.analysis import task_count
     from explorer.output import fit, print_markdown, render_summary, tasks_table, worlds_table, wrap_lines

@@ -95,6 +95,16 @@ def install(site: Path, name: str, entry: str, files: dict[str, str]) -> None:
     (site / f"{name}-1.0.dist-info" / "RECORD").write_text(record)
 
 
+def test_a_command_that_shows_nothing_that_plugins_say_imports_none_that_is_installed(
+    run: Run, tmp_path: Path, site: Path
+) -> None:
+    env = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(site)])}
+    assert run("tasks", SAMPLE, env=env).returncode == 0
+    assert not (tmp_path / "ran").exists()
+    assert "plugin evil" in run("snapshot", SAMPLE, env=env).stdout
+    assert (tmp_path / "ran").exists()
+
+
 _LIST = (
     "import sys\nfrom explorer.plugin import PluginSet, explain_rules\nplugins = PluginSet()\n"
     "print([(each.title, each.problem) for each in plugins.listings if each.name == 'nested'])\n"
