@@ -76,8 +76,6 @@ _HELP = {
     "trace": "Say what path lookups of kernel threads mean: who asked, and what fails on 7.3.",
 }
 
-#: Entry points of ``drgn.plugins`` that are nothing but commands: a hundred modules.
-_DRGN_COMMANDS = "builtin_commands,crash_commands,nullfs"
 #: Objects made since the last look for garbage: by 700 of them, the interpreter's own, imports have it looked for a
 #: thousand times, and it is a tenth of what a command takes to start. By 50,000 it is looked for once where most of a
 #: capture is done: what is looked at is written to, and after a fork all of it is copied for that.
@@ -214,10 +212,10 @@ def _run(args: list[str] | None) -> NoReturn:
     note_program(args is None)
     if args is None:
         check_streams()
-        # Before pydantic is there: it runs whatever any installed package has registered as a plugin of its.
+        # Before either is there: they run whatever any installed package has registered as a plugin of theirs. Those of
+        # drgn are mostly commands for its own prompt, a hundred modules; who wants another names it in DRGN_PLUGINS.
         os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
-        # drgn's commands, ours among them, are for whoever sits at its prompt; those that a user added stay.
-        os.environ.setdefault("DRGN_DISABLE_PLUGINS", _DRGN_COMMANDS)
+        os.environ.setdefault("DRGN_DISABLE_PLUGINS", "*")
         gc.set_threshold(_GARBAGE_AT)
     if COMPLETION in os.environ:
         register_shells()

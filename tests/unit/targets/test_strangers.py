@@ -105,6 +105,17 @@ def test_a_command_that_shows_nothing_that_plugins_say_imports_none_that_is_inst
     assert (tmp_path / "ran").exists()
 
 
+def test_a_plugin_of_drgns_that_is_installed_is_loaded_only_where_it_is_named(
+    run: Run, tmp_path: Path, site: Path
+) -> None:
+    (site / "evil-1.0.dist-info" / "entry_points.txt").write_text("[drgn.plugins]\nevil = evil_plugin\n")
+    env = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(site)])}
+    assert run("tasks", SAMPLE, env=env).returncode == 0
+    assert not (tmp_path / "ran").exists()
+    assert run("tasks", SAMPLE, env={**env, "DRGN_PLUGINS": "evil"}).returncode == 0
+    assert (tmp_path / "ran").exists()
+
+
 _LIST = (
     "import sys\nfrom explorer.plugin import PluginSet, explain_rules\nplugins = PluginSet()\n"
     "print([(each.title, each.problem) for each in plugins.listings if each.name == 'nested'])\n"
