@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from operator import itemgetter
+from typing import NamedTuple
 
 from explorer.capture.memory import AnyTask, RawFs, TaskStruct
 from explorer.capture.tasks import FoundTasks
@@ -15,8 +15,7 @@ from .generation import WellKnown
 __all__ = ("Ownership", "RawKernel")
 
 
-@dataclass(frozen=True, slots=True)
-class RawKernel:
+class RawKernel(NamedTuple):
     """What was read of a kernel's tasks, before anything is decided by it."""
 
     known: WellKnown

@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 import click
 
@@ -52,8 +51,7 @@ _given: tuple[OpenKernel, list[Snapshot]] | None = None
 _guard: CrashGuard | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TargetArguments:
+class TargetArguments(NamedTuple):
     """What the user said about the target."""
 
     target: str | None
@@ -211,9 +209,7 @@ def target_options(function: _F) -> _F:
 
     @functools.wraps(function)
     def wrapper(**values: Any) -> Any:
-        arguments = TargetArguments(
-            **{name: values.pop(name) for name in TargetArguments.__dataclass_fields__}
-        )
+        arguments = TargetArguments(**{name: values.pop(name) for name in TargetArguments._fields})
         if arguments.allow_plugins_as_root:
             allow_strangers()
         return function(arguments, **values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import drgn
 
@@ -23,8 +23,7 @@ __all__ = ("OpenKernel", "OpenOptions", "hold_target", "open_kernel")
 _source = made(Source)
 
 
-@dataclass(frozen=True, slots=True)
-class OpenOptions:
+class OpenOptions(NamedTuple):
     """How to open a target; each field is an option of the command line."""
 
     symbols: Sequence[Path] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -75,10 +74,10 @@ def _read(sides: Sequence[TargetArguments]) -> list[tuple[Snapshot, str]]:
 
 def _two(arguments: TargetArguments, other: str | None) -> tuple[TargetArguments, TargetArguments]:
     """The two targets named: by --core, --kernel or --qemu first, then by position."""
-    by_option = replace(arguments, target=None)
+    by_option = arguments._replace(target=None)
     positional = [name for name in (arguments.target, other) if name is not None]
     sides = [by_option] if by_option.is_named() else []
-    sides += [replace(arguments, target=name, core=None, kernel=False, qemu=None) for name in positional]
+    sides += [arguments._replace(target=name, core=None, kernel=False, qemu=None) for name in positional]
     if len(sides) != 2:
         raise click.UsageError("Two targets or snapshots are needed: TARGET and OTHER.")
     for side in sides:

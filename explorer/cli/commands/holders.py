@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -51,7 +50,7 @@ def holders_command(
     A saved snapshot has the holders of mounts that were unmounted lazily.
     """
     if mount is None and (arguments.core or arguments.kernel or arguments.qemu):  # the word is no target then
-        mount, arguments = arguments.target, dataclasses.replace(arguments, target=None)
+        mount, arguments = arguments.target, arguments._replace(target=None)
     if mount is None:
         raise click.UsageError("Missing MOUNT: an id as in mountinfo, an address or a path.")
     arguments.name()

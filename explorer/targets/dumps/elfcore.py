@@ -11,10 +11,9 @@ import os
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from explorer.targets.addresses import is_kernel_pointer
 from explorer.targets.dumps.containers import data_extents
@@ -60,8 +59,7 @@ _MAX_NOTES = 1 << 16
 _PAGE = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """One ``PT_LOAD``: where it is in memory, and where in the file."""
 
     virtual_address: int
@@ -71,8 +69,7 @@ class Segment:
     file_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class ElfCore:
+class ElfCore(NamedTuple):
     """What the headers and notes of an ELF vmcore say."""
 
     segments: tuple[Segment, ...]

@@ -187,7 +187,7 @@ def test_a_stranger_stays_a_stranger_when_the_rights_of_root_are_gone(tmp_path: 
 
 
 def test_the_app_passes_the_permission_for_strangers_on_to_its_reader() -> None:
-    values = dict.fromkeys(TargetArguments.__dataclass_fields__)
+    values = dict.fromkeys(TargetArguments._fields)
     values |= {"symbols": (), "plugins": (), "cache": True, "allow_plugins_as_root": True}
     assert reader_words(TargetArguments(**values)) == ["--allow-plugins-as-root"]  # type: ignore[arg-type]
 
