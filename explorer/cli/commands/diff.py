@@ -10,10 +10,8 @@ import click
 from explorer.cli.completion import complete_targets
 from explorer.cli.documented import Documented
 from explorer.cli.formats import format_option
-from explorer.cli.process import ExitCode, look_at_no_task
+from explorer.cli.process import ExitCode, look_at_no_task, warn_of_errors
 from explorer.cli.targets import TargetArguments, hold_all, is_given, read_named_snapshot, target_options
-
-from .snapshot import warn_of_errors
 
 if TYPE_CHECKING:
     from explorer.model import Snapshot

@@ -15,10 +15,8 @@ from explorer.cli.formats import (
     terminal_width,
     width_option,
 )
-from explorer.cli.process import ExitCode
+from explorer.cli.process import ExitCode, warn_of_errors
 from explorer.cli.targets import TargetArguments, read_named_snapshot, target_options
-
-from .snapshot import warn_of_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection
