@@ -76,10 +76,6 @@ _HELP = {
     "trace": "Say what path lookups of kernel threads mean: who asked, and what fails on 7.3.",
 }
 
-#: Objects made since the last look for garbage: by 700 of them, the interpreter's own, imports have it looked for a
-#: thousand times, and it is a tenth of what a command takes to start. By 50,000 it is looked for once where most of a
-#: capture is done: what is looked at is written to, and after a fork all of it is copied for that.
-_GARBAGE_AT = 200_000
 _MAX_LINE = 1000
 _OUT_OF_MEMORY = f"{PROGRAM}: out of memory: this process may not have as much as the target needs\n".encode()
 
@@ -216,7 +212,6 @@ def _run(args: list[str] | None) -> NoReturn:
         # drgn are mostly commands for its own prompt, a hundred modules; who wants another names it in DRGN_PLUGINS.
         os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
         os.environ.setdefault("DRGN_DISABLE_PLUGINS", "*")
-        gc.set_threshold(_GARBAGE_AT)
     if COMPLETION in os.environ:
         register_shells()
     debug = "--debug" in (sys.argv[1:] if args is None else args)

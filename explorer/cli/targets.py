@@ -239,8 +239,7 @@ def read_named_snapshot(
     :param holders_of: chooses mounts of which the holders are to be read, by address
     :param only_tasks: of a kernel nothing else is read, and no plugin asked but where one is named
 
-    :raises TargetError: if the target cannot be opened
-    :raises SnapshotError: if it is a snapshot file that cannot be read
+    :raises TargetError: if the target cannot be opened; SnapshotError, if it is a snapshot file that cannot be read
     """
     if _given is not None and is_given(arguments):
         return _capture_given(*_given, plugins or arguments.plugin_set(), holders_of)
@@ -251,14 +250,15 @@ def read_named_snapshot(
         return _read_proc(arguments, spec, output, is_held)
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec.text, progress)
-    from explorer.capture import CaptureStats, capture_kernel, capture_tasks
-    from explorer.targets import open_kernel
-
-    stats = CaptureStats()
     try:
         options = arguments.open_options()
         if not is_held:
             parse_without_rights([(spec, options)], output)
+        # Only now, without rights; and what is imported before a fork is copied.
+        from explorer.capture import CaptureStats, capture_kernel, capture_tasks
+        from explorer.targets import open_kernel
+
+        stats = CaptureStats()
         with open_kernel(spec, options, progress) as kernel:
             stats.mark("opening")
             if not is_held:

@@ -20,6 +20,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from explorer.caller import (
@@ -237,13 +238,20 @@ def _suffices(who: Caller | None, kept: int, needs: Needs) -> bool:
 
 
 def _can_do(needs: Needs) -> bool:
-    modules = [getattr(sys.modules.get(name), "__file__", None) for name in _PACKAGES]
-    reads = [*needs.reads, *(path for path in modules if path)]
+    reads: list[str | Path] = [*needs.reads, *filter(None, map(_file_of, _PACKAGES))]
     return (
         all(os.access(path, os.R_OK) for path in reads)
         and os.access(tempfile.gettempdir(), os.W_OK | os.X_OK)
         and all(_can_replace(path) for path in needs.writes)
     )
+
+
+def _file_of(package: str) -> str | None:
+    """Where a package is, that need not be imported yet; ``None`` where that is no file, or there is none."""
+    if package in sys.modules:
+        return getattr(sys.modules[package], "__file__", None)
+    spec = find_spec(package)
+    return None if spec is None or not spec.has_location else spec.origin
 
 
 def _can_replace(path: Path) -> bool:

@@ -36,6 +36,26 @@ def test_nothing_is_left_of_roots_rights_and_nothing_can_bring_them_back() -> No
         assert int(left["CapBnd"], 16) == 0
 
 
+_LOADED = """
+import sys
+from explorer.targets import privilege
+give_up = privilege.keep_only
+def told(needs, **rest):
+    print("loaded", *{"drgn", "pydantic", "zstandard"} & set(sys.modules), file=sys.stderr, flush=True)
+    give_up(needs, **rest)
+privilege.keep_only = told
+sys.argv[1:] = ["tasks", "sample"]
+from explorer.cli import main
+main()
+"""
+
+
+def test_rights_are_given_up_before_what_parses_a_kernel_is_loaded() -> None:
+    ran = subprocess.run([sys.executable, "-c", _LOADED], capture_output=True, text=True, check=True)
+    assert ran.stderr.splitlines() == ["loaded zstandard"]
+    assert ran.stdout
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="root has rights to keep")
 def test_a_command_that_writes_a_file_keeps_the_right_to_write_files_and_no_other() -> None:
     left = status_after("drop_privileges(keep_files=True)")
