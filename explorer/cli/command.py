@@ -7,7 +7,6 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -263,6 +262,8 @@ def _end_without_memory() -> NoReturn:
 
 def _report(error: Exception, debug: bool) -> int:
     if debug:
+        import traceback
+
         say(escape_lines("".join(traceback.format_exception(error))))
     for kind, code in _known_errors().items():
         if isinstance(error, kind):

@@ -265,10 +265,12 @@ def _drop(kept: int, who: Caller | None = None) -> None:
     checked(libc().prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
     if os.geteuid() == 0:
         for capability in range(_MAX_CAPABILITY + 1):
-            if kept >> capability & 1 or libc().prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) != 1:
-                continue
-            # A container's root may lack CAP_SETPCAP; without it, no_new_privs does the same.
-            libc().prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+            bounded = libc().prctl(_PR_CAPBSET_READ, capability, 0, 0, 0)
+            if bounded < 0:  # this kernel has no more of them
+                break
+            if bounded and not kept >> capability & 1:
+                # A container's root may lack CAP_SETPCAP; without it, no_new_privs does the same.
+                libc().prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     if who is not None:
         _become(who)
     checked(libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
