@@ -68,6 +68,8 @@ _LOOKS = 1 << 2 | 1 << 17 | 1 << 34
 _THREADS_END_S = 5.0
 _TASKS = Path("/proc/self/task")
 _MAX_STATUS = 1 << 16
+#: Of a directory for temporary files.
+_USED = os.W_OK | os.X_OK
 #: Modules are imported when they are needed: whoever this process becomes must be able to read them.
 _PACKAGES = ("explorer", "os", "click", "pydantic", "zstandard", "lz4", "drgn")
 
@@ -168,7 +170,7 @@ def give_up_rights(needs: Needs) -> None:
         return
     kept, caller = needs.capabilities(), None if needs.looks else find_caller()
     for who in (None,) if caller is None else (caller, None):
-        if _suffices(who, kept, needs):
+        if (who is None and _is_evident(needs)) or _suffices(who, kept, needs):
             _drop(kept, who)
             _go_home(who)
             break
@@ -238,12 +240,39 @@ def _suffices(who: Caller | None, kept: int, needs: Needs) -> bool:
 
 
 def _can_do(needs: Needs) -> bool:
-    reads: list[str | Path] = [*needs.reads, *filter(None, map(_file_of, _PACKAGES))]
     return (
-        all(os.access(path, os.R_OK) for path in reads)
-        and os.access(tempfile.gettempdir(), os.W_OK | os.X_OK)
+        all(os.access(path, os.R_OK) for path in _read_later(needs))
+        and os.access(tempfile.gettempdir(), _USED)
         and all(_can_replace(path) for path in needs.writes)
     )
+
+
+def _is_evident(needs: Needs) -> bool:
+    """Whether uid 0 can do the rest without a capability by the modes alone: nothing has to be tried, then.
+
+    Half of what giving up rights takes is the process that tries it.
+    """
+    return (
+        not needs.writes
+        and all(_lets_root(path, os.R_OK) for path in _read_later(needs))
+        and _lets_root(tempfile.gettempdir(), _USED)
+    )
+
+
+def _lets_root(path: str | Path, rights: int) -> bool:
+    """Whether a file, and every directory on the way to it, lets uid 0 in: as its owner, or as anybody."""
+    if not os.access(path, rights):  # it is not there, or nobody may write to its file system
+        return False
+    where = Path(path).resolve()
+    for part, wanted in ((where, rights), *((parent, os.X_OK) for parent in where.parents)):
+        status = part.stat()
+        if wanted & ~(status.st_mode >> 6 if status.st_uid == 0 else status.st_mode & status.st_mode >> 3):
+            return False
+    return True
+
+
+def _read_later(needs: Needs) -> list[str | Path]:
+    return [*needs.reads, *filter(None, map(_file_of, _PACKAGES))]
 
 
 def _file_of(package: str) -> str | None:
