@@ -109,6 +109,6 @@ def read_clocks_ns(memory: Memory) -> tuple[int | None, int | None]:
     try:
         now = int(clocks.ktime_get_coarse_real_ns(memory.prog))
         return now, now - int(clocks.ktime_get_coarse_boottime_ns(memory.prog))
-    except (drgn.FaultError, LookupError, AttributeError, ValueError) as error:
+    except (drgn.FaultError, LookupError, AttributeError, TypeError, ValueError) as error:
         memory.errors.add("kernel", "boot_time", str(error))
         return None, None

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from operator import itemgetter
 from typing import NamedTuple
 
-from explorer.capture.memory import AnyTask, RawFs, TaskStruct
+from explorer.capture.memory import AnyTask, RawFs
 from explorer.capture.tasks import FoundTasks
 from explorer.model import Owner, classify_owner
 
@@ -34,9 +32,8 @@ class Ownership:
         self._has_real_fs = has_real_fs
         self._known = raw.known
         self._fs_structs = raw.fs_structs
-        owned = itemgetter(TaskStruct._fields.index("real_fs" if has_real_fs else "fs"))
         #: ``fs_struct`` -> how many tasks own it.
-        self.sharers = Counter(map(owned, raw.tasks.whole.values()))
+        self.sharers = raw.tasks.columns.sharers.copy()
         partly = [self.owned_fs(task) for task in raw.tasks.partial.values()]
         self.sharers.update(address for address in partly if address)
         del self.sharers[0]

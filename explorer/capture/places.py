@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from operator import itemgetter
 
-from explorer.capture.memory import AnyTask, Memory, RawFs, RawTask, ReadError, TaskStruct, is_kernel_pointer
+from explorer.capture.memory import AnyTask, Memory, RawFs, RawTask, ReadError, is_kernel_pointer
 from explorer.capture.paths import MountTable, PathResolver
 from explorer.capture.tasks import FoundTasks, FsReader, TaskReader
 
@@ -19,9 +19,6 @@ from .generation import WellKnown
 
 __all__ = ("PlaceReader",)
 
-_fs_of, _real_fs_of, _nsproxy_of = (
-    itemgetter(TaskStruct._fields.index(name)) for name in ("fs", "real_fs", "nsproxy")
-)
 _address_of = itemgetter(RawFs._fields.index("address"))
 _root_and_pwd = itemgetter(*map(RawFs._fields.index, ("root_mnt", "pwd_mnt")))
 _paths_of = itemgetter(*map(RawFs._fields.index, ("root_mnt", "root_dentry", "pwd_mnt", "pwd_dentry")))
@@ -49,9 +46,7 @@ class PlaceReader:
         self.fs_structs = self._fs_reader.read_many(sorted(self._held(tasks, known)), self._missing_fs)
 
     def _held(self, tasks: FoundTasks, known: WellKnown) -> set[int]:
-        held = set(map(_fs_of, tasks.whole.values()))
-        if self._memory.layout.has_real_fs:
-            held.update(map(_real_fs_of, tasks.whole.values()))
+        held = set(tasks.columns.pointed_at)
         for task in tasks.partial.values():
             held |= {task.fs or 0, task.real_fs or 0}
         held |= {known.init_fs or 0, known.userspace_init_fs or 0}
@@ -70,12 +65,11 @@ class PlaceReader:
 
     def read_mounts(self, tasks: FoundTasks) -> None:
         """The mount namespaces of all tasks, and of every mount that a root or a pwd is on."""
-        everyone = list(tasks.all())
-        proxies = list(map(_nsproxy_of, everyone))
-        first_of = dict(zip(reversed(proxies), reversed(everyone), strict=True))
-        for nsproxy in dict.fromkeys(proxies):
-            if nsproxy and nsproxy not in self.namespace_of:
-                self._read_namespace(nsproxy, first_of[nsproxy])
+        columns = tasks.columns
+        for nsproxy in columns.nsproxies:
+            self._read_namespace(nsproxy, tasks.whole[columns.first_in[nsproxy]])
+        for task in tasks.partial.values():
+            self._read_namespace(task.nsproxy, task)
         there = [fs for fs in self.fs_structs.values() if fs is not None]
         holder_of: dict[int, int] = {}  # a handful of mounts, however many fs_structs
         for places, address in dict(
@@ -87,7 +81,9 @@ class PlaceReader:
         for vfsmount, holder in holder_of.items():
             self._read_mount(vfsmount, holder)
 
-    def _read_namespace(self, nsproxy: int, task: AnyTask) -> None:
+    def _read_namespace(self, nsproxy: int | None, task: AnyTask) -> None:
+        if not nsproxy or nsproxy in self.namespace_of:
+            return
         self.namespace_of[nsproxy] = None
         with self._errors.guard(task.name, "nsproxy.mnt_ns"):
             namespace = self._reader.read_u64(nsproxy + self._memory.layout.nsproxy_mnt_ns)
@@ -112,6 +108,7 @@ class PlaceReader:
             before = len(tasks.whole)
             stays: dict[int, bool] = {}  # by fs_struct
             unsettled = [address for address in unsettled if self._moved(tasks.whole, address, stays)]
+            tasks.forget_columns()
             if unsettled or len(tasks.whole) < before:
                 self._read_again(tasks, known, unsettled)
             if not unsettled:

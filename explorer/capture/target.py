@@ -30,6 +30,10 @@ def capture_errors(kernel: OpenKernel) -> Iterator[None]:
         yield
     except LookupError as error:
         raise TargetError(f"{kernel.source.target}: cannot be captured: {error.args[0]}") from error
+    except AttributeError as error:
+        if not isinstance(error.obj, drgn.Object):
+            raise
+        raise TargetError(f"{kernel.source.target}: cannot be captured: {error}") from error
     except BtfError as error:
         raise TargetError(
             f"{kernel.source.target}: its BTF is damaged ({error}): give a vmlinux with -s"

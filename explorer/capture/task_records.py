@@ -7,9 +7,11 @@ somebody asks for one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
 from functools import partial
-from operator import attrgetter, itemgetter
+from itertools import islice
+from operator import attrgetter, eq, itemgetter
 from typing import Any
 
 from explorer.capture.memory import AnyTask, Memory, PartialTask, RawTask, TaskStruct
@@ -54,6 +56,7 @@ def _picker(*names: str) -> Callable[[RawTask], Any]:
 
 
 _pid_and_address = _picker("pid", "address")
+_pid, _parent = (itemgetter(TaskStruct._fields.index(name)) for name in ("pid", "real_parent"))
 #: Tasks that have these in common differ in nothing but what is a task's own, if they are plain.
 _kind_of = _picker("flags", "comm", "state", "exit_state", "nsproxy", "cgroups")
 _pick = _picker("address", "tgid", "fs", "real_fs", "real_parent", "nameidata")
@@ -97,7 +100,7 @@ class TaskRecords:
 
     def build(self) -> list[Task]:
         """All tasks, by pid, then address."""
-        tasks = self._whole(sorted(self._found.whole.values(), key=_pid_and_address))
+        tasks = self._whole(_by_pid(self._found.whole.values()))
         if self._found.partial:
             tasks += map(self._partial, self._found.partial.values())
             tasks.sort(key=attrgetter("pid", "address"))
@@ -110,15 +113,15 @@ class TaskRecords:
         rows: list[dict[str, Any]] = []
         parents: list[int | None] = []
         user_namespaces: dict[int, int | None] = {}
+        parents_met = ((address, found.get(address)) for address in set(map(_parent, raw_tasks)))
+        tgid_of = {at: task.tgid for at, task in parents_met if task and not task.flags & PF_KTHREAD}
         for raw, kind in zip(raw_tasks, map(_kind_of, raw_tasks), strict=True):
             address, tgid, fs, real_fs, real_parent, nameidata = _pick(raw)
             owned = fs if real_fs is None else real_fs
-            parent = found.get(real_parent)
+            ppid = tgid_of.get(real_parent)
             template = templates.get(kind)
-            if (
-                template is None or nameidata or fs != owned or tgid <= 1 or address in hidden
-                or parent is None or parent.flags & PF_KTHREAD
-            ):  # fmt: skip
+            if template is None or nameidata or fs != owned or tgid <= 1 or ppid is None or address in hidden:
+                parent = found.get(real_parent)
                 values = self._values(raw, owned, parent)
                 user_namespaces[len(rows)] = values["user_ns"]
                 parents.append(values["ppid"])
@@ -128,7 +131,7 @@ class TaskRecords:
                 continue
             if owned not in plainly_private:
                 user_namespaces[len(rows)] = self._user_ns(raw, owned)
-            parents.append(parent.tgid)
+            parents.append(ppid)
             rows.append(template)
         own: dict[str, Callable[[], list[Any]]] = {
             "ppid": lambda: parents,
@@ -325,6 +328,17 @@ class TaskRecords:
         start = path_ref(where, raw.mnt, raw.dentry) if raw.mnt else None
         path = None if raw.path is None else kernel_text(raw.path)
         return _walk(path=path, root=root, start=start, in_init=in_init, flags=raw.flags)
+
+
+def _by_pid(tasks: Iterable[RawTask]) -> list[RawTask]:
+    """By pid, then address: pids are unique but for 0, which idle tasks have, and in memory that is damaged."""
+    ordered = sorted(tasks, key=_pid)
+    idle = bisect_right(ordered, 0, key=_pid)
+    ordered[:idle] = sorted(ordered[:idle], key=attrgetter("address"))
+    others = map(_pid, islice(ordered, idle, None))
+    if any(map(eq, others, map(_pid, islice(ordered, idle + 1, None)))):
+        ordered.sort(key=_pid_and_address)
+    return ordered
 
 
 # Columns of what each task has of its own. They know no more than they need: a snapshot must not keep a kernel open.

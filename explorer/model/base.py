@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Annotated, Any, ParamSpec, Self, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -95,7 +96,7 @@ def fields_of(records: Sequence[Record], *names: str) -> list[list[Any]]:
     of_table = getattr(type(records[0]), "__fields_of__", None) if records else None
     found: list[list[Any]] | None = None if of_table is None else of_table(records, names)
     if found is None:
-        return [[getattr(record, name) for record in records] for name in names]
+        return [list(map(attrgetter(name), records)) for name in names]
     return found
 
 

@@ -7,6 +7,8 @@ same objects from frame to frame; what their clocks show is kept beside them, a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import compress, repeat
+from operator import add, is_
 from typing import Any
 
 __all__ = ("CLOCKS", "STEPS", "ClockedTable", "Document")
@@ -27,7 +29,7 @@ class _OddClockError(Exception):
 class ClockedTable(list[Document]):
     """Records, each as it was when anything but a clock of it changed last."""
 
-    __slots__ = ("moved", "orders", "places")
+    __slots__ = ("made_from", "moved", "orders", "others", "places", "token")
 
     def __init__(self, records: Iterable[Document], moved: dict[str, list[int | None]] | None = None) -> None:
         super().__init__(records)
@@ -37,6 +39,10 @@ class ClockedTable(list[Document]):
         """Where the record of a key is, if that is known; shared, and so never changed."""
         self.orders: list[Any] | None = None
         """By what each record is sorted, if that is known: ``None`` where it is not."""
+        self.token = object()
+        self.made_from: object = None
+        """The token of the table that has the same records at all places but :attr:`others`, if one has."""
+        self.others: set[int] = set()
 
     def picked(self, places: Sequence[int]) -> ClockedTable:
         """The records at these places, and their clocks."""
@@ -69,6 +75,7 @@ class ClockedTable(list[Document]):
         """Another record at a place, or behind the last, with clocks of its own."""
         if self.orders is not None:
             self.orders[place : place + 1] = [None]
+        self.others.add(place)
         if place == len(self):
             self.append(record)
             for shown in self.moved.values():
@@ -80,21 +87,27 @@ class ClockedTable(list[Document]):
 
     def move(self, clock: str, by: int, steps: Sequence[str]) -> None:
         """A clock of every record goes on. :raises ValueError: (also TypeError, KeyError) where it cannot"""
+        if len(steps) != len(self):
+            raise ValueError(clock)
         ahead = {step: by + more for step, more in STEPS.items()}
-        shown: Sequence[int | None] = self.moved.get(clock) or [None] * len(self)
+        shown: list[int | None] = self.moved.get(clock) or [None] * len(self)
+        as_read = list(compress(range(len(shown)), map(is_, shown, repeat(None))))
+        still = [at for at in as_read if steps[at] == "."]
         try:
             if not -_MOST_BY < by < _MOST_BY:
                 raise _OddClockError
-            self.moved[clock] = [
-                ms if step == "." else (_milliseconds(record.get(clock)) if ms is None else ms) + ahead[step]
-                for record, ms, step in zip(self, shown, steps, strict=True)
-            ]
+            begins: list[Any] = list(shown)
+            for at in as_read:
+                begins[at] = 0 if steps[at] == "." else _milliseconds(self[at].get(clock))
         except _OddClockError:
             self._move_odd(clock, ahead, steps)
+            return
+        moved: list[int | None] = list(map(add, begins, map((ahead | {".": 0}).__getitem__, steps)))
+        for at in still:
+            moved[at] = None
+        self.moved[clock] = moved
 
     def _move_odd(self, clock: str, ahead: dict[str, int], steps: Sequence[str]) -> None:
-        if len(steps) != len(self):
-            raise ValueError(clock)
         for place, step in enumerate(steps):
             if step != ".":
                 record = self.settled(place)

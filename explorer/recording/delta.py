@@ -191,6 +191,7 @@ def _apply_table(records: list[Document], table: Document, key: str) -> ClockedT
     if places is None:
         places = {record[key]: place for place, record in enumerate(found)}
     if table.keys() <= _IN_PLACE and len(places) == len(found):
+        found.made_from = records.token if isinstance(records, ClockedTable) else None
         return _apply_in_place(found, places, table, key)
     places = dict(places)
     for gone in table.get("gone", ()):

@@ -14,6 +14,8 @@ from .worker import Case, Result, Worker
 
 __all__ = ("Summary", "run_cases")
 
+_SAID_EACH = 1000
+
 
 @dataclass(slots=True)
 class Summary:
@@ -70,16 +72,24 @@ def run_cases(seed: int, cases: Iterable[Case], jobs: int = 1, progress: TextIO 
                 continue
             result = Result(**json.loads(line))
             summary.add(result)
+            if progress is not None:
+                _say_progress(summary, len(wanted), progress)
             if result.failure is not None and progress is not None:
                 print(_describe(seed, result), file=progress, flush=True)
-        if progress is not None and progress.isatty():
-            print(f"\r{summary.cases}/{len(wanted)}", end="", file=progress, flush=True)
     for (pid, _), stream in zip(pipes, streams, strict=True):
         stream.close()
         _, status = os.waitpid(pid, 0)
         if status or summary.cases != len(wanted):
             raise RuntimeError(f"a worker ended with status {status} after {summary.cases} cases")
     return summary
+
+
+def _say_progress(summary: Summary, wanted: int, progress: TextIO) -> None:
+    """On a terminal after each case, in a log now and then: what runs for hours has to say that it does."""
+    if progress.isatty():
+        print(f"\r{summary.cases}/{wanted}", end="", file=progress, flush=True)
+    elif summary.cases % _SAID_EACH == 0:
+        print(f"{summary.cases} of {wanted}, {len(summary.failures)} failures", file=progress, flush=True)
 
 
 def _describe(seed: int, result: Result) -> str:

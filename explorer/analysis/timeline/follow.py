@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from explorer.analysis.worlds import WorldKey
-from explorer.model import Frame, KernelText, Task, comm_and_pid, task_name
+from explorer.model import Frame, KernelText, Task, comm_and_pid, no_garbage_collection, task_name
 from explorer.naming import seconds
 
 from .events import Event, EventKind, events_between, first_events
@@ -86,8 +86,9 @@ def build_timeline(frames: Iterable[Frame], end: tuple[float, str] | None = None
     :param end: seconds and reason of the recording's end: its last event
     """
     builder = TimelineBuilder()
-    for frame in frames:
-        builder.add(frame)
+    with no_garbage_collection():
+        for frame in frames:
+            builder.add(frame)
     return builder.finish(end)
 
 

@@ -28,35 +28,37 @@ class Seen:
 
     frame: Frame
     snapshot: Snapshot
-    busy: list[Task]
-    """In order, those that borrow, walk a path, or may be unpacking the initramfs."""
+    busy_at: list[int]
+    """Places of the tasks that borrow, walk a path, or may be unpacking the initramfs."""
     worlds: dict[WorldKey, int]
     """How many tasks each has."""
+
+    @property
+    def busy(self) -> list[Task]:
+        """These tasks, in order."""
+        return [self.snapshot.tasks[at] for at in self.busy_at]
 
 
 def see(frame: Frame, snapshot: Snapshot, before: Seen | None) -> Seen:
     """:param before: the frame before it, if that could be read and is of the same boot"""
     if before is None:
-        return Seen(frame, snapshot, list(filter(_is_busy, snapshot.tasks)), _worlds(snapshot))
+        busy_at = [at for at, task in enumerate(snapshot.tasks) if _is_busy(task)]
+        return Seen(frame, snapshot, busy_at, _worlds(snapshot))
     others = _others(before.snapshot.tasks, snapshot.tasks)
     alike = others is not None and _live_alike(before.snapshot, snapshot, others)
-    return Seen(
-        frame, snapshot, _busy(snapshot, before, others), before.worlds if alike else _worlds(snapshot)
-    )
+    busy_at = _busy_at(snapshot.tasks, before, others)
+    return Seen(frame, snapshot, busy_at, before.worlds if alike else _worlds(snapshot))
 
 
-def _busy(snapshot: Snapshot, before: Seen, others: list[int] | None) -> list[Task]:
+def _busy_at(tasks: Sequence[Task], before: Seen, others: list[int] | None) -> list[int]:
     """:param others: places at which there is another task than before; ``None`` where tasks have come or gone"""
-    tasks, busy = snapshot.tasks, {id(task) for task in before.busy}
-    if others is None:
-        known = set(map(id, before.snapshot.tasks))
-        new = [task for task in tasks if id(task) not in known and _is_busy(task)]
-    else:
-        new = [tasks[at] for at in others if _is_busy(tasks[at])]
-        if not new and busy.isdisjoint(id(before.snapshot.tasks[at]) for at in others):
-            return before.busy
-    busy.update(map(id, new))
-    return [task for task in tasks if id(task) in busy]
+    if others is not None:
+        still = set(before.busy_at).difference(others)
+        return sorted(still.union(at for at in others if _is_busy(tasks[at])))
+    known, busy = set(map(id, before.snapshot.tasks)), set(map(id, before.busy))
+    return [
+        at for at, task in enumerate(tasks) if (id(task) in busy if id(task) in known else _is_busy(task))
+    ]
 
 
 def _is_busy(task: Task) -> bool:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from operator import itemgetter
 
-from explorer.capture.memory import AnyTask, Memory, RawMount, ReadError, TaskStruct, is_kernel_pointer
+from explorer.capture.memory import AnyTask, Memory, RawMount, ReadError, is_kernel_pointer
 from explorer.capture.paths import MNT_UMOUNT, MountTable, NamespaceFiles, PathResolver
 from explorer.capture.tasks import PF_KTHREAD, FoundTasks
 from explorer.model import (
@@ -39,7 +38,6 @@ from .tables import TaskFiles
 
 __all__ = ("HolderReader", "count_tasks")
 
-_nsproxy_of = itemgetter(TaskStruct._fields.index("nsproxy"))
 _NSFS = "nsfs"
 _OVERLAY = "overlay"
 _MAX_USES = 100
@@ -83,7 +81,8 @@ def count_tasks(snapshot: Snapshot, tasks: FoundTasks, namespace_of: Mapping[int
     if tasks.lost is not None or unread or None in namespace_of.values():
         return
     inside = Counter[int | None]()
-    for nsproxy, count in Counter(map(_nsproxy_of, tasks.all())).items():
+    everyone = tasks.columns.nsproxies + Counter(task.nsproxy or 0 for task in tasks.partial.values())
+    for nsproxy, count in everyone.items():
         inside[namespace_of.get(nsproxy)] += count
     for namespace in snapshot.mount_namespaces:
         if not (tasks.idle_lost and namespace.address == snapshot.kernel.init_mnt_ns):

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress, repeat
+from operator import is_
 
 import drgn
 
@@ -72,7 +74,7 @@ class HelperReader:
         :param parent_of: task -> ``real_parent``
         """
         [kinds] = fields_of(tasks, "kind")
-        processes = [task for task, kind in zip(tasks, kinds, strict=True) if kind is TaskKind.USERMODEHELPER]
+        processes = list(compress(tasks, map(is_, kinds, repeat(TaskKind.USERMODEHELPER))))
         found: list[UserModeHelper] = []
         claimed: set[int] = set()
         for worker in sorted(busy, key=lambda worker: worker.task):

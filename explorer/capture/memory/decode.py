@@ -93,6 +93,27 @@ def _format_of(type_: drgn.Type) -> str:
     raise LayoutError(f"a member of type {type_.type_name()} is no plain value")
 
 
+#: (what was unpacked, address) -> (address, the values in the order asked for..., more)
+Arrange = Callable[[tuple[Any, ...], int], tuple[Any, ...]]
+
+
+def _arranger(slots: Sequence[int], missing: int, tail: tuple[Any, ...]) -> Arrange:
+    """Puts values into order: those of a structure whose fields are asked for as they lie in it are there already.
+
+    :param slots: of each value asked for, which of those unpacked it is; ``missing``, their number: ``None``
+    """
+    there = [slot for slot in slots if slot != missing]
+    if there == list(range(missing)):
+        gaps = [index for index, slot in enumerate(slots) if slot == missing]
+        if not gaps:
+            return lambda values, address: (address,) + values + tail  # noqa: RUF005 - twice as fast, as below
+        if len(gaps) == 1:
+            [gap] = gaps
+            return lambda values, address: (address,) + values[:gap] + (None,) + values[gap:] + tail  # noqa: RUF005
+    pick = itemgetter(missing + 1, *slots, *range(missing + 2, missing + 2 + len(tail)))
+    return lambda values, address: pick(values + (None, address) + tail)  # noqa: RUF005
+
+
 class Decoder:
     """Decodes one structure from one read.
 
@@ -165,16 +186,12 @@ class Decoder:
             values.append(None if member is None or data is None else member[1].unpack(data)[0])
         return tuple(values), tuple(unread)
 
-    def parts(
-        self, tail: tuple[Any, ...] = ()
-    ) -> tuple[Callable[..., tuple[Any, ...]], Callable[[tuple[Any, ...]], tuple[Any, ...]]]:
-        """:meth:`decode` in two steps, for bulk: ``unpack``, and ``pick`` of what it gives.
+    def parts(self, tail: tuple[Any, ...] = ()) -> tuple[Callable[..., tuple[Any, ...]], Arrange]:
+        """:meth:`decode` in two steps, for bulk: ``unpack``, and ``arrange`` what it gives.
 
-        ``pick((*unpack(data), None, address, *tail))`` is (address, the values..., ``tail``...).
+        ``arrange(unpack(data), address)`` is (address, the values..., ``tail``...).
         """
-        behind = self._missing + 1
-        pick = itemgetter(behind, *self._slots, *range(behind + 1, behind + 1 + len(tail)))
-        return self._struct.unpack_from, pick
+        return self._struct.unpack_from, _arranger(self._slots, self._missing, tail)
 
 
 #: A field wanted: spellings in order of preference; a leading "?" marks one that a kernel may lack, a trailing "[]" an

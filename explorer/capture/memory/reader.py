@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from itertools import repeat
+from operator import floordiv
 from typing import Any, TypeVar
 
 import drgn
@@ -32,7 +34,7 @@ def lie_apart(addresses: Collection[int], size: int) -> bool:
     A page of a dump made for it can hold hundreds of them. Two that begin in one stretch as long as an object
     overlap; those on both sides of its end are let pass. To be asked when their number has doubled, no oftener.
     """
-    return len({address // size for address in addresses}) == len(addresses)
+    return len(set(map(floordiv, addresses, repeat(size)))) == len(addresses)
 
 
 class MemoryReader:
@@ -133,7 +135,7 @@ class MemoryReader:
         """
         read, slowly, base, span = self._read, self.read, decoder.base, decoder.span
         first, last = self._direct_start - base, self._direct_end - base
-        unpack, pick = decoder.parts(tail)
+        unpack, arrange = decoder.parts(tail)
 
         def read_record(address: int) -> _T:
             if first <= address < last:
@@ -143,7 +145,7 @@ class MemoryReader:
                     data = slowly(address + base, span)  # which says what is wrong
             else:
                 data = slowly(address + base, span)
-            return record(pick(unpack(data) + (None, address, *tail)))  # noqa: RUF005 - twice as fast
+            return record(arrange(unpack(data), address))
 
         return read_record
 

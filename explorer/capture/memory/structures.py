@@ -38,35 +38,36 @@ Gap = TypeVar("Gap", bound=None, covariant=True)
 class TaskStruct(NamedTuple, Generic[Gap]):
     """The members of a ``task_struct`` (include/linux/sched.h); pointers as numbers, NULL as 0.
 
-    ``None`` is what this kernel has not, and of a :data:`PartialTask` what is not there.
+    ``None`` is what this kernel has not, and of a :data:`PartialTask` what is not there. In the order in which the
+    members lie in memory, of all kernels that are known: then they need not be put into order one by one.
     """
 
     address: int
-    flags: Annotated[int | Gap, "flags"]
-    pid: Annotated[int | Gap, "pid"]
-    tgid: Annotated[int | Gap, "tgid"]
-    comm: Annotated[bytes | Gap, "comm[]"]
-    fs: Annotated[int | Gap, "fs"]
-    real_fs: Annotated[int | None, "?real_fs"]  # 7.3: "fs: add real_fs"; what the task owns
-    tasks_next: Annotated[int | Gap, "tasks.next"]
-    tasks_prev: Annotated[int | Gap, "tasks.prev"]
-    thread_next: Annotated[int | Gap, "thread_node.next"]
-    thread_prev: Annotated[int | Gap, "thread_node.prev"]
-    signal: Annotated[int | Gap, "signal"]
-    real_parent: Annotated[int | Gap, "real_parent"]
-    nsproxy: Annotated[int | Gap, "nsproxy"]
-    state: Annotated[int | Gap, "__state", "state"]  # 5.14; a long before
-    exit_state: Annotated[int | Gap, "exit_state"]
-    worker_private: Annotated[int | Gap, "worker_private", "set_child_tid"]  # 5.17; of kthreads alone before
-    start_time: Annotated[int | Gap, "start_boottime"]
-    nameidata: Annotated[int | Gap, "nameidata"]
-    on_cpu: Annotated[int | None, "?on_cpu"]
     cpu: Annotated[int | None, "?thread_info.cpu", "?cpu"]  # 5.16; if both, the same
+    state: Annotated[int | Gap, "__state", "state"]  # 5.14; a long before
+    stack_base: Annotated[int | Gap, "stack"]
+    flags: Annotated[int | Gap, "flags"]
+    on_cpu: Annotated[int | None, "?on_cpu"]
     exec_start: Annotated[int | None, "?se.exec_start"]
     last_arrival: Annotated[int | None, "?sched_info.last_arrival"]  # with CONFIG_SCHED_INFO only
-    real_cred: Annotated[int | Gap, "real_cred"]
+    tasks_next: Annotated[int | Gap, "tasks.next"]
+    tasks_prev: Annotated[int | Gap, "tasks.prev"]
+    exit_state: Annotated[int | Gap, "exit_state"]
+    pid: Annotated[int | Gap, "pid"]
+    tgid: Annotated[int | Gap, "tgid"]
+    real_parent: Annotated[int | Gap, "real_parent"]
     thread_pid: Annotated[int | Gap, "thread_pid"]
-    stack_base: Annotated[int | Gap, "stack"]
+    thread_next: Annotated[int | Gap, "thread_node.next"]
+    thread_prev: Annotated[int | Gap, "thread_node.prev"]
+    worker_private: Annotated[int | Gap, "worker_private", "set_child_tid"]  # 5.17; of kthreads alone before
+    start_time: Annotated[int | Gap, "start_boottime"]
+    real_cred: Annotated[int | Gap, "real_cred"]
+    comm: Annotated[bytes | Gap, "comm[]"]
+    nameidata: Annotated[int | Gap, "nameidata"]
+    real_fs: Annotated[int | None, "?real_fs"]  # 7.3: "fs: add real_fs"; what the task owns
+    fs: Annotated[int | Gap, "fs"]
+    nsproxy: Annotated[int | Gap, "nsproxy"]
+    signal: Annotated[int | Gap, "signal"]
     cgroups: Annotated[int | None, "?cgroups"]  # with CONFIG_CGROUPS only
 
     @property
@@ -82,11 +83,19 @@ AnyTask = RawTask | PartialTask
 _new_raw_task: Callable[[tuple[Any, ...]], RawTask] = partial(tuple.__new__, TaskStruct)
 
 
+_FLAGS = TaskStruct._fields.index("flags")
+
+
 def task_maker(kept: int) -> Callable[[tuple[Any, ...]], RawTask]:
     """Makes a task of (address, the decoder's values...). :param kept: ``Layout.task_flags``"""
     if kept == -1:
         return _new_raw_task
-    return lambda values: _new_raw_task((values[0], values[1] & kept, *values[2:]))
+    return lambda values: _new_raw_task(_with_flags(values, kept))
+
+
+def _with_flags(values: tuple[Any, ...], kept: int) -> tuple[Any, ...]:
+    flags = values[_FLAGS]
+    return (*values[:_FLAGS], flags and flags & kept, *values[_FLAGS + 1 :])
 
 
 class RawFs(NamedTuple):

@@ -98,7 +98,7 @@ class JiffiesClock:
                 raise LookupError("the kernel's symbol table has no jiffies")
             self._now = memory.reader.read_u64(address)
             self.hz = _read_hz(memory.prog)
-        except (LookupError, AttributeError, ReadError, drgn.FaultError) as error:
+        except (LookupError, AttributeError, TypeError, ReadError, drgn.FaultError) as error:
             memory.errors.add("kernel", "jiffies", str(error))
 
     def seconds_since(self, start: int | None) -> float | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, compress
+from operator import itemgetter, ne
 
-from explorer.capture.memory import AnyTask, PartialTask, RawTask
+from explorer.capture.memory import AnyTask, PartialTask, RawTask, TaskStruct
 from explorer.model import OnlyIn, TaskFlag
 
 __all__ = (
@@ -15,15 +17,36 @@ __all__ = (
     "PF_IO_OR_USER_WORKER",
     "PF_KTHREAD",
     "FoundTasks",
+    "TaskColumns",
     "state_letter",
 )
 
+_MEMBERS = [itemgetter(TaskStruct._fields.index(name)) for name in ("fs", "real_fs", "nsproxy")]
 # As plain numbers: they are asked of every task of a large machine.
 PF_IDLE = TaskFlag.IDLE.value
 PF_IO_OR_USER_WORKER = TaskFlag.IO_WORKER.value | TaskFlag.USER_WORKER.value
 PF_KTHREAD = TaskFlag.KTHREAD.value
 #: PID_MAX_LIMIT on 64 bits: no kernel has more threads.
 MAX_TASKS = 4 * 1024 * 1024
+
+
+class TaskColumns:
+    """What is asked of all tasks several times, in their order: a look at each of a hundred thousand is a look at
+    memory that no cache has any more, and they are few who have more than one of these of their own."""
+
+    __slots__ = ("first_in", "nsproxies", "pointed_at", "sharers")
+
+    def __init__(self, tasks: dict[int, RawTask]) -> None:
+        fs, real_fs, nsproxy = (list(map(member, tasks.values())) for member in _MEMBERS)
+        owned = fs if None in real_fs[:1] else real_fs
+        self.sharers: Counter[int] = Counter(owned)
+        """``fs_struct`` -> how many tasks own it; 0: none."""
+        self.pointed_at: set[int] = {*self.sharers, *compress(fs, map(ne, fs, owned))}
+        """Every ``fs_struct`` that one has, whether or not it is its own."""
+        self.nsproxies: Counter[int] = Counter(nsproxy)
+        """How many tasks are in each."""
+        self.first_in: dict[int, int] = dict(zip(reversed(nsproxy), reversed(tasks), strict=True))
+        """The first task that is, by address."""
 
 
 @dataclass(slots=True)
@@ -41,6 +64,18 @@ class FoundTasks:
     """The idle task of some CPU was not found: they are in no list, and all in the initial namespaces."""
     checked: bool = False
     """The one was checked against the other, and all of both is there."""
+    _columns: TaskColumns | None = None
+
+    @property
+    def columns(self) -> TaskColumns:
+        """Of ``whole``, made when they are first asked for. Whoever changes it after that forgets them."""
+        if self._columns is None:
+            self._columns = TaskColumns(self.whole)
+        return self._columns
+
+    def forget_columns(self) -> None:
+        """Some of ``whole`` are others now."""
+        self._columns = None
 
     def __len__(self) -> int:
         return len(self.whole) + len(self.partial)

@@ -50,7 +50,7 @@ class FsReader:
         found: dict[int, RawFs | None] = {}
         reader, live = self._reader, self._live
         base, behind = self._decoder.base, PAGE - self._decoder.span
-        unpack, pick = self._decoder.parts((False,))
+        unpack, arrange = self._decoder.parts((False,))
         page_at, page = -1, None
         for address in addresses:
             offset = (address + base) % PAGE
@@ -59,7 +59,7 @@ class FsReader:
                 page = None if live else reader.direct_page(page_at)
             try:
                 if page is not None and offset <= behind:
-                    values = pick(unpack(page, offset) + (None, address, False))  # noqa: RUF005 - twice as fast
+                    values = arrange(unpack(page, offset), address)
                     found[address] = fs = new_raw_fs(values)
                     if not 0 <= values[_USERS] <= _MAX_USERS or not 0 <= values[_UMASK] <= 0o7777:
                         _checked(fs)

@@ -17,6 +17,7 @@ from explorer.capture.memory import (
     ReadError,
     is_kernel_pointer,
     lie_apart,
+    task_maker,
 )
 from explorer.model import task_at
 
@@ -24,6 +25,15 @@ from .found import MAX_TASKS
 from .pidtable import for_each_pid_task
 
 __all__ = ("HoleWalk",)
+
+
+#: In which order an entry names what of a task is not there: who it is, what it has, how it hangs together, the rest.
+_NAMED = (
+    "flags", "pid", "tgid", "comm", "fs", "real_fs",
+    "tasks_next", "tasks_prev", "thread_next", "thread_prev", "signal", "real_parent", "nsproxy",
+    "state", "exit_state", "worker_private", "start_time", "nameidata", "on_cpu", "cpu", "exec_start", "last_arrival",
+    "real_cred", "thread_pid", "stack_base", "cgroups",
+)  # fmt: skip
 
 
 class _Stopped(Exception):
@@ -47,6 +57,7 @@ class HoleWalk:
         self._layout = memory.layout
         self._errors = memory.errors
         self._read_task = read_task
+        self._new_task = task_maker(memory.layout.task_flags)
         self._why: dict[int, str] = {}
         self._may_be = 1024
         self._stops: list[str] = []
@@ -96,13 +107,13 @@ class HoleWalk:
             task = self.whole[address] = self._read_task(address)
         except ReadError as error:
             values, unread = self._reader.recover_members(self._layout.task, address, error)
-            values = (values[0] and values[0] & self._layout.task_flags, *values[1:])
+            task = self._new_task((address, *values))
             if unread:
                 self._why[address] = str(error)
-                partial = PartialTask(address, *values)
+                partial = PartialTask(*task)
                 self.partial[address] = partial._replace(pid=pid) if partial.pid is None else partial
                 return self.partial[address]
-            task = self.whole[address] = RawTask(address, *values)
+            self.whole[address] = task
         count = len(self.whole) + len(self.partial)
         if count >= self._may_be:
             self._expect_more(count)
@@ -246,5 +257,6 @@ class HoleWalk:
         decoder = self._layout.task
         for address, task in sorted(self.partial.items()):
             members = zip(decoder.fields, task[1:], decoder.members, strict=True)
-            unread = (name for name, value, member in members if value is None and member)
+            missing = {name for name, value, member in members if value is None and member}
+            unread = sorted(missing, key=_NAMED.index)
             self._errors.add(task.name, ", ".join(unread), self._why[address])

@@ -32,7 +32,7 @@ def for_each_pid_task(memory: Memory) -> Iterator[tuple[int, int]]:
     try:
         tasks = member_offset(prog, "pid", "tasks")
         links = member_offset(prog, "task_struct", "pid_links")
-        items = for_each_idr_item(prog["init_pid_ns"].idr, unreadable)
+        items = for_each_idr_item(prog["init_pid_ns"].member_("idr"), unreadable)
         for count, (number, pid) in enumerate(items):
             if count >= _MAX_PIDS or errors.dropped:
                 raise ReadError(f"after {count} pids: there are too many, or too many are damaged")
@@ -41,7 +41,12 @@ def for_each_pid_task(memory: Memory) -> Iterator[tuple[int, int]]:
                 node = reader.read_u64(pid + tasks)
             if node:
                 yield number, node - links
-    except (drgn.FaultError, LookupError, IdrError) as error:
+    except (
+        drgn.FaultError,
+        LookupError,
+        TypeError,
+        IdrError,
+    ) as error:  # TypeError: what has an idr is no structure
         raise ReadError(str(error)) from error
 
 
@@ -59,9 +64,9 @@ class PidTable:
     def read(self) -> set[int]:
         """All of them that are there, whether or not a task has them still: a session can outlive its leader."""
         try:
-            idr = self._memory.prog["init_pid_ns"].idr
+            idr = self._memory.prog["init_pid_ns"].member_("idr")
             return read_idr_entries(idr, self._read)
-        except (drgn.FaultError, LookupError, IdrError):
+        except (drgn.FaultError, LookupError, TypeError, IdrError):
             self.complete = False
             return set()
 

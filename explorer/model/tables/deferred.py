@@ -52,11 +52,7 @@ def defer_records(record: type[_RecordT], table: DeferredTable, rows: int) -> li
         deferred = _CLASSES[record] = _deferred_class(record)
         _DEFERRED.add(deferred)
     made: list[Any] = list(map(object.__new__, repeat(deferred, rows)))
-    for slot, values in (
-        (_FIELDS, repeat(set(record.model_fields))),
-        (_TABLE, repeat(table)),
-        (_ROW, count()),
-    ):
+    for slot, values in ((_TABLE, repeat(table)), (_ROW, count())):
         deque(map(slot.__set__, made, values), maxlen=0)
     return made
 
@@ -71,6 +67,8 @@ def table_and_row(record: Record) -> tuple[DeferredTable, int] | None:
 def _deferred_class(record: type[Record]) -> type[Record]:
     """A subclass without a slot of its own: its objects become the record's by their class alone."""
 
+    fields = set(record.model_fields)
+
     def made(self: Any) -> Any:
         table, row = _TABLE.__get__(self), _ROW.__get__(self)
         become(self, table.members(row))
@@ -78,6 +76,7 @@ def _deferred_class(record: type[Record]) -> type[Record]:
 
     def become(self: Any, values: dict[str, Any]) -> None:
         _DICT.__set__(self, values)
+        _FIELDS.__set__(self, fields)
         _TABLE.__set__(self, None)
         _ROW.__set__(self, None)
         object.__setattr__(self, "__class__", record)
@@ -91,6 +90,7 @@ def _deferred_class(record: type[Record]) -> type[Record]:
         "__slots__": (),
         "__module__": record.__module__,
         "__dict__": property(lambda self: made(self).__dict__, become),
+        "__pydantic_fields_set__": property(lambda self: made(self).__pydantic_fields_set__),
     }
     make: Callable[..., type[Record]] = type(record)
     deferred = make(record.__name__, (record,), members)

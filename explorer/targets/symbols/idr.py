@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from operator import index
 
-from drgn import FaultError, Object, Program
+from drgn import FaultError, Object, Program, TypeKind
 
 __all__ = ("IdrError", "for_each_idr_entry", "for_each_idr_item", "read_idr_entries")
 
@@ -58,7 +59,7 @@ def for_each_idr_item(
         return data
 
     nodes = _Nodes(idr.prog_, read)
-    head, first = idr.idr_rt.xa_head.value_(), idr.idr_base.value_()
+    head, first = _number(idr, "idr_rt", "xa_head"), _number(idr, "idr_base")
     pending = [(head, _BITS_PER_LONG, first)] if head else []
     while pending:
         entry, shift_above, id_ = pending.pop()
@@ -81,7 +82,7 @@ def read_idr_entries(idr: Object, read: Callable[[int, int], bytes | None]) -> s
     """
     nodes = _Nodes(idr.prog_, read)
     found: list[int] = []
-    pending = [(idr.idr_rt.xa_head.value_(), _BITS_PER_LONG, 0)]
+    pending = [(_number(idr, "idr_rt", "xa_head"), _BITS_PER_LONG, 0)]
     while pending:
         entry, shift_above, parent = pending.pop()
         if entry & _INTERNAL_MASK != _INTERNAL:
@@ -99,12 +100,24 @@ def read_idr_entries(idr: Object, read: Callable[[int, int], bytes | None]) -> s
     return entries
 
 
+def _number(of: Object, *members: str) -> int:
+    """A member that is a number or a pointer. :raises IdrError: if the types, which may be damaged, have none there"""
+    try:
+        for member in members:
+            of = of.member_(member)
+        return index(of.value_())
+    except (LookupError, TypeError, ValueError) as error:
+        raise IdrError(f"the types have no radix tree: {error}") from error
+
+
 class _Nodes:
     """Reads the ``struct xa_node`` of one tree, each once."""
 
     def __init__(self, prog: Program, read: Callable[[int, int], bytes | None]) -> None:
         node = prog.type("struct xa_node")
         shift, slots = node.member("shift"), node.member("slots")
+        if slots.type.kind is not TypeKind.ARRAY:
+            raise IdrError(f"the types have no radix tree: slots of a node are {slots.type.type_name()}")
         self._parent_at, self._count_at = node.member("parent").offset, node.member("count").offset
         self._read = read
         self._shift_at, self._slots_at = shift.offset, slots.offset

@@ -28,6 +28,8 @@ _MAX_BTF = 64 << 20
 _MAX_NAME = 512  # KSYM_NAME_LEN
 #: Bytes of symbols, their names and types, of all modules: those of every module of a distribution are 100 MB.
 _MAX_READ = 256 << 20
+#: What reading by damaged types raises, too: a structure lacks a member, or one is not what it should be.
+_DAMAGED = (FaultError, LookupError, ValueError, AttributeError, TypeError)
 
 _ELF64_SYM = struct.Struct("<IBBHQQ")
 _SHN_UNDEF = 0
@@ -107,7 +109,7 @@ class ModuleTable:
                 module = Object(self._prog, module_type, address=node - offset)
                 yield _module(module)
                 node = module.list.next.value_()
-        except (FaultError, LookupError, ValueError) as error:
+        except _DAMAGED as error:
             self.notes.append(f"the list of modules ends in something unreadable: {error}")
             return
         if node != head.value_():
@@ -126,7 +128,7 @@ class ModuleTable:
         if module not in self._symbols:
             try:
                 self._symbols[module] = self._read_symbols(module)
-            except (FaultError, LookupError, ValueError) as error:
+            except _DAMAGED as error:
                 self.notes.append(f"symbols of module {module.name} cannot be read: {error}")
                 self._symbols[module] = []
         return self._symbols[module]
@@ -217,8 +219,7 @@ class ModuleTable:
                 parsed = self._parse(name, btf)
                 if parsed:
                     yield name, parsed
-        except (FaultError, LookupError, ValueError, AttributeError, TypeError) as error:
-            # The last two: BTF is damaged, and a type is not what it should be.
+        except _DAMAGED as error:
             self.notes.append(f"types of modules cannot be read: {error}")
 
     def _parse(self, name: str, btf: Object) -> Btf | None:

@@ -152,6 +152,25 @@ def test_a_record_of_which_a_clock_alone_moved_is_the_one_that_the_model_makes(
     assert moved > 100
 
 
+def test_the_places_that_a_delta_names_are_those_at_which_two_frames_have_another_record(
+    fresh: Callable[[str], Snapshot],
+) -> None:
+    """The builder looks at no other place of such a table."""
+    documents = [to_document(snapshot) for snapshot in make_snapshots(fresh("isolated"), 60, seed=20)]
+    reached, told = documents[0], 0
+    for before, after in pairwise(documents):
+        delta = make_delta(before, after)
+        assert delta is not None
+        previous, reached = reached, apply_delta_to_records(reached, delta)
+        for name in TABLES:
+            old, new = previous[name], reached[name]
+            if isinstance(old, ClockedTable) and isinstance(new, ClockedTable) and new.made_from is old.token:
+                told += len(new.others)
+                assert len(new) == len(old)
+                assert sorted(new.others) == [at for at, row in enumerate(new) if row is not old[at]]
+    assert told > 3, told
+
+
 def test_a_clock_that_no_record_of_its_table_has_changes_none(fresh: Callable[[str], Snapshot]) -> None:
     document = to_document(fresh("isolated"))
     document["mounts"] = [row | {"waiting_s": 1.0} for row in document["mounts"]]
