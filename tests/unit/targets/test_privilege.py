@@ -50,7 +50,7 @@ main()
 """
 
 
-def test_rights_are_given_up_before_what_parses_a_kernel_is_loaded() -> None:
+def test_the_task_table_gives_rights_up_before_what_parses_a_kernel_is_loaded() -> None:
     ran = subprocess.run([sys.executable, "-c", _LOADED], capture_output=True, text=True, check=True)
     assert ran.stderr.splitlines() == ["loaded zstandard"]
     assert ran.stdout
