@@ -12,14 +12,14 @@ import signal
 import sys
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from explorer.codec.snapshots import SnapshotError, parse_snapshot
 from explorer.model import Snapshot
 from tests.holes import differences
 
-__all__ = ("Ended",)
+__all__ = ("Ended", "Prepare")
 
 DEADLINE_S = 10
 #: Of wall time: the machine may be busy with something else. A case that sleeps ends here.
@@ -28,14 +28,16 @@ MEMORY = 1 << 30
 #: Fault, or wrong usage: neither is an answer to damage, but for an option's file.
 _CODES = {0: "whole", 1: "whole", 3: "refused", 4: "honest errors"}
 _OPTION_REFUSED = 2
+#: The command did not open the kernel whose memory was damaged: the case says nothing.
+_UNOPENED = 97
+#: Run in the child before the command; gives what the command has to open, until it has.
+Prepare = Callable[[], Sequence[object]]
 
 
 class Ended:
     """A case that was run: its output, its end, its cost."""
 
-    def __init__(
-        self, directory: Path, command: list[str], prepare: Callable[[], None], end_to_end: bool
-    ) -> None:
+    def __init__(self, directory: Path, command: list[str], prepare: Prepare, end_to_end: bool) -> None:
         self._command = command
         self._out, self._err = directory / "stdout", directory / "stderr"
         started = time.monotonic()
@@ -58,9 +60,10 @@ class Ended:
         self.rss = usage.ru_maxrss * 1024
         self.out, self.err = self._out.read_bytes(), self._err.read_bytes()
 
-    def _child(self, prepare: Callable[[], None], end_to_end: bool) -> None:
+    def _child(self, prepare: Prepare, end_to_end: bool) -> None:
         """Does not return."""
         code = 99
+        unopened: Sequence[object] = ()
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             for path, number in ((self._out, 1), (self._err, 2)):
@@ -74,13 +77,14 @@ class Ended:
             sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), "utf-8", write_through=False)
             sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8", "backslashreplace")
             gc.disable()
-            prepare()  # what no command opens is fed to its reader there, and does not come back
+            unopened = prepare()  # what no command opens is fed to its reader there, and does not come back
             from explorer.cli.command import main
 
             main(self._command)
             code = 98
         except SystemExit as exit_:
             code = exit_.code if isinstance(exit_.code, int) else 1
+            code = _UNOPENED if unopened else code
             sys.stdout.flush()
             sys.stderr.flush()
         except BaseException:  # noqa: BLE001 - this is the end of a child: it is judged by what it printed

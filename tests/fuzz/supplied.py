@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from .formats import changed_json, mutate_bytes
 
@@ -32,7 +32,7 @@ class Supplied(NamedTuple):
     """How damaged content is made, and what is done with it, in the process of a case; that ends with an exit code."""
 
     make: Callable[[random.Random], bytes]
-    feed: Callable[[bytes, Path], None]
+    feed: Callable[[bytes, Path], NoReturn]
 
 
 def _plugin_file(rng: random.Random) -> bytes:
@@ -71,7 +71,7 @@ def _plugin_file(rng: random.Random) -> bytes:
             return b"".join(lines)
 
 
-def _load_plugin(content: bytes, folder: Path) -> None:
+def _load_plugin(content: bytes, folder: Path) -> NoReturn:
     """Listed, explained and imported; all others are there after it."""
     from explorer.plugin import PluginSet, explain_rules, list_plugins, load_plugins
 
@@ -92,7 +92,7 @@ def _settings(rng: random.Random) -> bytes:
     return mutate_bytes(content, rng) if rng.random() < 0.4 else changed_json(content, rng)
 
 
-def _load_settings(content: bytes, folder: Path) -> None:
+def _load_settings(content: bytes, folder: Path) -> NoReturn:
     from explorer.model import escape_text
     from explorer.tui import apply_keymap, keymap_complaint, load_settings
 
@@ -123,7 +123,7 @@ def _names(rng: random.Random) -> bytes:
     return "\n".join(lines).encode()
 
 
-def _redact(content: bytes, folder: Path) -> None:
+def _redact(content: bytes, folder: Path) -> NoReturn:
     """Nothing of a secret or a name is in the text that is shown, which the check passes; the original it does not."""
     from explorer.analysis.redact import Redactor
     from explorer.analysis.redact.check import words_left
@@ -160,7 +160,7 @@ def _keys(rng: random.Random) -> bytes:
     return b"".join(rng.choice(parts) + rng.randbytes(rng.randint(0, 12)) for _ in range(rng.randint(1, 400)))
 
 
-def _type_keys(content: bytes, folder: Path) -> None:
+def _type_keys(content: bytes, folder: Path) -> NoReturn:
     """The terminal's bytes in pieces: each comes to an end, and a paste is no key."""
     from explorer.tui.terminal import Keyboard
 

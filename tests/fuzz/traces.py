@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from .bases import Bases
 from .formats import FileCase, changed_json, mutate_bytes
@@ -64,7 +65,7 @@ def damaged_pages(rng: random.Random) -> dict[str, bytes]:
     return files
 
 
-def feed_pages(files: dict[str, bytes], folder: Path) -> None:
+def feed_pages(files: dict[str, bytes], folder: Path) -> NoReturn:
     """What a live trace does with them; prints the lookups as its file has them."""
     from explorer.codec import encode_trace_line
     from explorer.model import kernel_text

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import explorer
+import explorer.targets.kernel as kernel_module
 from explorer.codec.snapshots import SnapshotError
 from explorer.model import Snapshot
 from explorer.targets.kernel import OpenKernel, OpenOptions
@@ -21,7 +22,7 @@ from .baselines import AUDITED, BASELINE_MUTATORS, BASELINE_SUFFIX
 from .bases import SMALLEST, Bases, WarmKernel
 from .crafted import CRAFTED_MUTATORS
 from .crafted_files import CRAFTED_FILE_MUTATORS
-from .ended import Ended
+from .ended import Ended, Prepare
 from .foreign import FOREIGN_MUTATORS
 from .formats import FILE_MUTATORS as FORMAT_MUTATORS
 from .formats import FileCase
@@ -135,7 +136,7 @@ class Worker:
         _import_all()
         self._seed = seed
         self._bases = Bases()
-        self._runs: dict[str, Callable[[random.Random], tuple[list[str], Callable[[], None]]]] = {}
+        self._runs: dict[str, Callable[[random.Random], tuple[list[str], Prepare]]] = {}
 
     def close(self) -> None:
         self._bases.close()
@@ -169,35 +170,31 @@ class Worker:
             mutator, case.number, outcome, ended.seconds, ended.wall, ended.rss, failure, " ".join(command)
         )
 
-    def _memory_case(
-        self, mutator: str, number: int, rng: random.Random
-    ) -> tuple[list[str], Callable[[], None]]:
+    def _memory_case(self, mutator: str, number: int, rng: random.Random) -> tuple[list[str], Prepare]:
         warm = self._bases.warm(rng.choice(_MEMORY_BASES))
         patches = MEMORY_MUTATORS[mutator](warm, rng)
         command = self._rarely(mutator, number, "sample") or [*rng.choice(_COMMANDS), "sample"]
         if mutator in _DIFFERENTIAL and number % 2:
             command = [*_JSON, "sample"]
 
-        def prepare() -> None:
+        def prepare() -> list[OpenKernel]:
             apply_patches(warm.prog, patches, warm.direct_map)
-            _open_instead(warm)
+            return _open_instead(warm)
 
         return command, prepare
 
-    def _file_case(
-        self, mutator: str, number: int, rng: random.Random
-    ) -> tuple[list[str], Callable[[], None]]:
+    def _file_case(self, mutator: str, number: int, rng: random.Random) -> tuple[list[str], Prepare]:
         case = FILE_MUTATORS[mutator](self._bases, rng)
         path = self._write(case)
         if case.suffix == ".ko":
-            return ["ko", str(path), *case.options], lambda: None
+            return ["ko", str(path), *case.options], _nothing
         if case.suffix == BASELINE_SUFFIX:
-            return self._audit_with(path, rng), lambda: None
+            return self._audit_with(path, rng), _nothing
         if case.suffix == TRACE_SUFFIX:
-            return [*rng.choice(TRACE_COMMANDS), str(path)], lambda: None
+            return [*rng.choice(TRACE_COMMANDS), str(path)], _nothing
         command = [*rng.choice(_COMMANDS), str(path)]
         if mutator in _DIFFERENTIAL and number % 2:
-            return [*_JSON, str(path)], lambda: None
+            return [*_JSON, str(path)], _nothing
         if case.suffix == ".nxrec" and rng.random() < 0.7:
             command = [*rng.choice(_RECORDING_COMMANDS), str(path)]
             command += [f"#{rng.randrange(14)}"] if command[0] == "frame" else []
@@ -206,7 +203,7 @@ class Worker:
             info = self._bases.path / "vmcoreinfo"
             info.write_bytes(case.vmcoreinfo)
             command += ["--vmcoreinfo", str(info)]
-        return command, lambda: None
+        return command, _nothing
 
     def _audit_with(self, baseline: Path, rng: random.Random) -> list[str]:
         """``audit`` of a sound snapshot; what is written over the damaged file is a baseline again."""
@@ -244,6 +241,11 @@ class Worker:
         return folder
 
 
+def _nothing() -> list[OpenKernel]:
+    """A command that opens the file that it is given."""
+    return []
+
+
 def _import_all() -> None:
     """What a command imports is there before the fork: each case compiled it anew, which took half of its time."""
     for module in pkgutil.walk_packages(explorer.__path__, "explorer."):
@@ -251,21 +253,25 @@ def _import_all() -> None:
             importlib.import_module(module.name)
 
 
-def _open_instead(warm: WarmKernel) -> None:
-    """The fault: the first kernel that the command opens is the one whose memory was damaged."""
-    import explorer.targets.kernel as module
+def _open_instead(warm: WarmKernel) -> list[OpenKernel]:
+    """The fault: the first kernel that the command opens is the one whose memory was damaged.
 
-    really, waiting = module.open_kernel, [warm.kernel]
+    :returns: that kernel, until it is opened
+    """
+    really, waiting = kernel_module.open_kernel, [warm.kernel]
 
     def open_kernel(
         spec: TargetSpec, options: OpenOptions | None = None, progress: Progress | None = None
     ) -> OpenKernel:
         return waiting.pop() if waiting else really(spec, options, progress)
 
-    module.open_kernel = open_kernel
+    for module in list(sys.modules.values()):
+        if vars(module).get("open_kernel") is really:
+            vars(module)["open_kernel"] = open_kernel
+    return waiting
 
 
-def _feed(data: bytes) -> None:
+def _feed(data: bytes) -> NoReturn:
     """What the screen does with its reader's output; prints as the command would."""
     from explorer.codec.snapshots import write_json
     from explorer.codec.stream import SnapshotStream

@@ -20,6 +20,7 @@ from explorer.targets.kernel import OpenOptions, open_kernel
 from explorer.targets.symbols.btf import Btf, BtfError, Kind
 from explorer.targets.symbols.kallsyms import SymbolTable
 from tests.conftest import FIXTURES, Run
+from tests.fuzz.ended import Ended
 from tests.fuzz.worker import MUTATORS
 from tests.unit.btf_builder import BtfBuilder
 
@@ -167,3 +168,12 @@ def test_a_module_list_that_ends_in_null_costs_the_modules_alone() -> None:
         snapshot = capture_snapshot(CaptureRequest.from_kernel(kernel))
         assert any("list of modules" in note for note in kernel.types.modules.notes)
     assert snapshot.tasks and snapshot.modules == []
+
+
+def test_a_case_whose_command_never_opens_the_damaged_kernel_fails_and_counts_for_nothing(
+    tmp_path: Path,
+) -> None:
+    """Half of all cases said nothing for an hour: modules that were imported before had the sound one's opener."""
+    unopened = Ended(tmp_path, ["tasks", "sample"], lambda: ["a kernel"], end_to_end=False)
+    assert unopened.judge() == ("exit code 97: ", "exit code")
+    assert Ended(tmp_path, ["tasks", "sample"], list, end_to_end=False).judge() == (None, "whole")
