@@ -10,9 +10,9 @@ import os
 import pwd
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 __all__ = (
     "Caller",
@@ -33,8 +33,7 @@ _FOR_ANOTHER = "NULLFS_EXPLORER_FOR_ANOTHER"
 _allowed = False
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """The user who asked root for this, with the groups that a login gives."""
 
     uid: int

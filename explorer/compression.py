@@ -13,8 +13,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import zstandard
 
@@ -57,8 +56,7 @@ class Damaged(Exception):
     """What is wrong, in words; :class:`EOFError` is raised for what is cut short."""
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(NamedTuple):
     """One compression: how a file says that it is in it, how it is read, and how it is written."""
 
     name: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = (
     "PROGRAM",
@@ -49,8 +49,7 @@ class ExitCode:
     """Captured with errors; the output is written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """How far the reader is."""
 
     what: str
@@ -59,15 +58,13 @@ class Progress:
     """``None`` where it is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Crashed:
+class Crashed(NamedTuple):
     """The process that read was ended by a signal; what follows is what another one kept."""
 
     signal: str
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(NamedTuple):
     """A line for people: the last one says why there is no snapshot, or that values are missing in it."""
 
     text: str

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from explorer.model import FsStruct, Generation, Snapshot
 
 __all__ = ("Books", "books_of", "expected_users", "reconcile")
 
 
-@dataclass(frozen=True, slots=True)
-class Books:
+class Books(NamedTuple):
     """The books of one ``fs_struct``: the kernel's count of its users, and the holders found."""
 
     fs: FsStruct

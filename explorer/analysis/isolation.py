@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from explorer.model import (
     FsStruct,
@@ -34,8 +34,7 @@ __all__ = (
 KERNEL_KINDS = frozenset({TaskKind.KTHREAD, TaskKind.KWORKER, TaskKind.RESCUER, TaskKind.IDLE})
 
 
-@dataclass(frozen=True, slots=True)
-class Abandonment:
+class Abandonment(NamedTuple):
     """PID 1 no longer owns what the kernel looks paths up in, or that lies in nullfs."""
 
     pid1: Task | None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from explorer.model import Generation, KernelText, Owner, Snapshot, fields_of, is_isolating, task_name
 from explorer.naming import count, name_tasks, place
@@ -36,8 +36,7 @@ class VerdictKind(StrEnum):
     """What decides it could not be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The verdict. Kernel text in the sentence is not escaped: whoever shows it escapes it."""
 
     kind: VerdictKind
@@ -53,7 +52,7 @@ def verdict(snapshot: Snapshot) -> Verdict:
         return found
     careful = found.kind in (VerdictKind.ISOLATED, VerdictKind.SHARED) and lost_tasks(snapshot) is not None
     headline = f"{found.headline}, as far as was read" if careful else found.headline
-    return replace(found, headline=headline, sentence=f"{found.sentence} {missing}")
+    return found._replace(headline=headline, sentence=f"{found.sentence} {missing}")
 
 
 def _verdict(snapshot: Snapshot) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from explorer.model import (
     FsStruct,
@@ -69,8 +70,7 @@ class World:
         return Counter(*fields_of(self.tasks, "kind")).most_common()
 
 
-@dataclass(frozen=True, slots=True)
-class Worlds:
+class Worlds(NamedTuple):
     """All worlds that have a task or an ``fs_struct`` in them, and who crosses."""
 
     worlds: dict[WorldKey, World]

@@ -9,6 +9,7 @@ from .snapshot import capture_snapshot as capture_snapshot
 from .target import capture_errors as capture_errors
 from .target import capture_kernel as capture_kernel
 from .target import capture_target as capture_target
+from .target import capture_tasks as capture_tasks
 from .tasks import NameidataOffsets as NameidataOffsets
 from .tasks import nameidata_offsets as nameidata_offsets
 from .workqueue_now import WorkOffsets as WorkOffsets

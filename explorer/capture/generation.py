@@ -7,7 +7,7 @@ static ``struct fs_struct``, released ones as a pointer, beside ``task_struct.re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import drgn
 
@@ -22,8 +22,7 @@ _MAX_CMDLINE = 65_536
 _NODENAME = 65
 
 
-@dataclass(frozen=True, slots=True)
-class WellKnown:
+class WellKnown(NamedTuple):
     """Addresses everything else is compared with; ``None`` where the kernel has no such thing."""
 
     generation: Generation

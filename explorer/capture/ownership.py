@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from explorer.capture.memory import AnyTask, RawFs
 from explorer.capture.tasks import FoundTasks
@@ -13,8 +13,7 @@ from .generation import WellKnown
 __all__ = ("Ownership", "RawKernel")
 
 
-@dataclass(frozen=True, slots=True)
-class RawKernel:
+class RawKernel(NamedTuple):
     """What was read of a kernel's tasks, before anything is decided by it."""
 
     known: WellKnown

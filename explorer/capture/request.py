@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import drgn
 
 from explorer.model import Snapshot, Source
-from explorer.plugin import Plugin
 from explorer.targets import CrashGuard, OpenKernel
 from explorer.targets.symbols import KernelTypes
+
+if TYPE_CHECKING:
+    from explorer.plugin import Plugin
 
 __all__ = ("CaptureProgress", "CaptureRequest", "CaptureStats")
 
@@ -46,6 +48,8 @@ class CaptureRequest:
     guard: CrashGuard = field(default_factory=CrashGuard)
     holders_of: Callable[[Snapshot], Collection[int]] = lambda snapshot: ()
     """Chooses, by address, mounts of which the holders are read besides those that are detached."""
+    only_tasks: bool = False
+    """Read tasks, fs_structs, and where these lie: nothing else, unless memory is missing."""
 
     @classmethod
     def from_kernel(

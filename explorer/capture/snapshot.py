@@ -8,8 +8,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from explorer.capture.holders import HolderReader, count_tasks
-from explorer.capture.kernel import KernelActivity, read_log, read_modules, read_struct_sizes
+from explorer.capture.kernel import read_struct_sizes
 from explorer.capture.memory import (
     CheckedReader,
     ErrorLog,
@@ -19,7 +18,7 @@ from explorer.capture.memory import (
     probe_layout,
     probed,
 )
-from explorer.capture.paths import DcacheLookup, MountTable, load_unreached
+from explorer.capture.paths import MountTable, load_unreached
 from explorer.capture.tasks import (
     FoundTasks,
     JiffiesClock,
@@ -35,7 +34,6 @@ from explorer.model import (
     CaptureError,
     Kernel,
     Snapshot,
-    fields_of,
     kernel_text,
     made,
     no_garbage_collection,
@@ -46,7 +44,6 @@ from explorer.version import __version__
 from .generation import WellKnown, find_well_known, read_clocks_ns, read_cmdline, read_nodename
 from .ownership import RawKernel
 from .places import PlaceReader
-from .plugins import PluginContext, run_plugins
 from .records import RecordBuilder
 from .request import CaptureProgress, CaptureRequest, CaptureStats
 from .task_records import TaskRecords
@@ -105,7 +102,6 @@ class _Capture:
         self.mounts = mounts = MountTable(memory)
         self.task_reader = TaskReader(memory)
         self.places = PlaceReader(memory, mounts, self.task_reader)
-        self.lookup: DcacheLookup | None = None
 
     def run(self) -> Snapshot:
         stats = self.stats
@@ -166,21 +162,10 @@ class _Capture:
             mount_namespaces=builder.build_namespaces(),
             errors=[],
         )
-        crash = request.guard.keep()
-        if crash is None:
-            self._read_activity(snapshot, tasks, builder, kthreads, jiffies)
-            self._run_plugins(snapshot, builder, known)
-            # Paths that were met since may have led to more of them.
-            snapshot.mounts, snapshot.mount_namespaces = builder.build_mounts(), builder.build_namespaces()
-        count_tasks(snapshot, tasks, self.places.namespace_of)
-        if crash is None and not (request.is_slice and self.mounts.lost):
-            request.guard.doing("it read who holds mounts")
-            self.progress("holders", 0, None)
-            per_cpu = self.task_reader.per_cpu.values()
-            HolderReader(memory, self.mounts, builder.paths, per_cpu, snapshot, tasks).read(
-                request.holders_of
-            )
-            self.stats.mark("holders")
+        # Where memory is missing, what cannot be read of the rest tells whether tasks may be.
+        crash = None
+        if not request.only_tasks or snapshot.capture.missing_memory is not None:
+            crash = self._read_rest(snapshot, tasks, builder, kthreads, jiffies)
         snapshot.errors = self.errors.finish()
         snapshot.capture.not_in_slice = self.errors.not_in_slice
         if crash is not None:
@@ -209,30 +194,31 @@ class _Capture:
             kernel_time=_iso(now_ns),
         )
 
-    def _read_activity(
+    def _read_rest(
         self,
         snapshot: Snapshot,
         tasks: FoundTasks,
         builder: RecordBuilder,
         kthreads: KthreadReader,
         jiffies: JiffiesClock,
-    ) -> None:
-        """What the kernel does with paths, and its own paths."""
-        request = self.request
-        request.guard.doing("it read what the kernel is doing")
-        activity = KernelActivity(self.memory, builder, user_memory=request.direct and not request.is_slice)
-        self.lookup = lookup = activity.make_lookup(self.mounts, builder)
-        workqueues = activity.read_workqueues(kthreads.function, jiffies)
-        snapshot.workqueues = workqueues.workqueues
-        snapshot.usermodehelpers = activity.read_helpers(
-            workqueues.busy,
-            snapshot.tasks,
-            lambda address: getattr(tasks.get(address), "real_parent", None) or 0,
-        )
-        snapshot.settings = activity.read_settings(lookup)
-        snapshot.modules = read_modules(request.symbols)
-        snapshot.log = read_log(self.memory)
-        self.stats.mark("kernel activity")
+    ) -> str | None:
+        """All else, into the snapshot. :returns: how the reader crashed meanwhile, if it did"""
+        crash = self.request.guard.keep()
+        from explorer.capture.holders import count_tasks
+
+        from .rest import RestReader
+
+        rest = RestReader(self.request, self.memory, self.mounts, builder, self.stats)
+        if crash is None:
+            rest.read_activity(snapshot, tasks, kthreads, jiffies)
+            rest.run_plugins(snapshot)
+            # Paths that were met since may have led to more of them.
+            snapshot.mounts, snapshot.mount_namespaces = builder.build_mounts(), builder.build_namespaces()
+        count_tasks(snapshot, tasks, self.places.namespace_of)
+        if crash is None and not (self.request.is_slice and self.mounts.lost):
+            self.progress("holders", 0, None)
+            rest.read_holders(snapshot, tasks, self.task_reader.per_cpu.values())
+        return crash
 
     def _kernel(
         self, builder: RecordBuilder, known: WellKnown, init_ns: int | None, boot_ns: int | None
@@ -252,22 +238,3 @@ class _Capture:
             struct_sizes=read_struct_sizes(self.memory),
             nodename=None if nodename is None else kernel_text(nodename),
         )
-
-    def _run_plugins(self, snapshot: Snapshot, builder: RecordBuilder, known: WellKnown) -> None:
-        request = self.request
-        if request.plugins:
-            context = PluginContext(
-                request.prog,
-                request.symbols,
-                known.generation,
-                builder,
-                self.lookup,
-                self.errors,
-                dict(zip(*fields_of(snapshot.tasks, "pid", "address"), strict=True)),
-            )
-            context.usermodehelpers = snapshot.usermodehelpers
-            context.begins = lambda plugin: request.guard.doing(f"plugin {plugin} collected")
-            run = run_plugins(request.plugins, context, self.errors)
-            self.stats.tracebacks += run.tracebacks
-            snapshot.plugins = run.facts
-        self.stats.mark("plugins")

@@ -6,18 +6,21 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from os import PathLike, fspath
+from typing import TYPE_CHECKING
 
 import drgn
 
 from explorer.model import CaptureError, Snapshot
-from explorer.plugin import LoadedPlugins, PluginSet
 from explorer.targets import CrashGuard, OpenKernel, TargetError, detect_target, open_kernel
 from explorer.targets.symbols import BtfError
 
 from .request import CaptureProgress, CaptureRequest, CaptureStats
 from .snapshot import capture_snapshot
 
-__all__ = ("capture_errors", "capture_kernel", "capture_target")
+if TYPE_CHECKING:
+    from explorer.plugin import LoadedPlugins
+
+__all__ = ("capture_errors", "capture_kernel", "capture_target", "capture_tasks")
 
 
 @contextmanager
@@ -61,6 +64,21 @@ def capture_kernel(
     return snapshot
 
 
+def capture_tasks(
+    kernel: OpenKernel,
+    progress: CaptureProgress | None = None,
+    stats: CaptureStats | None = None,
+    guard: CrashGuard | None = None,
+) -> Snapshot:
+    """Capture the tasks of an open kernel, their fs_structs, and the mounts these lie on: for who shows nothing else.
+
+    :raises TargetError: if its types lack what a capture needs
+    """
+    with capture_errors(kernel):
+        request = dataclasses.replace(CaptureRequest.from_kernel(kernel, guard=guard), only_tasks=True)
+        return capture_snapshot(request, progress, stats)
+
+
 def capture_target(
     target: str | PathLike[str] | OpenKernel | drgn.Program, *, plugins: bool = True
 ) -> Snapshot:
@@ -73,6 +91,8 @@ def capture_target(
 
     :raises TargetError: if it cannot be opened or captured; the message is one line
     """
+    from explorer.plugin import LoadedPlugins, PluginSet
+
     loaded = PluginSet().loaded if plugins else LoadedPlugins()
     if isinstance(target, drgn.Program):
         from explorer.targets import adopt_program

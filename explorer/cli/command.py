@@ -7,7 +7,6 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,7 +18,7 @@ from explorer.wire import PROGRAM
 from .completion import COMPLETION, register_shells
 from .documented import DocumentedGroup
 from .process import ExitCode, is_program, note_program, tell_ending
-from .streams import abandon_stdout, check_streams, is_out_of_memory, say
+from .streams import abandon_stdout, check_streams, escape_lines, is_out_of_memory, say
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -76,12 +75,6 @@ _HELP = {
     "trace": "Say what path lookups of kernel threads mean: who asked, and what fails on 7.3.",
 }
 
-#: Entry points of ``drgn.plugins`` that are nothing but commands: a hundred modules.
-_DRGN_COMMANDS = "builtin_commands,crash_commands,nullfs"
-#: Objects made since the last look for garbage: by 700 of them, the interpreter's own, imports have it looked for a
-#: thousand times, and it is a tenth of what a command takes to start. By 50,000 it is looked for once where most of a
-#: capture is done: what is looked at is written to, and after a fork all of it is copied for that.
-_GARBAGE_AT = 200_000
 _MAX_LINE = 1000
 _OUT_OF_MEMORY = f"{PROGRAM}: out of memory: this process may not have as much as the target needs\n".encode()
 
@@ -214,11 +207,10 @@ def _run(args: list[str] | None) -> NoReturn:
     note_program(args is None)
     if args is None:
         check_streams()
-        # Before pydantic is there: it runs whatever any installed package has registered as a plugin of its.
+        # Before either is there: they run whatever any installed package has registered as a plugin of theirs. Those of
+        # drgn are mostly commands for its own prompt, a hundred modules; who wants another names it in DRGN_PLUGINS.
         os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
-        # drgn's commands, ours among them, are for whoever sits at its prompt; those that a user added stay.
-        os.environ.setdefault("DRGN_DISABLE_PLUGINS", _DRGN_COMMANDS)
-        gc.set_threshold(_GARBAGE_AT)
+        os.environ.setdefault("DRGN_DISABLE_PLUGINS", "*")
     if COMPLETION in os.environ:
         register_shells()
     debug = "--debug" in (sys.argv[1:] if args is None else args)
@@ -229,8 +221,6 @@ def _run(args: list[str] | None) -> NoReturn:
         result: Any = cli.main(args, prog_name=PROGRAM, standalone_mode=False)
         _flush()
     except click.ClickException as error:
-        from .targets import escape_lines
-
         vars(error)["message"] = escape_lines(error.message)
         context = getattr(error, "ctx", None)
         hint = "" if context is None else f" ({escape_lines(context.command_path)} --help says more)"
@@ -272,7 +262,7 @@ def _end_without_memory() -> NoReturn:
 
 def _report(error: Exception, debug: bool) -> int:
     if debug:
-        from .targets import escape_lines
+        import traceback
 
         say(escape_lines("".join(traceback.format_exception(error))))
     for kind, code in _known_errors().items():

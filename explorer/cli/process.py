@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from explorer.wire import ExitCode
+import click
+
+from explorer.wire import PROGRAM, ExitCode
 
 if TYPE_CHECKING:
+    from explorer.model import Snapshot
     from explorer.targets import Needs, OpenOptions, TargetSpec
 
 __all__ = (
@@ -24,7 +27,11 @@ __all__ = (
     "open_no_more",
     "parse_without_rights",
     "tell_ending",
+    "warn_of_errors",
 )
+
+#: Of each part of an error that is shown on the terminal.
+_MOST_WORDS = 250
 
 _program = False
 _kept: Needs | None = None
@@ -120,3 +127,24 @@ def open_no_more() -> None:
         from explorer.targets import give_up_rights
 
         give_up_rights(replace(_kept, reads=(), writes=()))
+
+
+def warn_of_errors(snapshot: Snapshot) -> int:
+    """Exit code 4, and a line that says why, if values or tasks are missing."""
+    from explorer.analysis import lost_tasks, task_count
+    from explorer.model import escape_text
+
+    lost = lost_tasks(snapshot)
+    if lost is not None:
+        why = escape_text(lost[:_MOST_WORDS])
+        click.echo(f"{PROGRAM}: tasks are missing, there are {task_count(snapshot)}: {why}", err=True)
+    if not snapshot.errors:
+        return ExitCode.OK if lost is None else ExitCode.ERRORS
+
+    first, count = snapshot.errors[0], len(snapshot.errors)
+    click.echo(
+        f"{PROGRAM}: {count} value{'s' * (count != 1)} could not be read; the first: "
+        + ": ".join(escape_text(text[:_MOST_WORDS]) for text in (first.where, first.what, first.why)),
+        err=True,
+    )
+    return ExitCode.ERRORS

@@ -14,7 +14,7 @@ from explorer.wire import PROGRAM
 
 from .process import ExitCode
 
-__all__ = ("abandon_stdout", "check_streams", "is_out_of_memory", "say")
+__all__ = ("abandon_stdout", "check_streams", "escape_lines", "is_out_of_memory", "say")
 
 #: What every program may expect to have, and what to say where it is missing.
 _STREAMS = (
@@ -92,3 +92,10 @@ def is_out_of_memory(error: BaseException | None) -> bool:
                 return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def escape_lines(text: str) -> str:
+    """A traceback for the terminal: it may quote text from the kernel."""
+    from explorer.model import escape_text
+
+    return "\n".join(escape_text(line) for line in text.splitlines())

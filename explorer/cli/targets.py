@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 import click
 
@@ -17,6 +16,7 @@ from explorer.wire import PROGRAM
 from .completion import complete_files, complete_targets
 from .process import cache_no_more, give_up_rights_but_for, look_at_no_task, parse_without_rights
 from .progress import ProgressLine
+from .streams import escape_lines
 from .units import Size
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ _given: tuple[OpenKernel, list[Snapshot]] | None = None
 _guard: CrashGuard | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TargetArguments:
+class TargetArguments(NamedTuple):
     """What the user said about the target."""
 
     target: str | None
@@ -210,9 +209,7 @@ def target_options(function: _F) -> _F:
 
     @functools.wraps(function)
     def wrapper(**values: Any) -> Any:
-        arguments = TargetArguments(
-            **{name: values.pop(name) for name in TargetArguments.__dataclass_fields__}
-        )
+        arguments = TargetArguments(**{name: values.pop(name) for name in TargetArguments._fields})
         if arguments.allow_plugins_as_root:
             allow_strangers()
         return function(arguments, **values)
@@ -229,20 +226,20 @@ def read_named_snapshot(
     is_held: bool = False,
     plugins: PluginSet | None = None,
     holders_of: Callable[[Snapshot], Collection[int]] | None = None,
+    only_tasks: bool = False,
 ) -> tuple[Snapshot, str]:
     """The snapshot of a target, captured from a kernel or loaded from a file; and what to call it, not escaped.
 
-    What came from a file is called by it, and then by what it once was taken of.
-
-    This process gives up its rights before anything of it is parsed.
+    What came from a file is called by it, and then by what it once was taken of. This process gives up its rights
+    before anything of it is parsed.
 
     :param output: what will be written
     :param is_held: that is done: see :func:`hold_all`
     :param plugins: what collects; those of the arguments, if the command has no use for them itself
     :param holders_of: chooses mounts of which the holders are to be read, by address
+    :param only_tasks: of a kernel nothing else is read, and no plugin asked but where one is named
 
-    :raises TargetError: if the target cannot be opened
-    :raises SnapshotError: if it is a snapshot file that cannot be read
+    :raises TargetError: if the target cannot be opened; SnapshotError, if it is a snapshot file that cannot be read
     """
     if _given is not None and is_given(arguments):
         return _capture_given(*_given, plugins or arguments.plugin_set(), holders_of)
@@ -253,28 +250,29 @@ def read_named_snapshot(
         return _read_proc(arguments, spec, output, is_held)
     progress = ProgressLine(arguments.progress_lines)
     guard = guard_reader(spec.text, progress)
-    from explorer.capture import CaptureStats, capture_kernel
-    from explorer.targets import open_kernel
-
-    stats = CaptureStats()
     try:
         options = arguments.open_options()
         if not is_held:
             parse_without_rights([(spec, options)], output)
+        # Only now, without rights; and what is imported before a fork is copied.
+        from explorer.capture import CaptureStats, capture_kernel, capture_tasks
+        from explorer.targets import open_kernel
+
+        stats = CaptureStats()
         with open_kernel(spec, options, progress) as kernel:
             stats.mark("opening")
             if not is_held:
                 cache_no_more()
-            guard.doing("it loaded the plugins")
-            loaded = (plugins or arguments.plugin_set()).loaded
-            snapshot = capture_kernel(kernel, loaded, progress, stats, guard, holders_of)
+            if only_tasks and not arguments.plugins:
+                snapshot = capture_tasks(kernel, progress, stats, guard)
+            else:
+                guard.doing("it loaded the plugins")
+                loaded = (plugins or arguments.plugin_set()).loaded
+                snapshot = capture_kernel(kernel, loaded, progress, stats, guard, holders_of)
     finally:
         guard.release()
         progress.clear(guard.crashed)
-    if arguments.stats:
-        _print_stats(stats)
-    for trace in stats.tracebacks if arguments.debug else ():
-        click.echo(escape_lines(trace), err=True)
+    _say_cost(stats, arguments)
     return snapshot, snapshot.capture.source.target
 
 
@@ -399,19 +397,14 @@ def say_broken(loaded: LoadedPlugins, snapshot: Snapshot | None = None) -> int:
     return ExitCode.ERRORS if loaded.errors else ExitCode.OK
 
 
-def escape_lines(text: str) -> str:
-    """A traceback for the terminal: it may quote text from the kernel."""
-    from explorer.model import escape_text
-
-    return "\n".join(escape_text(line) for line in text.splitlines())
-
-
-def _print_stats(stats: CaptureStats) -> None:
-    per_task = stats.seconds / stats.tasks * 1e6 if stats.tasks else 0.0
-    click.echo(
-        f"{stats.tasks} tasks in {stats.seconds * 1000:.1f} ms ({per_task:.1f} µs a task), "
-        f"{stats.reads} reads, {stats.bytes_read / 1e6:.2f} MB",
-        err=True,
-    )
-    spent = ", ".join(f"{phase} {seconds * 1000:.1f}" for phase, seconds in stats.phases.items())
-    click.echo(f"ms: {spent}", err=True)
+def _say_cost(stats: CaptureStats, arguments: TargetArguments) -> None:
+    if arguments.stats:
+        per_task = stats.seconds / stats.tasks * 1e6 if stats.tasks else 0.0
+        spent = ", ".join(f"{phase} {seconds * 1000:.1f}" for phase, seconds in stats.phases.items())
+        click.echo(
+            f"{stats.tasks} tasks in {stats.seconds * 1000:.1f} ms ({per_task:.1f} µs a task), "
+            f"{stats.reads} reads, {stats.bytes_read / 1e6:.2f} MB\nms: {spent}",
+            err=True,
+        )
+    for trace in stats.tracebacks if arguments.debug else ():
+        click.echo(escape_lines(trace), err=True)

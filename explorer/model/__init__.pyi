@@ -35,7 +35,6 @@ from .finding import BASELINE_VERSION as BASELINE_VERSION
 from .finding import AcceptedFinding as AcceptedFinding
 from .finding import Baseline as Baseline
 from .finding import Finding as Finding
-from .finding import Reference as Reference
 from .finding import Severity as Severity
 from .fs import FsStruct as FsStruct
 from .fs import PathRef as PathRef
@@ -63,6 +62,7 @@ from .placement import classify_path as classify_path
 from .placement import is_isolating as is_isolating
 from .refs import GLOBAL_FS_NAMES as GLOBAL_FS_NAMES
 from .refs import KERNEL as KERNEL
+from .refs import Reference as Reference
 from .refs import comm_and_pid as comm_and_pid
 from .refs import fs_name as fs_name
 from .refs import fs_reference as fs_reference

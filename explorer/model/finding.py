@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Address, KernelText, Record
+from .base import KernelText, Record
+from .refs import Reference
 
 __all__ = (
     "BASELINE_FORMAT",
@@ -18,7 +19,6 @@ __all__ = (
     "AcceptedFinding",
     "Baseline",
     "Finding",
-    "Reference",
     "Severity",
 )
 
@@ -43,26 +43,6 @@ class Severity(StrEnum):
     def reaches(self, threshold: Severity) -> bool:
         """Whether this is as bad as ``threshold``, or worse."""
         return self.rank <= threshold.rank
-
-
-class Reference(Record):
-    """A pointer into the snapshot: evidence that can be followed."""
-
-    kind: Literal[
-        "task",
-        "fs_struct",
-        "mount",
-        "mount_namespace",
-        "workqueue",
-        "usermodehelper",
-        "setting",
-        "plugin",
-        "kernel",
-    ]
-    address: Address | None
-    """The object's address; ``None`` for a setting, a plugin or the kernel."""
-    label: KernelText
-    """What to call it in a sentence: ``kworker/0:1 (29)``, ``tmpfs#35``, ``core_pattern``."""
 
 
 class Finding(Record):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .fs import Placement
 from .mount import Attachment, Mount, MountNamespace
@@ -24,8 +24,7 @@ NULL_FS_MAGIC = 0x4E554C4C
 FAIL_FS_MAGIC = 0x4641494C
 
 
-@dataclass(frozen=True, slots=True)
-class PlacementContext:
+class PlacementContext(NamedTuple):
     """What a placement is decided against."""
 
     isolation_mount: int | None

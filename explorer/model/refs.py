@@ -5,8 +5,9 @@ Kernel text in a name is not escaped: whoever shows it escapes it. A part that c
 
 from __future__ import annotations
 
-from .base import KernelText, hex_address, made
-from .finding import Reference
+from typing import Literal
+
+from .base import Address, KernelText, Record, hex_address, made
 from .fs import FsStruct
 from .mount import Mount, MountNamespace
 from .snapshot import Kernel, Snapshot
@@ -15,6 +16,7 @@ from .task import Task
 __all__ = (
     "GLOBAL_FS_NAMES",
     "KERNEL",
+    "Reference",
     "comm_and_pid",
     "fs_name",
     "fs_reference",
@@ -28,6 +30,27 @@ __all__ = (
     "task_name",
     "task_reference",
 )
+
+
+class Reference(Record):
+    """A pointer into the snapshot: evidence that can be followed."""
+
+    kind: Literal[
+        "task",
+        "fs_struct",
+        "mount",
+        "mount_namespace",
+        "workqueue",
+        "usermodehelper",
+        "setting",
+        "plugin",
+        "kernel",
+    ]
+    address: Address | None
+    """The object's address; ``None`` for a setting, a plugin or the kernel."""
+    label: KernelText
+    """What to call it in a sentence: ``kworker/0:1 (29)``, ``tmpfs#35``, ``core_pattern``."""
+
 
 #: The kernel itself, as what something is about.
 _reference = made(Reference)

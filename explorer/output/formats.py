@@ -6,9 +6,8 @@ Nothing that writes is imported before it is used: a command names the formats i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
     from explorer.model import Snapshot
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 __all__ = ("DEFAULT_FORMAT", "SNAPSHOT_FORMATS", "SnapshotFormat", "format_of_name", "leaves_of")
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotFormat:
+class SnapshotFormat(NamedTuple):
     """One format."""
 
     name: str

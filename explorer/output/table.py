@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from explorer.model import display_width, escape_text
 
@@ -64,8 +64,7 @@ def _beginning(text: str, width: int) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
-class TableColumn:
+class TableColumn(NamedTuple):
     title: str
     numeric: bool = False
     least: int = 0
@@ -80,8 +79,7 @@ class TableColumn:
     """The first to give way where there is no room, however narrow it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """A table that may be shown on a terminal or written to a file; cells are escaped already."""
 
     columns: Sequence[TableColumn]

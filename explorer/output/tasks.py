@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from explorer.analysis import WORLD_ORDER, WorldKey, books_of, reconcile, verdict_and_subject, world_of_root
 from explorer.model import (
@@ -147,9 +146,9 @@ _LAYOUT = {
 }
 #: The same where someone borrows or walks: which path, where and for how long is what the table is for.
 _BUSY_LAYOUT = _LAYOUT | {
-    "kind": replace(_LAYOUT["kind"], rank=1),
-    "owner": replace(_LAYOUT["owner"], rank=2),
-    "pwd": replace(_LAYOUT["pwd"], rank=3),
+    "kind": _LAYOUT["kind"]._replace(rank=1),
+    "owner": _LAYOUT["owner"]._replace(rank=2),
+    "pwd": _LAYOUT["pwd"]._replace(rank=3),
     "runs": TableColumn("RUNS", least=36, cut=fit_middle),
 }
 

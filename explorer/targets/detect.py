@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import stat
-from importlib.resources import files
 from pathlib import Path
 
 from explorer.targets.dumps import (
@@ -64,7 +63,7 @@ def _detect(text: str) -> TargetSpec:
 
 def sample_path() -> Path:
     """The vmcore that comes with the package, for a first look without root or a crash."""
-    samples = Path(str(files("explorer") / "samples"))
+    samples = Path(__file__).parents[1] / "samples"
     found = sorted(samples.glob("*.elf.zst"))
     if not found:
         raise TargetError(

@@ -1,30 +1,31 @@
-"""Open a kernel whole: its memory (:mod:`.program`) and its types and symbols (:mod:`.types`)."""
+"""Open a kernel whole: its memory (:mod:`.program`) and its types and symbols (:mod:`.types`).
+
+What opens it is imported when it is opened: rights are given up before that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import drgn
-
-from explorer.model import Source, made
 from explorer.targets.dumps import hold_open
-from explorer.targets.opened import OpenProgram
 from explorer.targets.privilege import Needs
-from explorer.targets.program import open_program
 from explorer.targets.running import hold_running
 from explorer.targets.spec import Progress, TargetSpec, no_progress
-from explorer.targets.symbols import KernelTypes, attach_types, debug_places
+
+if TYPE_CHECKING:
+    import drgn
+
+    from explorer.model import Source
+    from explorer.targets.opened import OpenProgram
+    from explorer.targets.symbols import KernelTypes
 
 __all__ = ("OpenKernel", "OpenOptions", "hold_target", "open_kernel")
 
-_source = made(Source)
 
-
-@dataclass(frozen=True, slots=True)
-class OpenOptions:
+class OpenOptions(NamedTuple):
     """How to open a target; each field is an option of the command line."""
 
     symbols: Sequence[Path] = ()
@@ -52,7 +53,9 @@ class OpenKernel:
 
     @property
     def source(self) -> Source:
-        return _source(kind=self.program.kind, target=self.program.target)
+        from explorer.model import Source, made
+
+        return made(Source)(kind=self.program.kind, target=self.program.target)
 
     def close(self) -> None:
         self.program.close()
@@ -79,6 +82,8 @@ def hold_target(spec: TargetSpec, options: OpenOptions) -> Needs:
     if spec.kind == "live":
         hold_running()
         if options.types == "dwarf" and not options.symbols:
+            from explorer.targets.symbols import debug_places
+
             needs += Needs(tuple(path for path in debug_places() if path.is_file()))
     elif spec.address is not None:
         from explorer.targets.qemu import hold_guest
@@ -98,6 +103,9 @@ def open_kernel(
 
     :raises TargetError: if that cannot be done; the message is one line for the user
     """
+    from explorer.targets.program import open_program
+    from explorer.targets.symbols import attach_types
+
     options = options or OpenOptions()
     report = progress or no_progress
     program = open_program(

@@ -20,6 +20,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from explorer.caller import (
@@ -67,6 +68,8 @@ _LOOKS = 1 << 2 | 1 << 17 | 1 << 34
 _THREADS_END_S = 5.0
 _TASKS = Path("/proc/self/task")
 _MAX_STATUS = 1 << 16
+#: Of a directory for temporary files.
+_USED = os.W_OK | os.X_OK
 #: Modules are imported when they are needed: whoever this process becomes must be able to read them.
 _PACKAGES = ("explorer", "os", "click", "pydantic", "zstandard", "lz4", "drgn")
 
@@ -167,7 +170,7 @@ def give_up_rights(needs: Needs) -> None:
         return
     kept, caller = needs.capabilities(), None if needs.looks else find_caller()
     for who in (None,) if caller is None else (caller, None):
-        if _suffices(who, kept, needs):
+        if (who is None and _is_evident(needs)) or _suffices(who, kept, needs):
             _drop(kept, who)
             _go_home(who)
             break
@@ -237,13 +240,47 @@ def _suffices(who: Caller | None, kept: int, needs: Needs) -> bool:
 
 
 def _can_do(needs: Needs) -> bool:
-    modules = [getattr(sys.modules.get(name), "__file__", None) for name in _PACKAGES]
-    reads = [*needs.reads, *(path for path in modules if path)]
     return (
-        all(os.access(path, os.R_OK) for path in reads)
-        and os.access(tempfile.gettempdir(), os.W_OK | os.X_OK)
+        all(os.access(path, os.R_OK) for path in _read_later(needs))
+        and os.access(tempfile.gettempdir(), _USED)
         and all(_can_replace(path) for path in needs.writes)
     )
+
+
+def _is_evident(needs: Needs) -> bool:
+    """Whether uid 0 can do the rest without a capability by the modes alone: nothing has to be tried, then.
+
+    Half of what giving up rights takes is the process that tries it.
+    """
+    return (
+        not needs.writes
+        and all(_lets_root(path, os.R_OK) for path in _read_later(needs))
+        and _lets_root(tempfile.gettempdir(), _USED)
+    )
+
+
+def _lets_root(path: str | Path, rights: int) -> bool:
+    """Whether a file, and every directory on the way to it, lets uid 0 in: as its owner, or as anybody."""
+    if not os.access(path, rights):  # it is not there, or nobody may write to its file system
+        return False
+    where = Path(path).resolve()
+    for part, wanted in ((where, rights), *((parent, os.X_OK) for parent in where.parents)):
+        status = part.stat()
+        if wanted & ~(status.st_mode >> 6 if status.st_uid == 0 else status.st_mode & status.st_mode >> 3):
+            return False
+    return True
+
+
+def _read_later(needs: Needs) -> list[str | Path]:
+    return [*needs.reads, *filter(None, map(_file_of, _PACKAGES))]
+
+
+def _file_of(package: str) -> str | None:
+    """Where a package is, that need not be imported yet; ``None`` where that is no file, or there is none."""
+    if package in sys.modules:
+        return getattr(sys.modules[package], "__file__", None)
+    spec = find_spec(package)
+    return None if spec is None or not spec.has_location else spec.origin
 
 
 def _can_replace(path: Path) -> bool:
@@ -257,10 +294,12 @@ def _drop(kept: int, who: Caller | None = None) -> None:
     checked(libc().prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
     if os.geteuid() == 0:
         for capability in range(_MAX_CAPABILITY + 1):
-            if kept >> capability & 1 or libc().prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) != 1:
-                continue
-            # A container's root may lack CAP_SETPCAP; without it, no_new_privs does the same.
-            libc().prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+            bounded = libc().prctl(_PR_CAPBSET_READ, capability, 0, 0, 0)
+            if bounded < 0:  # this kernel has no more of them
+                break
+            if bounded and not kept >> capability & 1:
+                # A container's root may lack CAP_SETPCAP; without it, no_new_privs does the same.
+                libc().prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     if who is not None:
         _become(who)
     checked(libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))

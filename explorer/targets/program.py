@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+import drgn
+
 from explorer.targets import dumps, running
 from explorer.targets.detect import detect_target
 from explorer.targets.drgn_calls import (
@@ -27,10 +29,12 @@ from explorer.targets.dumps import (
     ElfCore,
     Extents,
     Format,
+    Unpacking,
     decompress,
     file_errors,
     hide_absent,
     open_file,
+    rarely_read,
     read_elf_core,
     segment_reader,
     sniff,
@@ -60,6 +64,8 @@ _FILTERED_ELF = (
 )
 _INCOMPLETE = "makedumpfile marked this dump incomplete (it ran out of space)"
 _TAKEN_LIVE = "{} files are written while the kernel runs: what is in it need not be of one moment"
+#: Headers and notes of the sample have less.
+_SAMPLE_HEADERS = 1 << 16
 _NEITHER = "neither an ELF nor a kdump-compressed dump"
 
 
@@ -125,7 +131,7 @@ def _text_of(data: bytes) -> bytes:
 
 def _open_vmcore(spec: TargetSpec, path: Path, given: VmcoreInfo | None, progress: Progress) -> OpenProgram:
     name = spec.text
-    dump = _plain_file(path, name, progress)
+    dump = _sample_file(path, name) if spec.kind == "sample" else _plain_file(path, name, progress)
     try:
         form = sniff(os.pread(dump.file.fileno(), 4096, 0))
         if form in RANGED:
@@ -143,6 +149,7 @@ def _open_vmcore(spec: TargetSpec, path: Path, given: VmcoreInfo | None, progres
             prog.set_core_dump(os.dup(dump.file.fileno()))
             if core is not None:
                 hide_absent(prog, core)
+                _unpack_when_read(prog, core, dump)
             fault_user_half(prog)
         info = info or own_vmcoreinfo(prog, name)
         if dump.cut_off is not None:
@@ -174,6 +181,9 @@ class _Dump:
     cut_off: str | None = None
     #: What its writer left out on purpose.
     filtered: str | None = None
+    #: What gives the rest of it, if that begins somewhere and is not there yet.
+    rest: Unpacking | None = None
+    rest_begins: int = 0
 
     def cut(self, what: str) -> Callable[[], None]:
         """For whoever finds that ``what`` is cut off."""
@@ -226,6 +236,35 @@ def _plain_file(path: Path, name: str, progress: Progress) -> _Dump:
         dump.file.close()
         raise
     return dump
+
+
+def _sample_file(path: Path, name: str) -> _Dump:
+    """The dump that came with the package, which is no stranger's: what is rarely read is unpacked when it is."""
+    rest = Unpacking(open_file(path), Format.ZSTD, name)
+    rest.reach(_SAMPLE_HEADERS)
+    begins, end = rarely_read(rest.file, name)
+    rest.reach(begins)
+    note = f"decompressed {_bytes(rest.size)} of {_bytes(end)} to a temporary file"
+    rest.file.truncate(end)
+    return _Dump(os.fdopen(os.dup(rest.file.fileno()), "rb"), [note], rest=rest, rest_begins=begins)
+
+
+def _unpack_when_read(prog: drgn.Program, core: ElfCore, dump: _Dump) -> None:
+    """Let the reads of what is not there yet bring it."""
+    if (rest := dump.rest) is None:
+        return
+    for part in core.segments:
+        if part.file_offset < dump.rest_begins:
+            continue
+
+        def read(
+            address: int, count: int, offset: int, physical: bool, begin: int = part.file_offset
+        ) -> bytes:
+            rest.reach(None)
+            return os.pread(rest.file.fileno(), count, begin + offset)
+
+        prog.add_memory_segment(part.physical_address, part.file_size, read, physical=True)
+        prog.add_memory_segment(part.virtual_address, part.file_size, read)
 
 
 def _size(file: BinaryIO) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 __all__ = ("Progress", "TargetKind", "TargetSpec", "no_progress")
 
@@ -17,8 +16,7 @@ class Progress(Protocol):
     def __call__(self, what: str, done: int, total: int | None) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class TargetSpec:
+class TargetSpec(NamedTuple):
     """One target, as named on the command line; :func:`explorer.targets.detect.detect_target` makes it."""
 
     kind: TargetKind

@@ -10,8 +10,7 @@ from __future__ import annotations
 import mmap
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from explorer.targets.errors import TargetError
 from explorer.targets.spec import Progress, no_progress
@@ -54,20 +53,19 @@ class PhysicalRead(Protocol):
     def __call__(self, address: int, size: int, /) -> bytes | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class VmcoreInfo:
+class VmcoreInfo(NamedTuple):
     """Parsed VMCOREINFO. A value that is absent or unreadable is absent from its dict, never a zero."""
 
-    raw: bytes = field(repr=False)
+    raw: bytes
     osrelease: str
     #: Lower-case hex; ``None`` where the kernel has none, or writes garbage.
     build_id: str | None
     page_size: int
-    symbols: dict[str, int] = field(repr=False)
-    numbers: dict[str, int] = field(repr=False)
-    offsets: dict[str, int] = field(repr=False)
-    sizes: dict[str, int] = field(repr=False)
-    lengths: dict[str, int] = field(repr=False)
+    symbols: dict[str, int]
+    numbers: dict[str, int]
+    offsets: dict[str, int]
+    sizes: dict[str, int]
+    lengths: dict[str, int]
     #: How far KASLR moved the kernel's virtual addresses (``KERNELOFFSET``).
     kernel_offset: int
     #: When the kernel crashed by its own clock, in seconds since 1970 (``CRASHTIME``); ``None``: it did not, or not so

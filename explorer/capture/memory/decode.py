@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import drgn
 
@@ -36,8 +35,7 @@ class LayoutError(LookupError):
     """The kernel lacks a member this program cannot do without; the message names it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A member found: byte offset in the outermost structure, and its type without typedefs."""
 
     offset: int

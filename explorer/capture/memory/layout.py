@@ -6,7 +6,7 @@ kernel. Members are probed, never versions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import drgn
 
@@ -37,8 +37,7 @@ from .structures import (
 __all__ = ("Layout", "probe_layout")
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """Every layout the capture needs, probed once per open kernel."""
 
     task: Decoder
@@ -92,7 +91,7 @@ class Layout:
 
     def of_slice(self) -> Layout:
         """For a slice, which an earlier version may have cut."""
-        return replace(self, task=self.task_of_slice, has_task_cgroups=False)
+        return self._replace(task=self.task_of_slice, has_task_cgroups=False)
 
 
 _DENTRY: tuple[Wanted, ...] = (

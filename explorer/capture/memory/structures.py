@@ -4,11 +4,10 @@ One list for both: the decoder that :mod:`.layout` makes of a structure gives th
 field without a spelling is none of the kernel's. Members are probed, never versions.
 """
 
-from __future__ import annotations
-
+# Annotations are values here: they are what a decoder is made of.
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Generic, NamedTuple, Never, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, NamedTuple, Never, TypeVar, get_args, get_origin
 
 import drgn
 
@@ -206,7 +205,7 @@ def decoder_of(prog: drgn.Program, structure: type[Any], of_slice: bool = False)
     :param of_slice: as if the kernel had none of what earlier versions did not read
     :raises LookupError: if this kernel lacks what is not marked with ``?``
     """
-    hints = get_type_hints(structure, include_extras=True)
+    hints: dict[str, Any] = structure.__annotations__
     spelled = {
         field: get_args(hints[field])[1:]
         for field in structure._fields

@@ -7,8 +7,7 @@ is the visible root of the mount's namespace.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import drgn
 
@@ -35,8 +34,7 @@ _MNT_UNBINDABLE = 0x2000
 _MAX_MASTERS = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(NamedTuple):
     shared: int
     unbindable: int
     in_t_flags: bool
@@ -71,8 +69,7 @@ def _constant(prog: drgn.Program, name: str, otherwise: int) -> int:
         return otherwise
 
 
-@dataclass(frozen=True, slots=True)
-class NamespaceFile:
+class NamespaceFile(NamedTuple):
     """A file of nsfs: ``mnt:[4026531841]``."""
 
     inode: int

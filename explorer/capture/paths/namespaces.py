@@ -6,7 +6,7 @@ Before that the kernel keeps none: then their mounts lead to them (:mod:`.superb
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import drgn
 
@@ -23,8 +23,7 @@ _NODES = ("mnt_ns_tree_node", "ns.ns_tree_node.ns_node", "ns.ns_tree_node")
 _ROOTS = (("ns_tree_root", "ns_rb"), ("ns_tree", "ns_tree"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Tree:
+class _Tree(NamedTuple):
     root: int
     """The address of the ``rb_root.rb_node``."""
     node: int

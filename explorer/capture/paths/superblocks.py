@@ -8,7 +8,7 @@ passed by: what is wanted are mounts that were unmounted and live on, and the na
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import drgn
 
@@ -35,8 +35,7 @@ _MAX_MOUNTS = 2_000_000
 _LIVE_ATTEMPTS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(NamedTuple):
     superblock: Decoder
     """s_list.next, first mount"""
     list: int

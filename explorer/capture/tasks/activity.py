@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from explorer.capture.memory import AnyTask
 from explorer.model import StackFrame
@@ -14,8 +14,7 @@ from .walks import WalkReader
 __all__ = ("TaskActivity",)
 
 
-@dataclass(frozen=True, slots=True)
-class TaskActivity:
+class TaskActivity(NamedTuple):
     """What is asked of every task."""
 
     walks: WalkReader

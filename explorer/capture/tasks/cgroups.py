@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
@@ -61,8 +60,7 @@ class _Node(NamedTuple):
     name: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(NamedTuple):
     task_cgroups: int
     css_set_cgroup: int
     cgroup_node: int

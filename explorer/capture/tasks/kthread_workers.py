@@ -6,7 +6,6 @@ fired are in ``delayed_work_list``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -27,8 +26,7 @@ __all__ = ("KthreadWorker", "KthreadWorkerReader")
 _MAX_WORKS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(NamedTuple):
     worker: Decoder
     work_list: int
     delayed_work_list: int
@@ -42,8 +40,7 @@ class _Worker(NamedTuple):
     first_delayed: int
 
 
-@dataclass(frozen=True, slots=True)
-class KthreadWorker:
+class KthreadWorker(NamedTuple):
     """A ``struct kthread_worker``."""
 
     current_func: int | None

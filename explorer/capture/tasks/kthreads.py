@@ -6,7 +6,7 @@ Mirrors kernel/kthread.c (``to_kthread()``) and kernel/workqueue.c (``print_work
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from explorer.capture.memory import AnyTask, Memory, RawKthread, RawWorker, ReadError, function_name
 from explorer.model import Kthread, TaskKind, kernel_text
@@ -20,8 +20,7 @@ _MAX_NAME = 256
 _NUMA_NO_NODE = 0xFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class KthreadInfo:
+class KthreadInfo(NamedTuple):
     """A kernel thread's kind, which only its thread function tells, and what it runs."""
 
     kind: TaskKind | None

@@ -7,7 +7,7 @@ kernel/pid_namespace.c): whose children go to the initial namespace is in that, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import drgn
 
@@ -19,8 +19,7 @@ _MAX_LEVEL = 32  # MAX_PID_NS_LEVEL
 _WHAT = "pid in its namespace"
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(NamedTuple):
     nsproxy_children: int
     task_thread_pid: int
     pid_level: int

@@ -22,18 +22,11 @@ from explorer.cli.accepting import (
 from explorer.cli.completion import complete_rules
 from explorer.cli.documented import Documented
 from explorer.cli.formats import fail_on_option, format_option
-from explorer.cli.process import ExitCode
-from explorer.cli.targets import (
-    TargetArguments,
-    escape_lines,
-    plugin_option,
-    read_named_snapshot,
-    target_options,
-)
+from explorer.cli.process import ExitCode, warn_of_errors
+from explorer.cli.streams import escape_lines
+from explorer.cli.targets import TargetArguments, plugin_option, read_named_snapshot, target_options
 from explorer.cli.where import where_option
 from explorer.wire import PROGRAM
-
-from .snapshot import warn_of_errors
 
 if TYPE_CHECKING:
     from explorer.analysis import Acceptance, AuditReport

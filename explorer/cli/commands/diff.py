@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -11,10 +10,8 @@ import click
 from explorer.cli.completion import complete_targets
 from explorer.cli.documented import Documented
 from explorer.cli.formats import format_option
-from explorer.cli.process import ExitCode, look_at_no_task
+from explorer.cli.process import ExitCode, look_at_no_task, warn_of_errors
 from explorer.cli.targets import TargetArguments, hold_all, is_given, read_named_snapshot, target_options
-
-from .snapshot import warn_of_errors
 
 if TYPE_CHECKING:
     from explorer.model import Snapshot
@@ -75,10 +72,10 @@ def _read(sides: Sequence[TargetArguments]) -> list[tuple[Snapshot, str]]:
 
 def _two(arguments: TargetArguments, other: str | None) -> tuple[TargetArguments, TargetArguments]:
     """The two targets named: by --core, --kernel or --qemu first, then by position."""
-    by_option = replace(arguments, target=None)
+    by_option = arguments._replace(target=None)
     positional = [name for name in (arguments.target, other) if name is not None]
     sides = [by_option] if by_option.is_named() else []
-    sides += [replace(arguments, target=name, core=None, kernel=False, qemu=None) for name in positional]
+    sides += [arguments._replace(target=name, core=None, kernel=False, qemu=None) for name in positional]
     if len(sides) != 2:
         raise click.UsageError("Two targets or snapshots are needed: TARGET and OTHER.")
     for side in sides:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,10 +15,8 @@ from explorer.cli.formats import (
     terminal_width,
     width_option,
 )
-from explorer.cli.process import ExitCode
+from explorer.cli.process import ExitCode, warn_of_errors
 from explorer.cli.targets import TargetArguments, read_named_snapshot, target_options
-
-from .snapshot import warn_of_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -51,7 +48,7 @@ def holders_command(
     A saved snapshot has the holders of mounts that were unmounted lazily.
     """
     if mount is None and (arguments.core or arguments.kernel or arguments.qemu):  # the word is no target then
-        mount, arguments = arguments.target, dataclasses.replace(arguments, target=None)
+        mount, arguments = arguments.target, arguments._replace(target=None)
     if mount is None:
         raise click.UsageError("Missing MOUNT: an id as in mountinfo, an address or a path.")
     arguments.name()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +56,7 @@ def open_command(
     spec = None if guess else _named(arguments)
     named = [spec]
     if against is not None:
-        named.append(_named(replace(arguments, target=against, core=None, kernel=False, qemu=None)))
+        named.append(_named(arguments._replace(target=against, core=None, kernel=False, qemu=None)))
     words = reader_words(arguments) if not guess else ["live", *reader_words(arguments)]
     become_caller_for(arguments, named, words, () if against is None else (against,))
     check_kept_baseline(baseline)
@@ -125,7 +124,7 @@ def _open_fleet(
     from explorer.tui import run_app
     from explorer.tui.session import Session
 
-    words = reader_words(replace(arguments, target=None))
+    words = reader_words(arguments._replace(target=None))
     plugins = arguments.plugin_set()
     return run_app(Session(tuple(words), fleet=fleet, plugins=plugins, baseline=baseline))
 
@@ -176,7 +175,7 @@ def _keep_starter(arguments: TargetArguments, words: Sequence[str], others: Sequ
     from explorer.wire import reader_arguments, trace_arguments
 
     if find_starter() is None:  # else this is a tab of a browser, and the server has one
-        options = reader_words(replace(arguments, target=None, core=None, kernel=False, qemu=None))
+        options = reader_words(arguments._replace(target=None, core=None, kernel=False, qemu=None))
         readers = [words, *((other, *options) for other in others)]
         tracers = [trace_arguments()] if words[0] == "live" else []
         Starter.begin([*map(reader_arguments, readers), *tracers, ["doctor"]])

@@ -8,7 +8,7 @@ import click
 
 from explorer.cli.documented import Documented
 from explorer.cli.formats import OutputFile, redact_option
-from explorer.cli.process import cache_no_more, parse_without_rights
+from explorer.cli.process import cache_no_more, parse_without_rights, warn_of_errors
 from explorer.cli.progress import ProgressLine
 from explorer.cli.targets import (
     TargetArguments,
@@ -17,8 +17,6 @@ from explorer.cli.targets import (
     target_options,
 )
 from explorer.model import escape_text
-
-from .snapshot import warn_of_errors
 
 __all__ = ("slice_command",)
 

@@ -10,21 +10,16 @@ import click
 
 from explorer.cli.documented import Documented
 from explorer.cli.formats import redact_option, snapshot_format, snapshot_output_options
-from explorer.cli.process import ExitCode
+from explorer.cli.process import warn_of_errors
 from explorer.cli.targets import TargetArguments, read_named_snapshot, say_broken, target_options
-from explorer.wire import PROGRAM
 
 if TYPE_CHECKING:
-    from explorer.model import Snapshot
+    pass
 
 __all__ = (
     "schema_command",
     "snapshot_command",
-    "warn_of_errors",
 )
-
-#: Of each part of an error that is shown on the terminal.
-_MOST_WORDS = 250
 
 
 @click.command("snapshot", cls=Documented, page="docs/snapshot.md")
@@ -55,27 +50,6 @@ def snapshot_command(
     with open_output(output) as out:
         form.write(snapshot, out)
     return warn_of_errors(snapshot)
-
-
-def warn_of_errors(snapshot: Snapshot) -> int:
-    """Exit code 4, and a line that says why, if values or tasks are missing."""
-    from explorer.analysis import lost_tasks, task_count
-    from explorer.model import escape_text
-
-    lost = lost_tasks(snapshot)
-    if lost is not None:
-        why = escape_text(lost[:_MOST_WORDS])
-        click.echo(f"{PROGRAM}: tasks are missing, there are {task_count(snapshot)}: {why}", err=True)
-    if not snapshot.errors:
-        return ExitCode.OK if lost is None else ExitCode.ERRORS
-
-    first, count = snapshot.errors[0], len(snapshot.errors)
-    click.echo(
-        f"{PROGRAM}: {count} value{'s' * (count != 1)} could not be read; the first: "
-        + ": ".join(escape_text(text[:_MOST_WORDS]) for text in (first.where, first.what, first.why)),
-        err=True,
-    )
-    return ExitCode.ERRORS
 
 
 @click.command("schema", cls=Documented, page="docs/snapshot.md")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from explorer.cli.documented import Documented
-from explorer.cli.formats import format_option
+from explorer.cli.formats import format_option, terminal_width, width_option
+from explorer.cli.process import warn_of_errors
 from explorer.cli.targets import TargetArguments, read_named_snapshot, target_options
 from explorer.cli.where import where_option
-
-from .snapshot import warn_of_errors
 
 if TYPE_CHECKING:
     from explorer.analysis.query import Query
@@ -26,9 +23,7 @@ __all__ = ("tasks_command",)
 @click.option("--all", "-a", "all_tasks", is_flag=True, help="One row per task instead of per fs_struct.")
 @where_option
 @format_option("markdown", hint=" JSON and CSV: see snapshot.")
-@click.option(
-    "--width", type=click.IntRange(40), help="Columns; default: the terminal's, unlimited in a pipe."
-)
+@width_option
 def tasks_command(
     arguments: TargetArguments,
     all_tasks: bool,
@@ -40,10 +35,11 @@ def tasks_command(
 
     With --where, the fs_structs of which a sharer matches, and how many of how many do.
     """
-    snapshot, name = read_named_snapshot(arguments)  # it forks: the less is there, the less there are two of
+    # It forks: the less is there, the less there are two of.
+    snapshot, name = read_named_snapshot(arguments, only_tasks=True)
 
     from explorer.analysis import task_count
-    from explorer.output import fit, print_markdown, render_summary, tasks_table, worlds_table, wrap_lines
+    from explorer.output import fit, render_summary, tasks_table, worlds_table, wrap_lines
 
     matches = None if where is None else where.bind(snapshot)
     summary = render_summary(snapshot, name)
@@ -51,10 +47,11 @@ def tasks_command(
         summary.append(f"{sum(map(matches, snapshot.tasks))} of {task_count(snapshot)} match.")
     table = (tasks_table if all_tasks else worlds_table)(snapshot, matches)
     if format_ == "markdown":
+        from explorer.output import print_markdown
+
         print_markdown("Tasks" if all_tasks else "fs_structs", table, summary)
     else:
-        if width is None and sys.stdout.isatty():
-            width = shutil.get_terminal_size().columns
+        width = terminal_width(width)
         for line in [*wrap_lines(summary, width), "", *table.lines(width)]:
             click.echo(line if width is None else fit(line, width))
     return warn_of_errors(snapshot)

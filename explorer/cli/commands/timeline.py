@@ -9,10 +9,8 @@ import click
 
 from explorer.cli.documented import Documented
 from explorer.cli.formats import snapshot_format, snapshot_output_options
-from explorer.cli.process import ExitCode, give_up_rights_but_for
+from explorer.cli.process import ExitCode, give_up_rights_but_for, warn_of_errors
 from explorer.wire import PROGRAM
-
-from .snapshot import warn_of_errors
 
 if TYPE_CHECKING:
     from explorer.output import TimelineHead

@@ -2,6 +2,7 @@ from .containers import COMPRESSED as COMPRESSED
 from .containers import DUMPS as DUMPS
 from .containers import RANGED as RANGED
 from .containers import Format as Format
+from .containers import Unpacking as Unpacking
 from .containers import decompress as decompress
 from .containers import file_errors as file_errors
 from .containers import hold_open as hold_open
@@ -12,6 +13,7 @@ from .containers import sniff as sniff
 from .elfcore import ElfCore as ElfCore
 from .elfcore import check_elf_header as check_elf_header
 from .elfcore import hide_absent as hide_absent
+from .elfcore import rarely_read as rarely_read
 from .elfcore import read_elf_core as read_elf_core
 from .elfcore import segment_reader as segment_reader
 from .elfcore import stored_ranges as stored_ranges

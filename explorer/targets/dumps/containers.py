@@ -27,6 +27,7 @@ __all__ = (
     "COMPRESSED",
     "Format",
     "Unpacked",
+    "Unpacking",
     "check_disk",
     "data_extents",
     "decompress",
@@ -243,25 +244,56 @@ def decompress(
     Raises :class:`TargetError` if it is damaged or, without ``cut``, truncated, has more than ``limit`` bytes or more
     than a file of its size can in earnest, or does not fit on the disk.
     """
-    total = os.fstat(file.fileno()).st_size
-    most = max(_BOUNDS[outer].floor, _BOUNDS[outer].ratio * total)
-    unpacked = Unpacked(most, max(_STORED.floor, _STORED.ratio * total))
-    if limit is not None and limit < most:
-        unpacked.most = limit
-    try:
-        for chunk in _plain_chunks(file, outer, name, cut):
-            if not unpacked.write(chunk):
-                unpacked.file.close()
-                raise TargetError(_too_much(name, outer, total, unpacked, limit))
-            progress(f"decompressing {name}", file.tell(), total)
-        unpacked.file.truncate(unpacked.size)
-    except OSError as error:
-        unpacked.file.close()
-        raise disk_error(name, error) from error
-    except BaseException:
-        unpacked.file.close()
-        raise
-    return unpacked.file
+    unpacking = Unpacking(file, outer, name, progress, limit, cut)
+    unpacking.reach(None)
+    return unpacking.file
+
+
+class Unpacking:
+    """What :func:`decompress` gives, as far as somebody asks for it. What is raised closes the temporary file."""
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        outer: Format,
+        name: str,
+        progress: Progress = no_progress,
+        limit: int | None = None,
+        cut: Callable[[], None] | None = None,
+    ) -> None:
+        self._packed, self._outer, self._name = file, outer, name
+        self._progress, self._limit = progress, limit
+        self._total = os.fstat(file.fileno()).st_size
+        most = max(_BOUNDS[outer].floor, _BOUNDS[outer].ratio * self._total)
+        self._unpacked = Unpacked(
+            most if limit is None else min(limit, most), max(_STORED.floor, _STORED.ratio * self._total)
+        )
+        self._chunks = _plain_chunks(file, outer, name, cut)
+        self.file = self._unpacked.file
+
+    @property
+    def size(self) -> int:
+        """Bytes that are there."""
+        return self._unpacked.size
+
+    def reach(self, end: int | None) -> None:
+        """Unpack on, until there are so many bytes; ``None``: all that there are."""
+        name, total = self._name, self._total
+        try:
+            while end is None or self.size < end:
+                chunk = next(self._chunks, None)
+                if chunk is None:
+                    self.file.truncate(self.size)
+                    return
+                if not self._unpacked.write(chunk):
+                    raise TargetError(_too_much(name, self._outer, total, self._unpacked, self._limit))
+                self._progress(f"decompressing {name}", self._packed.tell(), total)
+        except OSError as error:
+            self.file.close()
+            raise disk_error(name, error) from error
+        except BaseException:
+            self.file.close()
+            raise
 
 
 def _too_much(name: str, outer: Format, total: int, unpacked: Unpacked, limit: int | None) -> str:

@@ -11,10 +11,9 @@ import os
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from explorer.targets.addresses import is_kernel_pointer
 from explorer.targets.dumps.containers import data_extents
@@ -31,6 +30,7 @@ __all__ = (
     "check_elf_header",
     "hide_absent",
     "is_core",
+    "rarely_read",
     "read_elf_core",
     "segment_reader",
     "stored_ranges",
@@ -58,10 +58,11 @@ _MAX_NOTES_SIZE = 64 << 20
 #: In all: the kernel and QEMU write one or two for each of at most 8192 CPUs.
 _MAX_NOTES = 1 << 16
 _PAGE = 4096
+#: Bytes of a segment that may well be read by nobody.
+LARGE = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """One ``PT_LOAD``: where it is in memory, and where in the file."""
 
     virtual_address: int
@@ -71,8 +72,7 @@ class Segment:
     file_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class ElfCore:
+class ElfCore(NamedTuple):
     """What the headers and notes of an ELF vmcore say."""
 
     segments: tuple[Segment, ...]
@@ -168,6 +168,18 @@ def read_elf_core(file: BinaryIO, name: str, present: Extents | None = None) -> 
             for absent in _absent(segment, parts)
         ),
     )
+
+
+def rarely_read(file: BinaryIO, name: str) -> tuple[int, int]:
+    """(first, end) of the large segments that the file ends with. Only headers and notes of it need be there.
+
+    :raises TargetError: as :func:`read_elf_core` does
+    """
+    segments = sorted(_read_headers(file.fileno(), name)[1], key=lambda part: part.file_offset)
+    first = end = max((part.file_offset + part.file_size for part in segments), default=0)
+    while segments and segments[-1].file_size >= LARGE:
+        first = segments.pop().file_offset
+    return first, end
 
 
 def _read_headers(fd: int, name: str) -> tuple[int, list[Segment], list[tuple[int, int]]]:
@@ -357,17 +369,20 @@ def write_vmcore(
         with Path(target).open("wb") as file:
             return write_vmcore(file, vmcoreinfo, segments)
     runs = _merge(segments)
+    sizes = [sum(map(len, pages)) for _, _, pages in runs]
+    # The large ones, which hold types and symbols, come last: who has these already reads none of them.
+    places = sorted(range(len(runs)), key=lambda at: sizes[at] >= LARGE)
     note = _NHDR.pack(len(b"VMCOREINFO\0"), len(vmcoreinfo), 0) + b"VMCOREINFO\0\0"
     note += vmcoreinfo + bytes(-len(vmcoreinfo) % 4)
     phnum = 1 + len(runs)
     extended = phnum >= _PN_XNUM
     note_offset = _EHDR.size + phnum * _PHDR.size + (_SHDR.size if extended else 0)
     offset = note_offset + len(note) + _PAGE - 1 & -_PAGE
-    headers = [_PHDR.pack(_PT_NOTE, 0, note_offset, 0, 0, len(note), len(note), 4)]
-    for physical, virtual, pages in runs:
-        size = sum(map(len, pages))
-        headers.append(_PHDR.pack(_PT_LOAD, 7, offset, virtual, physical, size, size, _PAGE))
-        offset += size
+    headers = [_PHDR.pack(_PT_NOTE, 0, note_offset, 0, 0, len(note), len(note), 4), *[b""] * len(runs)]
+    for at in places:
+        physical, virtual, _ = runs[at]
+        headers[1 + at] = _PHDR.pack(_PT_LOAD, 7, offset, virtual, physical, sizes[at], sizes[at], _PAGE)
+        offset += sizes[at]
     ident = ELF_MAGIC + bytes((2, 1, 1)) + bytes(9)
     shoff = note_offset - _SHDR.size if extended else 0
     count = _PN_XNUM if extended else phnum
@@ -382,8 +397,8 @@ def write_vmcore(
     if extended:
         target.write(_SHDR.pack(0, 0, 0, 0, 0, 0, 0, phnum, 0, 0))
     target.write(note + bytes(-(note_offset + len(note)) % _PAGE))
-    for _, _, pages in runs:
-        for page in pages:  # zstandard's writer has no writelines()
+    for at in places:
+        for page in runs[at][2]:  # zstandard's writer has no writelines()
             target.write(page)
     return offset
 

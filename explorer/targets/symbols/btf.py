@@ -12,6 +12,7 @@ import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from .btf_index import ID_BITS, BtfIndex, Words, hashed_offsets, words_of
@@ -32,6 +33,8 @@ _HEADER = struct.Struct("<HBBIIIII")
 MAX_CHAIN = 64
 #: Headers that are kept: a capture asks for some thousands, again and again.
 _MAX_HEADS = 1 << 14
+#: Bytes in which nearly every name ends.
+_USUAL_NAME = 64
 #: A type id fits in 27 bits of an index entry; the kernel's own limit (BTF_MAX_TYPE) is 20.
 _MAX_TYPES = (1 << 24) - 1
 
@@ -125,8 +128,8 @@ class Btf:
         self.base = base
         self.start_id: int = base.end_id if base else 1
         self.start_str: int = base.end_str if base else 0
-        self.strings = bytes(strings)
-        self.end_str: int = self.start_str + len(self.strings)
+        self._strings = strings
+        self.end_str: int = self.start_str + len(strings)
         self._words = words_of(types)
         self._heads: dict[int, BtfType] = {}
         if index is None:
@@ -136,12 +139,20 @@ class Btf:
         self.index = index
         self.end_id: int = self.start_id + len(index.starts)
 
+    @cached_property
+    def strings(self) -> bytes:
+        """All of them: two megabytes, for who searches them, which a cache with hashes spares."""
+        return bytes(self._strings)
+
     def string(self, offset: int) -> str:
         """The string at ``name_off``; an empty one means *no name*."""
         if offset < self.start_str:
             assert self.base is not None
             return self.base.string(offset)
         start = offset - self.start_str
+        head = bytes(self._strings[start : start + _USUAL_NAME])
+        if (end := head.find(b"\0")) >= 0:
+            return head[:end].decode("utf-8", "backslashreplace")
         end = self.strings.find(b"\0", start)
         if end < 0:
             raise BtfError(f"BTF string offset {offset:#x} is outside the string section")
@@ -288,7 +299,7 @@ class Btf:
     def _entries(self, name: str, index: Words, is_hashed: bool) -> list[int]:
         """A split section may name its own types with its base's strings: search those too."""
         if is_hashed and self.base is None and len(self.index.hashes):
-            return self._at(hashed_offsets(self.strings, self.index.hashes, name), index)
+            return self._at(hashed_offsets(self._strings, self.index.hashes, name), index)
         found: list[int] = []
         level: Btf | None = self
         while level is not None and name:

@@ -68,7 +68,7 @@ def hash_names(strings: bytes, index: BtfIndex) -> Words:
     )
 
 
-def hashed_offsets(strings: bytes, hashes: Words, name: str) -> list[int]:
+def hashed_offsets(strings: bytes | memoryview, hashes: Words, name: str) -> list[int]:
     """Where a name stands that is one of anything but a function."""
     try:
         whole = name.encode() + b"\0"
@@ -78,7 +78,7 @@ def hashed_offsets(strings: bytes, hashes: Words, name: str) -> list[int]:
     at = bisect_left(hashes, wanted << 32)
     while name and at < len(hashes) and hashes[at] >> 32 == wanted:
         offset = hashes[at] & 0xFFFFFFFF
-        if strings.startswith(whole, offset):
+        if strings[offset : offset + len(whole)] == whole:
             found.append(offset)
         at += 1
     return found

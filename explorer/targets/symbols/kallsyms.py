@@ -94,7 +94,7 @@ class SymbolTable:
         self.sections = {name: sections[name] for name in _SECTIONS}
         self._base = base
         self._addresses = words_of(sections["sym_addresses"], "Q")  # ascending
-        self._names = bytes(sections["sym_names"])
+        self._names = memoryview(sections["sym_names"])
         self._starts = words_of(sections["sym_starts"])  # by address: where the name starts
         self._tokens = bytes(sections["sym_tokens"]).split(b"\0")
         self._kinds = bytes(sections["sym_kinds"])  # by first letter: binding << 4 | kind

@@ -49,7 +49,7 @@ class RawSymbols(NamedTuple):
     """The symbols by name; ``None`` if the kernel does not say."""
 
 
-def expand(names: bytes, start: int, tokens: Sequence[bytes]) -> bytes:
+def expand(names: bytes | memoryview, start: int, tokens: Sequence[bytes]) -> bytes:
     """The type letter and the name that begin at ``start`` of the compressed names; less, where these are damaged.
 
     At most 512 bytes, as the kernel has it.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from drgn import FaultError, Object, Program, SymbolBinding, SymbolKind
 
@@ -37,8 +37,7 @@ _BINDINGS = {0: SymbolBinding.LOCAL, 1: SymbolBinding.GLOBAL, 2: SymbolBinding.W
 _KINDS = {0: SymbolKind.UNKNOWN, 1: SymbolKind.OBJECT, 2: SymbolKind.FUNC}
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedModule:
+class LoadedModule(NamedTuple):
     """One ``struct module``; ``taints`` is the bit mask of ``TAINT_*``.
 
     :ivar ranges: (start, size in bytes) of its memory.

@@ -9,6 +9,7 @@ never through a symbolic link.
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import stat
@@ -115,19 +116,24 @@ def load(build_id: str) -> tuple[dict[str, memoryview] | None, str | None]:
         return None, f"type cache ignored: {error}"
 
 
-def _read(directory: int, name: str) -> bytes:
+def _read(directory: int, name: str) -> mmap.mmap:
+    """All of it, mapped: nobody writes into a file of that name, and a copy takes twice as long as the check."""
     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+    try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{name} is not a regular file")
         _check_owner(status, name)
         if status.st_size > _MAX_FILE:
             raise ValueError(f"{name} is too large")
-        return file.read(_MAX_FILE)
+        if not status.st_size:
+            raise ValueError("it is cut short")
+        return mmap.mmap(fd, status.st_size, flags=mmap.MAP_PRIVATE | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
+    finally:
+        os.close(fd)
 
 
-def _decode(data: bytes, build_id: str) -> dict[str, memoryview]:
+def _decode(data: bytes | mmap.mmap, build_id: str) -> dict[str, memoryview]:
     view = memoryview(data)
     table = _HEADER.size + _BUILD_ID.size
     if len(data) < table:

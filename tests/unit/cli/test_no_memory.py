@@ -14,7 +14,7 @@ from tests.conftest import SAMPLE
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("kilobytes", [120_000, 300_000, 450_000])
+@pytest.mark.parametrize("kilobytes", [120_000, 200_000, 230_000])
 def test_too_little_memory_is_one_line_and_exit_code_3_wherever_it_runs_out(kilobytes: int) -> None:
     """While libraries are loaded, while a target is opened, while it is read."""
     command = f"ulimit -v {kilobytes}; exec {sys.executable} -P -m explorer tasks {SAMPLE}"

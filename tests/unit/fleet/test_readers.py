@@ -70,7 +70,7 @@ def test_a_target_that_hangs_is_ended_in_time_with_all_that_it_started(
 def test_a_target_that_takes_too_much_memory_takes_nobody_elses(reader: Reader, tmp_path: Path) -> None:
     hungry = crashing_plugin(tmp_path, collect="pass", audit="raise MemoryError")
     assert ask(reader, DUMP, hungry).outcome is Outcome.PARTIAL, "a plugin's exception is the plugin's own"
-    for memory in (160 << 20, 300 << 20):  # too little to decompress it, and to read it
+    for memory in (140 << 20, 200 << 20):  # too little to load what reads it, and to read it
         assert ask(reader, DUMP, memory=memory).outcome is Outcome.MEMORY
     assert is_well(reader)
 

@@ -67,7 +67,7 @@ LOADED = (
     ("code", "loaded"),
     [
         ("import explorer", []),
-        ("from explorer import load, query; load, query", ["pydantic", "drgn"]),
+        ("from explorer import load, query; load, query", ["pydantic"]),
     ],
 )
 def test_what_is_not_used_is_not_imported(code: str, loaded: list[str]) -> None:

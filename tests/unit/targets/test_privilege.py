@@ -13,7 +13,7 @@ import pytest
 from explorer.plugin import GROUP, load_plugins
 from explorer.plugin import loading as plugin_module
 from explorer.plugin.sources import plugin_points
-from explorer.targets.privilege import runs_for_another_user
+from explorer.targets.privilege import _lets_root, runs_for_another_user
 from explorer.targets.symbols import typecache
 from explorer.tui.settings import Settings, load_settings, save_settings
 from tests.conftest import SAMPLE, Run
@@ -34,6 +34,26 @@ def test_nothing_is_left_of_roots_rights_and_nothing_can_bring_them_back() -> No
     assert left["NoNewPrivs"] == "1"
     if os.geteuid() == 0:
         assert int(left["CapBnd"], 16) == 0
+
+
+_LOADED = """
+import sys
+from explorer.targets import privilege
+give_up = privilege.keep_only
+def told(needs, **rest):
+    print("loaded", *{"drgn", "pydantic", "zstandard"} & set(sys.modules), file=sys.stderr, flush=True)
+    give_up(needs, **rest)
+privilege.keep_only = told
+sys.argv[1:] = ["tasks", "sample"]
+from explorer.cli import main
+main()
+"""
+
+
+def test_the_task_table_gives_rights_up_before_what_parses_a_kernel_is_loaded() -> None:
+    ran = subprocess.run([sys.executable, "-c", _LOADED], capture_output=True, text=True, check=True)
+    assert ran.stderr.splitlines() == ["loaded zstandard"]
+    assert ran.stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root has rights to keep")
@@ -124,3 +144,34 @@ def test_settings_that_others_can_write_are_not_used_and_it_is_said(
     assert settings == Settings()
     assert note is not None and "writable by others" in note
     assert save_settings(Settings()) is not None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root has rights to keep")
+@pytest.mark.parametrize("owner", [(0, 0), (0, 65534), (65534, 0), (65534, 65534)])
+def test_what_modes_let_root_do_without_a_capability_it_can_do(
+    tmp_path: Path, owner: tuple[int, int]
+) -> None:
+    """A process without any is asked about every mode of a file, and of the directory that it is in."""
+    directory, file, wanted = tmp_path / "on-the-way", tmp_path / "on-the-way" / "file", os.R_OK | os.W_OK
+    directory.mkdir()
+    file.touch()
+    for parent in tmp_path.parents[:3]:
+        parent.chmod(parent.stat().st_mode | 0o711)
+    modes = [*((0o755, mode) for mode in range(0o1000)), *((mode, 0o666) for mode in range(0o1000))]
+    code = "import os, sys\nfrom explorer.targets import privilege\nprivilege.drop_privileges()\n"
+    code += f"for _ in sys.stdin: print(int(os.access({str(file)!r}, {wanted})), flush=True)\n"
+    evident = 0
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as asked:
+        assert asked.stdin is not None and asked.stdout is not None
+        for path in (directory, file):
+            os.chown(path, *owner)
+        for of_directory, of_file in modes:
+            directory.chmod(of_directory)
+            file.chmod(of_file)
+            asked.stdin.write("\n")
+            can = asked.stdout.readline() == "1\n"
+            assert can or not _lets_root(file, wanted), (oct(of_directory), oct(of_file))
+            evident += _lets_root(file, wanted)
+    assert evident > len(modes) // 16

@@ -22,6 +22,7 @@ from explorer.targets.dumps.elfcore import read_elf_core, write_vmcore
 from explorer.targets.errors import TargetError
 from explorer.targets.opened import OpenProgram
 from explorer.targets.program import open_program
+from tests.conftest import SAMPLE
 from tests.unit.fake_kernel import PAGE, PAGE_OFFSET, RELEASE, FakeKernel, kdump_file
 
 
@@ -287,3 +288,45 @@ def test_a_snapshot_is_not_a_kernel(tmp_path: Path) -> None:
 @pytest.mark.skipif(Path("/proc/kcore").exists(), reason="this machine has /proc/kcore")
 def test_a_machine_without_kcore_is_told_what_it_lacks() -> None:
     assert "CONFIG_PROC_KCORE" in refusal("live")
+
+
+def test_of_the_sample_types_and_symbols_are_unpacked_when_they_are_read_and_all_is_what_its_file_holds() -> (
+    None
+):
+    with open_program(detect_target("sample")) as sample, open_program(detect_target(str(SAMPLE))) as whole:
+        (note,) = sample.notes
+        assert note.startswith("decompressed 2 MB of 12 MB")
+        plain = zstandard.ZstdDecompressor().decompressobj().decompress(SAMPLE.read_bytes())
+        large = []
+        for kind, _, offset, virtual, physical, size, *_ in struct.iter_unpack(
+            "<IIQQQQQQ", headers_of(plain)
+        ):
+            if kind != 1:
+                continue
+            for read in (sample.prog.read, whole.prog.read):
+                assert read(virtual, size) == plain[offset : offset + size]
+                assert read(physical + size // 2, 8, physical=True) == plain[offset + size // 2 :][:8]
+            large += [size] if size >= elfcore.LARGE else []
+        assert len(large) == 2
+
+
+def headers_of(plain: bytes) -> bytes:
+    """The program headers of an ELF file."""
+    (count,) = struct.unpack_from("<H", plain, 56)
+    return plain[64 : 64 + 56 * count]
+
+
+def test_large_segments_come_last_in_a_dump_that_is_written(tmp_path: Path) -> None:
+    sizes = (PAGE, elfcore.LARGE, PAGE, 2 * elfcore.LARGE, 3 * PAGE)
+    segments = [
+        (at << 32, 0xFFFF888000000000 + (at << 32), bytes([at]) * size) for at, size in enumerate(sizes)
+    ]
+    write_vmcore(tmp_path / "vmcore", b"OSRELEASE=7.3\n", segments)
+    plain = (tmp_path / "vmcore").read_bytes()
+    with (tmp_path / "vmcore").open("rb") as file:
+        core, (begins, end) = read_elf_core(file, "vmcore"), elfcore.rarely_read(file, "vmcore")
+    assert end == len(plain) == begins + 3 * elfcore.LARGE
+    for part, (physical, virtual, data) in zip(core.segments, segments, strict=True):
+        assert (part.physical_address, part.virtual_address) == (physical, virtual)
+        assert plain[part.file_offset :][: part.file_size] == data
+        assert (part.file_offset >= begins) is (len(data) >= elfcore.LARGE)

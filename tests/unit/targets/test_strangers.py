@@ -95,6 +95,27 @@ def install(site: Path, name: str, entry: str, files: dict[str, str]) -> None:
     (site / f"{name}-1.0.dist-info" / "RECORD").write_text(record)
 
 
+def test_a_command_that_shows_nothing_that_plugins_say_imports_none_that_is_installed(
+    run: Run, tmp_path: Path, site: Path
+) -> None:
+    env = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(site)])}
+    assert run("tasks", SAMPLE, env=env).returncode == 0
+    assert not (tmp_path / "ran").exists()
+    assert "plugin evil" in run("snapshot", SAMPLE, env=env).stdout
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_plugin_of_drgns_that_is_installed_is_loaded_only_where_it_is_named(
+    run: Run, tmp_path: Path, site: Path
+) -> None:
+    (site / "evil-1.0.dist-info" / "entry_points.txt").write_text("[drgn.plugins]\nevil = evil_plugin\n")
+    env = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(site)])}
+    assert run("tasks", SAMPLE, env=env).returncode == 0
+    assert not (tmp_path / "ran").exists()
+    assert run("tasks", SAMPLE, env={**env, "DRGN_PLUGINS": "evil"}).returncode == 0
+    assert (tmp_path / "ran").exists()
+
+
 _LIST = (
     "import sys\nfrom explorer.plugin import PluginSet, explain_rules\nplugins = PluginSet()\n"
     "print([(each.title, each.problem) for each in plugins.listings if each.name == 'nested'])\n"
@@ -166,7 +187,7 @@ def test_a_stranger_stays_a_stranger_when_the_rights_of_root_are_gone(tmp_path: 
 
 
 def test_the_app_passes_the_permission_for_strangers_on_to_its_reader() -> None:
-    values = dict.fromkeys(TargetArguments.__dataclass_fields__)
+    values = dict.fromkeys(TargetArguments._fields)
     values |= {"symbols": (), "plugins": (), "cache": True, "allow_plugins_as_root": True}
     assert reader_words(TargetArguments(**values)) == ["--allow-plugins-as-root"]  # type: ignore[arg-type]
 

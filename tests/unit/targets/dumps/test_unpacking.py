@@ -191,7 +191,7 @@ def special(tmp_path: Path) -> Iterator[dict[str, Path]]:
 
 
 def arguments(**given: object) -> TargetArguments:
-    values = dict.fromkeys(TargetArguments.__dataclass_fields__)
+    values = dict.fromkeys(TargetArguments._fields)
     return TargetArguments(**{**values, **given})  # type: ignore[arg-type]
 
 

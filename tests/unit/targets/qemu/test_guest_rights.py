@@ -38,7 +38,7 @@ def assert_reads_qemu_alone(threads: list[dict[str, str]], uid: int) -> None:
 
 @as_root
 @_CALLERS
-@pytest.mark.parametrize("step", ["query_guest", "parse_found", "attach_types", "capture_kernel"])
+@pytest.mark.parametrize("step", ["query_guest", "parse_found", "attach_types", "capture_tasks"])
 def test_nothing_a_guest_says_or_holds_is_parsed_with_more_than_the_right_to_read_qemu(
     guest: StandingGuest, tmp_path: Path, caller: dict[str, str], step: str
 ) -> None:
