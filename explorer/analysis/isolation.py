@@ -13,7 +13,6 @@ from explorer.model import (
     Snapshot,
     Task,
     TaskKind,
-    fields_of,
     is_isolating,
 )
 
@@ -101,15 +100,16 @@ def find_intruders(snapshot: Snapshot) -> dict[int, list[Task]]:
     if not is_isolating(snapshot.kernel.generation):
         return {}
     intruders = {}
-    (kinds,) = fields_of(snapshot.tasks, "kind")
     # Of very many, each with an fs_struct of its own, only those are looked at that both are among.
     of_kernel: set[int | None] = set()
     of_users: set[int | None] = {snapshot.kernel.userspace_init_fs}
     kernel_kinds = tuple(KERNEL_KINDS)  # looked through by identity: a member's hash takes longer
-    for address, kind in zip(snapshot.owned_by_task, kinds, strict=True):
+    for address, kind in zip(*snapshot.owned_and("kind"), strict=True):
         if kind is not None:
             (of_kernel if kind in kernel_kinds else of_users).add(address)
     crossed = of_kernel & of_users
+    if not crossed:
+        return {}
     for address, sharers in snapshot.sharers_by_fs.items():
         if address not in crossed:
             continue

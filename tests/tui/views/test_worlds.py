@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from explorer.analysis.query.parse import compile_query
-from explorer.analysis.worlds import WorldKey, find_worlds
+from explorer.analysis.worlds import WorldKey, find_worlds, fs_structs_by_world
 from explorer.model import Owner, Placement, Snapshot
 from explorer.tui.views.overview import fit_header, make_overview
 from explorer.tui.views.verdict import show_verdict
@@ -24,8 +24,7 @@ def test_every_task_is_in_exactly_one_world(snapshot: Snapshot) -> None:
 
 
 def test_every_fs_struct_is_in_exactly_one_world(snapshot: Snapshot) -> None:
-    worlds = find_worlds(snapshot)
-    addresses = [fs.address for world in worlds.worlds.values() for fs in world.fs_structs]
+    addresses = [fs.address for inside in fs_structs_by_world(snapshot).values() for fs in inside]
     assert sorted(addresses) == sorted(fs.address for fs in snapshot.fs_structs)
 
 
