@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import compress
 
 from explorer.model import (
     FsStruct,
@@ -31,6 +32,7 @@ __all__ = (
 
 #: Tasks that never left the kernel. Helpers and io_uring's workers are user tasks: they have a user's ``fs_struct``.
 KERNEL_KINDS = frozenset({TaskKind.KTHREAD, TaskKind.KWORKER, TaskKind.RESCUER, TaskKind.IDLE})
+_USER_KINDS = frozenset(TaskKind) - KERNEL_KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +103,10 @@ def find_intruders(snapshot: Snapshot) -> dict[int, list[Task]]:
         return {}
     intruders = {}
     # Of very many, each with an fs_struct of its own, only those are looked at that both are among.
-    of_kernel: set[int | None] = set()
-    of_users: set[int | None] = {snapshot.kernel.userspace_init_fs}
-    kernel_kinds = tuple(KERNEL_KINDS)  # looked through by identity: a member's hash takes longer
-    for address, kind in zip(*snapshot.owned_and("kind"), strict=True):
-        if kind is not None:
-            (of_kernel if kind in kernel_kinds else of_users).add(address)
-    crossed = of_kernel & of_users
+    owned, kinds = snapshot.owned_and("kind")
+    of_kernel = set(compress(owned, map(KERNEL_KINDS.__contains__, kinds)))
+    of_users = set(compress(owned, map(_USER_KINDS.__contains__, kinds)))
+    crossed = of_kernel & {*of_users, snapshot.kernel.userspace_init_fs}
     if not crossed:
         return {}
     for address, sharers in snapshot.sharers_by_fs.items():

@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from itertools import count
-from operator import itemgetter
 from typing import Any, Self, TypeVar, cast
 
 from explorer.model import Record
@@ -76,26 +75,26 @@ def layout_of(record: type[Record]) -> Layout | None:
     return None if texts is None or len(texts) < 2 else Layout(record, texts)
 
 
-class _Numbers(dict[bytes, int]):
-    """Numbers texts as they come, each that is new with the next one."""
-
-    def __missing__(self, text: bytes) -> int:
-        number = self[text] = len(self)
-        return number
-
-
 class TextColumn:
     """The texts of one group of fields, by row: of those that several rows have in common, each once."""
 
-    def __init__(self, different: Iterable[bytes] = (), numbers: array[int] | None = None) -> None:
-        """:param numbers: by row, which of the different texts; ``None``: each row has one of its own, in this order"""
-        self._texts = list(different)
-        self.numbers = numbers
-        self._known = _Numbers(zip(self._texts, count(), strict=False))
+    def __init__(self) -> None:
+        self.numbers: array[int] | None = array("I")
+        """By row, which of the different texts it has; ``None``: each row has one of its own, in order."""
+        self._known = defaultdict[bytes, int](count().__next__)  # a text that is new gets the next number
+        self._texts: list[bytes] = []
+        self._joined = b""
 
     @classmethod
-    def empty(cls) -> Self:
-        return cls((), array("I"))
+    def of_joined(cls, joined: bytes, numbers: array[int] | None) -> Self:
+        """One to which no rows are added. :param joined: as :meth:`joined` gives them"""
+        column = cls()
+        column.numbers, column._joined = numbers, joined
+        return column
+
+    def joined(self) -> bytes:
+        """The different texts, a line each."""
+        return b"\n".join(self.different)
 
     @property
     def is_various(self) -> bool:
@@ -107,6 +106,8 @@ class TextColumn:
         """Each text once; of a various column, that of each row."""
         if len(self._texts) < len(self._known):
             self._texts = list(self._known)
+        elif self._joined:
+            self._texts, self._joined = self._joined.split(b"\n"), b""
         return self._texts
 
     def add(self, texts: Sequence[bytes]) -> None:
@@ -139,10 +140,12 @@ class TextTable(dict[str, Sequence[Any]]):
     def __init__(self, layout: Layout, texts: list[TextColumn] | None = None, rows: int = 0) -> None:
         super().__init__()
         self.layout = layout
-        self.texts = [TextColumn.empty() for _ in layout.groups] if texts is None else texts
+        self.texts = [TextColumn() for _ in layout.groups] if texts is None else texts
         self.rows = rows
+        self.order: Sequence[int] = ()
         self._asked: Counter[str] = Counter()
         self._decoded: dict[bytes, dict[bytes, tuple[Any, ...]]] = {}
+        self._last: dict[bytes, tuple[list[bytes], list[Any]]] = {}
 
     def __missing__(self, name: str) -> Sequence[Any]:
         """A column is decoded for whoever asks for some dozens of its values."""
@@ -155,22 +158,26 @@ class TextTable(dict[str, Sequence[Any]]):
     def column(self, name: str) -> list[Any]:
         """The values of a field of all rows."""
         if name not in self:
-            self._decode(self.layout.place[name])
+            place = self.layout.place[name]
+            self[name] = self.texts[place].each(self._values(place, name))
         return cast("list[Any]", self[name])
 
-    def _decode(self, place: int) -> None:
-        layout, texts, group = self.layout, self.texts[place], self.layout.groups[place]
-        field = layout.texts[group[0]]
-        if len(group) == 1 and not field.of_record:
-            self[group[0]] = texts.each(field.of_texts(texts.different))
-            return
+    def _values(self, place: int, name: str) -> list[Any]:
+        """What a field of a group is, of each of the group's different texts."""
+        layout, texts, group = self.layout, self.texts[place].different, self.layout.groups[place]
+        if len(group) == 1 and not layout.texts[name].of_record:
+            # Of two fields of a type, such as the addresses of real_fs and fs, all may be the same.
+            known, values = self._last.get(layout.patterns[place], ([], []))
+            if texts != known:
+                values = layout.texts[name].of_texts(texts)
+                self._last[layout.patterns[place]] = texts, values
+            return values
         # Two fields may have records in common.
-        known = self._decoded.setdefault(layout.patterns[place], {})
-        new = [text for text in texts.different if text not in known]
-        known.update(zip(new, _decoder(layout, place)(new), strict=True))
-        values = list(map(known.__getitem__, texts.different))
-        for index, member in enumerate(group):
-            self[member] = texts.each(list(map(itemgetter(index), values)))
+        decoded = self._decoded.setdefault(layout.patterns[place], {})
+        new = [text for text in texts if text not in decoded]
+        decoded.update(zip(new, _decoder(layout, place)(new), strict=True))
+        index = group.index(name)
+        return [decoded[text][index] for text in texts]
 
     def add(self, found: list[tuple[bytes, ...]]) -> None:
         """Rows, as ``Layout.lines`` finds them."""

@@ -117,7 +117,15 @@ class ExplorerApp(GuardedApp):
 
     async def show_mode(self, mode: str) -> None:
         self.title = self.viewing.title
+        for screen in self._screen_stacks.get(mode, [])[:1]:
+            if isinstance(screen, BrowserScreen):
+                screen.catch_up()  # what it shows is laid out and painted once then
         await self.switch_mode(mode)
+
+    async def make_ready(self, mode: str) -> None:
+        await self._init_mode(mode)
+        # Its styles are of now: Textual would parse all of the stylesheet again to know.
+        self._screen_stacks[mode][0]._css_update_count = self._css_update_count
 
     def _tick(self) -> None:
         self.viewing.tick(self._is_paused)

@@ -26,6 +26,7 @@ class ColumnTable(dict[str, list[Any]]):
         :param own: what makes the column of a field of which each row has a value of its own
         """
         super().__init__()
+        self.order: Sequence[int] = ()
         self._fields = tuple(fields)
         self._shared = shared
         self._own = own

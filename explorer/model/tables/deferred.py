@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import count, repeat
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
@@ -26,6 +26,9 @@ _RecordT = TypeVar("_RecordT", bound=Record)
 
 class DeferredTable(Protocol):
     """What records are made from."""
+
+    order: Sequence[int]
+    """The numbers of its rows, as objects: those that its records have."""
 
     def __getitem__(self, name: str) -> Sequence[Any]:
         """By field and row: a value."""
@@ -53,7 +56,8 @@ def defer_records(record: type[_RecordT], table: DeferredTable, rows: int) -> li
         deferred = _CLASSES[record] = _deferred_class(record)
         _DEFERRED.add(deferred)
     made: list[Any] = list(map(object.__new__, repeat(deferred, rows)))
-    for slot, values in ((_TABLE, repeat(table)), (_ROW, count())):
+    table.order = list(range(rows))
+    for slot, values in ((_TABLE, repeat(table)), (_ROW, table.order)):
         deque(map(slot.__set__, made, values), maxlen=0)
     return made
 
@@ -122,6 +126,8 @@ def _columns(
     if tables.count(table) != len(records):
         return None
     rows = list(map(_ROW.__get__, records))
+    if rows == table.order:
+        return [table.column(name).copy() for name in names]
     return [list(map(table.column(name).__getitem__, rows)) for name in names]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from explorer.analysis import AuditReport, FoundObjects, Worlds, audit_with, find_worlds
 from explorer.analysis.diff import Changes
+from explorer.codec import ReadAhead
 from explorer.model import Snapshot
 from explorer.plugin import PluginSet
 from explorer.tui.views import MoreOverview, Overview, header_line, make_more, make_overview
@@ -34,7 +35,7 @@ class Session:
     """Seconds between readings of a kernel that runs; ``None``: only when asked."""
     against: str | None = None
     """A second target, to be compared with the first."""
-    saved: Path | None = None
+    saved: ReadAhead | None = None
     """A saved snapshot, which the app reads itself if it can be read quickly and is whole; else a child reads it."""
     recording: Path | None = None
     """A recording that the app reads itself: there is no kernel to be careful with."""
