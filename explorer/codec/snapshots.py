@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from explorer.compression import Damaged, plain_chunks, sniff_method
-from explorer.model import SNAPSHOT_ARRAYS, Record, Snapshot, table_and_row
+from explorer.model import SNAPSHOT_ARRAYS, ColumnTable, Record, Snapshot, table_and_rows
 
 from .columns import TextTable
 from .encode import RecordEncoder, encode_value
@@ -73,19 +73,13 @@ def _lines(records: Sequence[Record], encoder: RecordEncoder) -> Iterator[list[s
 
 def _lines_of_table(records: Sequence[Record], encoder: RecordEncoder) -> list[str] | None:
     """The lines of records that are still rows of a table, next to each other; ``None`` if some are not."""
-    places = [table_and_row(record) for record in records]
-    if places[0] is None or places[-1] is None:
+    found = table_and_rows(records)
+    if found is None:
         return None
-    (table, first), (_, last) = places[0], places[-1]
-    if places != [(table, row) for row in range(first, last + 1)]:
-        return None
-    rows = slice(first, last + 1)
+    table, rows = found
     if isinstance(table, TextTable):
         return table.lines(rows)
-    record_type = type(records[0])
-    return encoder.encode_rows(
-        record_type, {name: table.column(name)[rows] for name in record_type.model_fields}
-    )
+    return encoder.encode_rows(type(records[0]), table, rows) if isinstance(table, ColumnTable) else None
 
 
 def line_type(array: str) -> str:

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from explorer.model.base import Record
 
-__all__ = ("DeferredTable", "defer_records", "table_and_row")
+__all__ = ("DeferredTable", "defer_records", "table_and_row", "table_and_rows")
 
 
 _RecordT = TypeVar("_RecordT", bound=Record)
@@ -67,6 +67,31 @@ def table_and_row(record: Record) -> tuple[DeferredTable, int] | None:
     if type(record) in _DEFERRED:
         return _TABLE.__get__(record), _ROW.__get__(record)
     return None
+
+
+def table_and_rows(records: Sequence[Record]) -> tuple[DeferredTable, slice] | None:
+    """Where records still are as they were read, next to each other; ``None`` if some are not."""
+    if not records or type(records[0]) not in _DEFERRED:
+        return None
+    found = _table_and_numbers(type(records[0]), records)
+    if found is None:
+        return None
+    table, numbers = found
+    rows = slice(numbers[0], numbers[0] + len(numbers))
+    return (table, rows) if numbers == table.order[rows] else None
+
+
+def _table_and_numbers(
+    deferred: type[Record], records: Sequence[Record]
+) -> tuple[DeferredTable, list[int]] | None:
+    """The one table that all of these are rows of, and which; ``None`` if there is none."""
+    # What is counted is found by identity: so it is faster than a comparison of each.
+    if list(map(type, records)).count(deferred) != len(records):
+        return None
+    tables = list(map(_tables_of, records))
+    if tables.count(tables[0]) != len(records):
+        return None
+    return tables[0], list(map(_ROW.__get__, records))
 
 
 def _deferred_class(record: type[Record]) -> type[Record]:
@@ -118,14 +143,10 @@ def _columns(
     deferred: type[Record], records: Sequence[Record], names: Sequence[str]
 ) -> list[list[Any]] | None:
     """Columns of records that are still as they were read, of one table, in any order; ``None`` if some are not."""
-    # What is counted is found by identity: so it is faster than a comparison of each.
-    if list(map(type, records)).count(deferred) != len(records):
+    found = _table_and_numbers(deferred, records)
+    if found is None:
         return None
-    tables = list(map(_tables_of, records))
-    table = tables[0]
-    if tables.count(table) != len(records):
-        return None
-    rows = list(map(_ROW.__get__, records))
+    table, rows = found
     if rows == table.order:
         return [table.column(name).copy() for name in names]
     return [list(map(table.column(name).__getitem__, rows)) for name in names]
