@@ -2,10 +2,15 @@
 
 The process is forked off. What it hands over are the columns of the text (:mod:`.lines`), which it has seen to be laid
 out as ``write_json`` does it: each column as one piece, and not an object for every value. So to take them over is a
-tenth of the work, and to know what they mean is left to whoever asks for one, as of a file that was read here::
+tenth of the work, and to know what they mean is left to whoever asks for one, as of a file that was read here.
 
-    length, head as JSON        version; by name, which pieces there are, and how long each is
-    pieces                      in that order: JSON of members, columns, lines that have another layout
+The pieces are in memory that both have. Through a pipe comes what they are, a line of JSON for each member of the
+snapshot as soon as it is there, and last one that says that there are no more::
+
+    ["capture", LENGTH]
+    ["tasks", {"rows": ROWS, "columns": [[LENGTH of numbers or null, LENGTH of texts], ...],
+               "others": [[PLACE, LENGTH of a line that has another layout], ...]}]
+    null
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -22,14 +27,13 @@ from explorer.model import SNAPSHOT_ARRAYS, Snapshot
 from explorer.syscalls import end_with, fork
 
 from .columns import TextColumn, TextTable, layout_of
-from .lines import ArrayText, SnapshotText
-from .snapshots import checked_quickly, load_quickly, take_file_apart
+from .lines import ArrayText, Member, OtherLayoutError, take_apart
+from .snapshots import content_of, load_quickly, made_quickly
 
 __all__ = ("ReadAhead",)
 
 #: What is smaller is read in less time than a process takes to be there.
 _WORTH_WHILE = 128 << 10
-_LENGTH = 8
 
 
 class ReadAhead:
@@ -45,78 +49,86 @@ class ReadAhead:
         with file:
             if os.fstat(file.fileno()).st_size < _WORTH_WHILE:
                 return
-            self._memory = os.fdopen(os.memfd_create("nullfs-explorer-ahead"), "r+b")
+            self._memory = os.fdopen(os.memfd_create("nullfs-explorer-ahead"), "r+b", buffering=0)
+            told, tells = os.pipe()
             parent = os.getpid()
             self._pid = fork()
             if not self._pid:
-                _take_apart(parent, file, self._memory)
+                _be_other(parent, file, self._memory, tells)
+            os.close(tells)
+            self._told = os.fdopen(told, "rb")
 
     def load(self) -> Snapshot | None:
-        """Wait for what was read ahead, the first time; read the file, later. From any thread, one at a time."""
+        """Take over what is read ahead, the first time; read the file, later. From any thread, one at a time."""
         pid, self._pid = self._pid, 0
         if not pid:
             return load_quickly(self._path)
         Snapshot.model_rebuild()  # what validates it is made while there is time
-        _, status = os.waitpid(pid, 0)
-        with self._memory as memory:
-            return None if status else checked_quickly(_unpacked(memory))
+        with self._memory as memory, self._told as told:
+            snapshot = made_quickly(_unpacked(memory, told))
+        os.waitpid(pid, 0)
+        return snapshot
 
 
-def _take_apart(parent: int, file: BinaryIO, memory: BinaryIO) -> NoReturn:
+def _be_other(parent: int, file: BinaryIO, memory: BinaryIO, tells: int) -> NoReturn:
     """The other process."""
-    code = 1
     try:
         end_with(parent)
-        stand_apart(file.fileno(), memory.fileno())
-        text = take_file_apart(file)
-        if text is not None:
-            for piece in _packed(text):
-                memory.write(piece)
-            memory.flush()
-            code = 0
+        stand_apart(file.fileno(), memory.fileno(), tells)
+        with os.fdopen(tells, "w") as out:
+            for name, text in take_apart(content_of(file)):
+                print(json.dumps([name, _pack(text, memory)]), file=out, flush=True)
+            print("null", file=out)
     finally:
-        os._exit(code)  # the finally above all: nothing of the parent's goes on in a child
+        os._exit(0)  # the finally above all: nothing of the parent's goes on in a child
 
 
-def _packed(text: SnapshotText) -> list[bytes]:
-    pieces: list[bytes] = []
+def _pack(text: bytes | ArrayText, memory: BinaryIO) -> Any:
+    """Write the pieces. :returns: what is told of them"""
 
     def put(piece: bytes) -> int:
-        pieces.append(piece)
+        left = memoryview(piece)
+        while left:
+            left = left[memory.write(left) :]
         return len(piece)
 
     def column(texts: TextColumn) -> list[int | None]:
         numbers = None if texts.numbers is None else put(texts.numbers.tobytes())
         return [numbers, put(texts.joined())]
 
-    def table(of: ArrayText) -> dict[str, Any]:
-        columns = [] if of.table is None else list(map(column, of.table.texts))
-        rows = None if of.table is None else of.table.rows
-        return {"rows": rows, "columns": columns, "others": [[at, put(line)] for at, line in of.others]}
-
-    head = {
-        "version": text.version,
-        "plain": {name: put(member) for name, member in text.plain.items()},
-        "arrays": {name: table(of) for name, of in text.arrays.items()},
+    if isinstance(text, bytes):
+        return put(text)
+    table = text.table
+    return {
+        "rows": None if table is None else table.rows,
+        "columns": [] if table is None else list(map(column, table.texts)),
+        "others": [[place, put(line)] for place, line in text.others],
     }
-    said = json.dumps(head).encode()
-    return [len(said).to_bytes(_LENGTH, "little"), said, *pieces]
 
 
-def _unpacked(memory: BinaryIO) -> SnapshotText:
-    memory.seek(0)
-    take = memory.read
-    head = json.loads(take(int.from_bytes(take(_LENGTH), "little")))
-    plain = {name: take(length) for name, length in head["plain"].items()}
-    arrays = {name: _array(name, said, take) for name, said in head["arrays"].items()}
-    return SnapshotText(head["version"], plain, arrays)
+def _unpacked(memory: BinaryIO, told: BinaryIO) -> Iterator[Member]:
+    """:raises OtherLayoutError: if that is what the other process has found, or if it has ended early"""
+    at = 0
+
+    def take(length: int) -> bytes:
+        nonlocal at
+        at += length
+        return os.pread(memory.fileno(), length, at - length)
+
+    for line in told:
+        said = json.loads(line)
+        if said is None:
+            return
+        name, of = said
+        yield name, take(of) if isinstance(of, int) else _array(name, of, take)
+    raise OtherLayoutError
 
 
-def _array(name: str, said: dict[str, Any], take: Callable[[int], bytes]) -> ArrayText:
+def _array(name: str, of: dict[str, Any], take: Callable[[int], bytes]) -> ArrayText:
     columns = []
-    for numbers, joined in said["columns"]:
+    for numbers, texts in of["columns"]:
         by_row = None if numbers is None else array("I", take(numbers))
-        columns.append(TextColumn.of_joined(take(joined), by_row))
-    others = [(at, take(length)) for at, length in said["others"]]
-    layout = None if said["rows"] is None else layout_of(SNAPSHOT_ARRAYS[name])
-    return ArrayText(None if layout is None else TextTable(layout, columns, said["rows"]), others)
+        columns.append(TextColumn.of_joined(take(texts), by_row))
+    others = [(place, take(length)) for place, length in of["others"]]
+    layout = None if of["rows"] is None else layout_of(SNAPSHOT_ARRAYS[name])
+    return ArrayText(None if layout is None else TextTable(layout, columns, of["rows"]), others)

@@ -27,9 +27,9 @@ from explorer.model import (
 )
 
 from .columns import Layout, TextTable, layout_of
-from .version import VersionError, check_version
+from .version import check_version
 
-__all__ = ("ArrayText", "SnapshotText", "parse_lines", "take_apart")
+__all__ = ("ArrayText", "Member", "OtherLayoutError", "parse_lines", "put_together", "take_apart")
 
 _FIRST = re.compile(rb'\{"schema_version":(\d{1,9}),')
 _MEMBER = re.compile(rb'"(\w+)":(.+)', re.DOTALL)
@@ -46,7 +46,7 @@ _READ = 1 << 20
 _REGION = 1 << 17
 
 
-class _OtherLayoutError(Exception):
+class OtherLayoutError(Exception):
     """Not the text of ``write_json``."""
 
 
@@ -82,24 +82,8 @@ class ArrayText:
         return [*found, *rest]
 
 
-@dataclass
-class SnapshotText:
-    """The text of a snapshot, taken apart and not decoded yet."""
-
-    version: int
-    plain: dict[str, bytes]
-    """By name, a member's JSON."""
-    arrays: dict[str, ArrayText]
-
-    def snapshot(self) -> Snapshot | None:
-        """``None`` for what is no snapshot of this version."""
-        try:
-            with no_garbage_collection():
-                plain = {name: json.loads(text) for name, text in self.plain.items()}
-                arrays = {name: text.records(SNAPSHOT_ARRAYS[name]) for name, text in self.arrays.items()}
-                return Snapshot.model_validate({"schema_version": self.version, **plain, **arrays})
-        except (ValidationError, ValueError, RecursionError):
-            return None
+#: By name, a member's JSON, or the lines of an array.
+Member = tuple[str, bytes | ArrayText]
 
 
 def parse_lines(chunks: Iterable[bytes]) -> Snapshot | None:
@@ -107,25 +91,41 @@ def parse_lines(chunks: Iterable[bytes]) -> Snapshot | None:
 
     :param chunks: as for :func:`take_apart`
     """
-    text = take_apart(chunks)
-    return None if text is None else text.snapshot()
+    return put_together(take_apart(chunks))
 
 
-def take_apart(chunks: Iterable[bytes]) -> SnapshotText | None:
-    """Take the text of ``write_json`` apart, without a look at the model's records; ``None`` for what is none.
+def put_together(members: Iterable[Member]) -> Snapshot | None:
+    """:func:`parse_lines` of what :func:`take_apart` gives, each as it comes."""
+    try:
+        with no_garbage_collection():
+            values = {
+                name: text.records(SNAPSHOT_ARRAYS[name]) if isinstance(text, ArrayText) else json.loads(text)
+                for name, text in members
+            }
+            return Snapshot.model_validate(values)
+    except (OtherLayoutError, ValidationError, ValueError, RecursionError):
+        return None
+
+
+def take_apart(chunks: Iterable[bytes]) -> Iterator[Member]:
+    """The members of the text of ``write_json``: no record of the model is made, and only at the end it is sure that
+    it is such a text, to its end.
 
     :param chunks: the text, in pieces of any size; no more of it is held than a line, or a megabyte or two
+
+    :raises OtherLayoutError: for another text
+    :raises VersionError: for that of a newer version
     """
     lines = _Lines(iter(chunks))
     try:
         first = _FIRST.fullmatch(next(lines))
         if first is None:
-            return None
-        version = check_version(int(first[1]))
-        with no_garbage_collection():
-            return _members(lines, version)
-    except (_OtherLayoutError, VersionError, StopIteration):
-        return None
+            raise OtherLayoutError
+        check_version(int(first[1]))
+        yield "schema_version", first[1]
+        yield from _members(lines)
+    except StopIteration as error:
+        raise OtherLayoutError from error
 
 
 class _Lines:
@@ -156,7 +156,7 @@ class _Lines:
         """More text, at least as much as is held: so no byte is copied more often than a few times."""
         pieces = [self._text[self._at :]]
         if len(pieces[0]) > _MAX_LINE:
-            raise _OtherLayoutError
+            raise OtherLayoutError
         wanted, size = max(_READ, len(pieces[0])), 0
         while size < wanted and (chunk := next(self._chunks, None)) is not None:
             pieces.append(chunk)
@@ -164,30 +164,47 @@ class _Lines:
         self._text, self._at = b"".join(pieces), 0
         return size > 0
 
-    def regions(self, pattern: re.Pattern[bytes]) -> Iterator[tuple[bytes, list[tuple[bytes, ...]]]]:
-        """Whole lines, each of which begins with ``{``, up to the line that ends the array, and what of a pattern is
-        found in them.
+    def alike(self, layout: Layout) -> Iterator[list[tuple[bytes, ...]] | bytes]:
+        """Whole lines, taken apart, as many together as have the layout; a line that has another as it is. Up to the
+        line that ends the array.
 
         The array's last record is not among them: no comma is behind it, as it is behind all others.
         """
         while not self._text.startswith(b"]", self._at):
             end = self._text.rfind(b"},\n", self._at, self._at + _REGION) + 3
-            found = pattern.findall(self._text, self._at, end)
-            if len(found) < self._text.count(b"\n", self._at, end):
-                # Only then the end of the array may be among them: to look for it takes long.
-                last = self._text.find(b"}\n]", self._at, end)
-                if last >= 0:
-                    end = self._text.rfind(b"},\n", self._at, last) + 3
-                    found = pattern.findall(self._text, self._at, end)
+            if end < self._at + 3:
+                end = self._text.find(b"},\n", self._at) + 3  # a line that is longer
+            rows = layout.lines.findall(self._text, self._at, end)
+            are_alike = len(rows) == self._text.count(b"\n", self._at, end)
+            if not are_alike and (last := self._text.find(b"}\n]", self._at, end)) >= 0:
+                end = self._text.rfind(b"},\n", self._at, last) + 3
             if end > self._at + 2:
-                region, self._at = self._text[self._at : end], end
-                yield region, found
+                start, self._at = self._at, end
+                if are_alike:
+                    yield rows
+                else:
+                    yield from _parts(self._text[start:end], layout)
             elif self._text.find(b"\n", self._at) >= 0 or not self._more():
                 return
 
 
-def _members(lines: _Lines, version: int) -> SnapshotText:
-    found = SnapshotText(version, {}, {})
+def _parts(text: bytes, layout: Layout) -> Iterator[list[tuple[bytes, ...]] | bytes]:
+    """Of whole lines that are not all alike: as :meth:`_Lines.alike` gives them."""
+    pending = [text]
+    while pending:
+        text = pending.pop()
+        rows, count = layout.lines.findall(text), text.count(b"\n")
+        if len(rows) == count:
+            yield rows
+        elif count == 1:
+            yield text
+        else:
+            half = text.find(b"\n", len(text) // 2, -1) + 1 or text.find(b"\n") + 1
+            pending += text[half:], text[:half]
+
+
+def _members(lines: _Lines) -> Iterator[Member]:
+    found: set[str] = set()
     more = True  # a comma stood before: another member must follow, else none may
     while True:
         line = next(lines)
@@ -195,18 +212,19 @@ def _members(lines: _Lines, version: int) -> SnapshotText:
             break
         member = _MEMBER.fullmatch(line)
         name = member[1].decode() if member is not None else ""
-        if member is None or not more or name in found.plain or name in found.arrays:
-            raise _OtherLayoutError
+        if member is None or not more or name in found:
+            raise OtherLayoutError
+        found.add(name)
         if name in SNAPSHOT_ARRAYS and member[2] == b"[":
-            found.arrays[name], more = _array(lines, name)
+            array, more = _array(lines, name)
+            yield name, array
         elif name in _PLAIN:
             more = member[2].endswith(b",")
-            found.plain[name] = member[2].removesuffix(b",")
+            yield name, member[2].removesuffix(b",")
         else:
-            raise _OtherLayoutError
+            raise OtherLayoutError
     if any(line.strip() for line in lines):
-        raise _OtherLayoutError
-    return found
+        raise OtherLayoutError
 
 
 def _array(lines: _Lines, name: str) -> tuple[ArrayText, bool]:
@@ -220,50 +238,28 @@ def _array(lines: _Lines, name: str) -> tuple[ArrayText, bool]:
         if line in (b"]", b"],") and not more:
             return found, line == b"],"
         if more is False or not line.startswith(b"{"):
-            raise _OtherLayoutError
+            raise OtherLayoutError
         more = line.endswith(b",")
         found.others.append((count, line[:-1] if more else line))
         count += 1
-    raise _OtherLayoutError
+    raise OtherLayoutError
 
 
 def _fill(lines: _Lines, table: TextTable, others: list[tuple[int, bytes]]) -> list[bytes]:
     """The lines of an array, to its last: that one is given back where it has another layout."""
-    layout = table.layout
-    for region, rows in lines.regions(layout.lines):
-        for text in _alike(region, rows, layout):
-            if not isinstance(text, bytes):
-                table.add(text)
-            elif text.startswith(b"{") and text.endswith(b",\n"):
-                others.append((table.rows + len(others), text[:-2]))
-            else:
-                raise _OtherLayoutError
+    for text in lines.alike(table.layout):
+        if not isinstance(text, bytes):
+            table.add(text)
+        elif text.startswith(b"{") and text.endswith(b",\n"):
+            others.append((table.rows + len(others), text[:-2]))
+        else:
+            raise OtherLayoutError
     last = next(lines)
-    match = layout.lines.fullmatch(last + b",")
+    match = table.layout.lines.fullmatch(last + b",")
     if match is None:
         return [last]
     table.add([match.groups()])
     return []
-
-
-def _alike(
-    region: bytes, found: list[tuple[bytes, ...]], layout: Layout
-) -> Iterator[list[tuple[bytes, ...]] | bytes]:
-    """Whole lines, taken apart, as many together as have the layout; a line that has another as it is.
-
-    :param found: what of the layout is found in the region
-    """
-    pending = [(region, found)]
-    while pending:
-        text, rows = pending.pop()
-        count = text.count(b"\n")
-        if len(rows) == count:
-            yield rows
-        elif count == 1:
-            yield text
-        else:
-            half = text.find(b"\n", len(text) // 2, -1) + 1 or text.find(b"\n") + 1
-            pending += [(part, layout.lines.findall(part)) for part in (text[half:], text[:half])]
 
 
 def _share_paths(fs: FsStruct, known: dict[tuple[Any, ...], PathRef]) -> None:

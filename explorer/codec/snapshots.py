@@ -21,7 +21,7 @@ from explorer.model import SNAPSHOT_ARRAYS, ColumnTable, Record, Snapshot, table
 from .columns import TextTable
 from .encode import RecordEncoder, encode_value
 from .facts import check_facts
-from .lines import SnapshotText, parse_lines, take_apart
+from .lines import Member, parse_lines, put_together, take_apart
 from .version import NoVersionError, VersionError, check_version, validation_words
 
 __all__ = (
@@ -121,9 +121,9 @@ def load_snapshot(path: Path, name: str | None = None) -> Snapshot:
     name = str(path) if name is None else name
     try:
         with path.open("rb") as file:
-            snapshot = parse_lines(_content(file))
+            snapshot = parse_lines(content_of(file))
             if snapshot is None:
-                snapshot = _parse_whole(b"".join(_content(file)), name)
+                snapshot = _parse_whole(b"".join(content_of(file)), name)
     except OSError as error:
         raise SnapshotError(f"cannot read {name}: {error.strerror}") from error
     except Damaged as error:
@@ -142,31 +142,23 @@ def load_quickly(path: Path) -> Snapshot | None:
     file: :func:`load_snapshot` says what is wrong with it, or takes its time."""
     try:
         with path.open("rb") as file:
-            return checked_quickly(take_file_apart(file))
+            return made_quickly(take_apart(content_of(file)))
     except OSError:
         return None
 
 
-def take_file_apart(file: BinaryIO) -> SnapshotText | None:
-    """The text that :func:`load_quickly` makes a snapshot of."""
+def made_quickly(members: Iterable[Member]) -> Snapshot | None:
+    """:func:`load_quickly`, of a text that is taken apart meanwhile."""
     try:
-        return take_apart(_content(file))
+        snapshot = put_together(members)
+        if snapshot is not None:
+            check_facts(snapshot.plugins)
+        return snapshot
     except (OSError, Damaged, EOFError, MemoryError, _TooMuchError, ValueError):
         return None
 
 
-def checked_quickly(text: SnapshotText | None) -> Snapshot | None:
-    """The snapshot that :func:`load_quickly` gives of a text."""
-    try:
-        snapshot = None if text is None else text.snapshot()
-        if snapshot is not None:
-            check_facts(snapshot.plugins)
-        return snapshot
-    except (MemoryError, ValueError):
-        return None
-
-
-def _content(file: BinaryIO) -> Iterator[bytes]:
+def content_of(file: BinaryIO) -> Iterator[bytes]:
     """From the beginning of the file, decompressed: a bomb is not unpacked further than to the limit."""
     file.seek(0)
     method = sniff_method(file.read(_MAGIC_BYTES))

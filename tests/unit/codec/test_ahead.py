@@ -97,7 +97,7 @@ def test_a_process_that_was_killed_gives_nothing_and_the_file_can_be_read_again(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as slow:
-        slow.setattr(ahead, "take_file_apart", lambda _: signal.pause())
+        slow.setattr(ahead, "content_of", lambda _: signal.pause())
         read = ReadAhead(path)
     os.kill(read._pid, signal.SIGKILL)
     assert read.load() is None

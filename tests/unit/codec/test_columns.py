@@ -162,6 +162,13 @@ def test_text_in_pieces_of_any_size_is_read(lively: Snapshot, size: int) -> None
     assert parse_lines(text[at : at + size] for at in range(0, len(text), size)) == lively
 
 
+def test_a_line_that_is_longer_than_what_is_matched_at_once_is_read_in_columns(lively: Snapshot) -> None:
+    lively.tasks[5].comm = "x" * 300_000
+    again = parse_snapshot(_text(lively), "long")
+    assert all(table_and_row(task) is not None for task in again.tasks)
+    assert again == lively
+
+
 @pytest.mark.parametrize("empty", ["tasks", "fs_structs", "mounts"])
 @pytest.mark.parametrize("left", [0, 1])
 def test_an_array_with_no_record_or_one_is_read_line_by_line(lively: Snapshot, empty: str, left: int) -> None:
