@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import json
 import os
-from array import array
-from collections.abc import Callable, Iterator
+from array import array as array_of
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -58,14 +58,17 @@ class ReadAhead:
             os.close(tells)
             self._told = os.fdopen(told, "rb")
 
-    def load(self) -> Snapshot | None:
-        """Take over what is read ahead, the first time; read the file, later. From any thread, one at a time."""
+    def load(self, soon: Mapping[str, Iterable[str]] | None = None) -> Snapshot | None:
+        """Take over what is read ahead, the first time; read the file, later. From any thread, one at a time.
+
+        :param soon: by array, the columns that will be asked for at once: there may be time for them in between
+        """
         pid, self._pid = self._pid, 0
         if not pid:
             return load_quickly(self._path)
         Snapshot.model_rebuild()  # what validates it is made while there is time
         with self._memory as memory, self._told as told:
-            snapshot = made_quickly(_unpacked(memory, told))
+            snapshot = made_quickly(_unpacked(memory, told, soon or {}))
         os.waitpid(pid, 0)
         return snapshot
 
@@ -106,7 +109,7 @@ def _pack(text: bytes | ArrayText, memory: BinaryIO) -> Any:
     }
 
 
-def _unpacked(memory: BinaryIO, told: BinaryIO) -> Iterator[Member]:
+def _unpacked(memory: BinaryIO, told: BinaryIO, soon: Mapping[str, Iterable[str]]) -> Iterator[Member]:
     """:raises OtherLayoutError: if that is what the other process has found, or if it has ended early"""
     at = 0
 
@@ -120,14 +123,21 @@ def _unpacked(memory: BinaryIO, told: BinaryIO) -> Iterator[Member]:
         if said is None:
             return
         name, of = said
-        yield name, take(of) if isinstance(of, int) else _array(name, of, take)
+        if isinstance(of, int):
+            yield name, take(of)
+            continue
+        array = _array(name, of, take)
+        yield name, array
+        if array.table is not None:
+            for column in soon.get(name, ()):
+                array.table.column(column)
     raise OtherLayoutError
 
 
 def _array(name: str, of: dict[str, Any], take: Callable[[int], bytes]) -> ArrayText:
     columns = []
     for numbers, texts in of["columns"]:
-        by_row = None if numbers is None else array("I", take(numbers))
+        by_row = None if numbers is None else array_of("I", take(numbers))
         columns.append(TextColumn.of_joined(take(texts), by_row))
     others = [(place, take(length)) for place, length in of["others"]]
     layout = None if of["rows"] is None else layout_of(SNAPSHOT_ARRAYS[name])

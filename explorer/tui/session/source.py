@@ -17,6 +17,7 @@ from explorer.caller import runs_for_another_user
 from explorer.model import escape_text
 from explorer.program import find_starter
 from explorer.tui.settings import keep_snapshot
+from explorer.tui.views import OVERVIEW_COLUMNS
 
 from .children import ReaderFailure, Reading
 from .event_log import EventLog
@@ -141,7 +142,7 @@ class Source:
         saved = self.session.saved
         if saved is None or runs_for_another_user():
             return None
-        snapshot = await asyncio.to_thread(saved.load)
+        snapshot = await asyncio.to_thread(saved.load, OVERVIEW_COLUMNS)
         if snapshot is None or snapshot.errors or lost_tasks(snapshot) is not None:
             return None
         return Reading(snapshot)

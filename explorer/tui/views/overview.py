@@ -35,8 +35,13 @@ from explorer.output import fit_middle
 
 from .verdict import ShownVerdict, show_verdict
 
-__all__ = ("Door", "Overview", "fit_header", "header_line", "make_overview")
+__all__ = ("OVERVIEW_COLUMNS", "Door", "Overview", "fit_header", "header_line", "make_overview")
 
+#: What it asks of all tasks and fs_structs.
+OVERVIEW_COLUMNS = {
+    "tasks": ("owner", "real_fs", "fs", "borrowing", "kind"),
+    "fs_structs": ("address", "root"),
+}
 _BAR_WIDTH = 16
 #: Terminal columns of a release or a target in the header: an absurd one does not push the other away.
 _MOST_OF_A_NAME = 60
