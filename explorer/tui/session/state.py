@@ -99,7 +99,9 @@ class View:
 
     @cached_property
     def overview(self) -> Overview:
-        return make_overview(self.snapshot, self.worlds)
+        overview = make_overview(self.snapshot, self.worlds)
+        freeze_more(len(self.snapshot.tasks))
+        return overview
 
     @cached_property
     def more(self) -> MoreOverview:
@@ -114,6 +116,7 @@ class View:
     @cached_property
     def audit(self) -> AuditReport:
         if len(self.snapshot.tasks) > MANY_TASKS:
+            give_way()
             report = audit_with(self.plugins, self.snapshot, between=give_way, apart=True)
             freeze_more(len(self.snapshot.tasks))
             return report
