@@ -50,5 +50,6 @@ from .worlds import World as World
 from .worlds import WorldKey as WorldKey
 from .worlds import Worlds as Worlds
 from .worlds import find_worlds as find_worlds
+from .worlds import fs_structs_by_world as fs_structs_by_world
 from .worlds import world_of as world_of
 from .worlds import world_of_root as world_of_root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import NamedTuple
 
 from explorer.model import (
@@ -13,7 +14,6 @@ from explorer.model import (
     Snapshot,
     Task,
     TaskKind,
-    fields_of,
     is_isolating,
 )
 
@@ -32,6 +32,7 @@ __all__ = (
 
 #: Tasks that never left the kernel. Helpers and io_uring's workers are user tasks: they have a user's ``fs_struct``.
 KERNEL_KINDS = frozenset({TaskKind.KTHREAD, TaskKind.KWORKER, TaskKind.RESCUER, TaskKind.IDLE})
+_USER_KINDS = frozenset(TaskKind) - KERNEL_KINDS
 
 
 class Abandonment(NamedTuple):
@@ -100,15 +101,13 @@ def find_intruders(snapshot: Snapshot) -> dict[int, list[Task]]:
     if not is_isolating(snapshot.kernel.generation):
         return {}
     intruders = {}
-    (kinds,) = fields_of(snapshot.tasks, "kind")
     # Of very many, each with an fs_struct of its own, only those are looked at that both are among.
-    of_kernel: set[int | None] = set()
-    of_users: set[int | None] = {snapshot.kernel.userspace_init_fs}
-    kernel_kinds = tuple(KERNEL_KINDS)  # looked through by identity: a member's hash takes longer
-    for address, kind in zip(snapshot.owned_by_task, kinds, strict=True):
-        if kind is not None:
-            (of_kernel if kind in kernel_kinds else of_users).add(address)
-    crossed = of_kernel & of_users
+    owned, kinds = snapshot.owned_and("kind")
+    of_kernel = set(compress(owned, map(KERNEL_KINDS.__contains__, kinds)))
+    of_users = set(compress(owned, map(_USER_KINDS.__contains__, kinds)))
+    crossed = of_kernel & {*of_users, snapshot.kernel.userspace_init_fs}
+    if not crossed:
+        return {}
     for address, sharers in snapshot.sharers_by_fs.items():
         if address not in crossed:
             continue

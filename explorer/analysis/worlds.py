@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import compress
 from typing import NamedTuple
 
 from explorer.model import (
@@ -19,7 +20,16 @@ from explorer.model import (
     is_isolating,
 )
 
-__all__ = ("WORLD_ORDER", "World", "WorldKey", "Worlds", "find_worlds", "world_of", "world_of_root")
+__all__ = (
+    "WORLD_ORDER",
+    "World",
+    "WorldKey",
+    "Worlds",
+    "find_worlds",
+    "fs_structs_by_world",
+    "world_of",
+    "world_of_root",
+)
 
 
 class WorldKey(StrEnum):
@@ -63,7 +73,6 @@ class World:
     query: str
     """In the query language: selects the tasks of this world and no others. Empty where no query can."""
     tasks: list[Task] = field(default_factory=list)
-    fs_structs: list[FsStruct] = field(default_factory=list)
 
     def kinds(self) -> list[tuple[TaskKind | None, int]]:
         """Tasks by kind, most first."""
@@ -71,7 +80,7 @@ class World:
 
 
 class Worlds(NamedTuple):
-    """All worlds that have a task or an ``fs_struct`` in them, and who crosses."""
+    """All worlds that have a task in them, and who crosses."""
 
     worlds: dict[WorldKey, World]
     borrowers: list[Task]
@@ -110,40 +119,47 @@ def _query(key: WorldKey, isolating: bool) -> str:
 
 
 def find_worlds(snapshot: Snapshot) -> Worlds:
-    """Sort every task, and every ``fs_struct``, into its world: one pass over each."""
+    """Sort every task into its world: one pass."""
     isolating = is_isolating(snapshot.kernel.generation)
-    worlds: dict[WorldKey, World] = {}
+    owned, owners, borrowing = snapshot.owned_and("owner", "borrowing")
+    keys = _worlds_of_tasks(snapshot, owned, owners)
+    lived_in = set(keys)
+    homes: dict[WorldKey, list[Task]] = {key: [] for key in WORLD_ORDER if key in lived_in}
+    for task, key in zip(snapshot.tasks, keys, strict=True):
+        homes[key].append(task)
+    return Worlds(
+        {key: World(key, _query(key, isolating), tasks) for key, tasks in homes.items()},
+        list(compress(snapshot.tasks, borrowing)),
+    )
 
-    def world(key: WorldKey) -> World:
-        if key not in worlds:
-            worlds[key] = World(key, _query(key, isolating))
-        return worlds[key]
 
-    borrowing, owners = fields_of(snapshot.tasks, "borrowing", "owner")
-    borrowers = [task for task, borrows in zip(snapshot.tasks, borrowing, strict=True) if borrows]
+def fs_structs_by_world(snapshot: Snapshot) -> dict[WorldKey, list[FsStruct]]:
+    """Every ``fs_struct``, by the world of the tasks that own it: of those that share one, the first says."""
+    owned, owners = snapshot.owned_and("owner")
+    keys = _worlds_of_tasks(snapshot, owned, owners)
+    home = dict(zip(reversed(owned), reversed(keys), strict=True))
+    found: dict[WorldKey, list[FsStruct]] = {key: [] for key in WORLD_ORDER}
+    for fs, address in zip(snapshot.fs_structs, *fields_of(snapshot.fs_structs, "address"), strict=True):
+        found[home.get(address) or _unheld(fs, snapshot)].append(fs)
+    return {key: inside for key, inside in found.items() if inside}
+
+
+def _worlds_of_tasks(
+    snapshot: Snapshot, owned: list[int | None], owners: list[Owner | None]
+) -> list[WorldKey]:
+    """:func:`world_of` of every task. :param owned: what each owns"""
     addresses, roots = fields_of(snapshot.fs_structs, "address", "root")
     by_root: dict[int | None, WorldKey] = dict(zip(addresses, map(_world_of_path, roots), strict=True))
-    owned = snapshot.owned_by_task
-    named, unknown = _BY_OWNER[isolating], WorldKey.UNKNOWN
-    keys = [
+    named, unknown = _BY_OWNER[is_isolating(snapshot.kernel.generation)], WorldKey.UNKNOWN
+    return [
         named.get(owner) or by_root.get(address, unknown)
         for owner, address in zip(owners, owned, strict=True)
     ]
-    homes: dict[WorldKey, list[Task]] = {key: [] for key in set(keys)}
-    for task, key in zip(snapshot.tasks, keys, strict=True):
-        homes[key].append(task)
-    for key, tasks in homes.items():
-        world(key).tasks = tasks
-    home = dict(zip(reversed(owned), reversed(keys), strict=True))  # of those that share one, the first says
-    for fs, address in zip(snapshot.fs_structs, addresses, strict=True):
-        world(home.get(address) or _unheld(fs, snapshot, isolating)).fs_structs.append(fs)
-    ordered = {key: worlds[key] for key in WORLD_ORDER if key in worlds}
-    return Worlds(ordered, borrowers)
 
 
-def _unheld(fs: FsStruct, snapshot: Snapshot, isolating: bool) -> WorldKey:
+def _unheld(fs: FsStruct, snapshot: Snapshot) -> WorldKey:
     if fs.address == snapshot.kernel.userspace_init_fs:
         return WorldKey.USERSPACE_INIT_FS
-    if fs.address == snapshot.kernel.init_fs and not isolating:
+    if fs.address == snapshot.kernel.init_fs and not is_isolating(snapshot.kernel.generation):
         return WorldKey.INIT_FS
     return world_of_root(fs)

@@ -1,3 +1,4 @@
+from .ahead import ReadAhead as ReadAhead
 from .baselines import BaselineError as BaselineError
 from .baselines import load_baseline as load_baseline
 from .baselines import write_baseline as write_baseline

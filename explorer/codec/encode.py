@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from functools import partial
+from itertools import groupby
 from math import isfinite
 from operator import itemgetter
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, PlainSerializer
 
-from explorer.model import PathRef, Record, hex_address
+from explorer.model import ColumnTable, PathRef, Record, hex_address
 
 __all__ = ("RecordEncoder", "encode_value")
 
 _quote = json.encoder.encode_basestring_ascii
 _Encode = Callable[[Any], str]
+#: What makes a line of the texts of columns, and what makes these of some rows.
+_Columns = tuple[str, list[Callable[[slice], list[Any]]]]
 #: Few records have many different paths; a snapshot read from a file has an object of its own for each.
 _MAX_REMEMBERED = 4096
 
@@ -35,6 +39,28 @@ def _float(value: float) -> str:
     return repr(value) if isfinite(value) else encode_value(value)
 
 
+def _number_form(hint: Any) -> str | None:
+    """What makes the text of a number within that of a line, which takes a third of the time; ``None`` for others."""
+    arguments = [each for each in get_args(hint) if each is not type(None)]
+    if get_origin(hint) in (Union, types.UnionType):
+        return _number_form(arguments[0])
+    if get_origin(hint) is Annotated:
+        return '"0x%x"' if _is_hex(arguments) else _number_form(arguments[0])
+    return "%d" if hint is int else None
+
+
+def _is_hex(marks: Iterable[Any]) -> bool:
+    return any(isinstance(mark, PlainSerializer) and mark.func is hex_address for mark in marks)
+
+
+def _of_values(encode: _Encode, column: Sequence[Any], rows: slice) -> list[str]:
+    return ["null" if value is None else encode(value) for value in column[rows]]
+
+
+def _of_numbers(texts: list[str], numbers: list[int], rows: slice) -> list[str]:
+    return list(map(texts.__getitem__, numbers[rows]))
+
+
 def _form_of(names: Iterable[str]) -> str:
     """What makes an object of the texts of its fields."""
     return "{" + ",".join(f'"{name}":%s' for name in names) + "}"
@@ -46,7 +72,7 @@ class RecordEncoder:
     def __init__(self) -> None:
         self._paths: dict[int, str] = {}
         self._known: dict[type[BaseModel], _Encode] = {}
-        self._known_columns: dict[type[BaseModel], dict[str, _Encode]] = {}
+        self._known_tables: dict[int, _Columns] = {}
         self._path_of = self._of_fields(PathRef)
         self._known[PathRef] = self._path
 
@@ -79,19 +105,38 @@ class RecordEncoder:
 
         return encode
 
-    def encode_rows(self, record_type: type[BaseModel], columns: Mapping[str, Sequence[Any]]) -> list[str]:
-        """:meth:`encode` for records of which there are only the columns, by field."""
-        encoders = self._known_columns.get(record_type)
-        if encoders is None:
-            hints = get_type_hints(record_type, include_extras=True)
-            encoders = self._known_columns[record_type] = {
-                name: self._of_type(hints[name]) for name in record_type.model_fields
-            }
-        texts = [
-            ["null" if value is None else to(value) for value in columns[name]]
-            for name, to in encoders.items()
-        ]
-        return list(map(_form_of(encoders).__mod__, zip(*texts, strict=True)))
+    def encode_rows(self, record_type: type[BaseModel], table: ColumnTable, rows: slice) -> list[str]:
+        """:meth:`encode` for records that are rows of a table, which must outlive this, too."""
+        known = self._known_tables.get(id(table))
+        if known is None:
+            known = self._known_tables[id(table)] = self._of_table(record_type, table)
+        form, columns = known
+        return list(map(form.__mod__, zip(*[texts(rows) for texts in columns], strict=True)))
+
+    def _of_table(self, record_type: type[BaseModel], table: ColumnTable) -> _Columns:
+        """What each row has of its own is encoded when it is written; what several have in common, once for all."""
+        hints = get_type_hints(record_type, include_extras=True)
+        encoders = {name: self._of_type(hints[name]) for name in record_type.model_fields}
+        alike, numbers = table.alike()
+        members: list[str] = []
+        columns: list[Callable[[slice], list[Any]]] = []
+        for is_own, group in groupby(encoders, table.own.__contains__):
+            names = list(group)
+            if is_own:
+                for name in names:
+                    number = None if None in table[name] else _number_form(hints[name])
+                    members.append(f'"{name}":{number or "%s"}')
+                    values = partial(_of_values, encoders[name], table[name])
+                    columns.append(values if number is None else table[name].__getitem__)
+            else:
+                form = ",".join(f'"{name}":%s' for name in names)
+                texts = [
+                    form % tuple([self._optional(encoders[name], values[name]) for name in names])
+                    for values in alike
+                ]
+                members.append("%s")
+                columns.append(partial(_of_numbers, texts, numbers))
+        return "{" + ",".join(members) + "}", columns
 
     @staticmethod
     def _optional(encode: _Encode, value: Any) -> str:
@@ -101,8 +146,7 @@ class RecordEncoder:
         """An encoder for values of a type, but for ``None``. :raises TypeError: for a type that no record has yet"""
         origin, arguments = get_origin(hint), get_args(hint)
         if origin is Annotated:
-            is_hex = any(isinstance(mark, PlainSerializer) and mark.func is hex_address for mark in arguments)
-            return '"0x%x"'.__mod__ if is_hex else self._of_type(arguments[0])
+            return '"0x%x"'.__mod__ if _is_hex(arguments) else self._of_type(arguments[0])
         if origin in (Union, types.UnionType):
             (inner,) = (argument for argument in arguments if argument is not type(None))
             return self._of_type(inner)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -39,14 +39,17 @@ class FieldText:
     """A regular expression without groups."""
     value: Callable[[Any], Any]
     """What the model holds, of what ``json`` makes of the text."""
-    of_text: Callable[[bytes], Any]
-    """The same of the text itself."""
+    of_texts: Callable[[Iterable[bytes]], list[Any]]
+    """The same of texts themselves."""
+    of_record: bool = False
+    """Each value is a record."""
 
 
 def _text(
     pattern: bytes, value: Callable[[Any], Any], of_text: Callable[[bytes], Any] | None = None
 ) -> FieldText:
-    return FieldText(pattern, value, of_text or (lambda text: value(json.loads(text))))
+    one = of_text or (lambda text: value(json.loads(text)))
+    return FieldText(pattern, value, lambda texts: list(map(one, texts)))
 
 
 def _same(value: Any) -> Any:
@@ -63,7 +66,15 @@ _PLAIN = {
     float: _text(_FLOAT, _same, float),
     bool: _text(b"(?:true|false)", _same, {b"true": True, b"false": False}.__getitem__),
 }
-_HEX_TEXT = _text(_HEX, lambda value: int(value, 16), lambda text: int(text[1:-1], 16))
+_HEX_TEXT = FieldText(
+    _HEX, lambda value: int(value, 16), lambda texts: [int(text[1:-1], 16) for text in texts]
+)
+#: Most of what is read are addresses: each is looked at once.
+_HEX_OR_NULL = FieldText(
+    rb"(?:" + _HEX + rb"|null)",
+    lambda value: None if value is None else int(value, 16),
+    lambda texts: [None if text == b"null" else int(text[1:-1], 16) for text in texts],
+)
 
 
 def field_texts(record: type[Record]) -> dict[str, FieldText] | None:
@@ -106,11 +117,20 @@ def _of_type(hint: Any) -> FieldText:
 
 
 def _or_null(inner: FieldText) -> FieldText:
-    value, of_text = inner.value, inner.of_text
+    if inner is _HEX_TEXT:
+        return _HEX_OR_NULL
+    value, of_texts = inner.value, inner.of_texts
+
+    def of_texts_or_null(texts: Iterable[bytes]) -> list[Any]:
+        given = list(texts)
+        found = iter(of_texts(text for text in given if text != b"null"))
+        return [None if text == b"null" else next(found) for text in given]
+
     return FieldText(
         rb"(?:" + inner.pattern + rb"|null)",
         lambda given: None if given is None else value(given),
-        lambda text: None if text == b"null" else of_text(text),
+        of_texts_or_null,
+        inner.of_record,
     )
 
 
@@ -137,7 +157,8 @@ def _of_record(record: type[Record]) -> FieldText:
     members = rb",".join(b'"%s":%s' % (name.encode(), text.pattern) for name, text in texts.items())
     build = record.builder()
     values = {name: text.value for name, text in texts.items()}
-    return _text(
+    text = _text(
         rb"\{" + members + rb"\}",
         lambda given: build({name: value(given[name]) for name, value in values.items()}),
     )
+    return replace(text, of_record=True)

@@ -16,12 +16,12 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from explorer.compression import Damaged, plain_chunks, sniff_method
-from explorer.model import SNAPSHOT_ARRAYS, Record, Snapshot, table_and_row
+from explorer.model import SNAPSHOT_ARRAYS, ColumnTable, Record, Snapshot, table_and_rows
 
 from .columns import TextTable
 from .encode import RecordEncoder, encode_value
 from .facts import check_facts
-from .lines import parse_lines
+from .lines import Member, parse_lines, put_together, take_apart
 from .version import NoVersionError, VersionError, check_version, validation_words
 
 __all__ = (
@@ -73,19 +73,13 @@ def _lines(records: Sequence[Record], encoder: RecordEncoder) -> Iterator[list[s
 
 def _lines_of_table(records: Sequence[Record], encoder: RecordEncoder) -> list[str] | None:
     """The lines of records that are still rows of a table, next to each other; ``None`` if some are not."""
-    places = [table_and_row(record) for record in records]
-    if places[0] is None or places[-1] is None:
+    found = table_and_rows(records)
+    if found is None:
         return None
-    (table, first), (_, last) = places[0], places[-1]
-    if places != [(table, row) for row in range(first, last + 1)]:
-        return None
-    rows = slice(first, last + 1)
+    table, rows = found
     if isinstance(table, TextTable):
         return table.lines(rows)
-    record_type = type(records[0])
-    return encoder.encode_rows(
-        record_type, {name: table.column(name)[rows] for name in record_type.model_fields}
-    )
+    return encoder.encode_rows(type(records[0]), table, rows) if isinstance(table, ColumnTable) else None
 
 
 def line_type(array: str) -> str:
@@ -127,9 +121,9 @@ def load_snapshot(path: Path, name: str | None = None) -> Snapshot:
     name = str(path) if name is None else name
     try:
         with path.open("rb") as file:
-            snapshot = parse_lines(_content(file))
+            snapshot = parse_lines(content_of(file))
             if snapshot is None:
-                snapshot = _parse_whole(b"".join(_content(file)), name)
+                snapshot = _parse_whole(b"".join(content_of(file)), name)
     except OSError as error:
         raise SnapshotError(f"cannot read {name}: {error.strerror}") from error
     except Damaged as error:
@@ -148,15 +142,23 @@ def load_quickly(path: Path) -> Snapshot | None:
     file: :func:`load_snapshot` says what is wrong with it, or takes its time."""
     try:
         with path.open("rb") as file:
-            snapshot = parse_lines(_content(file))
-            if snapshot is not None:
-                check_facts(snapshot.plugins)
-            return snapshot
+            return made_quickly(take_apart(content_of(file)))
+    except OSError:
+        return None
+
+
+def made_quickly(members: Iterable[Member]) -> Snapshot | None:
+    """:func:`load_quickly`, of a text that is taken apart meanwhile."""
+    try:
+        snapshot = put_together(members)
+        if snapshot is not None:
+            check_facts(snapshot.plugins)
+        return snapshot
     except (OSError, Damaged, EOFError, MemoryError, _TooMuchError, ValueError):
         return None
 
 
-def _content(file: BinaryIO) -> Iterator[bytes]:
+def content_of(file: BinaryIO) -> Iterator[bytes]:
     """From the beginning of the file, decompressed: a bomb is not unpacked further than to the limit."""
     file.seek(0)
     method = sniff_method(file.read(_MAGIC_BYTES))

@@ -90,6 +90,7 @@ from .tables import ColumnTable as ColumnTable
 from .tables import DeferredTable as DeferredTable
 from .tables import defer_records as defer_records
 from .tables import table_and_row as table_and_row
+from .tables import table_and_rows as table_and_rows
 from .task import PF_NAMES as PF_NAMES
 from .task import STUCK_S as STUCK_S
 from .task import Kthread as Kthread

@@ -189,19 +189,20 @@ class Snapshot(Record):
     def namespace_by_address(self) -> dict[int, MountNamespace]:
         return {ns.address: ns for ns in self.mount_namespaces}
 
-    @property
-    def owned_by_task(self) -> list[int | None]:
-        """:attr:`Task.owned_fs` of every task, in the snapshot's order."""
-        return [
+    def owned_and(self, *names: str) -> list[list[Any]]:
+        """:attr:`Task.owned_fs` of every task, in the snapshot's order; and fields of it, as :func:`fields_of`."""
+        owners, reals, own, *others = fields_of(self.tasks, "owner", "real_fs", "fs", *names)
+        owned = [
             None if owner is None else fs if real is None else real
-            for owner, real, fs in zip(*fields_of(self.tasks, "owner", "real_fs", "fs"), strict=True)
+            for owner, real, fs in zip(owners, reals, own, strict=True)
         ]
+        return [owned, *others]
 
     @cached_property
     def sharers_by_fs(self) -> dict[int, list[Task]]:
         """Tasks by the ``fs_struct`` they own, in the snapshot's order."""
         sharers: dict[int, list[Task]] = {}
-        for task, owned in zip(self.tasks, self.owned_by_task, strict=True):
+        for task, owned in zip(self.tasks, *self.owned_and(), strict=True):
             if owned is not None:
                 sharers.setdefault(owned, []).append(task)
         return sharers

@@ -66,9 +66,8 @@ def texts_of(detail: Detail) -> Iterator[str]:
 def test_every_table_of_the_screen_shows_a_hostile_snapshot_escaped(
     armed: Snapshot, report: AuditReport
 ) -> None:
-    worlds = find_worlds(armed)
     tables: list[TableSource] = [
-        fs_table(armed, worlds),
+        fs_table(armed),
         mounts_table(armed),
         namespaces_table(armed),
         findings_table(report.findings),

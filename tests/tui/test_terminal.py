@@ -107,6 +107,25 @@ class Terminal:
             os.close(self._fd)
 
 
+def test_a_large_snapshot_is_read_by_a_process_that_is_gone_when_it_is_shown(tmp_path: Path) -> None:
+    large = load_snapshot(SAVED)
+    large.log += ["x" * 1000] * 200
+    saved = tmp_path / "large.json"
+    with open_output(saved) as out:
+        write_json(large, out)
+    terminal = Terminal(tmp_path, str(saved))
+    try:
+        children, seen = Path(f"/proc/{terminal.pid}/task/{terminal.pid}/children"), ""
+        while b"ISOLATED" not in terminal.received:
+            assert terminal.read(0.001)
+            seen += children.read_text()
+        assert seen and not children.read_text()
+        terminal.send(b"q")
+        assert terminal.close() == 0
+    finally:
+        terminal.end()
+
+
 def test_no_control_byte_of_a_hostile_name_reaches_the_terminal(tmp_path: Path) -> None:
     hostile = load_snapshot(SAVED)
     hostile.capture.source.target = "\x1b]0;gotcha\x07 \x1b[31mred\x9b1m"

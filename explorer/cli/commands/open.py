@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from explorer.caller import find_caller
+from explorer.caller import find_caller, runs_for_another_user
 from explorer.cli.accepting import check_kept_baseline, kept_baseline_option
 from explorer.cli.completion import complete_targets
 from explorer.cli.documented import Documented
@@ -18,6 +18,7 @@ from explorer.cli.process import is_program
 from explorer.cli.targets import TargetArguments, target_options
 
 if TYPE_CHECKING:
+    from explorer.codec import ReadAhead
     from explorer.targets import TargetSpec
 
 __all__ = ("become_caller_for", "fleet_named", "in_browser", "open_command", "reader_words", "refuse_pipe")
@@ -67,6 +68,7 @@ def open_command(
         )
     if against is not None and spec is not None and spec.kind == "trace":
         raise click.UsageError("--against compares snapshots, and this is a trace of lookups.")
+    saved = None if spec is None else _read_ahead(spec)
     from explorer.tui import run_app
     from explorer.tui.session import Session
 
@@ -79,13 +81,23 @@ def open_command(
             interval,
             against,
             recording=spec.path if spec is not None and recorded else None,
-            saved=spec.path if spec is not None and spec.kind == "snapshot" else None,
+            saved=saved,
             trace=spec.path if spec is not None and spec.kind == "trace" else None,
             moment=spec.moment if spec is not None and recorded else None,
             plugins=arguments.plugin_set(),
             baseline=baseline,
         )
     )
+
+
+def _read_ahead(spec: TargetSpec) -> ReadAhead | None:
+    """A saved snapshot, which is read while the screen is imported. Under sudo a child does that, which gives up root's
+    rights first."""
+    if spec.kind != "snapshot" or spec.path is None or runs_for_another_user():
+        return None
+    from explorer.codec import ReadAhead
+
+    return ReadAhead(spec.path)
 
 
 def fleet_named(arguments: TargetArguments) -> Path | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import count
 from operator import itemgetter
 from typing import Any
 
@@ -26,6 +28,7 @@ class ColumnTable(dict[str, list[Any]]):
         :param own: what makes the column of a field of which each row has a value of its own
         """
         super().__init__()
+        self.order: Sequence[int] = ()
         self._fields = tuple(fields)
         self._shared = shared
         self._own = own
@@ -34,6 +37,17 @@ class ColumnTable(dict[str, list[Any]]):
         make = self._own.get(name)
         made = self[name] = list(map(itemgetter(name), self._shared)) if make is None else make()
         return made
+
+    @property
+    def own(self) -> Collection[str]:
+        """The fields of which each row has a value of its own."""
+        return self._own
+
+    def alike(self) -> tuple[list[Mapping[str, Any]], list[int]]:
+        """The values of the other fields, once for all rows that are alike; and by row, which of these are its."""
+        numbers = defaultdict[int, int](count().__next__)
+        by_row = list(map(numbers.__getitem__, map(id, self._shared)))
+        return list({id(values): values for values in self._shared}.values()), by_row
 
     def column(self, name: str) -> list[Any]:
         """The values of all rows."""

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import count, repeat
-from operator import is_
+from itertools import repeat
+from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
 
 from explorer.model.base import Record
 
-__all__ = ("DeferredTable", "defer_records", "table_and_row")
+__all__ = ("DeferredTable", "defer_records", "table_and_row", "table_and_rows")
 
 
 _RecordT = TypeVar("_RecordT", bound=Record)
@@ -26,6 +26,9 @@ _RecordT = TypeVar("_RecordT", bound=Record)
 
 class DeferredTable(Protocol):
     """What records are made from."""
+
+    order: Sequence[int]
+    """The numbers of its rows, as objects: those that its records have."""
 
     def __getitem__(self, name: str) -> Sequence[Any]:
         """By field and row: a value."""
@@ -41,6 +44,7 @@ _DICT, _FIELDS, _TABLE, _ROW = (
     BaseModel.__dict__[slot]
     for slot in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 )
+_tables_of = attrgetter("__pydantic_extra__")
 _CLASSES: dict[type[Record], type[Record]] = {}
 _DEFERRED: set[type[Record]] = set()
 
@@ -52,7 +56,8 @@ def defer_records(record: type[_RecordT], table: DeferredTable, rows: int) -> li
         deferred = _CLASSES[record] = _deferred_class(record)
         _DEFERRED.add(deferred)
     made: list[Any] = list(map(object.__new__, repeat(deferred, rows)))
-    for slot, values in ((_TABLE, repeat(table)), (_ROW, count())):
+    table.order = list(range(rows))
+    for slot, values in ((_TABLE, repeat(table)), (_ROW, table.order)):
         deque(map(slot.__set__, made, values), maxlen=0)
     return made
 
@@ -62,6 +67,31 @@ def table_and_row(record: Record) -> tuple[DeferredTable, int] | None:
     if type(record) in _DEFERRED:
         return _TABLE.__get__(record), _ROW.__get__(record)
     return None
+
+
+def table_and_rows(records: Sequence[Record]) -> tuple[DeferredTable, slice] | None:
+    """Where records still are as they were read, next to each other; ``None`` if some are not."""
+    if not records or type(records[0]) not in _DEFERRED:
+        return None
+    found = _table_and_numbers(type(records[0]), records)
+    if found is None:
+        return None
+    table, numbers = found
+    rows = slice(numbers[0], numbers[0] + len(numbers))
+    return (table, rows) if numbers == table.order[rows] else None
+
+
+def _table_and_numbers(
+    deferred: type[Record], records: Sequence[Record]
+) -> tuple[DeferredTable, list[int]] | None:
+    """The one table that all of these are rows of, and which; ``None`` if there is none."""
+    # What is counted is found by identity: so it is faster than a comparison of each.
+    if list(map(type, records)).count(deferred) != len(records):
+        return None
+    tables = list(map(_tables_of, records))
+    if tables.count(tables[0]) != len(records):
+        return None
+    return tables[0], list(map(_ROW.__get__, records))
 
 
 def _deferred_class(record: type[Record]) -> type[Record]:
@@ -113,12 +143,12 @@ def _columns(
     deferred: type[Record], records: Sequence[Record], names: Sequence[str]
 ) -> list[list[Any]] | None:
     """Columns of records that are still as they were read, of one table, in any order; ``None`` if some are not."""
-    if set(map(type, records)) != {deferred}:
+    found = _table_and_numbers(deferred, records)
+    if found is None:
         return None
-    table = _TABLE.__get__(records[0])
-    if not all(map(is_, map(_TABLE.__get__, records), repeat(table))):
-        return None
-    rows = list(map(_ROW.__get__, records))
+    table, rows = found
+    if rows == table.order:
+        return [table.column(name).copy() for name in names]
     return [list(map(table.column(name).__getitem__, rows)) for name in names]
 
 

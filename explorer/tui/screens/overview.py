@@ -17,7 +17,7 @@ from textual.widgets import Static
 from explorer.model import display_width
 from explorer.output import fit_middle
 from explorer.tui.keys import hidden, key_of, shown
-from explorer.tui.session import View, in_background
+from explorer.tui.session import View, in_background, note_input
 from explorer.tui.views.details import FindingRow, RecordTable, findings_line, findings_table
 from explorer.tui.widgets import DoorBox, VirtualTable, titled_width
 
@@ -110,7 +110,9 @@ class OverviewScreen(BrowserScreen):
         else:
             self.query_one("#findingshead", Static).update(Content("findings  looking for them …"))
             self.query_one("#findings").display = False
-            # The findings are below what is read first: that is painted before they are looked for.
+            # The findings are below what is read first: that is painted before they are looked for. What is above them
+            # is laid out and painted a little later than this screen is: as after a key, they wait.
+            note_input()
             self.call_after_refresh(self._audit, view)
 
     @work(thread=True, exclusive=True)

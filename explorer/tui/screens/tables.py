@@ -282,7 +282,7 @@ class FsStructsScreen(TableScreen):
         return record[1] if isinstance(record[1], Record) else None
 
     def make_source(self, view: View) -> RecordTable[Any]:
-        return fs_table(view.snapshot, view.worlds)
+        return fs_table(view.snapshot)
 
 
 #: Terminal columns from which on the facets are beside the rows without being asked for.

@@ -32,6 +32,9 @@ class Host(Protocol):
     async def show_mode(self, mode: str) -> None:
         """Show the screen ``reading``, ``overview``, ``lookups``, ``fleet`` or ``problem``."""
 
+    async def make_ready(self, mode: str) -> None:
+        """Make a screen that will be shown, before there is anything to show on it."""
+
     def compare_with(self, name: str) -> None:
         """Ask for a second target, beginning with this one."""
 

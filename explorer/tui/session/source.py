@@ -14,10 +14,10 @@ from datetime import datetime
 from explorer.analysis import lost_tasks
 from explorer.analysis.diff import find_changes
 from explorer.caller import runs_for_another_user
-from explorer.codec import load_quickly
 from explorer.model import escape_text
 from explorer.program import find_starter
 from explorer.tui.settings import keep_snapshot
+from explorer.tui.views import OVERVIEW_COLUMNS
 
 from .children import ReaderFailure, Reading
 from .event_log import EventLog
@@ -142,7 +142,7 @@ class Source:
         saved = self.session.saved
         if saved is None or runs_for_another_user():
             return None
-        snapshot = await asyncio.to_thread(load_quickly, saved)
+        snapshot = await asyncio.to_thread(saved.load, OVERVIEW_COLUMNS)
         if snapshot is None or snapshot.errors or lost_tasks(snapshot) is not None:
             return None
         return Reading(snapshot)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from explorer.analysis import AuditReport, FoundObjects, Worlds, audit_with, find_worlds
 from explorer.analysis.diff import Changes
+from explorer.codec import ReadAhead
 from explorer.model import Snapshot
 from explorer.plugin import PluginSet
 from explorer.tui.views import MoreOverview, Overview, header_line, make_more, make_overview
@@ -34,7 +35,7 @@ class Session:
     """Seconds between readings of a kernel that runs; ``None``: only when asked."""
     against: str | None = None
     """A second target, to be compared with the first."""
-    saved: Path | None = None
+    saved: ReadAhead | None = None
     """A saved snapshot, which the app reads itself if it can be read quickly and is whole; else a child reads it."""
     recording: Path | None = None
     """A recording that the app reads itself: there is no kernel to be careful with."""
@@ -98,7 +99,9 @@ class View:
 
     @cached_property
     def overview(self) -> Overview:
-        return make_overview(self.snapshot, self.worlds)
+        overview = make_overview(self.snapshot, self.worlds)
+        freeze_more(len(self.snapshot.tasks))
+        return overview
 
     @cached_property
     def more(self) -> MoreOverview:
@@ -113,6 +116,7 @@ class View:
     @cached_property
     def audit(self) -> AuditReport:
         if len(self.snapshot.tasks) > MANY_TASKS:
+            give_way()
             report = audit_with(self.plugins, self.snapshot, between=give_way, apart=True)
             freeze_more(len(self.snapshot.tasks))
             return report

@@ -101,6 +101,7 @@ class Viewing:
         task = asyncio.ensure_future(self.source.read())
         if first:
             await self._host.show_mode("reading")
+            await self._host.make_ready("overview")
         reading = await task
         await self._show(first)
         if reading is not None:

@@ -30,6 +30,7 @@ from .more import MoreOverview as MoreOverview
 from .more import make_more as make_more
 from .mounts import mounts_table as mounts_table
 from .namespaces import namespaces_table as namespaces_table
+from .overview import OVERVIEW_COLUMNS as OVERVIEW_COLUMNS
 from .overview import Door as Door
 from .overview import Overview as Overview
 from .overview import fit_header as fit_header

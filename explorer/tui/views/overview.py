@@ -14,6 +14,7 @@ from explorer.analysis import (
     find_abandonment,
     find_pid1,
     task_count,
+    world_of,
 )
 from explorer.analysis.mounts import overmount_stack
 from explorer.model import (
@@ -34,8 +35,13 @@ from explorer.output import fit_middle
 
 from .verdict import ShownVerdict, show_verdict
 
-__all__ = ("Door", "Overview", "fit_header", "header_line", "make_overview")
+__all__ = ("OVERVIEW_COLUMNS", "Door", "Overview", "fit_header", "header_line", "make_overview")
 
+#: What it asks of all tasks and fs_structs.
+OVERVIEW_COLUMNS = {
+    "tasks": ("owner", "real_fs", "fs", "borrowing", "kind"),
+    "fs_structs": ("address", "root"),
+}
 _BAR_WIDTH = 16
 #: Terminal columns of a release or a target in the header: an absurd one does not push the other away.
 _MOST_OF_A_NAME = 60
@@ -83,13 +89,15 @@ class Overview:
 def make_overview(snapshot: Snapshot, worlds: Worlds) -> Overview:
     isolating = is_isolating(snapshot.kernel.generation)
     shown = (WorldKey.NULLFS, WorldKey.USERSPACE_INIT_FS) if isolating else (WorldKey.INIT_FS,)
-    others = tuple(_other(world) for key, world in worlds.worlds.items() if key not in shown and world.tasks)
+    pid1 = find_pid1(snapshot)
+    home = None if pid1 is None else world_of(pid1, snapshot)
+    others = tuple(_other(world, home) for key, world in worlds.worlds.items() if key not in shown)
     return Overview(
         header=header_line(snapshot),
         verdict=show_verdict(snapshot),
-        left=_nullfs(snapshot, worlds) if isolating else _shared(snapshot, worlds),
+        left=_nullfs(snapshot, worlds) if isolating else _shared(snapshot, worlds, pid1),
         bridge=_bridge(worlds.borrowers) if isolating else None,
-        right=_init(snapshot, worlds) if isolating else None,
+        right=_init(snapshot, worlds, pid1) if isolating else None,
         others=others,
         root=_root_line(snapshot) + _stopped_line(snapshot),
     )
@@ -124,11 +132,6 @@ def fit_header(text: str, width: int) -> str:
     return next((line for line in shorter if display_width(line) <= width), text)
 
 
-def _pid1_of(world: World) -> Task | None:
-    (pids,) = fields_of(world.tasks, "pid")
-    return world.tasks[pids.index(1)] if 1 in pids else None
-
-
 def _bars(world: World, most: int) -> list[str]:
     """One line a kind: its name, how many, and a bar as long as its share."""
     counts = [(kind_plural(kind), count) for kind, count in world.kinds()]
@@ -161,24 +164,24 @@ def _nullfs(snapshot: Snapshot, worlds: Worlds) -> Door:
     return Door("nullfs", f"nullfs{where}", lines, world.query, len(world.tasks))
 
 
-def _shared(snapshot: Snapshot, worlds: Worlds) -> Door:
+def _shared(snapshot: Snapshot, worlds: Worlds, pid1: Task | None) -> Door:
     world = worlds.get(WorldKey.INIT_FS)
     init_fs = snapshot.fs_by_address.get(snapshot.kernel.init_fs or 0)
     where = "" if init_fs is None else f" {path_label(init_fs.root, snapshot)}"
     lines = (*_bars(world, 4), _books_line("init_fs", init_fs, snapshot))
-    pid1 = _pid1_of(world)
-    if pid1 is not None:
+    if pid1 is not None and world_of(pid1, snapshot) is world.key:
         lines = (f"PID 1  {name_label(pid1)} shares it", *lines)
     return Door("init_fs", f"init_fs{where}", lines, world.query, len(world.tasks))
 
 
-def _init(snapshot: Snapshot, worlds: Worlds) -> Door:
+def _init(snapshot: Snapshot, worlds: Worlds, pid1: Task | None) -> Door:
     world = worlds.get(WorldKey.USERSPACE_INIT_FS)
     fs = snapshot.fs_by_address.get(snapshot.kernel.userspace_init_fs or 0)
     # The path is said only where it says something.
     where = "" if fs is None or fs.root is None else f" {_short_place(fs.root, snapshot)}"
     abandoned = find_abandonment(snapshot) is not None
-    lines = [] if _pid1_of(world) is not None else [_absent(snapshot)]
+    is_home = pid1 is not None and world_of(pid1, snapshot) is world.key
+    lines = [] if is_home else [_absent(pid1, snapshot)]
     for task in world.tasks[:3]:
         name = name_label(task)
         lines.append(f"PID 1   {name}" if task.pid == 1 else f"sharer  {comm_and_pid(name, task.pid)}")
@@ -195,9 +198,8 @@ def _short_place(root: PathRef, snapshot: Snapshot) -> str:
     return escape_text(place_mount(root, snapshot)) if is_top else path_label(root, snapshot)
 
 
-def _absent(snapshot: Snapshot) -> str:
+def _absent(pid1: Task | None, snapshot: Snapshot) -> str:
     """Where PID 1 is, if not where the kernel looks paths up."""
-    pid1 = find_pid1(snapshot)
     fs = None if pid1 is None else snapshot.fs_of(pid1)
     return (
         "PID 1 is not here"
@@ -237,14 +239,15 @@ def _since(task: Task) -> list[str]:
     return [] if seconds is None else [f"{seconds:.1f} s"]
 
 
-def _other(world: World) -> Door:
+def _other(world: World, home: WorldKey | None) -> Door:
+    """:param home: of PID 1"""
     short, title = _TITLES.get(world.key, (world.key.value, world.key.value))
     count = len(world.tasks)
     line = f"{count} task{'' if count == 1 else 's'}"
     if world.key is WorldKey.NS_ROOT:
         namespaces: set[int | None] = set(*fields_of(world.tasks, "mnt_ns"))
         line = f"{count} in {len(namespaces)} ns"
-    if _pid1_of(world) is not None:
+    if world.key is home:
         line += ", PID 1 too"
     return Door(short, title, (line,), world.query, count)
 

@@ -37,7 +37,8 @@ class KeyLine(Footer):
             room -= display_width(f"{key.key_display} {key.description} ")
             if room < 0:
                 break
-            kept.append(key)
+            # Textual adds it when the key is there, and finds its styles once more for that.
+            kept.append(key.add_class("-compact", update=False))
         self.styles.grid_size_columns = max(1, len(kept))
         yield from kept
 

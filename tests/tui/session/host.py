@@ -32,6 +32,7 @@ class FakeHost:
     def __init__(self) -> None:
         self.said: list[str] = []
         self.modes: list[str] = []
+        self.ready: list[str] = []
         self.compared: list[str] = []
         self.alarms: list[FakeAlarm] = []
         self.caught_up = self.moments = 0
@@ -48,6 +49,9 @@ class FakeHost:
 
     async def show_mode(self, mode: str) -> None:
         self.modes.append(mode)
+
+    async def make_ready(self, mode: str) -> None:
+        self.ready.append(mode)
 
     def compare_with(self, name: str) -> None:
         self.compared.append(name)

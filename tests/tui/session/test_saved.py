@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.codec import load_snapshot, write_json
+from explorer.codec import ReadAhead, ahead, load_snapshot, write_json
 from explorer.model import CaptureError, Snapshot
 from explorer.tui.session import source
 from explorer.tui.session.children.child import Reading
@@ -32,6 +32,13 @@ def from_child(monkeypatch: pytest.MonkeyPatch, saved: Snapshot) -> list[str]:
     return asked
 
 
+@pytest.fixture(autouse=True, params=["here", "ahead"])
+def _where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read in this process, or ahead, in another one."""
+    if request.param == "ahead":
+        monkeypatch.setattr(ahead, "_WORTH_WHILE", 0)
+
+
 def _save(snapshot: Snapshot, path: Path) -> Path:
     with path.open("wb") as file:
         write_json(snapshot, file)
@@ -41,10 +48,11 @@ def _save(snapshot: Snapshot, path: Path) -> Path:
 def _look(path: Path) -> Viewing:
     async def run() -> Viewing:
         host = FakeHost()
-        viewing = Viewing(Session((str(path),), saved=path), host, None)
+        viewing = Viewing(Session((str(path),), saved=ReadAhead(path)), host, None)
         viewing.begin()
         await host.finish()
         assert host.modes == ["reading", "overview"]
+        assert host.ready == ["overview"]
         return viewing
 
     return asyncio.run(run())

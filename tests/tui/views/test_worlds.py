@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from explorer.analysis.query.parse import compile_query
-from explorer.analysis.worlds import WorldKey, find_worlds
-from explorer.model import Owner, Placement, Snapshot
-from explorer.tui.views.overview import fit_header, make_overview
+from explorer.analysis.worlds import WorldKey, find_worlds, fs_structs_by_world
+from explorer.codec import write_json
+from explorer.codec.columns import TextTable
+from explorer.codec.snapshots import parse_snapshot
+from explorer.model import Owner, Placement, Snapshot, table_and_row
+from explorer.tui.views.overview import OVERVIEW_COLUMNS, fit_header, make_overview
 from explorer.tui.views.verdict import show_verdict
 from tests.conftest import FIXTURES
 
@@ -24,8 +29,7 @@ def test_every_task_is_in_exactly_one_world(snapshot: Snapshot) -> None:
 
 
 def test_every_fs_struct_is_in_exactly_one_world(snapshot: Snapshot) -> None:
-    worlds = find_worlds(snapshot)
-    addresses = [fs.address for world in worlds.worlds.values() for fs in world.fs_structs]
+    addresses = [fs.address for inside in fs_structs_by_world(snapshot).values() for fs in inside]
     assert sorted(addresses) == sorted(fs.address for fs in snapshot.fs_structs)
 
 
@@ -99,3 +103,16 @@ def test_a_header_that_is_too_long_leaves_something_out_and_cuts_nothing() -> No
     )
     assert fit_header(header, 70) == "Linux 7.3.4+deb13-cloud-amd64   7.3-lively.elf   BTF   112 tasks"
     assert fit_header(header, 50) == "Linux 7.3.4+deb13-cloud-amd64   7.3-lively.elf"
+
+
+def test_every_column_that_is_made_before_the_overview_asks_for_it_is_one_that_it_asks_for(
+    saved: Snapshot,
+) -> None:
+    out = io.BytesIO()
+    write_json(saved, out)
+    snapshot = parse_snapshot(out.getvalue(), "saved")
+    make_overview(snapshot, find_worlds(snapshot))
+    for name, columns in OVERVIEW_COLUMNS.items():
+        place = table_and_row(getattr(snapshot, name)[-1])
+        assert place is not None and isinstance(place[0], TextTable)
+        assert set(columns) <= set(place[0])

@@ -8,7 +8,7 @@ import json
 import pickle
 import random
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -20,12 +20,15 @@ from explorer.codec.lines import parse_lines
 from explorer.codec.snapshots import parse_snapshot
 from explorer.model import (
     SNAPSHOT_ARRAYS,
+    ColumnTable,
     FsStruct,
     Mount,
     Record,
     Snapshot,
     Task,
+    defer_records,
     table_and_row,
+    table_and_rows,
 )
 
 LIVELY = Path(__file__).parents[2] / "tui" / "data" / "lively.json.zst"
@@ -159,6 +162,13 @@ def test_text_in_pieces_of_any_size_is_read(lively: Snapshot, size: int) -> None
     assert parse_lines(text[at : at + size] for at in range(0, len(text), size)) == lively
 
 
+def test_a_line_that_is_longer_than_what_is_matched_at_once_is_read_in_columns(lively: Snapshot) -> None:
+    lively.tasks[5].comm = "x" * 300_000
+    again = parse_snapshot(_text(lively), "long")
+    assert all(table_and_row(task) is not None for task in again.tasks)
+    assert again == lively
+
+
 @pytest.mark.parametrize("empty", ["tasks", "fs_structs", "mounts"])
 @pytest.mark.parametrize("left", [0, 1])
 def test_an_array_with_no_record_or_one_is_read_line_by_line(lively: Snapshot, empty: str, left: int) -> None:
@@ -185,3 +195,26 @@ def test_a_record_whose_fields_pydantic_must_check_itself_has_no_columns() -> No
 
     assert layout_of(Kernel) is None
     assert [name for name, record in SNAPSHOT_ARRAYS.items() if layout_of(record) is None] == []
+
+
+@pytest.mark.parametrize("array", _LARGE)
+@pytest.mark.parametrize("seed", range(5))
+def test_records_that_have_values_in_common_are_written_as_each_by_itself(
+    lively: Snapshot, array: str, seed: int
+) -> None:
+    record, dice = _LARGE[array], random.Random(seed)
+    plain: list[Record] = [each.model_copy() for each in getattr(lively, array)]
+    plain = [dice.choice(plain) for _ in range(700)]
+    own = {name for name in record.model_fields if dice.random() < 0.5}
+    columns = {name: [each.__dict__[name] for each in plain] for name in own}
+    table = ColumnTable(
+        record.model_fields,
+        [each.__dict__ for each in plain],
+        {name: partial(columns.__getitem__, name) for name in own},
+    )
+    encoder, rows = RecordEncoder(), slice(dice.randrange(300), 600)
+    deferred = defer_records(record, table, len(plain))[rows]
+    found = table_and_rows(deferred)
+    assert found == (table, rows)
+    expected = list(map(RecordEncoder().encode, plain))[rows]
+    assert encoder.encode_rows(record, table, rows) == expected

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.analysis import Worlds, books_of
+from explorer.analysis import books_of, fs_structs_by_world
 from explorer.analysis.query import FieldType
 from explorer.model import FsStruct, Snapshot, escape_text, known
 from explorer.naming import count_kinds, fs_label, name_label, path_label, pwd_label
@@ -19,7 +19,7 @@ _FEW = 4
 SEVERITY_TONES = {"critical": "critical", "high": "bad", "medium": "warn", "low": "", "info": "muted"}
 
 
-def fs_table(snapshot: Snapshot, worlds: Worlds) -> RecordTable[tuple[str, FsStruct]]:
+def fs_table(snapshot: Snapshot) -> RecordTable[tuple[str, FsStruct]]:
     """Every fs_struct, world by world, the well-known ones first."""
     columns = (
         ViewColumn("placement", "PLACEMENT", 17, rank=2),
@@ -32,8 +32,8 @@ def fs_table(snapshot: Snapshot, worlds: Worlds) -> RecordTable[tuple[str, FsStr
     )
     names = (snapshot.kernel.init_fs, snapshot.kernel.userspace_init_fs)
     records = []
-    for world in worlds.worlds.values():
-        ordered = sorted(world.fs_structs, key=lambda fs: (fs.address not in names, -fs.sharers, fs.address))
+    for inside in fs_structs_by_world(snapshot).values():
+        ordered = sorted(inside, key=lambda fs: (fs.address not in names, -fs.sharers, fs.address))
         records += [(known(None if fs.root is None else fs.root.placement), fs) for fs in ordered]
 
     def cells(record: tuple[str, FsStruct]) -> list[Cell]:
