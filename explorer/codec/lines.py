@@ -117,15 +117,12 @@ def take_apart(chunks: Iterable[bytes]) -> Iterator[Member]:
     :raises VersionError: for that of a newer version
     """
     lines = _Lines(iter(chunks))
-    try:
-        first = _FIRST.fullmatch(next(lines))
-        if first is None:
-            raise OtherLayoutError
-        check_version(int(first[1]))
-        yield "schema_version", first[1]
-        yield from _members(lines)
-    except StopIteration as error:
-        raise OtherLayoutError from error
+    first = _FIRST.fullmatch(lines.take())
+    if first is None:
+        raise OtherLayoutError
+    check_version(int(first[1]))
+    yield "schema_version", first[1]
+    yield from _members(lines)
 
 
 class _Lines:
@@ -150,6 +147,13 @@ class _Lines:
             end = self._text.find(b"\n", self._at)
         line = self._text[self._at : end]
         self._at = min(end + 1, len(self._text))
+        return line
+
+    def take(self) -> bytes:
+        """One that has to be there. :raises OtherLayoutError: at the end"""
+        line = next(self, None)
+        if line is None:
+            raise OtherLayoutError
         return line
 
     def _more(self) -> bool:
@@ -207,7 +211,7 @@ def _members(lines: _Lines) -> Iterator[Member]:
     found: set[str] = set()
     more = True  # a comma stood before: another member must follow, else none may
     while True:
-        line = next(lines)
+        line = lines.take()
         if line == b"}" and not more:
             break
         member = _MEMBER.fullmatch(line)
@@ -254,7 +258,7 @@ def _fill(lines: _Lines, table: TextTable, others: list[tuple[int, bytes]]) -> l
             others.append((table.rows + len(others), text[:-2]))
         else:
             raise OtherLayoutError
-    last = next(lines)
+    last = lines.take()
     match = table.layout.lines.fullmatch(last + b",")
     if match is None:
         return [last]
