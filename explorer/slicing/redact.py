@@ -145,7 +145,10 @@ def _redact_log(memory: SliceMemory, names: Redactor, snapshot: Snapshot) -> Non
     """Of the kernel's log, the lines that a snapshot shows are left."""
     if memory.types.symbol_address("prb") is None:
         return
-    ring = memory.prog["prb"].text_data_ring
+    try:
+        ring = memory.prog["prb"].text_data_ring
+    except drgn.FaultError:
+        return  # where the log lies is not there: it is in no slice
     start, size = _value(ring.data), 1 << min(_value(ring.size_bits), 24)
     text = memory.read(start, size)
     if not start or len(text) != size:
