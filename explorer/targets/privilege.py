@@ -264,6 +264,8 @@ def _lets_root(path: str | Path, rights: int) -> bool:
     if not os.access(path, rights):  # it is not there, or nobody may write to its file system
         return False
     where = Path(path).resolve()
+    if not where.exists():  # it has a descriptor, and no name
+        return False
     for part, wanted in ((where, rights), *((parent, os.X_OK) for parent in where.parents)):
         status = part.stat()
         if wanted & ~(status.st_mode >> 6 if status.st_uid == 0 else status.st_mode & status.st_mode >> 3):

@@ -31,8 +31,6 @@ from .typeahead import GO
 __all__ = ("ExplorerApp",)
 
 _TICK_S = 0.5
-#: For so long Textual hides that a screen is made which it goes to; and for so long if it has been made.
-_HIDDEN_S, _SOON_S = 0.05, 0.005
 
 
 class ExplorerApp(GuardedApp):
@@ -56,7 +54,7 @@ class ExplorerApp(GuardedApp):
         self.accepted = AcceptedFindings(session.baseline)
         self._navigator = Navigator(self, self.viewing)
         self.go_to, self.go_back = self._navigator.go_to, self._navigator.go_back
-        self.open_target = self._navigator.open_target
+        self.open_target, self.make_ready = self._navigator.open_target, self._navigator.make_ready
         self.filter_tasks = self.action_inside = self._navigator.filter_tasks
         self.show_finding = self._navigator.show_finding
         self.action_filter, self.action_compare = self._navigator.type_filter, self._navigator.compare
@@ -64,7 +62,6 @@ class ExplorerApp(GuardedApp):
         self.show_other, self.compare_later = self._navigator.show_other, self._navigator.compare_later
         self.action_kernel, self.action_locate = self._navigator.show_kernel, self._navigator.locate
         self.look = Look(self)
-        self._hides_for = _HIDDEN_S
         self._copier = Copier(self)
 
     async def on_mount(self) -> None:
@@ -120,21 +117,7 @@ class ExplorerApp(GuardedApp):
 
     async def show_mode(self, mode: str) -> None:
         self.title = self.viewing.title
-        made = self._screen_stacks.get(mode, [])
-        if made and isinstance(made[0], BrowserScreen):
-            made[0].catch_up()  # what it shows is laid out and painted once then
-        self._hides_for = _SOON_S if made else _HIDDEN_S
-        switched = self.switch_mode(mode)
-        self._hides_for = _HIDDEN_S
-        await switched
-
-    def delay_update(self, delay: float = _HIDDEN_S) -> None:
-        super().delay_update(min(delay, self._hides_for))
-
-    async def make_ready(self, mode: str) -> None:
-        await self._init_mode(mode)
-        # Its styles are of now: Textual would parse all of the stylesheet again to know.
-        self._screen_stacks[mode][0]._css_update_count = self._css_update_count
+        await self._navigator.switch(mode)
 
     def _tick(self) -> None:
         self.viewing.tick(self._is_paused)

@@ -27,8 +27,10 @@ from .pasting import paste
 from .settings import write_fault
 from .typeahead import TypeAhead
 
-__all__ = ("FAULT_MODE", "Fault", "FaultLog", "Guarded", "GuardedApp")
+__all__ = ("FAULT_MODE", "HIDDEN_S", "Fault", "FaultLog", "Guarded", "GuardedApp")
 
+#: For so long Textual does it.
+HIDDEN_S = 0.05
 FAULT_MODE = "fault"
 _MOST_FAULTS = 20
 #: More than these in a row so fast, and no screen helps: then the app ends with its traceback, as Textual does it.
@@ -96,6 +98,9 @@ class FaultLog:
 class GuardedApp(App[None]):
     """An app that shows its faults on a screen of their own, and goes on; and whose keys wait for one another."""
 
+    hides_for = HIDDEN_S
+    """For how many seconds a screen that is gone to is not painted yet."""
+
     def __init__(self) -> None:
         super().__init__()
         self.fault_log = FaultLog()
@@ -104,6 +109,9 @@ class GuardedApp(App[None]):
     @property
     def faults(self) -> deque[Fault]:
         return self.fault_log.faults
+
+    def delay_update(self, delay: float = HIDDEN_S) -> None:
+        super().delay_update(min(delay, self.hides_for))
 
     async def on_event(self, event: events.Event) -> None:
         if self._exit and isinstance(event, events.InputEvent | events.Paste):

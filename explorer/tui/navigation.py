@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from textual.app import App
 from textual.screen import Screen
 
 from explorer.fleet import FleetTarget
@@ -32,11 +31,14 @@ from explorer.tui.screens.dialogs import (
 from explorer.tui.session import View, Viewing
 from explorer.tui.views.details import describe
 
-from .faults import FAULT_MODE
+from .faults import FAULT_MODE, HIDDEN_S, GuardedApp
 from .settings import SavedView
 from .typeahead import GO
 
 __all__ = ("KERNEL", "MODES", "MODE_KEYS", "Navigator")
+
+#: For so long it is hidden that a screen is shown which has been made already.
+_SOON_S = 0.005
 
 #: Every screen of the app, by its mode.
 MODES: dict[str, Any] = {
@@ -59,13 +61,30 @@ KERNEL = Reference(kind="kernel", address=None, label="kernel")
 class Navigator:
     """Leads from screen to screen."""
 
-    def __init__(self, app: App[Any], viewing: Viewing) -> None:
+    def __init__(self, app: GuardedApp, viewing: Viewing) -> None:
         """:param viewing: what is shown"""
         self._app = app
         self._viewing = viewing
         self.other: View | None = None
         """The second target, where there is one."""
         self.places = Places()
+
+    async def make_ready(self, mode: str) -> None:
+        """Make a screen that will be shown, before there is anything to show on it."""
+        app = self._app
+        await app._init_mode(mode)
+        # Its styles are of now: Textual would parse all of the stylesheet again to know.
+        app._screen_stacks[mode][0]._css_update_count = app._css_update_count
+
+    async def switch(self, mode: str) -> None:
+        """Show a screen: at once, if it has been made."""
+        app, made = self._app, self._app._screen_stacks.get(mode, [])
+        if made and isinstance(made[0], BrowserScreen):
+            made[0].catch_up()  # what it shows is laid out and painted once then
+        app.hides_for = _SOON_S if made else HIDDEN_S
+        switched = app.switch_mode(mode)
+        app.hides_for = HIDDEN_S
+        await switched
 
     # -- where one was ---------------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ def edit(document: dict[str, Any], what: tuple[str, str, int, str, Any]) -> None
         rows[index % len(rows)]["waiting_s"] = value if isinstance(value, float) else None
     elif act == "all clocks":
         for row in rows:
-            if row.get("waiting_s") is not None:
+            if type(row.get("waiting_s")) in (int, float):
                 row["waiting_s"] = round(row["waiting_s"] + index / 100, 3)
     else:
         rows[index % len(rows)][member] = value
