@@ -56,8 +56,8 @@ def _of_capture(value: _Values, main: Crowd, growth: Sequence[Crowd]) -> list[Ra
     slowest = value.get(f"growth: {largest.name}")
     peer = value.get(f"{DRGNS_CRASH}: {main.name}")
     return [
-        Ratio("capture / raw reads", _quotient(capture, value.get(f"raw reads alone: {main.name}")), 1.8),
-        Ratio("straightforward (same fields) / capture", _quotient(full, capture), 10, True),
+        Ratio("capture / raw reads", _quotient(capture, value.get(f"raw reads alone: {main.name}")), 1.6),
+        Ratio("straightforward (same fields) / capture", _quotient(full, capture), 25, True),
         Ratio("straightforward (ten fields) / capture", _quotient(short, capture), 10, True),
         Ratio(f"{DRGNS_CRASH} / capture", _quotient(peer, capture), 40, True),
         *(
@@ -89,7 +89,7 @@ def _of_snapshot(value: _Values, main: Crowd) -> list[Ratio]:
     script = value.get(f"straightforward script, end to end: {main.name}")
     return [
         Ratio("straightforward loop, without opening / snapshot, all of it", _quotient(loop, whole), 6, True),
-        Ratio("straightforward script / snapshot, as processes", _quotient(script, whole), 6, True),
+        Ratio("straightforward script / snapshot, as processes", _quotient(script, whole), 8, True),
     ]
 
 

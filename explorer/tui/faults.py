@@ -29,7 +29,7 @@ from .typeahead import TypeAhead
 
 __all__ = ("FAULT_MODE", "HIDDEN_S", "Fault", "FaultLog", "Guarded", "GuardedApp")
 
-#: For so long Textual does it.
+#: Seconds for which Textual paints nothing of a screen that it goes to.
 HIDDEN_S = 0.05
 FAULT_MODE = "fault"
 _MOST_FAULTS = 20
