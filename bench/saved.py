@@ -65,8 +65,9 @@ clock("diff", lambda: diff_snapshots(snapshot, other))
 print(json.dumps(found))
 """
 _TIMELINE = """
-import json, sys, time
+import json, os, sys, time
 from pathlib import Path
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # as the command has it
 from explorer.analysis.timeline import build_timeline
 from explorer.recording import Recording
 started = time.process_time()

@@ -172,7 +172,8 @@ def _match_by_keys(
 def _match_shared(before: list[_T], after: list[_T], key: Callable[[_T], Hashable]) -> Pairs[_T] | None:
     """The same of lists that share objects, of which few are asked for a key; ``None`` where that does not tell."""
     if len(before) == len(after):
-        changed = list(compress(zip(before, after, strict=True), map(is_not, before, after)))
+        places = compress(range(len(before)), map(is_not, before, after))
+        changed = [(before[at], after[at]) for at in places]
         if all(key(old) == key(new) for old, new in changed):
             return Pairs(zip(before, after, strict=True), [], [], changed)
     return _match_others(before, after, key)

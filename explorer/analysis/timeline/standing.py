@@ -45,7 +45,10 @@ def see(frame: Frame, snapshot: Snapshot, before: Seen | None) -> Seen:
         busy_at = [at for at, task in enumerate(snapshot.tasks) if _is_busy(task)]
         return Seen(frame, snapshot, busy_at, _worlds(snapshot))
     others = _others(before.snapshot.tasks, snapshot.tasks)
-    alike = others is not None and _live_alike(before.snapshot, snapshot, others)
+    moved = _others(before.snapshot.fs_structs, snapshot.fs_structs)
+    if moved == []:
+        snapshot.share_places(before.snapshot)
+    alike = others is not None and moved is not None and _live_alike(before.snapshot, snapshot, others, moved)
     busy_at = _busy_at(snapshot.tasks, before, others)
     return Seen(frame, snapshot, busy_at, before.worlds if alike else _worlds(snapshot))
 
@@ -76,8 +79,11 @@ def _worlds(snapshot: Snapshot) -> dict[WorldKey, int]:
     return {key: len(world.tasks) for key, world in find_worlds(snapshot).worlds.items()}
 
 
-def _live_alike(before: Snapshot, after: Snapshot, others: Sequence[int]) -> bool:
-    """Whether all that :func:`~explorer.analysis.worlds.find_worlds` goes by is the same."""
+def _live_alike(before: Snapshot, after: Snapshot, others: Sequence[int], moved: Sequence[int]) -> bool:
+    """Whether all that :func:`~explorer.analysis.worlds.find_worlds` goes by is the same.
+
+    :param others: places at which there is another task; ``moved``: another fs_struct
+    """
     a, b = before.kernel, after.kernel
     if (a.generation, a.init_fs, a.userspace_init_fs) != (b.generation, b.init_fs, b.userspace_init_fs):
         return False
@@ -85,8 +91,5 @@ def _live_alike(before: Snapshot, after: Snapshot, others: Sequence[int]) -> boo
         old, new = before.tasks[at], after.tasks[at]
         if (old.owner, old.real_fs, old.fs) != (new.owner, new.real_fs, new.fs):
             return False
-    moved = _others(before.fs_structs, after.fs_structs)
-    if moved is None:
-        return False
     pairs = [(before.fs_structs[at], after.fs_structs[at]) for at in moved]
     return all(old.address == new.address and world_of_root(old) is world_of_root(new) for old, new in pairs)

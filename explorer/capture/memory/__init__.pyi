@@ -10,10 +10,10 @@ from .layout import Layout as Layout
 from .layout import probe_layout as probe_layout
 from .reader import PAGE as PAGE
 from .reader import ErrorLog as ErrorLog
+from .reader import LieApart as LieApart
 from .reader import MemoryReader as MemoryReader
 from .reader import ReadError as ReadError
 from .reader import is_kernel_pointer as is_kernel_pointer
-from .reader import lie_apart as lie_apart
 from .structures import INLINE_NAME as INLINE_NAME
 from .structures import AnyTask as AnyTask
 from .structures import PartialTask as PartialTask

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from itertools import repeat
+from itertools import islice, repeat
 from operator import floordiv
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from explorer.targets import HIGHEST_KERNEL_ADDRESS, LOWEST_KERNEL_ADDRESS, is_k
 
 from .decode import Decoder
 
-__all__ = ("PAGE", "ErrorLog", "MemoryReader", "ReadError", "is_kernel_pointer", "lie_apart")
+__all__ = ("PAGE", "ErrorLog", "LieApart", "MemoryReader", "ReadError", "is_kernel_pointer")
 
 PAGE = 4096
 _ADDRESS = (1 << 64) - 1
@@ -28,13 +28,27 @@ class ReadError(Exception):
     """A value could not be read from kernel memory; the message says where and why."""
 
 
-def lie_apart(addresses: Collection[int], size: int) -> bool:
-    """Whether so many objects of ``size`` bytes can lie at these addresses without lying in one another.
+class LieApart:
+    """Whether so many objects can lie at their addresses without lying in one another.
 
     A page of a dump made for it can hold hundreds of them. Two that begin in one stretch as long as an object
     overlap; those on both sides of its end are let pass. To be asked when their number has doubled, no oftener.
+
+    :param size: of an object, in bytes
     """
-    return len(set(map(floordiv, addresses, repeat(size)))) == len(addresses)
+
+    __slots__ = ("_asked", "_size", "_stretches")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._stretches: set[int] = set()
+        self._asked = 0
+
+    def holds(self, addresses: Collection[int]) -> bool:
+        """Of these, which are those that it was asked of before, with more behind them."""
+        self._stretches.update(map(floordiv, islice(addresses, self._asked, None), repeat(self._size)))
+        self._asked = len(addresses)
+        return len(self._stretches) == len(addresses)
 
 
 class MemoryReader:
@@ -147,7 +161,16 @@ class MemoryReader:
                 data = slowly(address + base, span)
             return record(arrange(unpack(data), address))
 
-        return read_record
+        def read_plain_record(address: int) -> _T:
+            if not first <= address < last:
+                return read_record(address)
+            try:
+                data = read(address - first, span, True)
+            except drgn.FaultError:
+                return read_record(address)
+            return record((address,) + unpack(data))  # noqa: RUF005 - twice as fast
+
+        return read_plain_record if decoder.is_plain and not tail else read_record
 
     def count(self, reads: int, size: int) -> None:
         """So many reads of ``size`` bytes were made in bulk."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import NamedTuple
 
-from explorer.capture.memory import Memory, RawMount, RawSuperBlock, ReadError, is_kernel_pointer, lie_apart
+from explorer.capture.memory import LieApart, Memory, RawMount, RawSuperBlock, ReadError, is_kernel_pointer
 from explorer.model import Attachment
 
 __all__ = ("MNT_CURSOR", "MNT_UMOUNT", "MountTable", "RawNamespace", "SuperBlock")
@@ -105,7 +105,7 @@ class MountTable:
         count = len(self.mounts)
         if count >= _MAX_MOUNTS:
             raise ReadError(f"more than {_MAX_MOUNTS} mounts")
-        if not self._apart or not lie_apart(self.mounts, self._layout.mount.size):
+        if not self._apart or not LieApart(self._layout.mount.size).holds(self.mounts):
             self._apart = False
             raise ReadError(f"of {count} mounts, some lie within another")
         self._may_be = min(2 * count, _MAX_MOUNTS)

@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 from explorer.capture.memory import (
     AnyTask,
+    LieApart,
     Memory,
     PartialTask,
     RawTask,
     ReadError,
     is_kernel_pointer,
-    lie_apart,
     task_maker,
 )
 from explorer.model import task_at
@@ -128,7 +128,7 @@ class HoleWalk:
 
     def _expect_more(self, count: int) -> None:
         found = [*self.whole, *self.partial]
-        if count >= MAX_TASKS or not lie_apart(found, self._layout.task.size):
+        if count >= MAX_TASKS or not LieApart(self._layout.task.size).holds(found):
             raise _TooMany(f"of {count} tasks, some lie within another")
         self._may_be = 2 * count
 

@@ -12,13 +12,13 @@ from operator import itemgetter
 import drgn
 
 from explorer.capture.memory import (
+    LieApart,
     Memory,
     RawTask,
     ReadError,
     TaskStruct,
     find_member,
     is_kernel_pointer,
-    lie_apart,
     task_maker,
 )
 
@@ -60,6 +60,7 @@ class TaskReader:
             memory.layout.task, task_maker(memory.layout.task_flags)
         )
         self._progress: Progress = lambda count: None
+        self._apart = LieApart(memory.layout.task.size)
         self.found: dict[int, RawTask] = {}  # so far
         self.runqueues: dict[int, int] = {}
         """``cpu_rq(cpu)`` of every possible CPU; known once the idle tasks were read."""
@@ -99,6 +100,7 @@ class TaskReader:
         reason = "it changed underfoot"
         for _ in range(_LIVE_ATTEMPTS if self._live else 1):
             self.found.clear()
+            self._apart = LieApart(self._layout.task.size)
             try:
                 self._read_processes(init_task)
                 self._reader.count(len(self.found), self._layout.task.span)
@@ -147,7 +149,7 @@ class TaskReader:
         count = len(self.found)
         if count % _STEP == 0:
             self._progress(count)
-            if count & count - 1 == 0 and not lie_apart(self.found, self._layout.task.size):
+            if count & count - 1 == 0 and not self._apart.holds(self.found):
                 raise _ListBroken(f"of {count} tasks, some lie within another")
 
     def _add_threads(self, leader: RawTask) -> None:
