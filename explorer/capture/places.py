@@ -7,7 +7,7 @@ all the while: ``exit_fs()`` comes before what exit takes down, and ``set_fs_roo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from operator import itemgetter
 
@@ -45,12 +45,12 @@ class PlaceReader:
         """Every fs_struct that a task or a well-known pointer points at."""
         self.fs_structs = self._fs_reader.read_many(sorted(self._held(tasks, known)), self._missing_fs)
 
-    def _held(self, tasks: FoundTasks, known: WellKnown) -> set[int]:
-        held = set(tasks.columns.pointed_at)
+    def _held(self, tasks: FoundTasks, known: WellKnown) -> Collection[int]:
+        held = tasks.columns.pointed_at.copy()
         for task in tasks.partial.values():
-            held |= {task.fs or 0, task.real_fs or 0}
-        held |= {known.init_fs or 0, known.userspace_init_fs or 0}
-        held.discard(0)
+            held |= {task.fs or 0: 0, task.real_fs or 0: 0}
+        held |= {known.init_fs or 0: 0, known.userspace_init_fs or 0: 0}
+        held.pop(0, None)
         return held
 
     def _read_fs(self, address: int) -> None:
