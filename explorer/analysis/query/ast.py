@@ -22,7 +22,6 @@ __all__ = (
 
 _BARE = re.compile(r"""[^\s()"':~!<>=][^\s()"']*""")
 _BARE_TEXT = re.compile(r"""[^\s()"':~!<>=]+""")
-_KEYWORDS = frozenset({"and", "or", "not"})
 
 
 def _quote(text: str) -> str:
@@ -55,9 +54,9 @@ class Text:
     text: str
 
     def __str__(self) -> str:
-        plain = _BARE_TEXT.fullmatch(self.text) and self.text.lower() not in _KEYWORDS
-        # Quoted where it could be read as a flag: the printer does not know their names.
-        return self.text if plain and not self.text.isidentifier() else _quote(self.text)
+        # Quoted where it could be read as a flag, or be near to one: the printer does not know their names.
+        plain = _BARE_TEXT.fullmatch(self.text) and not any(map(str.isalpha, self.text))
+        return self.text if plain else _quote(self.text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,7 +223,7 @@ def test_a_terminal_that_takes_nothing_does_not_keep_a_signal_from_ending_it_and
         terminal.resize(250 + int(time.monotonic() * 10) % 40, 80)
         with suppress(BlockingIOError):
             os.write(terminal.master, b"tfms")
-        time.sleep(0.02)
+        time.sleep(0.5)  # it paints when it has nothing else to do
     for _ in range(times):
         terminal.process.send_signal(signal.SIGTERM)
         time.sleep(2)

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from explorer.analysis.query.ast import (
@@ -188,6 +188,7 @@ def test_an_error_shows_no_control_characters() -> None:
         ).map("".join),
     )
 )
+@example("'BORROWI?'")  # near to a flag, and a text
 def test_whatever_is_typed_is_a_query_or_a_query_error(text: str) -> None:
     try:
         query = parse_query(text)
