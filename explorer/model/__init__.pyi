@@ -15,6 +15,7 @@ from .base import fields_of as fields_of
 from .base import hex_address as hex_address
 from .base import made as made
 from .base import no_garbage_collection as no_garbage_collection
+from .base import other_places as other_places
 from .container import Container as Container
 from .container import ContainerRuntime as ContainerRuntime
 from .container import container_among as container_among

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, is_not
 from typing import Annotated, Any, ParamSpec, Self, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -98,6 +99,11 @@ def fields_of(records: Sequence[Record], *names: str) -> list[list[Any]]:
     if found is None:
         return [list(map(attrgetter(name), records)) for name in names]
     return found
+
+
+def other_places(before: Sequence[object], after: Sequence[object]) -> list[int]:
+    """The places at which two lists of one length have not the same object: frames share what did not change."""
+    return list(compress(range(len(before)), map(is_not, before, after)))
 
 
 _RecordT = TypeVar("_RecordT", bound=Record)

@@ -177,7 +177,7 @@ class Snapshot(Record):
     def fs_by_address(self) -> dict[int, FsStruct]:
         return dict(zip(*fields_of(self.fs_structs, "address"), self.fs_structs, strict=True))
 
-    def share_places(self, other: Snapshot) -> None:
+    def share_fs_by_address(self, other: Snapshot) -> None:
         """Take over :attr:`fs_by_address` of a snapshot that has the same objects for its fs_structs."""
         if "fs_by_address" in other.__dict__:
             self.__dict__["fs_by_address"] = other.__dict__["fs_by_address"]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import compress
-from operator import is_not
 from typing import Any
 
 from explorer.codec import check_facts, check_version, records_of_rows
-from explorer.model import SNAPSHOT_ARRAYS, Record, Snapshot
+from explorer.model import SNAPSHOT_ARRAYS, Record, Snapshot, other_places
 
 from .clocked import CLOCKS, ClockedTable, Document
 from .delta import TABLES
@@ -53,7 +51,7 @@ def _others(before: list[Document], after: list[Document]) -> list[int]:
         and after.made_from is before.token
     ):
         return sorted(after.others)
-    return list(compress(range(len(after)), map(is_not, after, before)))
+    return other_places(before, after)
 
 
 class _Made:

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 import random
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -136,7 +136,6 @@ class Worker:
         _import_all()
         self._seed = seed
         self._bases = Bases()
-        self._runs: dict[str, Callable[[random.Random], tuple[list[str], Prepare]]] = {}
 
     def close(self) -> None:
         self._bases.close()
@@ -247,7 +246,7 @@ def _nothing() -> list[OpenKernel]:
 
 
 def _import_all() -> None:
-    """What a command imports is there before the fork: each case compiled it anew, which took half of its time."""
+    """What a command imports is there before the fork: else each case imports it anew."""
     for module in pkgutil.walk_packages(explorer.__path__, "explorer."):
         if not module.name.startswith(_NOT_IMPORTED):
             importlib.import_module(module.name)

@@ -10,11 +10,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime
-from itertools import compress
 from operator import is_not
 from typing import Generic, TypeVar
 
-from explorer.model import Attachment, Kernel, Mount, MountNamespace, Snapshot, Task, TaskKind
+from explorer.model import Attachment, Kernel, Mount, MountNamespace, Snapshot, Task, TaskKind, other_places
 
 __all__ = (
     "Pairs",
@@ -172,8 +171,7 @@ def _match_by_keys(
 def _match_shared(before: list[_T], after: list[_T], key: Callable[[_T], Hashable]) -> Pairs[_T] | None:
     """The same of lists that share objects, of which few are asked for a key; ``None`` where that does not tell."""
     if len(before) == len(after):
-        places = compress(range(len(before)), map(is_not, before, after))
-        changed = [(before[at], after[at]) for at in places]
+        changed = [(before[at], after[at]) for at in other_places(before, after)]
         if all(key(old) == key(new) for old, new in changed):
             return Pairs(zip(before, after, strict=True), [], [], changed)
     return _match_others(before, after, key)

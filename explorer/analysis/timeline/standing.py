@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import compress
-from operator import is_not
 from typing import TypeVar
 
 from explorer.analysis.worlds import WorldKey, find_worlds, world_of_root
-from explorer.model import Frame, Snapshot, Task
+from explorer.model import Frame, Snapshot, Task, other_places
 
 from .phases import may_unpack
 
@@ -47,7 +45,7 @@ def see(frame: Frame, snapshot: Snapshot, before: Seen | None) -> Seen:
     others = _others(before.snapshot.tasks, snapshot.tasks)
     moved = _others(before.snapshot.fs_structs, snapshot.fs_structs)
     if moved == []:
-        snapshot.share_places(before.snapshot)
+        snapshot.share_fs_by_address(before.snapshot)
     alike = others is not None and moved is not None and _live_alike(before.snapshot, snapshot, others, moved)
     busy_at = _busy_at(snapshot.tasks, before, others)
     return Seen(frame, snapshot, busy_at, before.worlds if alike else _worlds(snapshot))
@@ -72,7 +70,7 @@ def _others(before: Sequence[_T], after: Sequence[_T]) -> list[int] | None:
     """The places at which two lists have not the same object; ``None`` if they are not as long as each other."""
     if len(before) != len(after):
         return None
-    return list(compress(range(len(before)), map(is_not, before, after)))
+    return other_places(before, after)
 
 
 def _worlds(snapshot: Snapshot) -> dict[WorldKey, int]:

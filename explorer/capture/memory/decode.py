@@ -164,11 +164,6 @@ class Decoder:
         self._slots = slots = [slot_of.get(index, missing) for index in range(len(found))]
         self._pick = itemgetter(*slots) if len(slots) > 1 else lambda values: (values[slots[0]],)
 
-    @property
-    def is_plain(self) -> bool:
-        """All that is asked for is there, in the order in which it lies."""
-        return self._slots == list(range(self._missing))
-
     def decode(self, data: bytes) -> tuple[Any, ...]:
         """The values of one structure; raises :class:`struct.error` when ``data`` is shorter than span."""
         picked: tuple[Any, ...] = self._pick((*self._struct.unpack_from(data), None))

@@ -161,16 +161,7 @@ class MemoryReader:
                 data = slowly(address + base, span)
             return record(arrange(unpack(data), address))
 
-        def read_plain_record(address: int) -> _T:
-            if not first <= address < last:
-                return read_record(address)
-            try:
-                data = read(address - first, span, True)
-            except drgn.FaultError:
-                return read_record(address)
-            return record((address,) + unpack(data))  # noqa: RUF005 - twice as fast
-
-        return read_plain_record if decoder.is_plain and not tail else read_record
+        return read_record
 
     def count(self, reads: int, size: int) -> None:
         """So many reads of ``size`` bytes were made in bulk."""

@@ -16,6 +16,8 @@ __all__ = ("PidTable", "for_each_pid_task")
 
 #: It takes seconds to read so many; a damaged table can be made to seem to have any number.
 _MAX_PIDS = 1 << 20
+#: The table, or the types that say what it is: a TypeError is of what should have an idr, and is no structure.
+_DAMAGED = (drgn.FaultError, LookupError, TypeError, IdrError)
 
 
 def for_each_pid_task(memory: Memory) -> Iterator[tuple[int, int]]:
@@ -41,12 +43,7 @@ def for_each_pid_task(memory: Memory) -> Iterator[tuple[int, int]]:
                 node = reader.read_u64(pid + tasks)
             if node:
                 yield number, node - links
-    except (
-        drgn.FaultError,
-        LookupError,
-        TypeError,
-        IdrError,
-    ) as error:  # TypeError: what has an idr is no structure
+    except _DAMAGED as error:
         raise ReadError(str(error)) from error
 
 
@@ -66,7 +63,7 @@ class PidTable:
         try:
             idr = self._memory.prog["init_pid_ns"].member_("idr")
             return read_idr_entries(idr, self._read)
-        except (drgn.FaultError, LookupError, TypeError, IdrError):
+        except _DAMAGED:
             self.complete = False
             return set()
 

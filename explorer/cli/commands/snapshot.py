@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +11,6 @@ from explorer.cli.documented import Documented
 from explorer.cli.formats import redact_option, snapshot_format, snapshot_output_options
 from explorer.cli.process import warn_of_errors
 from explorer.cli.targets import TargetArguments, read_named_snapshot, say_broken, target_options
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = (
     "schema_command",
